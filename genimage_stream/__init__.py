@@ -1,0 +1,35 @@
+"""Read GenImage shards: decode, select, stream.
+
+Decoding is imported at once, because `gs.decode` is a function while `genimage_stream.decode` is also the package that
+holds it: importing that package later would put the package in the function's place. Everything else is imported on
+first use, so that `import genimage_stream` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from genimage_stream.decode import DecodeError, ImageFacts, Limits, decode, inspect
+
+if TYPE_CHECKING:
+    from genimage_stream.index import Dataset, open_dataset
+    from genimage_stream.loader import Batch, Loader
+
+__version__ = "0.1.0"
+
+__all__ = ["Batch", "Dataset", "DecodeError", "ImageFacts", "Limits", "Loader", "decode", "inspect", "open_dataset"]
+
+_LAZY = {"Dataset": "index", "open_dataset": "index", "Batch": "loader", "Loader": "loader"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value  # found at once the next time
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

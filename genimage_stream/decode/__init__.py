@@ -1,0 +1,7 @@
+"""Encoded bytes to pixels: the typed face of the C++ core in `core/`."""
+
+from __future__ import annotations
+
+from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, decode, inspect
+
+__all__ = ["DecodeError", "ImageFacts", "Limits", "decode", "inspect"]

@@ -1,0 +1,21 @@
+// One image in, rows of RGB out: the door to the format's own decoder.
+#pragma once
+
+#include "inspect.hpp"
+#include "types.hpp"
+#include "workspace.hpp"
+
+namespace gs {
+
+// Decodes the part `crop` (nullptr: all) of a JPEG or PNG into `sink`.
+// Throws DecodeError for bad bytes and std::out_of_range for a crop that is not inside the image.
+void decode(ByteView bytes, const Rect* crop, const DecodeOptions& options, Workspace& workspace,
+            RowSink& sink);
+
+// The decoders of the formats, with the same contract; `bytes` must be of that format.
+void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options, Workspace& workspace,
+                 RowSink& sink);
+void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, Workspace& workspace,
+                RowSink& sink);
+
+}  // namespace gs

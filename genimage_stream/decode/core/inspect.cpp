@@ -1,0 +1,159 @@
+#include "inspect.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace gs {
+namespace {
+
+bool starts(ByteView b, const char* magic, std::size_t n, std::size_t at = 0) {
+    return b.size >= at + n && std::memcmp(b.data + at, magic, n) == 0;
+}
+
+std::uint32_t big32(const std::uint8_t* p) {
+    return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
+}
+
+// The quality for which the IJG formula scales the standard luminance table (ITU-T T.81, table K.1) closest
+// to this one.
+int estimate_quality(const int table[64]) {
+    static const int kStandardSum = 3688;  // sum of table K.1
+    int sum = 0;
+    for (int i = 0; i < 64; i++) sum += table[i];
+    if (sum <= 64) return 100;
+    const double scale = 100.0 * sum / kStandardSum;
+    const double quality = scale <= 100 ? (200 - scale) / 2 : 5000 / scale;
+    return std::clamp(static_cast<int>(quality + 0.5), 1, 100);
+}
+
+void inspect_jpeg(ByteView b, ImageInfo& info) {
+    std::size_t at = 2;
+    bool adobe = false;
+    int components = 0;
+    while (true) {
+        while (at < b.size && b.data[at] != 0xFF) at++;
+        while (at < b.size && b.data[at] == 0xFF) at++;
+        if (at >= b.size) throw DecodeError("truncated JPEG: it ends within the header");
+        const int marker = b.data[at++];
+        if (marker == 0xD8 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD7)) continue;
+        if (marker == 0xD9) throw DecodeError("JPEG without an image: end marker within the header");
+        if (at + 2 > b.size) throw DecodeError("truncated JPEG: it ends within the header");
+        const std::size_t length = std::size_t{b.data[at]} << 8 | b.data[at + 1];
+        if (length < 2 || at + length > b.size)
+            throw DecodeError("truncated JPEG: it ends within the header");
+        const std::uint8_t* p = b.data + at + 2;
+        const std::uint8_t* end = b.data + at + length;
+        if (marker == 0xDB) {
+            while (p < end) {
+                const int precision = *p >> 4, id = *p & 15;
+                p++;
+                if (end - p < 64 * (precision ? 2 : 1)) break;
+                int table[64];
+                for (int& value : table) {
+                    value = precision ? p[0] << 8 | p[1] : p[0];
+                    p += precision ? 2 : 1;
+                }
+                if (id == 0) info.jpeg_quality = estimate_quality(table);
+            }
+        } else if (marker == 0xEE && length >= 14 && std::memcmp(p, "Adobe", 5) == 0) {
+            adobe = true;
+        } else if (marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) {
+            if (length < 8) throw DecodeError("damaged JPEG: frame header too short");
+            info.bit_depth = p[0];
+            info.height = p[1] << 8 | p[2];
+            info.width = p[3] << 8 | p[4];
+            components = p[5];
+            info.progressive = marker == 0xC2 || marker == 0xC6 || marker == 0xCA || marker == 0xCE;
+        } else if (marker == 0xDA) {
+            break;
+        }
+        at += length;
+    }
+    (void)adobe;
+    info.mode = components == 1 ? "L" : components == 3 ? "RGB" : components == 4 ? "CMYK" : "";
+    if (components == 0) throw DecodeError("damaged JPEG: no frame header");
+}
+
+void inspect_png(ByteView b, ImageInfo& info) {
+    if (b.size < 33 || std::memcmp(b.data + 12, "IHDR", 4) != 0)
+        throw DecodeError("truncated PNG: it ends within the header");
+    const std::uint32_t width = big32(b.data + 16), height = big32(b.data + 20);
+    if (width == 0 || height == 0 || width > 0x7fffffff || height > 0x7fffffff)
+        throw DecodeError("damaged PNG: impossible width or height");
+    info.width = static_cast<int>(width);
+    info.height = static_cast<int>(height);
+    info.bit_depth = b.data[24];
+    info.progressive = b.data[28] != 0;
+    switch (b.data[25]) {
+        case 0:
+            info.mode = info.bit_depth == 1 ? "1" : info.bit_depth == 16 ? "I;16" : "L";
+            break;
+        case 2:
+            info.mode = "RGB";
+            break;
+        case 3:
+            info.mode = "P";
+            break;
+        case 4:
+            info.mode = "LA";
+            break;
+        case 6:
+            info.mode = "RGBA";
+            break;
+        default:
+            throw DecodeError("damaged PNG: unknown colour type");
+    }
+}
+
+}  // namespace
+
+Format sniff(ByteView b) {
+    if (starts(b, "\xFF\xD8\xFF", 3)) return Format::jpeg;
+    if (starts(b, "\x89PNG\r\n\x1a\n", 8)) return Format::png;
+    if (starts(b, "RIFF", 4) && starts(b, "WEBP", 4, 8)) return Format::webp;
+    if (starts(b, "ftypavif", 8, 4) || starts(b, "ftypavis", 8, 4)) return Format::avif;
+    if (starts(b, "GIF87a", 6) || starts(b, "GIF89a", 6)) return Format::gif;
+    if (starts(b, "BM", 2)) return Format::bmp;
+    if (starts(b, "II*\0", 4) || starts(b, "MM\0*", 4)) return Format::tiff;
+    return Format::unknown;
+}
+
+const char* format_name(Format format) {
+    switch (format) {
+        case Format::jpeg:
+            return "jpeg";
+        case Format::png:
+            return "png";
+        case Format::webp:
+            return "webp";
+        case Format::avif:
+            return "avif";
+        case Format::gif:
+            return "gif";
+        case Format::bmp:
+            return "bmp";
+        case Format::tiff:
+            return "tiff";
+        case Format::unknown:
+            break;
+    }
+    return "unknown";
+}
+
+ImageInfo inspect(ByteView bytes, const Limits& limits) {
+    ImageInfo info;
+    if (bytes.size == 0) throw DecodeError("the file is empty");
+    if (static_cast<std::int64_t>(bytes.size) > limits.max_bytes)
+        throw DecodeError("the file has " + std::to_string(bytes.size) + " bytes, more than the limit of " +
+                          std::to_string(limits.max_bytes));
+    info.format = sniff(bytes);
+    if (info.format == Format::unknown) throw DecodeError("not an image: no known format begins like this");
+    if (info.format == Format::jpeg) inspect_jpeg(bytes, info);
+    if (info.format == Format::png) inspect_png(bytes, info);
+    if (std::int64_t{info.width} * info.height > limits.max_pixels)
+        throw DecodeError("the image has " + std::to_string(info.width) + "x" + std::to_string(info.height) +
+                          " pixels, more than the limit of " + std::to_string(limits.max_pixels));
+    return info;
+}
+
+}  // namespace gs

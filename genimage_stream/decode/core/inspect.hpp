@@ -1,0 +1,29 @@
+// Facts about an image from its header alone: nothing is decoded.
+#pragma once
+
+#include <cstdint>
+
+#include "types.hpp"
+
+namespace gs {
+
+struct ImageInfo {
+    Format format = Format::unknown;
+    int width = 0;
+    int height = 0;
+    const char* mode = "";  // as Pillow names it: 1, L, LA, P, RGB, RGBA, I;16, CMYK
+    int bit_depth = 8;
+    int jpeg_quality = -1;  // 1..100, estimated from the quantisation tables; -1: not a JPEG or no estimate
+    bool progressive = false;  // progressive JPEG or interlaced PNG
+};
+
+// By magic bytes, never by a name.
+Format sniff(ByteView bytes);
+
+// Throws DecodeError when the bytes are empty, of no known format, end within the header, or break the
+// limits. For formats other than JPEG and PNG only `format` is filled in.
+ImageInfo inspect(ByteView bytes, const Limits& limits);
+
+const char* format_name(Format format);
+
+}  // namespace gs

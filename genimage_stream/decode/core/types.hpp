@@ -1,0 +1,58 @@
+// The words that every room of the decoder shares: bytes, rectangles, limits, errors, and where decoded rows
+// go.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace gs {
+
+enum class Format : std::uint8_t { unknown, jpeg, png, webp, avif, gif, bmp, tiff };
+
+// Bytes that somebody else owns and keeps alive for the duration of the call.
+struct ByteView {
+    const std::uint8_t* data = nullptr;
+    std::size_t size = 0;
+};
+
+// A rectangle of pixels; x grows to the right, y downwards.
+struct Rect {
+    int x = 0;
+    int y = 0;
+    int width = 0;
+    int height = 0;
+};
+
+// What a decoder may spend on one image. Exceeding a limit is a DecodeError, raised before the memory is
+// taken.
+struct Limits {
+    std::int64_t max_pixels = std::int64_t{1} << 28;  // width * height of the coded image
+    std::int64_t max_bytes = std::int64_t{1} << 30;   // of the encoded image
+};
+
+struct DecodeOptions {
+    Limits limits;
+    bool strict = true;  // false: show what the library would show of a truncated or damaged image
+};
+
+// Something is wrong with the bytes of an image (never with the program). what() says what, without naming
+// the file: the caller knows the file.
+class DecodeError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+// Receives the rows of the crop, top to bottom, each exactly once, as interleaved 8-bit RGB.
+// Implementations must not throw: decoders call them from frames that longjmp may leave.
+class RowSink {
+  public:
+    virtual ~RowSink() = default;
+    // `count` rows starting at row `first` of the crop; row i begins at rgb + i * stride_bytes and holds
+    // 3 * crop.width bytes. The memory is the decoder's and only valid during the call.
+    virtual void rows(int first, int count, const std::uint8_t* rgb,
+                      std::ptrdiff_t stride_bytes) noexcept = 0;
+};
+
+}  // namespace gs

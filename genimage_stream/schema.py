@@ -1,0 +1,61 @@
+"""What stands on disk: the names of files, the columns of the two tables, the format version.
+
+The packer writes by these definitions and the reader reads by them, so neither knows the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT_VERSION = 1
+
+DATASET_FILE = "dataset.json"
+INDEX_FILE = "index.parquet"
+QUARANTINE_FILE = "quarantine.parquet"
+
+
+def shard_path(generator: str, split: str, number: int) -> str:
+    """Path of a shard within the dataset; its DALI index stands beside it under the suffix `.idx`."""
+    return f"{generator}/{split}/{generator}-{split}-{number:05d}.tar"
+
+
+def idx_path(shard: str) -> str:
+    return shard.removesuffix(".tar") + ".idx"
+
+
+def index_schema() -> pa.Schema:
+    """A row per packed sample, in the order of the shards and of the samples within them."""
+    import pyarrow as pa
+
+    word = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        [
+            ("key", pa.string()),
+            ("generator", word),
+            ("split", word),  # train, val
+            ("label", word),  # real, fake
+            ("class_index", pa.int16()),  # 0..999, null when unknown
+            ("synset", word),  # null when unknown
+            ("shard", word),  # path within the dataset
+            ("offset", pa.int64()),  # of the image's first byte in the tar
+            ("size", pa.int64()),  # bytes of the stored image
+            ("format", word),  # jpeg, png, ...: by the bytes
+            ("mode", word),  # as Pillow names it
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("jpeg_quality", pa.int16()),  # null for other formats
+            ("progressive", pa.bool_()),
+            ("sha256", pa.string()),  # of the original bytes, hexadecimal
+            ("source", pa.string()),  # path within SRC, or archive:member
+        ]
+    )
+
+
+def quarantine_schema() -> pa.Schema:
+    """A row per source file that was not packed."""
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.string()) for name in ("source", "generator", "split", "label", "reason")])

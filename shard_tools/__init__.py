@@ -1,0 +1,1 @@
+"""Turn GenImage folders and archives into WebDataset shards."""
