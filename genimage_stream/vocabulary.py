@@ -1,0 +1,122 @@
+"""The words of GenImage: generators and what folders call them, splits, labels, ImageNet classes, published counts.
+
+The vocabulary of generators is open: a name that is not listed here is a generator of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+SPLITS = ("train", "val")
+LABELS = ("real", "fake")  # the label's number is its place: real = 0, fake = 1
+
+#: Canonical names, in the order of the number that a loader gives them after 0 = real.
+GENERATORS = ("adm", "biggan", "glide", "midjourney", "sd14", "sd15", "vqdm", "wukong")
+
+#: The generator's name of reals that belong to no generator's subset: a pool shared by all.
+REAL_POOL = "real"
+
+#: What folders, archives and file names call a generator, in the form that `simplify` gives them.
+ALIASES = {
+    "adm": "adm",
+    "guideddiffusion": "adm",
+    "biggan": "biggan",
+    "glide": "glide",
+    "midjourney": "midjourney",
+    "mj": "midjourney",
+    "sd14": "sd14",
+    "sdv14": "sd14",
+    "sdv4": "sd14",
+    "stablediffusionv14": "sd14",
+    "stablediffusion14": "sd14",
+    "sd15": "sd15",
+    "sdv15": "sd15",
+    "sdv5": "sd15",
+    "stablediffusionv15": "sd15",
+    "stablediffusion15": "sd15",
+    "vqdm": "vqdm",
+    "wukong": "wukong",
+}
+
+
+class Counts(NamedTuple):
+    """Published numbers of images of one generator's subset."""
+
+    train_fake: int
+    train_real: int
+    val_fake: int
+    val_real: int
+
+    def of(self, split: str, label: str) -> int:
+        return int(getattr(self, f"{split}_{label}"))
+
+
+#: From the datasheet of GenImage (NeurIPS 2023) and the listings of full copies; 2,681,167 images in all.
+PUBLISHED = {
+    "adm": Counts(162_000, 157_453, 6_000, 6_000),
+    "biggan": Counts(162_000, 162_000, 6_000, 6_000),
+    "glide": Counts(162_000, 162_000, 6_000, 6_000),
+    "midjourney": Counts(162_000, 161_701, 6_000, 6_000),
+    "sd14": Counts(162_000, 162_000, 6_000, 6_000),
+    "sd15": Counts(166_000, 153_274, 8_000, 8_000),
+    "vqdm": Counts(162_000, 162_000, 6_000, 6_000),
+    "wukong": Counts(162_000, 160_739, 6_000, 6_000),
+}
+
+#: Volumes of each generator's multi-volume zip, the closing `.zip` included.
+PUBLISHED_VOLUMES = {
+    "adm": 13,
+    "biggan": 8,
+    "glide": 11,
+    "midjourney": 71,
+    "sd14": 30,
+    "sd15": 31,
+    "vqdm": 12,
+    "wukong": 31,
+}
+
+VAL_IMAGES = 50_000  # of ILSVRC2012, numbered from 1
+
+
+def simplify(name: str) -> str:
+    """The form in which names are compared: lower case, letters and digits alone."""
+    return re.sub(r"[^a-z0-9]+", "", name.lower())
+
+
+def generator_alias(name: str) -> str | None:
+    """The canonical name of a listed generator, or None when the name is not one of its aliases."""
+    return ALIASES.get(simplify(name))
+
+
+@cache
+def synsets() -> tuple[str, ...]:
+    """The 1,000 ImageNet-1k synsets; the class index is the place in this sorted list."""
+    text = resources.files("genimage_stream").joinpath("data/synsets.txt").read_text("ascii")
+    return tuple(text.split())
+
+
+@cache
+def class_indices() -> dict[str, int]:
+    """Synset -> class index."""
+    return {synset: index for index, synset in enumerate(synsets())}
+
+
+@cache
+def val_classes() -> npt.NDArray[np.int16]:
+    """(50000,) int16: the class index of ILSVRC2012 validation image number i + 1. Read-only."""
+    import numpy as np
+
+    text = resources.files("genimage_stream").joinpath("data/ilsvrc2012_val.txt").read_text("ascii")
+    packed = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
+    bits = np.unpackbits(packed, count=10 * VAL_IMAGES).reshape(VAL_IMAGES, 10)
+    classes = (bits @ (1 << np.arange(9, -1, -1))).astype(np.int16)
+    classes.setflags(write=False)
+    return classes
