@@ -1,2 +1,46 @@
-.venv/bin/python:
-	python3 -m venv .venv
+# make, or make help, lists the targets.
+SHELL := /bin/sh
+PYTHON_BIN := .venv/bin/python
+CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hpp')
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench bench-full lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv, install what is missing and build the extension; PYTHON=python3.12 chooses the interpreter
+	@scripts/setup.sh
+
+demo: setup ## the main job on photographs: scan, pack, verify, train a detector, compare the speed
+	@$(PYTHON_BIN) -m demo
+
+test: ## run the tests; ARGS="tests/test_readme.py -k loop" chooses some
+	@scripts/setup.sh --tests
+	@$(PYTHON_BIN) -m pytest $(ARGS)
+
+lint: setup ## ruff, mypy and clang-format, changing nothing
+	@$(PYTHON_BIN) -m ruff check
+	@$(PYTHON_BIN) -m ruff format --check
+	@$(PYTHON_BIN) -m mypy
+	@.venv/bin/clang-format --dry-run -Werror $(CXX_SOURCES)
+
+format: setup ## let ruff and clang-format rewrite the sources
+	@$(PYTHON_BIN) -m ruff check --fix
+	@$(PYTHON_BIN) -m ruff format
+	@.venv/bin/clang-format -i $(CXX_SOURCES)
+
+bench: setup ## throughput beside other loaders, under 10 minutes once their environments are there
+	@$(PYTHON_BIN) -m benchmarks
+
+bench-full: setup ## the same with every peer, more repetitions and the scaling curves
+	@$(PYTHON_BIN) -m benchmarks --full
+
+lock: setup ## resolve requirements/*.lock again from pyproject.toml (needs python3.10 to python3.13)
+	@$(PYTHON_BIN) scripts/lock.py
+
+clean: ## remove everything that was made: .venv, builds, the demo's and the benchmarks' data
+	rm -rf .venv .demo .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f genimage_stream/decode/_core*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,199 @@
+#!/bin/sh
+# Makes .venv with the locked dependencies and the built extension; quick when nothing has changed.
+#
+#   scripts/setup.sh           what the package and the demo need
+#   scripts/setup.sh --tests   also what the tests need (zip, DALI); what cannot be had is said, its tests are skipped
+#   scripts/setup.sh --ci      also what the continuous integration needs (a browser, clang)
+#
+# PYTHON=python3.12 chooses the interpreter of .venv. pip's own settings (PIP_INDEX_URL and the like) are honoured.
+set -eu
+cd "$(dirname "$0")/.."
+root=$(pwd -P)
+venv=$root/.venv
+
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 2; }
+
+want=build
+for option; do
+    case $option in
+        --tests) want="build tests" ;;
+        --ci) want="build tests ci" ;;
+        *) die "unknown option $option; scripts/setup.sh knows --tests and --ci" ;;
+    esac
+done
+
+# Two setups at once (make -j, two terminals) take turns: the lock is on this file, so nothing is left behind.
+if command -v flock >/dev/null 2>&1; then
+    exec 9<"scripts/setup.sh"
+    flock 9
+fi
+
+# ---- what the stamps are made of: a stage is repeated when anything that it depends on has changed ----
+
+digest() { sha256sum | cut -d' ' -f1; }
+digest_of_files() { { echo "$root"; cat "$@"; } | digest; }
+digest_of_build() {
+    {
+        echo "$root"
+        cat setup.py pyproject.toml requirements/dev.lock
+        find genimage_stream/decode -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' \) | LC_ALL=C sort |
+            xargs sha256sum
+    } | digest
+}
+stamped() { [ "$(cat "$venv/$1" 2>/dev/null)" = "$2" ]; }
+
+lock_digest=$(digest_of_files requirements/dev.lock)
+build_digest=$(digest_of_build)
+dali_digest=$(digest_of_files requirements/dali.lock)
+
+system_is_complete() {
+    for stage in $want; do stamped "stamp-system-$stage" "$system_digest" || return 1; done
+}
+is_complete() {
+    "$venv/bin/python" -c '' 2>/dev/null || return 1
+    ls genimage_stream/decode/_core*.so >/dev/null 2>&1 || return 1
+    stamped stamp-lock "$lock_digest" && stamped stamp-build "$build_digest" && system_is_complete || return 1
+    case $want in *tests*) stamped stamp-dali "$dali_digest" ;; esac
+}
+system_digest=$(digest_of_files requirements/system.txt)
+if is_complete; then exit 0; fi
+
+# ---- a Python that is new enough ----
+
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+find_python() {
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
+        if command -v "$candidate" >/dev/null 2>&1 && new_enough "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+}
+
+# ---- system packages ----
+
+as_root=
+can_install() {
+    command -v apt-get >/dev/null 2>&1 || return 1
+    [ "$(id -u)" != 0 ] || return 0
+    if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as_root="sudo -n"; else return 1; fi
+}
+apt_install() {
+    say "installing $* (apt-get)"
+    export DEBIAN_FRONTEND=noninteractive
+    # The package lists of a fresh machine are empty or old, so a first failure is answered by fetching them.
+    $as_root apt-get install -y -qq --no-install-recommends "$@" </dev/null >"$log" 2>&1 && return
+    $as_root apt-get update -qq </dev/null >"$log" 2>&1 || true
+    $as_root apt-get install -y -qq --no-install-recommends "$@" </dev/null >"$log" 2>&1 || { tail -n 5 "$log" >&2; return 1; }
+}
+has_header() { echo "#include <stdio.h>
+#include <$1>" | "${CXX:-c++}" ${CPPFLAGS:-} -E -x c++ - >/dev/null 2>&1; }
+has() {
+    case $1 in
+        header) has_header "$2" ;;
+        *) command -v "$2" >/dev/null 2>&1 || { [ "$2" = c++ ] && command -v "${CXX:-c++}" >/dev/null 2>&1; } ;;
+    esac
+}
+missing_packages() { # stage -> the packages that are missing, on one line
+    while read -r stage kind name package; do
+        if [ "$stage" = "$1" ] && ! has "$kind" "$name"; then printf '%s ' "$package"; fi
+    done <requirements/system.txt
+    if [ "$1" = build ]; then missing_for_python; fi
+}
+missing_for_python() {
+    if [ -z "$python" ]; then
+        [ -n "${PYTHON:-}" ] || command -v python3 >/dev/null 2>&1 || printf 'python3 python3-venv python3-dev '
+        return
+    fi
+    "$python" -c 'import sys; sys.exit(not sys.executable.startswith("/usr/bin/"))' || return 0
+    version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || printf '%s ' "$version-venv"
+    python_header_exists || printf '%s ' "$version-dev"
+}
+python_header_exists() {
+    [ -f "$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h" ]
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+trap 'exit 130' INT TERM
+
+python=$(find_python)
+for stage in $want; do
+    packages=$(missing_packages "$stage")
+    packages=${packages% }
+    [ -n "$packages" ] || continue
+    # shellcheck disable=SC2086  # a list of package names
+    if can_install && apt_install $packages; then
+        python=$(find_python)
+        # Python's own packages can only be named once there is a Python.
+        if [ "$stage" = build ]; then
+            rest=$(missing_packages build)
+            # shellcheck disable=SC2086
+            [ -z "$rest" ] || apt_install $rest || true
+        fi
+        packages=$(missing_packages "$stage")
+        packages=${packages% }
+        [ -n "$packages" ] || continue
+    fi
+    if [ "$stage" = build ]; then
+        die "these packages are missing: $packages; install them (as root: apt-get install $packages) and run make setup again"
+    fi
+    say "without $packages some tests will be skipped (as root: apt-get install $packages)"
+done
+
+if [ -z "$python" ]; then
+    found=$(python3 -V 2>/dev/null || echo none)
+    die "Python 3.10 or newer is needed and ${PYTHON:-python3} is $found; install one and name it, as in: make setup PYTHON=python3.12"
+fi
+"$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    die "$python has no venv module; install one that has, and name it, as in: make setup PYTHON=/usr/bin/python3"
+python_header_exists ||
+    die "Python.h of $python is missing; install the development files of that Python, or name another one, as in: make setup PYTHON=/usr/bin/python3"
+
+# ---- the environment ----
+
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+pip_install() { pip install --quiet --no-compile --progress-bar off "$@"; }
+
+if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
+    die "$venv is there and is no virtual environment; move it away and run make setup again"
+fi
+# An environment that was moved, or that was left half made, or whose interpreter is gone, is made anew.
+if ! stamped stamp-place "$root" || ! new_enough "$venv/bin/python"; then
+    say "making .venv with $("$python" -V)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || die "$python could not make $venv; see the lines above"
+    echo "$root" >"$venv/stamp-place"
+fi
+for stage in $want; do echo "$system_digest" >"$venv/stamp-system-$stage"; done
+
+if ! stamped stamp-lock "$lock_digest"; then
+    say "installing the locked dependencies (torch is the big one)"
+    pip_install -r requirements/dev.lock ||
+        die "pip could not install requirements/dev.lock (see above); check network and disk and run make setup again"
+    echo "$lock_digest" >"$venv/stamp-lock"
+fi
+if ! stamped stamp-build "$build_digest" || ! ls genimage_stream/decode/_core*.so >/dev/null 2>&1; then
+    say "building the extension"
+    if ! pip install --quiet --no-build-isolation --no-deps --editable . >"$log" 2>&1; then
+        grep -E 'error:|genimage-stream needs|fatal' "$log" | head -n 10 >&2 || true
+        cp "$log" "$venv/build.log"
+        die "the extension could not be built; the whole output is in $venv/build.log"
+    fi
+    digest_of_build >"$venv/stamp-build"
+fi
+case $want in
+    *tests*)
+        if ! stamped stamp-dali "$dali_digest"; then
+            say "installing DALI for the interoperability tests (some 500 MB)"
+            if pip_install -r requirements/dali.lock; then
+                echo "$dali_digest" >"$venv/stamp-dali"
+            else
+                say "without DALI its tests will be skipped (pip install -r requirements/dali.lock)"
+            fi
+        fi
+        ;;
+esac
+say "ready: .venv/bin/shard-tools, .venv/bin/genimage-stream"
