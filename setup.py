@@ -14,8 +14,8 @@ from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
 
 ROOM = "genimage_stream/decode"
-HEADERS = sorted(glob(f"{ROOM}/core/**/*.hpp", recursive=True))
-SOURCES = [f"{ROOM}/binding.cpp", *sorted(glob(f"{ROOM}/core/**/*.cpp", recursive=True))]
+HEADERS = sorted(glob(f"{ROOM}/**/*.hpp", recursive=True))
+SOURCES = [*sorted(glob(f"{ROOM}/binding*.cpp")), *sorted(glob(f"{ROOM}/core/**/*.cpp", recursive=True))]
 # Some systems' libjpeg is not libjpeg-turbo, whose partial decoding the core relies on.
 IS_TURBO = "#ifndef LIBJPEG_TURBO_VERSION\n#error not libjpeg-turbo\n#endif\n"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from genimage_stream.decode import DecodeError, ImageFacts, Limits, decode, inspect
+from genimage_stream.decode import DecodeError, ImageFacts, Limits, crop_jpeg, decode, inspect, make_crop_ready
 
 if TYPE_CHECKING:
     from genimage_stream.index import Dataset, open_dataset
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Batch", "Dataset", "DecodeError", "ImageFacts", "Limits", "Loader", "decode", "inspect", "open_dataset"]
+__all__ = [
+    "Batch",
+    "Dataset",
+    "DecodeError",
+    "ImageFacts",
+    "Limits",
+    "Loader",
+    "crop_jpeg",
+    "decode",
+    "inspect",
+    "make_crop_ready",
+    "open_dataset",
+]
 
 _LAZY = {"Dataset": "index", "open_dataset": "index", "Batch": "loader", "Loader": "loader"}
 

@@ -8,6 +8,7 @@
 #include <optional>
 #include <tuple>
 
+#include "binding_crop_ready.hpp"
 #include "core/decode.hpp"
 
 namespace py = pybind11;
@@ -70,4 +71,5 @@ PYBIND11_MODULE(_core, m) {
     m.def("decode", &decode, py::arg("data"), py::arg("crop"), py::arg("strict"), py::arg("max_pixels"),
           py::arg("max_bytes"));
     m.def("inspect", &inspect, py::arg("data"), py::arg("max_pixels"), py::arg("max_bytes"));
+    bind_crop_ready(m);
 }

@@ -58,5 +58,7 @@ def decode(
 
 def inspect(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     """Read an image's header. Raises DecodeError when there is none."""
-    form, mode, width, height, bit_depth, quality, progressive = _core.inspect(data, limits.max_pixels, limits.max_bytes)
+    form, mode, width, height, bit_depth, quality, progressive = _core.inspect(
+        data, limits.max_pixels, limits.max_bytes
+    )
     return ImageFacts(form, mode, width, height, bit_depth, quality if quality > 0 else None, progressive)

@@ -1,0 +1,208 @@
+#include "crop_ready_jpeg.hpp"
+
+#include <cstdio>
+// jpeglib.h needs FILE and size_t declared before it.
+#include <jpeglib.h>
+
+#include <algorithm>
+#include <csetjmp>
+#include <cstring>
+
+#include "buffer.hpp"
+#include "jpeg_layout.hpp"
+
+namespace gs {
+namespace {
+
+constexpr int kIntervalWidth = 64;  // pixels; docs/crop-ready.md has the measurements
+
+// setjmp and destructors: libjpeg leaves its calls by longjmp when a file is damaged. No frame between setjmp
+// and the libjpeg call may hold an object with a destructor; everything that has one lives here.
+struct Recoder {
+    jpeg_decompress_struct in{};
+    jpeg_compress_struct out{};
+    jpeg_error_mgr errors{};
+    jpeg_destination_mgr to{};
+    std::jmp_buf jump;
+    char message[JMSG_LENGTH_MAX] = "";
+    Buffer buffer;
+    std::size_t written = 0;
+    std::size_t left_over = 0;  // bytes behind the end marker
+    bool progression_incomplete = false;
+
+    Recoder();
+    ~Recoder() {
+        jpeg_destroy_compress(&out);
+        jpeg_destroy_decompress(&in);
+    }
+};
+
+void on_error(j_common_ptr common) {
+    auto* r = static_cast<Recoder*>(common->client_data);
+    common->err->format_message(common, r->message);
+    std::longjmp(r->jump, 1);
+}
+
+void on_message(j_common_ptr common, int level) {
+    if (level < 0) on_error(common);  // a warning means damage: coefficients were lost
+}
+
+void start_output(j_compress_ptr out) {
+    auto* r = static_cast<Recoder*>(out->client_data);
+    r->to.next_output_byte = r->buffer.data();
+    r->to.free_in_buffer = r->buffer.capacity();
+}
+
+// The buffer is sized so that this is not reached by any real file; growing would need a copy.
+boolean output_is_full(j_compress_ptr out) {
+    auto* r = static_cast<Recoder*>(out->client_data);
+    std::strcpy(r->message, "the recoded file does not fit its buffer");
+    std::longjmp(r->jump, 1);
+}
+
+void finish_output(j_compress_ptr out) {
+    auto* r = static_cast<Recoder*>(out->client_data);
+    r->written = r->buffer.capacity() - r->to.free_in_buffer;
+}
+
+Recoder::Recoder() {
+    in.err = out.err = jpeg_std_error(&errors);
+    errors.error_exit = on_error;
+    errors.emit_message = on_message;
+    jpeg_create_decompress(&in);
+    jpeg_create_compress(&out);
+    in.client_data = out.client_data = this;
+    to.init_destination = start_output;
+    to.empty_output_buffer = output_is_full;
+    to.term_destination = finish_output;
+    out.dest = &to;
+}
+
+bool all_coefficients_complete(const jpeg_decompress_struct& in) {
+    if (!in.progressive_mode || in.coef_bits == nullptr) return true;
+    for (int c = 0; c < in.num_components; c++)
+        for (int k = 0; k < DCTSIZE2; k++)
+            if (in.coef_bits[c][k] != 0) return false;
+    return true;
+}
+
+bool recode(Recoder& r, ByteView bytes, int restart_interval) {
+    if (setjmp(r.jump)) {
+        jpeg_abort_compress(&r.out);
+        jpeg_abort_decompress(&r.in);
+        return false;
+    }
+    jpeg_mem_src(&r.in, bytes.data, static_cast<unsigned long>(bytes.size));
+    jpeg_read_header(&r.in, TRUE);
+    jvirt_barray_ptr* coefficients = jpeg_read_coefficients(&r.in);
+    r.left_over = r.in.src->bytes_in_buffer;
+    r.progression_incomplete = !all_coefficients_complete(r.in);
+    if (!r.progression_incomplete) {
+        jpeg_copy_critical_parameters(&r.in, &r.out);
+        r.out.optimize_coding = TRUE;
+        r.out.restart_interval = static_cast<unsigned>(restart_interval);
+        jpeg_write_coefficients(&r.out, coefficients);
+        jpeg_finish_compress(&r.out);
+    }
+    jpeg_abort_decompress(&r.in);
+    return true;
+}
+
+bool begins(ByteView bytes, const JpegSegment& s, const char* magic, std::size_t size) {
+    return s.end - s.begin >= 4 + size && std::memcmp(bytes.data + s.begin + 4, magic, size) == 0;
+}
+
+// Segments whose meaning depends on where bytes of the file stand.
+bool depends_on_positions(ByteView bytes, const JpegSegment& s) {
+    return (s.marker == 0xE2 && begins(bytes, s, "MPF\0", 4)) ||
+           (s.marker == 0xEB && begins(bytes, s, "JP", 2));
+}
+
+// Collects the APPn and COM segments that stand between scans; false when tables change there.
+bool segments_between_scans(ByteView bytes, std::size_t at, std::vector<JpegSegment>& found) {
+    const std::uint8_t* d = bytes.data;
+    while (at + 1 < bytes.size) {
+        const auto* p = static_cast<const std::uint8_t*>(std::memchr(d + at, 0xFF, bytes.size - 1 - at));
+        if (p == nullptr) break;
+        at = static_cast<std::size_t>(p - d);
+        const int marker = d[at + 1];
+        if (marker == 0xD9) return true;
+        if (marker == 0xFF) {
+            at++;
+        } else if (marker == 0 || (marker >= 0xD0 && marker <= 0xD7)) {
+            at += 2;
+        } else {
+            if (at + 4 > bytes.size) break;
+            const std::size_t end = at + 2 + (std::size_t{d[at + 2]} << 8 | d[at + 3]);
+            if (end > bytes.size) break;
+            if (marker == 0xDB) return false;
+            if (marker == 0xFE || (marker >= 0xE0 && marker <= 0xEF)) found.push_back({marker, at, end});
+            at = end;
+        }
+    }
+    throw DecodeError("truncated JPEG: no end marker");
+}
+
+void put(std::vector<std::uint8_t>& out, const std::uint8_t* from, std::size_t size) {
+    out.insert(out.end(), from, from + size);
+}
+
+// The new file: the old one's segments in their order, with libjpeg's Huffman tables, restart interval and
+// scan.
+void assemble(ByteView old, const JpegLayout& layout, const std::vector<JpegSegment>& late, ByteView coded,
+              std::size_t left_over, std::vector<std::uint8_t>& out) {
+    const JpegLayout fresh = read_jpeg_layout(coded);
+    out.reserve(coded.size + layout.entropy_begin + left_over);
+    put(out, old.data, 2);
+    for (const JpegSegment& s : layout.segments) {
+        if (s.marker == 0xC4 || s.marker == 0xDD || s.marker == 0xDA) continue;
+        const std::size_t at = out.size();
+        put(out, old.data + s.begin, s.end - s.begin);
+        if (s.begin == layout.frame_at) out[at + 1] = static_cast<std::uint8_t>(fresh.frame_marker);
+    }
+    for (const JpegSegment& s : late) put(out, old.data + s.begin, s.end - s.begin);
+    for (const JpegSegment& s : fresh.segments)
+        if (s.marker == 0xC4 || s.marker == 0xDD || s.marker == 0xDA)
+            put(out, coded.data + s.begin, s.end - s.begin);
+    put(out, coded.data + fresh.entropy_begin, coded.size - fresh.entropy_begin);
+    put(out, old.data + old.size - left_over, left_over);
+}
+
+}  // namespace
+
+int restart_interval_for(int mcus_per_row, int mcu_width) {
+    const double wanted = static_cast<double>(kIntervalWidth) / mcu_width;
+    const auto distance = [wanted](int n) { return n > wanted ? n / wanted : wanted / n; };
+    int best = mcus_per_row;
+    for (int n = 1; n <= mcus_per_row; n++)
+        if (mcus_per_row % n == 0 && distance(n) < distance(best)) best = n;
+    return best;
+}
+
+const char* make_crop_ready_jpeg(ByteView bytes, std::vector<std::uint8_t>& out) {
+    out.clear();
+    const JpegLayout layout = read_jpeg_layout(bytes);
+    if (layout.frame_marker > 0xC2) return "arithmetic, lossless or hierarchical coding";
+    if (layout.precision != 8) return "more than 8 bits per sample";
+    const int interval = restart_interval_for(layout.mcus_per_row, layout.mcu_width);
+    if (layout.rows_are_whole_intervals() && layout.restart_interval == interval) return "already crop-ready";
+    std::vector<JpegSegment> late;
+    if (!segments_between_scans(bytes, layout.entropy_begin, late)) return "tables change between scans";
+    const auto positioned = [bytes](const JpegSegment& s) { return depends_on_positions(bytes, s); };
+    if (std::any_of(layout.segments.begin(), layout.segments.end(), positioned) ||
+        std::any_of(late.begin(), late.end(), positioned))
+        return "metadata that depends on the positions of bytes";
+
+    // A new one for every file: libjpeg keeps tables from one file to the next, and would decode a file that
+    // lacks them with those of its predecessor.
+    Recoder r;
+    // Sequential code of the coefficients of a progressive file, or of one with poor tables: optimised tables
+    // and restart markers never cost twice the file, except for tiny ones.
+    r.buffer.reserve(2 * bytes.size + 65536);
+    if (!recode(r, bytes, interval)) throw DecodeError(std::string("damaged JPEG: ") + r.message);
+    if (r.progression_incomplete) return "the progression stops before the last bits";
+    assemble(bytes, layout, late, {r.buffer.data(), r.written}, r.left_over, out);
+    return nullptr;
+}
+
+}  // namespace gs

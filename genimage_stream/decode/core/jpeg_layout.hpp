@@ -1,0 +1,59 @@
+// The segments of a JPEG file (ITU-T T.81, annex B) and where its restart intervals lie, without decoding.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "types.hpp"
+
+namespace gs {
+
+struct JpegSegment {
+    int marker = 0;         // second byte of the marker, 0xE1 for APP1
+    std::size_t begin = 0;  // of the marker itself
+    std::size_t end = 0;    // one past the last parameter byte
+};
+
+struct JpegComponent {
+    int id = 0;
+    int h = 1;  // sampling factors
+    int v = 1;
+};
+
+// Everything before the first entropy-coded byte.
+struct JpegLayout {
+    std::vector<JpegSegment> segments;  // from the one after SOI to the first SOS, in order
+    int frame_marker = 0;               // 0xC0 baseline, 0xC1 extended sequential, 0xC2 progressive, ...
+    std::size_t frame_at = 0;           // the frame header's marker
+    int precision = 8;
+    int width = 0;
+    int height = 0;
+    std::vector<JpegComponent> components;
+    int restart_interval = 0;       // in MCUs, 0: none
+    int scan_components = 0;        // of the first scan
+    std::size_t entropy_begin = 0;  // first byte after the first SOS segment
+
+    int mcu_width = 8;  // pixels
+    int mcu_height = 8;
+    int mcus_per_row = 0;
+    int mcu_rows = 0;
+
+    bool huffman_sequential() const { return frame_marker == 0xC0 || frame_marker == 0xC1; }
+    // One scan holds all components, and every row of MCUs is a whole number of restart intervals.
+    bool rows_are_whole_intervals() const {
+        return huffman_sequential() && scan_components == static_cast<int>(components.size()) &&
+               restart_interval > 0 && mcus_per_row % restart_interval == 0;
+    }
+};
+
+// Throws DecodeError when the header is truncated or contradicts itself.
+JpegLayout read_jpeg_layout(ByteView bytes);
+
+// Where the restart intervals of a single-scan file begin and end: entry i is the first byte of interval i,
+// and entry `count` is two past the last byte of the last one, so that interval i is
+// [starts[i], starts[i + 1] - 2): between two intervals stand the two bytes of a marker, the last being EOI.
+// Checks every marker: RST0..RST7 in turn, `count` - 1 of them, then EOI. Throws DecodeError otherwise.
+void find_restart_intervals(ByteView bytes, std::size_t entropy_begin, std::size_t count,
+                            std::vector<std::uint32_t>& starts);
+
+}  // namespace gs
