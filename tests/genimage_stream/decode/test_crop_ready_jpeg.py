@@ -1,0 +1,249 @@
+"""Crop-ready JPEGs: the same pixels for everybody, and cuts that decode to the very pixels of the crop."""
+
+from __future__ import annotations
+
+import io
+import random
+import shutil
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import genimage_stream as gs
+from genimage_stream.decode.crop_ready import why_not_crop_ready
+from tests.fixtures.jpegs import SAMPLINGS, jpeg, jpeg_of_mode, photograph, pillow_rgb
+
+
+def crop_ready(data: bytes) -> bytes:
+    made = gs.make_crop_ready(data)
+    if made is None:
+        assert why_not_crop_ready(data) == "already crop-ready"
+        return data
+    return made
+
+
+def segments(data: bytes) -> list[tuple[int, bytes]]:
+    """(marker, parameters) of every segment before the first scan, and the frame's marker among them."""
+    found, at = [], 2
+    while data[at + 1] != 0xDA:
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        found.append((data[at + 1], data[at + 4 : at + 2 + size]))
+        at += 2 + size
+    return found
+
+
+VARIANTS = {
+    **{f"baseline {s}": lambda w, h, seed, s=s: jpeg(w, h, seed=seed, sampling=s) for s in SAMPLINGS},
+    **{
+        f"progressive {s}": lambda w, h, seed, s=s: jpeg(w, h, seed=seed, sampling=s, progressive=True)
+        for s in SAMPLINGS
+    },
+    "gray": lambda w, h, seed: jpeg_of_mode("L", w, h, seed=seed, quality=92),
+    "gray progressive": lambda w, h, seed: jpeg_of_mode("L", w, h, seed=seed, progressive=True),
+    "cmyk": lambda w, h, seed: jpeg_of_mode("CMYK", w, h, seed=seed, quality=92),
+    "rgb": lambda w, h, seed: jpeg_of_mode("RGB", w, h, seed=seed, keep_rgb=True),
+    "optimised": lambda w, h, seed: jpeg_of_mode("RGB", w, h, seed=seed, optimize=True),
+    "low quality": lambda w, h, seed: jpeg(w, h, seed=seed, quality=7),
+    "16-bit tables": lambda w, h, seed: jpeg_of_mode("RGB", w, h, seed=seed, qtables=[[300] * 64, [400] * 64]),
+    "old restarts": lambda w, h, seed: jpeg(w, h, seed=seed, restart_interval=3),
+}
+SIZES = [
+    (1, 1),
+    (2, 3),
+    (4, 4),
+    (5, 16),
+    (17, 5),
+    (16, 16),
+    (18, 33),
+    (31, 47),
+    (64, 64),
+    (130, 97),
+    (376, 40),
+    (250, 188),
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_crop_of_every_variant_has_the_pixels_of_the_original(variant: str) -> None:
+    chance = random.Random(variant)
+    for seed, (width, height) in enumerate(SIZES):
+        original = VARIANTS[variant](width, height, seed)
+        stored = crop_ready(original)
+        full = gs.decode(original)
+        assert np.array_equal(gs.decode(stored), full)
+        assert np.array_equal(pillow_rgb(stored), pillow_rgb(original))
+        for _ in range(40):
+            w, h = chance.randint(1, min(width, 100)), chance.randint(1, min(height, 100))
+            x, y = chance.choice([0, width - w, chance.randint(0, width - w)]), chance.randint(0, height - h)
+            cut, inner = gs.crop_jpeg(stored, (x, y, w, h))
+            assert inner[2:] == (w, h)
+            part = full[y : y + h, x : x + w]
+            assert np.array_equal(gs.decode(cut, crop=inner), part), (width, height, x, y, w, h)
+            assert np.array_equal(gs.decode(cut)[inner[1] : inner[1] + h, inner[0] : inner[0] + w], part)
+
+
+def test_hundreds_of_sizes() -> None:
+    chance = random.Random(5)
+    for seed in range(300):
+        width, height = chance.randint(1, 200), chance.randint(1, 90)
+        original = jpeg(width, height, seed=seed, sampling=chance.choice(list(SAMPLINGS)), progressive=seed % 3 == 0)
+        stored, full = crop_ready(original), gs.decode(original)
+        for _ in range(4):
+            w, h = chance.randint(1, width), chance.randint(1, height)
+            x, y = chance.randint(0, width - w), chance.randint(0, height - h)
+            cut, inner = gs.crop_jpeg(stored, (x, y, w, h))
+            assert np.array_equal(gs.decode(cut, crop=inner), full[y : y + h, x : x + w])
+
+
+def test_a_cut_is_small_and_ordinary() -> None:
+    stored = crop_ready(jpeg(640, 480))
+    cut, (x, y, w, h) = gs.crop_jpeg(stored, (300, 200, 64, 64))
+    assert len(cut) < len(stored) / 8
+    with Image.open(io.BytesIO(cut)) as image:
+        assert image.size == (128, 80)
+    theirs = cv2.imdecode(np.frombuffer(cut, np.uint8), cv2.IMREAD_COLOR_RGB)[y : y + h, x : x + w]
+    whole = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR_RGB)[200:264, 300:364]
+    assert np.array_equal(theirs, whole)
+
+
+def test_restart_intervals_divide_the_rows() -> None:
+    cases = [(500, "420", 4), (500, "444", 9), (375, "420", 4), (376, "444", 47), (512, "444", 8)]
+    for width, sampling, expected in cases:
+        found = dict(segments(crop_ready(jpeg(width, 40, sampling=sampling))))
+        assert int.from_bytes(found[0xDD], "big") == expected, (width, sampling)
+
+
+def test_metadata_tables_and_what_follows_the_image_are_kept() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "a picture"
+    buffer = io.BytesIO()
+    Image.fromarray(photograph(120, 90)).save(
+        buffer,
+        "JPEG",
+        quality=83,
+        progressive=True,
+        dpi=(123, 45),
+        exif=exif,
+        icc_profile=bytes(70000),
+        comment=b"hello",
+    )
+    original = buffer.getvalue() + b"trailing bytes"
+    stored = crop_ready(original)
+    kept = [(0xC0 if m == 0xC2 else m, p) for m, p in segments(original) if m not in (0xC4, 0xDD)]
+    assert [s for s in segments(stored) if s[0] not in (0xC4, 0xDD)] == kept
+    assert stored.endswith(b"\xff\xd9trailing bytes")
+    assert np.array_equal(pillow_rgb(stored), pillow_rgb(original))
+    cut, _ = gs.crop_jpeg(stored, (10, 10, 20, 20))
+    assert b"Exif" not in cut
+    assert len(cut) < 5000
+
+
+def test_a_cut_of_the_whole_is_the_file_itself() -> None:
+    stored = crop_ready(jpeg(64, 48))
+    assert gs.crop_jpeg(stored, (0, 0, 64, 48)) == (stored, (0, 0, 64, 48))
+
+
+def test_files_that_cannot_be_cut_come_back_whole() -> None:
+    for data in (jpeg(200, 100), jpeg(200, 100, progressive=True), jpeg(200, 100, restart_interval=5)):
+        assert gs.crop_jpeg(memoryview(data), (3, 4, 50, 60)) == (data, (3, 4, 50, 60))
+
+
+def test_files_that_stay_as_they_are() -> None:
+    stored = crop_ready(jpeg(200, 100))
+    assert why_not_crop_ready(stored) == "already crop-ready"
+    assert gs.make_crop_ready(stored) is None
+    plain = jpeg(40, 40)
+    mpf = plain[:2] + b"\xff\xe2\x00\x08MPF\x00xx" + plain[2:]
+    assert "positions" in str(why_not_crop_ready(mpf))
+    arithmetic = plain.replace(b"\xff\xc0", b"\xff\xc9", 1)
+    assert "arithmetic" in str(why_not_crop_ready(arithmetic))
+    with pytest.raises(gs.DecodeError):
+        gs.make_crop_ready(b"")
+
+
+def test_a_progression_that_stops_early_stays_as_it_is() -> None:
+    # Decoders smooth the blocks of such images, which no baseline file can ask for.
+    data = jpeg(200, 100, progressive=True)
+    scans = [i for i in range(len(data) - 1) if data[i : i + 2] == b"\xff\xda"]
+    early = data[: scans[3]] + b"\xff\xd9"
+    assert "progression" in str(why_not_crop_ready(early))
+
+
+@pytest.mark.parametrize("make", [jpeg(200, 100), jpeg(200, 100, progressive=True)], ids=["baseline", "progressive"])
+def test_damaged_originals_are_refused(make: bytes) -> None:
+    chance = random.Random(1)
+    for size in (3, 20, len(make) // 3, len(make) - 2):
+        with pytest.raises(gs.DecodeError):
+            gs.make_crop_ready(make[:size])
+    for _ in range(300):
+        data = bytearray(make)
+        for _ in range(chance.randint(1, 3)):
+            data[chance.randrange(2, len(data))] = chance.randrange(256)
+        try:
+            made = gs.make_crop_ready(bytes(data))
+        except gs.DecodeError:
+            continue
+        if made is not None:  # undetectable damage: then it shows the same in both
+            assert np.array_equal(gs.decode(made, strict=False), gs.decode(bytes(data), strict=False))
+
+
+def test_damaged_restart_markers_are_found() -> None:
+    stored = bytearray(crop_ready(jpeg(400, 100)))
+    begin = stored.index(b"\xff\xda")
+    at = [i for i in range(begin, len(stored) - 1) if stored[i] == 0xFF and 0xD0 <= stored[i + 1] <= 0xD7]
+    assert len(at) > 30
+    for i in at:
+        for change in (0xD0 + (stored[i + 1] - 0xD0 + 1) % 8, 0x00, 0xC4, 0xD9):
+            damaged = stored.copy()
+            damaged[i + 1] = change
+            with pytest.raises(gs.DecodeError, match="restart interval"):
+                gs.crop_jpeg(damaged, (8, 8, 20, 20))
+        damaged = stored.copy()
+        damaged[i] ^= 1
+        with pytest.raises(gs.DecodeError, match="restart interval"):
+            gs.crop_jpeg(damaged, (8, 8, 20, 20))
+    for size in range(len(stored) - 1, 0, -97):
+        with pytest.raises(gs.DecodeError):
+            gs.crop_jpeg(stored[:size], (8, 8, 20, 20))
+
+
+def test_damage_never_gives_wrong_pixels_unnoticed() -> None:
+    """A cut of a damaged file fails, or shows what a full decode of the damaged file shows."""
+    stored = crop_ready(jpeg(300, 80))
+    chance = random.Random(2)
+    for _ in range(400):
+        data = bytearray(stored)
+        data[chance.randrange(2, len(data))] ^= 1 << chance.randrange(8)
+        try:
+            cut, (x, y, w, h) = gs.crop_jpeg(data, (100, 20, 90, 40))
+            part = gs.decode(cut, crop=(x, y, w, h))
+        except (gs.DecodeError, IndexError):
+            continue
+        whole = gs.decode(bytes(data), strict=False)
+        assert np.array_equal(part, whole[20:60, 100:190])
+
+
+def test_crops_outside_the_image_and_other_formats() -> None:
+    stored = crop_ready(jpeg(100, 50))
+    for crop in [(-1, 0, 5, 5), (0, 0, 101, 5), (90, 0, 11, 5), (0, 0, 0, 5), (0, 50, 1, 1), (2**31 - 1, 0, 2, 2)]:
+        with pytest.raises(IndexError):
+            gs.crop_jpeg(stored, crop)
+    for data in (b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"):
+        with pytest.raises(gs.DecodeError):
+            gs.crop_jpeg(data, (0, 0, 1, 1))
+
+
+@pytest.mark.skipif(shutil.which("djpeg") is None, reason="needs djpeg")
+@pytest.mark.parametrize("variant", ["progressive 420", "baseline 444", "gray progressive"])
+def test_djpeg_sees_the_same_pixels(variant: str) -> None:
+    original = VARIANTS[variant](250, 188, 3)
+    ours, theirs = (
+        subprocess.run(["djpeg", "-ppm"], input=data, capture_output=True, check=True)
+        for data in (crop_ready(original), original)
+    )
+    assert ours.stderr == b""
+    assert ours.stdout == theirs.stdout
