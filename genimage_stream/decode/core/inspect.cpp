@@ -1,6 +1,6 @@
 #include "inspect.hpp"
 
-#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 namespace gs {
@@ -14,21 +14,40 @@ std::uint32_t big32(const std::uint8_t* p) {
     return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
 }
 
-// The quality for which the IJG formula scales the standard luminance table (ITU-T T.81, table K.1) closest
-// to this one.
+// ITU-T T.81, table K.1, in any order: only its scaled sums are used.
+constexpr int kStandardLuminance[64] = {
+    16, 11,  12, 14, 12, 10, 16,  14,  13,  14, 18, 17,  16,  19,  24,  40,  26, 24,  22,  22, 24, 49,
+    35, 37,  29, 40, 58, 51, 61,  60,  57,  51, 56, 55,  64,  72,  92,  78,  64, 68,  87,  69, 55, 56,
+    80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103, 99};
+
+// Sums of the luminance table as the IJG library scales it for qualities 1 to 100 (jpeg_quality_scaling).
+struct QualitySums {
+    int of[101] = {};
+    constexpr QualitySums() {
+        for (int q = 1; q <= 100; q++) {
+            const int scale = q < 50 ? 5000 / q : 200 - 2 * q;
+            for (int value : kStandardLuminance) {
+                const int scaled = (value * scale + 50) / 100;
+                of[q] += scaled < 1 ? 1 : scaled > 255 ? 255 : scaled;
+            }
+        }
+    }
+};
+
+// The IJG quality whose luminance table has the sum nearest to this one's: exact for files of IJG's library
+// and its descendants, an estimate for others.
 int estimate_quality(const int table[64]) {
-    static const int kStandardSum = 3688;  // sum of table K.1
+    static constexpr QualitySums kSums;
     int sum = 0;
     for (int i = 0; i < 64; i++) sum += table[i];
-    if (sum <= 64) return 100;
-    const double scale = 100.0 * sum / kStandardSum;
-    const double quality = scale <= 100 ? (200 - scale) / 2 : 5000 / scale;
-    return std::clamp(static_cast<int>(quality + 0.5), 1, 100);
+    int best = 1;
+    for (int q = 2; q <= 100; q++)
+        if (std::abs(kSums.of[q] - sum) <= std::abs(kSums.of[best] - sum)) best = q;
+    return best;
 }
 
 void inspect_jpeg(ByteView b, ImageInfo& info) {
     std::size_t at = 2;
-    bool adobe = false;
     int components = 0;
     while (true) {
         while (at < b.size && b.data[at] != 0xFF) at++;
@@ -55,8 +74,6 @@ void inspect_jpeg(ByteView b, ImageInfo& info) {
                 }
                 if (id == 0) info.jpeg_quality = estimate_quality(table);
             }
-        } else if (marker == 0xEE && length >= 14 && std::memcmp(p, "Adobe", 5) == 0) {
-            adobe = true;
         } else if (marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) {
             if (length < 8) throw DecodeError("damaged JPEG: frame header too short");
             info.bit_depth = p[0];
@@ -69,9 +86,9 @@ void inspect_jpeg(ByteView b, ImageInfo& info) {
         }
         at += length;
     }
-    (void)adobe;
     info.mode = components == 1 ? "L" : components == 3 ? "RGB" : components == 4 ? "CMYK" : "";
     if (components == 0) throw DecodeError("damaged JPEG: no frame header");
+    if (info.width == 0 || info.height == 0) throw DecodeError("damaged JPEG: width or height of zero");
 }
 
 void inspect_png(ByteView b, ImageInfo& info) {

@@ -1,0 +1,52 @@
+// JPEG through libjpeg-turbo: every kind of JPEG that it knows, and the measure for the own decoder.
+#pragma once
+
+#include <cstdio>
+// jpeglib.h needs FILE and size_t declared before it.
+#include <jpeglib.h>
+
+#include <csetjmp>
+
+#include "buffer.hpp"
+#include "inspect.hpp"
+#include "jpeg_memory.hpp"
+#include "types.hpp"
+
+namespace gs {
+
+// setjmp and destructors: libjpeg leaves its calls by longjmp when a file is damaged. No frame between setjmp
+// and the libjpeg call may hold an object with a destructor; everything that has one lives here, where the
+// jump does not reach.
+class JpegLibrary {
+  public:
+    JpegLibrary();
+    ~JpegLibrary();
+    JpegLibrary(const JpegLibrary&) = delete;
+    JpegLibrary& operator=(const JpegLibrary&) = delete;
+
+    // Decodes `crop`, which lies inside the image that `info` describes. Throws DecodeError. The sink may
+    // have received rows by then.
+    void decode(ByteView bytes, const ImageInfo& info, const Rect& crop, bool strict, RowSink& sink);
+
+    // More scans than any encoder writes are an attack: each one walks over all coefficients again.
+    static constexpr int kMaxScans = 256;
+
+  private:
+    static void on_error(j_common_ptr common);
+    static void on_message(j_common_ptr common, int level);
+    static void on_progress(j_common_ptr common);
+    bool run(ByteView bytes, const Rect& crop, std::uint8_t* rows, std::size_t stride, RowSink& sink);
+    bool can_skip() const;
+    void read_rows(const Rect& crop, int x_offset, std::uint8_t* rows, std::size_t stride, RowSink& sink);
+
+    jpeg_decompress_struct cinfo_{};
+    jpeg_error_mgr errors_{};
+    jpeg_progress_mgr progress_{};
+    std::jmp_buf jump_;
+    char message_[JMSG_LENGTH_MAX + 64] = "";
+    bool strict_ = true;
+    JpegMemory memory_;
+    Buffer rows_;
+};
+
+}  // namespace gs

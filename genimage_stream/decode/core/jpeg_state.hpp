@@ -1,0 +1,13 @@
+// What the JPEG decoders keep from image to image.
+#pragma once
+
+#include "jpeg_library.hpp"
+#include "workspace.hpp"
+
+namespace gs {
+
+struct JpegState {
+    JpegLibrary library;
+};
+
+}  // namespace gs
