@@ -44,7 +44,8 @@ class DecodeError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// Receives the rows of the crop, top to bottom, each exactly once, as interleaved 8-bit RGB.
+// Receives the rows of the crop, top to bottom, as interleaved 8-bit RGB. A decoder that meets something it
+// leaves to another one starts again: rows may come a second time, from any row on, and the last time counts.
 // Implementations must not throw: decoders call them from frames that longjmp may leave.
 class RowSink {
   public:

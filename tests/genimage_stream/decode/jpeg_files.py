@@ -44,7 +44,13 @@ def encode(pixels: Pixels, mode: str = "RGB", **options: Any) -> bytes:
 
 
 def encode_sampled(
-    pixels: Pixels, sampling: str, quality: int = 90, *, progressive: bool = False, restart: int = 0, optimize: bool = False
+    pixels: Pixels,
+    sampling: str,
+    quality: int = 90,
+    *,
+    progressive: bool = False,
+    restart: int = 0,
+    optimize: bool = False,
 ) -> bytes:
     """A JPEG by OpenCV, which writes samplings that Pillow does not; `restart` in MCUs."""
     flags = [

@@ -51,7 +51,9 @@ def test_every_quality(quality: int, subsampling: int, optimize: bool) -> None:
     assert_same(encode(picture(121, 83), quality=quality, subsampling=subsampling, optimize=optimize))
 
 
-@pytest.mark.parametrize("option", [{"restart_marker_blocks": 2}, {"restart_marker_rows": 1}, {"restart_marker_rows": 2}])
+@pytest.mark.parametrize(
+    "option", [{"restart_marker_blocks": 2}, {"restart_marker_rows": 1}, {"restart_marker_rows": 2}]
+)
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_restart_markers(option: dict[str, int], mode: str) -> None:
     assert_same(encode(picture(150, 131), mode, quality=90, **option), crops=12)

@@ -116,7 +116,9 @@ def test_a_progressive_file_of_endless_scans_is_refused() -> None:
         gs.decode(bomb, strict=False)
 
 
-@pytest.mark.parametrize("crop", [(-1, 0, 5, 5), (0, -1, 5, 5), (0, 0, 0, 5), (0, 0, 5, 0), (60, 0, 5, 5), (0, 41, 1, 8)])
+@pytest.mark.parametrize(
+    "crop", [(-1, 0, 5, 5), (0, -1, 5, 5), (0, 0, 0, 5), (0, 0, 5, 0), (60, 0, 5, 5), (0, 41, 1, 8)]
+)
 def test_a_crop_outside_the_image_is_an_index_error(crop: tuple[int, int, int, int]) -> None:
     with pytest.raises(IndexError):
         gs.decode(encode(picture(64, 48)), crop=crop)
