@@ -15,7 +15,7 @@ from setuptools import setup
 
 ROOM = "genimage_stream/decode"
 HEADERS = sorted(glob(f"{ROOM}/**/*.hpp", recursive=True))
-SOURCES = [*sorted(glob(f"{ROOM}/binding*.cpp")), *sorted(glob(f"{ROOM}/core/**/*.cpp", recursive=True))]
+SOURCES = [path for part in ("binding", "core") for path in sorted(glob(f"{ROOM}/{part}/**/*.cpp", recursive=True))]
 # Some systems' libjpeg is not libjpeg-turbo, whose partial decoding the core relies on.
 IS_TURBO = "#ifndef LIBJPEG_TURBO_VERSION\n#error not libjpeg-turbo\n#endif\n"
 
@@ -65,10 +65,10 @@ setup(
             "genimage_stream.decode._core",
             SOURCES,
             depends=HEADERS,
-            include_dirs=[f"{ROOM}/core"],
+            include_dirs=[ROOM, f"{ROOM}/core"],
             libraries=["jpeg", "deflate", "png", "z"],
             cxx_std=17,
-            extra_compile_args=["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0"],
+            extra_compile_args=["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffp-contract=off"],
         )
     ],
     cmdclass={"build_ext": BuildExtension},

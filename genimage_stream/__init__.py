@@ -10,7 +10,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from genimage_stream.decode import DecodeError, ImageFacts, Limits, crop_jpeg, decode, inspect, make_crop_ready
+from genimage_stream.decode import (
+    BatchDecoder,
+    DecodeError,
+    FileRanges,
+    FileSet,
+    ImageFacts,
+    Limits,
+    check,
+    crop_jpeg,
+    decode,
+    decode_batch,
+    inspect,
+    make_crop_ready,
+)
 
 if TYPE_CHECKING:
     from genimage_stream.index import Dataset, open_dataset
@@ -20,13 +33,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Batch",
+    "BatchDecoder",
     "Dataset",
     "DecodeError",
+    "FileRanges",
+    "FileSet",
     "ImageFacts",
     "Limits",
     "Loader",
+    "check",
     "crop_jpeg",
     "decode",
+    "decode_batch",
     "inspect",
     "make_crop_ready",
     "open_dataset",

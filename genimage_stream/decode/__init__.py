@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from genimage_stream.decode.batch import BatchDecoder, FileRanges, FileSet, ImageError, Job, JobStats, decode_batch
 from genimage_stream.decode.crop_ready import crop_jpeg, make_crop_ready
-from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, decode, inspect
+from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, check, decode, inspect
 
-__all__ = ["DecodeError", "ImageFacts", "Limits", "crop_jpeg", "decode", "inspect", "make_crop_ready"]
+__all__ = [
+    "BatchDecoder",
+    "DecodeError",
+    "FileRanges",
+    "FileSet",
+    "ImageError",
+    "ImageFacts",
+    "Job",
+    "JobStats",
+    "Limits",
+    "check",
+    "crop_jpeg",
+    "decode",
+    "decode_batch",
+    "inspect",
+    "make_crop_ready",
+]

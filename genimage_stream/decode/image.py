@@ -1,4 +1,4 @@
-"""One image: `decode` its pixels, `inspect` its header."""
+"""One image, on the calling thread: `decode` its pixels, `inspect` its header, `check` that it is sound."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.decode import _core
+from genimage_stream.decode.other_formats import FORMATS, decode_other, inspect_other
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -50,15 +51,30 @@ def decode(
     """Decode an image, or the part `crop = (x, y, width, height)` of it, to (height, width, 3) uint8 RGB.
 
     The pixels are those of a full decode by libjpeg-turbo (accurate DCT, fancy upsampling) or libpng, cropped
-    afterwards. Raises DecodeError (a ValueError) when the bytes are not a sound image, IndexError when the crop is not
-    inside it.
+    afterwards; WebP, AVIF, TIFF, GIF and BMP are decoded by Pillow. `strict=False` returns what the library would show
+    of a truncated or damaged JPEG or PNG. Raises DecodeError (a ValueError) when the bytes are not a sound image,
+    IndexError when the crop is not inside it.
     """
+    if _core.sniff(data) in FORMATS:
+        return decode_other(data, crop, limits.max_pixels, limits.max_bytes)
     return _core.decode(data, crop, strict, limits.max_pixels, limits.max_bytes)
 
 
 def inspect(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     """Read an image's header. Raises DecodeError when there is none."""
-    form, mode, width, height, bit_depth, quality, progressive = _core.inspect(
-        data, limits.max_pixels, limits.max_bytes
-    )
+    if _core.sniff(data) in FORMATS:
+        return _facts(inspect_other(data, limits.max_pixels, limits.max_bytes))
+    return _facts(_core.inspect(data, limits.max_pixels, limits.max_bytes))
+
+
+def check(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
+    """Decode the whole image strictly and throw the pixels away: returns its facts, raises DecodeError."""
+    if _core.sniff(data) in FORMATS:
+        decode_other(data, None, limits.max_pixels, limits.max_bytes)
+        return _facts(inspect_other(data, limits.max_pixels, limits.max_bytes))
+    return _facts(_core.check(data, limits.max_pixels, limits.max_bytes))
+
+
+def _facts(core: tuple[str, str, int, int, int, int, bool]) -> ImageFacts:
+    form, mode, width, height, bit_depth, quality, progressive = core
     return ImageFacts(form, mode, width, height, bit_depth, quality if quality > 0 else None, progressive)

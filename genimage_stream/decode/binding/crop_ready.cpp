@@ -1,5 +1,5 @@
 // The Python face of the crop-ready recoder and the JPEG cutter.
-#include "binding_crop_ready.hpp"
+#include "common.hpp"
 
 #include <pybind11/stl.h>
 

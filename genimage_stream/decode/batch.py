@@ -1,0 +1,302 @@
+"""Many images into one array, on C++ threads: `BatchDecoder`, its jobs, and the byte ranges of files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.decode import _core
+from genimage_stream.decode.image import DEFAULT_LIMITS, Limits
+from genimage_stream.decode.other_formats import decode_for_batch
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+Small = Literal["tile", "reflect", "constant", "resize"]
+Resample = Literal["bilinear", "bicubic"]
+ErrorKind = Literal["decode", "io", "cancelled"]
+
+# The numbers of the enums in core/small.hpp, core/resample.hpp and core/output.hpp.
+_SMALL = {"tile": 0, "reflect": 1, "constant": 2, "resize": 3}
+_RESAMPLE = {"bilinear": 0, "bicubic": 1}
+_ELEMENT = {"uint8": 0, "float16": 1, "float32": 2}
+
+
+class FileSet:
+    """Files that ranges are read from. They are opened when first needed and at most `max_open` stay open.
+
+    `max_open` None: as many as fit into half of the process's limit on open files, which is raised towards its hard
+    limit when there are more files than that. Thread-safe; a file that cannot be opened is an "io" error of the images
+    in it, not of the set.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], *, max_open: int | None = None) -> None:
+        if max_open is not None and max_open < 1:
+            raise ValueError(f"max_open must be at least 1, not {max_open}")
+        self._core = _core.FileSet([os.fspath(path) for path in paths], max_open or 0)
+
+    def __len__(self) -> int:
+        return len(self._core)
+
+    def path(self, file: int) -> Path:
+        return Path(self._core.path(file))
+
+    @property
+    def max_open(self) -> int:
+        return self._core.max_open
+
+
+@dataclass(frozen=True)
+class FileRanges:
+    """Where the encoded bytes of n images lie: file `file_index[i]` of `files`, `size[i]` bytes from `offset[i]`.
+
+    `file_index` int32 (n,), `offset` and `size` int64 (n,).
+    """
+
+    files: FileSet
+    file_index: npt.NDArray[np.int32]
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.file_index)
+
+
+@dataclass(frozen=True)
+class ImageError:
+    """What went wrong with image `index` of a job: its bytes ("decode"), reading them ("io"), or nobody decoded it
+    because the job was cancelled ("cancelled")."""
+
+    index: int
+    kind: ErrorKind
+    message: str
+
+
+@dataclass(frozen=True)
+class JobStats:
+    """`bytes_read` from files (0 for images in memory); the seconds are summed over the threads."""
+
+    bytes_read: int
+    read_seconds: float
+    decode_seconds: float
+
+
+class Job:
+    """A batch that is being decoded. It holds its source and its output until it is done."""
+
+    def __init__(self, core: _core.Job) -> None:
+        self._core = core
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until the job is done, at most `timeout` seconds. False: it is not done yet.
+
+        Ctrl-C is answered within a tenth of a second. Raises RuntimeError in the child of a fork when the job was
+        submitted by the parent: its threads stayed there.
+        """
+        return self._core.wait(timeout)
+
+    def done(self) -> bool:
+        return self._core.done()
+
+    def cancel(self) -> None:
+        """Leave undone what has not begun: those images are listed in `errors()` and their place is not touched."""
+        self._core.cancel()
+
+    def errors(self) -> list[ImageError]:
+        """The images that failed so far, by index. An image that failed has zeros in its place."""
+        return [ImageError(index, kind, message) for index, kind, message in self._core.errors()]  # type: ignore[arg-type]
+
+    def stats(self) -> JobStats:
+        return JobStats(*self._core.stats())
+
+
+class BatchDecoder:
+    """A pool of C++ threads that decode, crop, resize, mirror and normalise images into batches.
+
+    `threads` None: one per CPU that this process may run on. The threads start with the first job and end when the
+    decoder and its jobs are gone, at `close`, or with the interpreter; a decoder that was used before a fork starts new
+    ones in the child. `strict` and `limits` as for `decode`.
+    """
+
+    def __init__(self, threads: int | None = None, *, strict: bool = True, limits: Limits = DEFAULT_LIMITS) -> None:
+        if threads is None:
+            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self._core = _core.Decoder(threads, decode_for_batch)
+        self._strict = strict
+        self._limits = limits
+
+    @property
+    def threads(self) -> int:
+        return self._core.threads
+
+    def submit(
+        self,
+        source: Sequence[Buffer] | FileRanges,
+        out: Any,
+        *,
+        crops: npt.ArrayLike,
+        flips: npt.ArrayLike | None = None,
+        boxes: npt.ArrayLike | None = None,
+        resized: npt.ArrayLike | None = None,
+        resample: Resample = "bilinear",
+        small: Small = "tile",
+        fill: tuple[int, int, int] = (0, 0, 0),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> Job:
+        """Begin to decode n images into `out`, (n, 3, height, width) uint8, float16 or float32, C-contiguous.
+
+        `source` is a list of n bytes-like objects or a FileRanges. `out` is a NumPy array, a torch tensor on the CPU
+        (pinned or not), or anything else with the array interface or DLPack; for floats a pixel becomes
+        `(pixel / 255 - mean[c]) / std[c]`, computed in double precision and rounded once to float32, and for float16
+        from there to half.
+
+        `crops` int32 (n, 2): the left upper corner (x, y) of the window, which is as large as `out`. An image that is
+        smaller than the window continues beyond its right and lower edges by the policy `small`: "tile" repeats it,
+        "reflect" mirrors it without repeating the edge, "constant" fills with `fill`, "resize" enlarges it first.
+        `flips` uint8 (n,): 1 mirrors left to right, after the crop. `boxes` float32 (n, 4) (x, y, width, height) and
+        `resized` int32 (n, 2) (width, height): that box of the image is resized to that size before the crop.
+
+        Raises ValueError or TypeError for arguments that do not fit together. What is wrong with one image is in
+        `Job.errors()`: zeros stand in its place and its neighbours are not touched.
+        """
+        if small not in _SMALL:
+            raise ValueError(f"small must be one of {', '.join(_SMALL)}, not {small!r}")
+        if resample not in _RESAMPLE:
+            raise ValueError(f"resample must be one of {', '.join(_RESAMPLE)}, not {resample!r}")
+        if boxes is not None or resized is not None or small == "resize":
+            raise NotImplementedError("resizing is not there yet")
+        keep, where = _describe(out)
+        n = where[2]
+        if len(source) != n:
+            raise ValueError(f"source has {len(source)} images and out has room for {n}")
+        if any(not 0 <= value <= 255 for value in fill):
+            raise ValueError(f"fill must be three values from 0 to 255, not {fill}")
+        if std is not None and any(value == 0 for value in std):
+            raise ValueError("std must not be 0")
+        given: object = source
+        if isinstance(source, FileRanges):
+            given = (
+                source.files._core,
+                _column(source.file_index, np.int32, (n,), "file_index"),
+                _column(source.offset, np.int64, (n,), "offset"),
+                _column(source.size, np.int64, (n,), "size"),
+            )
+        return Job(
+            self._core.submit(
+                given,
+                keep,
+                where,
+                _column(crops, np.int32, (n, 2), "crops"),
+                None if flips is None else _column(flips, np.uint8, (n,), "flips"),
+                None if boxes is None else _column(boxes, np.float32, (n, 4), "boxes"),
+                None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
+                _RESAMPLE[resample],
+                _SMALL[small],
+                fill,
+                mean,
+                std,
+                self._strict,
+                self._limits.max_pixels,
+                self._limits.max_bytes,
+            )
+        )
+
+    def decode_batch(self, source: Sequence[Buffer] | FileRanges, out: Any, **options: Any) -> list[ImageError]:
+        """`submit` and `wait`: returns the images that failed. The options are those of `submit`."""
+        job = self.submit(source, out, **options)
+        job.wait()
+        return job.errors()
+
+    def close(self) -> None:
+        """Finish the images in work, cancel the rest, end the threads. A later `submit` starts them again."""
+        self._core.stop()
+
+    def __enter__(self) -> BatchDecoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@lru_cache(maxsize=4)
+def _shared(threads: int | None, strict: bool, limits: Limits) -> BatchDecoder:
+    return BatchDecoder(threads, strict=strict, limits=limits)
+
+
+def decode_batch(
+    source: Sequence[Buffer] | FileRanges,
+    out: Any,
+    *,
+    threads: int | None = None,
+    strict: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
+    **options: Any,
+) -> list[ImageError]:
+    """Decode n images into `out` and return those that failed: `BatchDecoder.submit` and `wait` on a pool that is kept
+    for the next call with the same `threads`, `strict` and `limits`. The options are those of `submit`."""
+    return _shared(threads, strict, limits).decode_batch(source, out, **options)
+
+
+def _column(values: npt.ArrayLike, dtype: type[np.generic], shape: tuple[int, ...], name: str) -> npt.NDArray[Any]:
+    """`values` as a contiguous array of that type and shape; nothing is rounded or wrapped to fit."""
+    array = np.asarray(values)
+    if array.shape != shape:
+        raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
+    if array.dtype == dtype:
+        return np.ascontiguousarray(array)
+    whole = np.dtype(dtype).kind in "iu"
+    if array.dtype.kind not in ("biu" if whole else "biuf"):
+        raise TypeError(f"{name} has the type {array.dtype}, not {np.dtype(dtype).name}")
+    converted = array.astype(dtype)
+    if whole and not np.array_equal(converted, array):
+        raise ValueError(f"{name} has values that {np.dtype(dtype).name} does not hold")
+    return np.ascontiguousarray(converted)
+
+
+def _describe(out: Any) -> tuple[object, tuple[int, int, int, int, int]]:
+    """The output's (owner, (address, element, n, height, width)). torch is recognised by its methods, not imported."""
+    keep: object = out
+    if hasattr(out, "data_ptr") and hasattr(out, "is_contiguous"):  # a torch tensor
+        if out.device.type != "cpu":
+            raise ValueError(f"out is on {out.device}; decode into a (pinned) CPU tensor and copy that")
+        address, shape, dtype = int(out.data_ptr()), tuple(out.shape), str(out.dtype).removeprefix("torch.")
+        contiguous = bool(out.is_contiguous())
+    else:
+        array = out if isinstance(out, np.ndarray) else _as_array(out)
+        if not array.flags.writeable:
+            raise ValueError("out is read-only")
+        keep, address = array, array.ctypes.data
+        shape, dtype, contiguous = array.shape, array.dtype.name, array.flags.c_contiguous
+        if not array.dtype.isnative:
+            raise TypeError("out must be of the machine's byte order")
+    if dtype not in _ELEMENT:
+        raise TypeError(f"out must be uint8, float16 or float32, not {dtype}")
+    if len(shape) != 4 or shape[1] != 3 or shape[2] < 1 or shape[3] < 1:
+        raise ValueError(f"out must have the shape (n, 3, height, width), not {tuple(shape)}")
+    if max(shape[2], shape[3]) > 65535:
+        raise ValueError(f"a window of {shape[3]}x{shape[2]} is larger than any image: at most 65535 per side")
+    if not contiguous:
+        raise ValueError("out must be C-contiguous")
+    return keep, (address, _ELEMENT[dtype], shape[0], shape[2], shape[3])
+
+
+def _as_array(out: Any) -> npt.NDArray[Any]:
+    """A view of memory that offers the array interface, DLPack or the buffer protocol."""
+    if hasattr(out, "__array_interface__"):
+        return np.asarray(out)
+    if hasattr(out, "__dlpack__"):
+        return np.from_dlpack(out)
+    try:
+        return np.asarray(memoryview(out))
+    except TypeError:
+        raise TypeError(f"out must be a NumPy array or a CPU tensor, not {type(out).__name__}") from None

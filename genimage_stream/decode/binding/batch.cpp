@@ -1,0 +1,299 @@
+// Batches on a pool of threads. Who owns what: a Job and its Decoder both hold the Python objects whose
+// memory the threads work in, until the job is done; the threads hold no Python object at all.
+#include "core/batch.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <list>
+
+#include "common.hpp"
+
+namespace gs_binding {
+namespace {
+
+// The objects that a job's threads read from and write to. Dies with the GIL held.
+struct Borrowed {
+    py::object source, out;
+    std::vector<HeldBytes> bytes;
+};
+
+// Pillow's decoders, called from the pool's threads.
+class PythonDecoder : public gs::ForeignDecoder {
+  public:
+    explicit PythonDecoder(py::object call) : call_(std::move(call)) {}
+    ~PythonDecoder() override {
+        if (!Py_IsInitialized()) {
+            call_.release();
+            return;
+        }
+        py::gil_scoped_acquire gil;
+        call_ = py::object();
+    }
+    // `call(data: memoryview, strict, max_pixels) -> (h, w, 3) uint8 array`; whatever it raises is the
+    // image's error.
+    gs::Size decode(gs::ByteView bytes, const gs::DecodeOptions& options, gs::Buffer& pixels) override {
+        py::gil_scoped_acquire gil;
+        try {
+            const auto view = py::memoryview::from_memory(bytes.data, static_cast<py::ssize_t>(bytes.size));
+            const auto array = py::array_t<std::uint8_t, py::array::c_style>(
+                call_(view, options.strict, options.limits.max_pixels, options.limits.max_bytes));
+            if (array.ndim() != 3 || array.shape(2) != 3) throw gs::DecodeError("not an RGB image");
+            const gs::Size size{static_cast<int>(array.shape(1)), static_cast<int>(array.shape(0))};
+            const auto count = static_cast<std::size_t>(array.nbytes());
+            std::memcpy(pixels.reserve(count + 64), array.data(), count);
+            return size;
+        } catch (py::error_already_set& error) {
+            throw gs::DecodeError(py::str(error.value()).cast<std::string>());
+        }
+    }
+
+  private:
+    py::object call_;
+};
+
+class Decoder;
+
+// Decoders with threads, to be stopped before the interpreter goes.
+// Only touched with the GIL held.
+std::vector<std::weak_ptr<Decoder>>& living() {
+    static auto* all = new std::vector<std::weak_ptr<Decoder>>;
+    return *all;
+}
+
+class Decoder {
+  public:
+    struct Flight {
+        std::shared_ptr<gs::Batch> batch;
+        std::shared_ptr<Borrowed> borrowed;
+    };
+
+    Decoder(int threads, py::object foreign)
+        : pool_(threads), foreign_(std::make_shared<PythonDecoder>(std::move(foreign))) {}
+    ~Decoder() { stop(); }
+
+    static std::shared_ptr<Decoder> make(int threads, py::object foreign) {
+        auto one = std::make_shared<Decoder>(threads, std::move(foreign));
+        auto& all = living();
+        all.erase(std::remove_if(all.begin(), all.end(), [](const auto& weak) { return weak.expired(); }),
+                  all.end());
+        all.push_back(one);
+        return one;
+    }
+
+    int threads() const { return pool_.threads(); }
+
+    void submit(const std::shared_ptr<gs::Batch>& batch, std::shared_ptr<Borrowed> borrowed) {
+        drop_finished();
+        flights_.push_back({batch, std::move(borrowed)});
+        try {
+            pool_.submit(batch);
+        } catch (...) {
+            flights_.pop_back();
+            throw;
+        }
+    }
+
+    // Waits for the images in work, cancels the rest.
+    void stop() {
+        std::list<Flight> flights = std::move(flights_);
+        flights_.clear();
+        std::shared_ptr<gs::PoolState> state = pool_.detach();
+        py::gil_scoped_release release;
+        gs::Pool::finish(std::move(state));
+    }
+
+    std::shared_ptr<gs::ForeignDecoder> foreign() const { return foreign_; }
+
+  private:
+    void drop_finished() {
+        flights_.remove_if([](const Flight& flight) {
+            try {
+                return flight.batch->wait(std::chrono::nanoseconds(0));
+            } catch (const std::runtime_error&) {
+                return false;  // from before a fork: its memory is left alone
+            }
+        });
+    }
+
+    gs::Pool pool_;
+    std::shared_ptr<PythonDecoder> foreign_;
+    std::list<Flight> flights_;
+};
+
+void stop_all() {
+    const auto all = living();
+    for (const auto& weak : all)
+        if (const auto decoder = weak.lock()) decoder->stop();
+}
+
+class Job {
+  public:
+    Job(std::shared_ptr<Decoder> decoder, std::shared_ptr<gs::Batch> batch,
+        std::shared_ptr<Borrowed> borrowed)
+        : decoder_(std::move(decoder)), batch_(std::move(batch)), borrowed_(std::move(borrowed)) {}
+
+    bool wait(std::optional<double> timeout) {
+        using Clock = std::chrono::steady_clock;
+        // In slices, so that Ctrl-C is answered; nobody polls: the thread sleeps until it is woken.
+        constexpr std::chrono::milliseconds kSlice(100);
+        const auto begin = Clock::now();
+        while (!done_) {
+            std::chrono::nanoseconds slice = kSlice;
+            if (timeout) {
+                const double left = *timeout - std::chrono::duration<double>(Clock::now() - begin).count();
+                if (!(left > 0.1))
+                    slice = std::chrono::nanoseconds(left > 0 ? static_cast<std::int64_t>(left * 1e9) : 0);
+            }
+            bool now;
+            {
+                py::gil_scoped_release release;
+                now = batch_->wait(slice);
+            }
+            if (now) done_ = true;
+            if (done_) break;
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            if (timeout && std::chrono::duration<double>(Clock::now() - begin).count() >= *timeout)
+                return false;
+        }
+        borrowed_.reset();
+        decoder_.reset();
+        return true;
+    }
+
+    bool done() {
+        if (!done_) done_ = batch_->wait(std::chrono::nanoseconds(0));
+        return done_;
+    }
+    void cancel() { batch_->cancel(); }
+    py::list errors() {
+        static const char* const kKinds[] = {"decode", "io", "cancelled"};
+        py::list list;
+        for (const gs::ImageFailure& failure : batch_->failures(done()))
+            list.append(
+                py::make_tuple(failure.index, kKinds[static_cast<int>(failure.kind)], failure.message));
+        return list;
+    }
+    py::tuple stats() const {
+        return py::make_tuple(batch_->bytes_read(), batch_->read_seconds(), batch_->decode_seconds());
+    }
+
+  private:
+    std::shared_ptr<Decoder> decoder_;
+    std::shared_ptr<gs::Batch> batch_;
+    std::shared_ptr<Borrowed> borrowed_;
+    bool done_ = false;
+};
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+// Everything is checked by the Python face; here only what would make memory unsafe.
+template <typename T, typename U>
+std::vector<T> rows_of(const py::object& object, std::size_t n, const char* name) {
+    std::vector<T> rows;
+    if (object.is_none()) return rows;
+    const Array<U> array = object.cast<Array<U>>();
+    constexpr std::size_t kColumns = sizeof(T) / sizeof(U);
+    if (static_cast<std::size_t>(array.size()) != n * kColumns)
+        throw std::invalid_argument(std::string(name) + " has " + std::to_string(array.size()) +
+                                    " values, not " + std::to_string(n * kColumns));
+    rows.resize(n);
+    std::memcpy(rows.data(), array.data(), n * sizeof(T));
+    return rows;
+}
+
+struct OutSpec {
+    std::uintptr_t address;
+    int element, count, height, width;
+};
+
+std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::object& source,
+                            const py::object& out,
+                            const std::tuple<std::uintptr_t, int, int, int, int>& where,
+                            const py::object& crops, const py::object& flips, const py::object& boxes,
+                            const py::object& resized, int filter, int small, const std::array<int, 3>& fill,
+                            std::optional<std::array<double, 3>> mean,
+                            std::optional<std::array<double, 3>> std, bool strict, std::int64_t max_pixels,
+                            std::int64_t max_bytes) {
+    const auto [address, element, count, height, width] = where;
+    const auto n = static_cast<std::size_t>(count);
+    gs::BatchPlan plan;
+    plan.window = {width, height};
+    plan.element = static_cast<gs::Element>(element);
+    plan.out = reinterpret_cast<std::uint8_t*>(address);
+    plan.normalizer = gs::Normalizer(mean ? mean->data() : nullptr, std ? std->data() : nullptr);
+    plan.crops = rows_of<gs::Point, std::int32_t>(crops, n, "crops");
+    plan.flips = rows_of<std::uint8_t, std::uint8_t>(flips, n, "flips");
+    plan.boxes = rows_of<gs::Box, float>(boxes, n, "boxes");
+    plan.resized = rows_of<gs::Size, std::int32_t>(resized, n, "resized");
+    plan.filter = static_cast<gs::Filter>(filter);
+    plan.small = static_cast<gs::Small>(small);
+    for (int c = 0; c < 3; c++) plan.fill[c] = static_cast<std::uint8_t>(fill[static_cast<std::size_t>(c)]);
+    plan.options.strict = strict;
+    plan.options.limits = {max_pixels, max_bytes};
+
+    auto borrowed = std::make_shared<Borrowed>();
+    borrowed->source = source;
+    borrowed->out = out;
+    std::unique_ptr<gs::Source> from;
+    if (py::isinstance<py::tuple>(source) && py::len(source) == 4 &&
+        py::isinstance<gs::FileSet>(source[py::int_(0)])) {
+        const auto ranges = source.cast<py::tuple>();
+        const auto files = ranges[0].cast<std::shared_ptr<gs::FileSet>>();
+        files->after_fork();
+        const auto file = rows_of<std::int32_t, std::int32_t>(ranges[1], n, "file_index");
+        const auto offset = rows_of<std::int64_t, std::int64_t>(ranges[2], n, "offset");
+        const auto size = rows_of<std::int64_t, std::int64_t>(ranges[3], n, "size");
+        std::vector<gs::FileSource::Range> list(n);
+        for (std::size_t i = 0; i < n; i++) list[i] = {offset[i], size[i], file[i]};
+        from = std::make_unique<gs::FileSource>(files, std::move(list));
+    } else {
+        std::vector<gs::ByteView> views;
+        borrowed->bytes.reserve(n);
+        for (const py::handle item : source) borrowed->bytes.emplace_back(item.ptr());
+        for (const HeldBytes& held : borrowed->bytes) views.push_back(held.view());
+        if (views.size() != n) throw std::invalid_argument("source has not as many images as out");
+        from = std::make_unique<gs::MemorySource>(std::move(views));
+    }
+    auto batch = std::make_shared<gs::Batch>(std::move(plan), std::move(from), decoder->foreign());
+    decoder->submit(batch, borrowed);
+    return std::make_unique<Job>(decoder, std::move(batch), std::move(borrowed));
+}
+
+}  // namespace
+
+void add_batch(py::module_& m) {
+    py::class_<gs::FileSet, std::shared_ptr<gs::FileSet>>(m, "FileSet")
+        .def(py::init([](std::vector<std::string> paths, int max_open) {
+                 return std::make_shared<gs::FileSet>(std::move(paths), max_open);
+             }),
+             py::arg("paths"), py::arg("max_open"))
+        .def("__len__", &gs::FileSet::count)
+        .def("path", &gs::FileSet::path)
+        .def_property_readonly("max_open", &gs::FileSet::max_open)
+        .def_property_readonly("open_now", &gs::FileSet::open_now);
+
+    py::class_<Job>(m, "Job")
+        .def("wait", &Job::wait, py::arg("timeout"))
+        .def("done", &Job::done)
+        .def("cancel", &Job::cancel)
+        .def("errors", &Job::errors)
+        .def("stats", &Job::stats);
+
+    py::class_<Decoder, std::shared_ptr<Decoder>>(m, "Decoder")
+        .def(py::init(&Decoder::make), py::arg("threads"), py::arg("foreign"))
+        .def_property_readonly("threads", &Decoder::threads)
+        .def("stop", &Decoder::stop)
+        .def("submit", &submit, py::arg("source"), py::arg("out"), py::arg("where"), py::arg("crops"),
+             py::arg("flips"), py::arg("boxes"), py::arg("resized"), py::arg("filter"), py::arg("small"),
+             py::arg("fill"), py::arg("mean"), py::arg("std"), py::arg("strict"), py::arg("max_pixels"),
+             py::arg("max_bytes"));
+
+    m.def("stop_all", &stop_all);
+    py::module_::import("atexit").attr("register")(m.attr("stop_all"));
+}
+
+}  // namespace gs_binding

@@ -1,0 +1,36 @@
+// Shared by the binding's files.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "core/types.hpp"
+
+void bind_crop_ready(pybind11::module_& m);  // recode for crops, cut a JPEG
+
+namespace gs_binding {
+
+namespace py = pybind11;
+
+void add_image(py::module_& m);  // decode, inspect, check: one image on the calling thread
+void add_batch(py::module_& m);  // FileSet, Pool, Job
+
+// A bytes-like object's memory; the object cannot be resized while this lives. Needs the GIL at both ends.
+class HeldBytes {
+  public:
+    explicit HeldBytes(PyObject* object) {
+        if (PyObject_GetBuffer(object, &buffer_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+    }
+    ~HeldBytes() { PyBuffer_Release(&buffer_); }
+    HeldBytes(HeldBytes&& other) noexcept : buffer_(other.buffer_) { other.buffer_.obj = nullptr; }
+    HeldBytes(const HeldBytes&) = delete;
+    HeldBytes& operator=(const HeldBytes&) = delete;
+
+    gs::ByteView view() const {
+        return {static_cast<const std::uint8_t*>(buffer_.buf), static_cast<std::size_t>(buffer_.len)};
+    }
+
+  private:
+    Py_buffer buffer_{};
+};
+
+}  // namespace gs_binding

@@ -1,0 +1,100 @@
+// One image at a time, on the calling thread.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <optional>
+#include <tuple>
+
+#include "common.hpp"
+#include "core/decode.hpp"
+
+namespace gs_binding {
+namespace {
+
+class ArraySink : public gs::RowSink {
+  public:
+    ArraySink(std::uint8_t* to, int width)
+        : to_(to), row_bytes_(std::size_t{3} * static_cast<std::size_t>(width)) {}
+    void rows(int first, int count, const std::uint8_t* rgb, std::ptrdiff_t stride) noexcept override {
+        for (int i = 0; i < count; i++)
+            std::memcpy(to_ + row_bytes_ * static_cast<std::size_t>(first + i), rgb + i * stride, row_bytes_);
+    }
+
+  private:
+    std::uint8_t* to_;
+    std::size_t row_bytes_;
+};
+
+class NullSink : public gs::RowSink {
+  public:
+    void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
+};
+
+gs::Workspace& workspace() {
+    thread_local gs::Workspace one;
+    return one;
+}
+
+gs::DecodeOptions options_of(bool strict, std::int64_t max_pixels, std::int64_t max_bytes) {
+    gs::DecodeOptions options;
+    options.strict = strict;
+    options.limits = {max_pixels, max_bytes};
+    return options;
+}
+
+py::tuple facts(const gs::ImageInfo& i) {
+    return py::make_tuple(gs::format_name(i.format), i.mode, i.width, i.height, i.bit_depth, i.jpeg_quality,
+                          i.progressive);
+}
+
+py::array_t<std::uint8_t> decode(const py::object& data, std::optional<std::tuple<int, int, int, int>> crop,
+                                 bool strict, std::int64_t max_pixels, std::int64_t max_bytes) {
+    const HeldBytes held(data.ptr());
+    const gs::DecodeOptions options = options_of(strict, max_pixels, max_bytes);
+    const gs::ImageInfo info = gs::inspect(held.view(), options.limits);
+    gs::Rect part{0, 0, info.width, info.height};
+    if (crop) part = {std::get<0>(*crop), std::get<1>(*crop), std::get<2>(*crop), std::get<3>(*crop)};
+    // Checked here too, because the array is made before the decoder sees the crop.
+    if (part.x < 0 || part.y < 0 || part.width < 1 || part.height < 1 || part.x > info.width - part.width ||
+        part.y > info.height - part.height)
+        throw std::out_of_range("the crop is not inside the image of " + std::to_string(info.width) + "x" +
+                                std::to_string(info.height));
+    py::array_t<std::uint8_t> out({part.height, part.width, 3});
+    ArraySink sink(out.mutable_data(), part.width);
+    {
+        py::gil_scoped_release release;
+        gs::decode(held.view(), &part, options, workspace(), sink);
+    }
+    return out;
+}
+
+py::tuple inspect(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes) {
+    const HeldBytes held(data.ptr());
+    return facts(gs::inspect(held.view(), {max_pixels, max_bytes}));
+}
+
+py::tuple check(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes) {
+    const HeldBytes held(data.ptr());
+    const gs::DecodeOptions options = options_of(true, max_pixels, max_bytes);
+    const gs::ImageInfo info = gs::inspect(held.view(), options.limits);
+    NullSink sink;
+    {
+        py::gil_scoped_release release;
+        gs::decode(held.view(), nullptr, options, workspace(), sink);
+    }
+    return facts(info);
+}
+
+}  // namespace
+
+void add_image(py::module_& m) {
+    m.def("decode", &decode, py::arg("data"), py::arg("crop"), py::arg("strict"), py::arg("max_pixels"),
+          py::arg("max_bytes"));
+    m.def("inspect", &inspect, py::arg("data"), py::arg("max_pixels"), py::arg("max_bytes"));
+    m.def("check", &check, py::arg("data"), py::arg("max_pixels"), py::arg("max_bytes"));
+    m.def("sniff",
+          [](const py::object& data) { return gs::format_name(gs::sniff(HeldBytes(data.ptr()).view())); });
+}
+
+}  // namespace gs_binding

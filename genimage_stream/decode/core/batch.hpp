@@ -1,0 +1,132 @@
+// Many images into one array: where their bytes are, which part of each, and what becomes of the pixels.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "output.hpp"
+#include "pool.hpp"
+#include "reader.hpp"
+#include "resample.hpp"
+#include "small.hpp"
+#include "types.hpp"
+
+namespace gs {
+
+// Where the encoded bytes of the images come from.
+class Source {
+  public:
+    virtual ~Source() = default;
+    // Valid until `scratch` is used again. Throws ReadError or DecodeError (more bytes than the limit).
+    virtual ByteView bytes(int item, const Limits& limits, Buffer& scratch) = 0;
+    // Whether bytes() reads a file, which is then counted as reading.
+    virtual bool reads() const = 0;
+    virtual std::int64_t size_bytes(int item) const = 0;
+};
+
+class MemorySource : public Source {
+  public:
+    explicit MemorySource(std::vector<ByteView> views) : views_(std::move(views)) {}
+    ByteView bytes(int item, const Limits&, Buffer&) override {
+        return views_[static_cast<std::size_t>(item)];
+    }
+    bool reads() const override { return false; }
+    std::int64_t size_bytes(int item) const override {
+        return static_cast<std::int64_t>(views_[static_cast<std::size_t>(item)].size);
+    }
+
+  private:
+    std::vector<ByteView> views_;
+};
+
+class FileSource : public Source {
+  public:
+    struct Range {
+        std::int64_t offset;
+        std::int64_t size;
+        int file;
+    };
+    FileSource(std::shared_ptr<FileSet> files, std::vector<Range> ranges)
+        : files_(std::move(files)), ranges_(std::move(ranges)) {}
+    ByteView bytes(int item, const Limits& limits, Buffer& scratch) override;
+    bool reads() const override { return true; }
+    std::int64_t size_bytes(int item) const override { return ranges_[static_cast<std::size_t>(item)].size; }
+
+  private:
+    std::shared_ptr<FileSet> files_;
+    std::vector<Range> ranges_;
+};
+
+// Formats other than JPEG and PNG, decoded by somebody else.
+class ForeignDecoder {
+  public:
+    virtual ~ForeignDecoder() = default;
+    // Fills `pixels` with width * height interleaved RGB pixels. Throws DecodeError.
+    virtual Size decode(ByteView bytes, const DecodeOptions& options, Buffer& pixels) = 0;
+};
+
+struct Point {
+    int x;
+    int y;
+};
+
+// A box of an image in fractions of pixels, as Pillow's Image.resize takes it.
+struct Box {
+    float x;
+    float y;
+    float width;
+    float height;
+};
+
+// A batch. `crops` has one entry per image; `flips`, `boxes` and `resized` have as many or none.
+struct BatchPlan {
+    Size window{};
+    Element element = Element::u8;
+    std::uint8_t* out = nullptr;  // (n, 3, window.height, window.width), contiguous
+    Normalizer normalizer;
+    std::vector<Point> crops;
+    std::vector<std::uint8_t> flips;
+    std::vector<Box> boxes;
+    std::vector<Size> resized;
+    Filter filter = Filter::bilinear;
+    Small small = Small::tile;
+    std::uint8_t fill[3] = {0, 0, 0};
+    DecodeOptions options;
+};
+
+enum class Failure : std::uint8_t { decode, io, cancelled };
+
+struct ImageFailure {
+    int index;
+    Failure kind;
+    std::string message;
+};
+
+class Batch : public Work {
+  public:
+    Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<ForeignDecoder> foreign);
+    void run(int item, Workspace& workspace) noexcept override;
+
+    // Sorted by index. `done`: wait() has said true, and what a cancelled job left undone is listed too.
+    std::vector<ImageFailure> failures(bool done) const;
+    std::int64_t bytes_read() const { return bytes_read_; }
+    double read_seconds() const { return static_cast<double>(read_nanoseconds_) * 1e-9; }
+    double decode_seconds() const { return static_cast<double>(decode_nanoseconds_) * 1e-9; }
+
+  private:
+    void render(int index, ByteView bytes, Workspace& workspace);
+    void fail(int index, Failure kind, const char* message) noexcept;
+
+    const BatchPlan plan_;
+    const std::unique_ptr<Source> source_;
+    const std::shared_ptr<ForeignDecoder> foreign_;
+    std::vector<int> order_;  // item to index: large images first, so that no thread ends with one alone
+    mutable std::mutex failures_mutex_;
+    std::vector<ImageFailure> failures_;
+    std::atomic<std::int64_t> bytes_read_{0}, read_nanoseconds_{0}, decode_nanoseconds_{0};
+};
+
+}  // namespace gs

@@ -1,0 +1,13 @@
+// Which vector instructions this process may use: asked once, and settable by tests that compare the paths.
+#pragma once
+
+namespace gs {
+
+enum class Simd : int { plain = 0, ssse3 = 1, avx2 = 2 };  // avx2 includes FMA and F16C
+
+// The best level of this machine, or the lower one that was set.
+Simd simd_level();
+// Lowers the level (never above the machine's) for everything that starts afterwards; for tests.
+void set_simd_level(Simd level);
+
+}  // namespace gs

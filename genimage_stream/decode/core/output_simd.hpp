@@ -1,0 +1,12 @@
+// The vector paths of output.cpp, chosen at run time.
+#pragma once
+
+#include "cpu.hpp"
+#include "output.hpp"
+
+namespace gs {
+
+// nullptr: there is none for this case, take the plain one.
+StoreRow choose_simd_store(Element element, bool flip, int width, Simd level, bool affine);
+
+}  // namespace gs

@@ -1,0 +1,173 @@
+#include "reader.hpp"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+
+namespace gs {
+namespace {
+
+constexpr int kMostOpen = 1 << 16;
+
+// How many of `files` may be open at once. Half of the soft limit is left to the rest of the process.
+int allowed_open(int files) {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 64;
+    const auto wanted = static_cast<rlim_t>(std::min(files, kMostOpen)) * 2;
+    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < wanted) {
+        rlimit raised = limit;
+        raised.rlim_cur = limit.rlim_max == RLIM_INFINITY ? wanted : std::min(wanted, limit.rlim_max);
+        if (raised.rlim_cur > limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+    }
+    if (limit.rlim_cur == RLIM_INFINITY) return std::min(files, kMostOpen);
+    const rlim_t half = std::min(limit.rlim_cur / 2, static_cast<rlim_t>(kMostOpen));
+    return std::max(1, std::min(files, static_cast<int>(half)));
+}
+
+std::string reason(int error) {
+    char text[128];
+    return strerror_r(error, text, sizeof text);  // GNU's: returns the text, thread-safe
+}
+
+}  // namespace
+
+// A doubly linked list through the entries, most recently used first; entry `count` is its head.
+struct FileSet::Table {
+    struct Entry {
+        int fd = -1;
+        int users = 0;
+        int newer = -1;
+        int older = -1;
+    };
+    explicit Table(int files) : entries(static_cast<std::size_t>(files) + 1), head(files) {
+        at(head).newer = at(head).older = head;
+    }
+    ~Table() {
+        for (const Entry& entry : entries)
+            if (entry.fd >= 0) close(entry.fd);
+    }
+    Entry& at(int i) { return entries[static_cast<std::size_t>(i)]; }
+    void unlink(int i) {
+        at(at(i).newer).older = at(i).older;
+        at(at(i).older).newer = at(i).newer;
+    }
+    void push_front(int i) {
+        at(i).newer = head;
+        at(i).older = at(head).older;
+        at(at(head).older).newer = i;
+        at(head).older = i;
+    }
+    // Closes the least recently used files that nobody is reading until at most `keep` are open.
+    void shrink(int keep) {
+        for (int i = at(head).newer; i != head && open > keep;) {
+            const int next = at(i).newer;
+            if (at(i).users == 0) {
+                unlink(i);
+                close(at(i).fd);
+                at(i).fd = -1;
+                open--;
+            }
+            i = next;
+        }
+    }
+
+    std::mutex mutex;
+    std::vector<Entry> entries;
+    int head;
+    int open = 0;
+};
+
+FileSet::FileSet(std::vector<std::string> paths, int max_open)
+    : paths_(std::move(paths)),
+      max_open_(max_open > 0 ? max_open : allowed_open(static_cast<int>(paths_.size()))),
+      pid_(getpid()),
+      table_(new Table(static_cast<int>(paths_.size()))) {}
+
+FileSet::~FileSet() = default;
+
+int FileSet::open_now() const {
+    const std::lock_guard<std::mutex> lock(table_->mutex);
+    return table_->open;
+}
+
+void FileSet::after_fork() {
+    if (pid_ == getpid()) return;
+    pid_ = getpid();
+    table_
+        .release();  // left alone: its lock cannot be trusted; the inherited descriptors go with the process
+    table_.reset(new Table(static_cast<int>(paths_.size())));
+}
+
+int FileSet::acquire(int file) {
+    Table& t = *table_;
+    {
+        const std::lock_guard<std::mutex> lock(t.mutex);
+        Table::Entry& entry = t.at(file);
+        if (entry.fd >= 0) {
+            entry.users++;
+            t.unlink(file);
+            t.push_front(file);
+            return entry.fd;
+        }
+    }
+    // Opened without the lock: on a network file system this takes a while, and others need not wait.
+    int fd = open(path(file).c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        {
+            const std::lock_guard<std::mutex> lock(t.mutex);
+            t.shrink(t.open / 2);
+        }
+        fd = open(path(file).c_str(), O_RDONLY | O_CLOEXEC);
+    }
+    if (fd < 0) throw ReadError(path(file) + ": cannot be opened: " + reason(errno));
+
+    const std::lock_guard<std::mutex> lock(t.mutex);
+    Table::Entry& entry = t.at(file);
+    if (entry.fd >= 0) {  // another thread was faster
+        close(fd);
+        t.unlink(file);
+    } else {
+        entry.fd = fd;
+        t.open++;
+    }
+    entry.users++;
+    t.push_front(file);
+    if (t.open > max_open_) t.shrink(max_open_);
+    return entry.fd;
+}
+
+void FileSet::release(int file) {
+    const std::lock_guard<std::mutex> lock(table_->mutex);
+    table_->at(file).users--;
+    if (table_->open > max_open_) table_->shrink(max_open_);
+}
+
+void FileSet::read(int file, std::int64_t offset, std::size_t size, std::uint8_t* to) {
+    if (file < 0 || file >= count()) throw ReadError("there is no file number " + std::to_string(file));
+    if (offset < 0) throw ReadError(path(file) + ": negative offset " + std::to_string(offset));
+    const int fd = acquire(file);
+    std::size_t done = 0;
+    int error = 0;
+    while (done < size) {
+        const ssize_t got =
+            pread(fd, to + done, size - done, static_cast<off_t>(offset) + static_cast<off_t>(done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) error = errno;
+        if (got <= 0) break;
+        done += static_cast<std::size_t>(got);
+    }
+    release(file);
+    if (done == size) return;
+    if (error) throw ReadError(path(file) + ": cannot be read: " + reason(error));
+    throw ReadError(
+        path(file) + ": it ends at byte " + std::to_string(offset + static_cast<std::int64_t>(done)) +
+        ", but the sample reaches to byte " + std::to_string(offset + static_cast<std::int64_t>(size)) +
+        "; the file is shorter than its index says: copy or pack it again");
+}
+
+}  // namespace gs

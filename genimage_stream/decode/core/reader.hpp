@@ -1,0 +1,55 @@
+// Byte ranges of files: many files, few open descriptors, any number of threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "buffer.hpp"
+#include "types.hpp"
+
+namespace gs {
+
+// A file could not be opened or read; what() names it.
+class ReadError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+// Files are opened when first read and stay open, the least recently used being closed beyond `max_open`.
+// Thread-safe. Reads are positional, so threads share a descriptor.
+class FileSet {
+  public:
+    // `max_open` 0: as many as the process may well open; the soft limit on descriptors is raised towards the
+    // hard one when there are more files than it allows.
+    FileSet(std::vector<std::string> paths, int max_open);
+    ~FileSet();
+    FileSet(const FileSet&) = delete;
+    FileSet& operator=(const FileSet&) = delete;
+
+    int count() const { return static_cast<int>(paths_.size()); }
+    int max_open() const { return max_open_; }
+    int open_now() const;
+    const std::string& path(int file) const { return paths_[static_cast<std::size_t>(file)]; }
+
+    // Reads exactly `size` bytes at `offset` into `to`. Throws ReadError.
+    void read(int file, std::int64_t offset, std::size_t size, std::uint8_t* to);
+
+    // To be called before use in a process that may be a fork's child: the parent's lock may have been held
+    // at the moment of the fork by a thread that does not exist here.
+    void after_fork();
+
+  private:
+    struct Table;
+    int acquire(int file);
+    void release(int file);
+
+    std::vector<std::string> paths_;
+    int max_open_;
+    long pid_;
+    std::unique_ptr<Table> table_;
+};
+
+}  // namespace gs
