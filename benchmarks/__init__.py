@@ -1,0 +1,1 @@
+"""Measurements against peers. Each program writes its figures and the machine they stand on to results/."""

@@ -1,0 +1,162 @@
+"""Fair measuring on a machine that is not quiet: contestants take turns, medians are compared within one run.
+
+A contestant is a callable that does a fixed piece of work. Every round runs every contestant once, in an order that
+shifts from round to round, so that a slow minute of the machine hits all of them. What is compared is the median of a
+contestant's rounds; the spread is the distance between its quartiles. Ratios are medians of the per-round ratios, which
+a drift of the whole machine leaves alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """`run` does `units` units of work (images, say) each time it is called."""
+
+    name: str
+    run: Callable[[], object]
+    units: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One contestant's rounds, in seconds per call, in the order in which they were run."""
+
+    name: str
+    units: float
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def rate(self) -> float:
+        """Units per second."""
+        return self.units / self.median
+
+    @property
+    def spread(self) -> float:
+        """Distance between the quartiles over the median; 0.05 is a quiet machine."""
+        low, _, high = statistics.quantiles(self.seconds, n=4) if len(self.seconds) > 1 else [self.median] * 3
+        return (high - low) / self.median
+
+    def times_faster(self, other: Measurement) -> float:
+        """How many times as fast as `other`, by the median over the rounds of the same number."""
+        return statistics.median(
+            (theirs / other.units) / (ours / self.units)
+            for ours, theirs in zip(self.seconds, other.seconds, strict=True)
+        )
+
+
+def measure(contestants: Sequence[Contestant], *, rounds: int = 9, warm_up: int = 1) -> dict[str, Measurement]:
+    """Run every contestant `warm_up + rounds` times, interleaved. By name, in the order given."""
+    seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
+    if len(seconds) != len(contestants):
+        raise ValueError("two contestants have the same name")
+    for number in range(-warm_up, rounds):
+        shift = number % max(1, len(contestants))
+        for one in [*contestants[shift:], *contestants[:shift]]:
+            begin = time.perf_counter()
+            one.run()
+            taken = time.perf_counter() - begin
+            if number >= 0:
+                seconds[one.name].append(taken)
+    return {one.name: Measurement(one.name, one.units, tuple(seconds[one.name])) for one in contestants}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures stand on: processor, CPUs this process may use, memory, system, interpreter; no host names."""
+    facts: dict[str, Any] = {
+        "processor": platform.processor() or platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        pairs = [line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line]
+        fields = {key.strip(): value.strip() for key, value in pairs}
+        model = fields.get("model name", facts["processor"])
+        numbers = [f"{name} {fields[name]}" for name in ("cpu family", "model", "stepping") if name in fields]
+        facts["processor"] = f"{model} ({', '.join(numbers)})" if numbers else model
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        facts["memory_gib"] = round(int(meminfo.read_text().split()[1]) / 2**20, 1)
+    if hasattr(os, "getloadavg"):
+        facts["load"] = round(os.getloadavg()[0], 2)
+    return facts
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Installed versions by distribution name; "not installed" is said, not left out."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def table(measurements: Mapping[str, Measurement], *, baseline: str | None = None, unit: str = "img") -> str:
+    """Markdown: a row per contestant with its rate, spread and how many times as fast as `baseline` it is."""
+    head = f"| | {unit}/s | spread |" + (f" times {baseline} |" if baseline else "")
+    lines = [head, "|---|---:|---:|" + ("---:|" if baseline else "")]
+    for name, one in measurements.items():
+        ratio = f" {one.times_faster(measurements[baseline]):.2f} |" if baseline else ""
+        lines.append(f"| {name} | {one.rate:,.0f} | {one.spread:.0%} |{ratio}")
+    return "\n".join(lines)
+
+
+def as_json(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
+    """Every round of every contestant, so that a reader can compute what the table leaves out."""
+    return {
+        name: {
+            "units": one.units,
+            "units_per_second": one.rate,
+            "spread": one.spread,
+            "seconds": [round(s, 6) for s in one.seconds],
+        }
+        for name, one in measurements.items()
+    }
+
+
+def write_results(
+    name: str,
+    title: str,
+    sections: Mapping[str, str],
+    data: Mapping[str, Any],
+    *,
+    package_versions: Mapping[str, str],
+    remarks: Sequence[str] = (),
+    folder: Path = RESULTS,
+) -> tuple[Path, Path]:
+    """Write `<name>.md` (sections: heading to Markdown) and `<name>.json` (`data`), both with machine and versions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = machine()
+    date = time.strftime("%Y-%m-%d")
+    lines = [f"# {title}", "", f"Measured {date}. {facts['processor']}, {facts['cpus']} CPUs, "]
+    lines[-1] += f"{facts.get('memory_gib', '?')} GiB, {facts['system']}, Python {facts['python']}."
+    lines += ["", "Versions: " + ", ".join(f"{key} {value}" for key, value in package_versions.items()) + "."]
+    lines += ["", *remarks] if remarks else []
+    for heading, body in sections.items():
+        lines += ["", f"## {heading}", "", body]
+    markdown, raw = folder / f"{name}.md", folder / f"{name}.json"
+    markdown.write_text("\n".join(lines) + "\n")
+    document = {"title": title, "date": date, "machine": facts, "versions": dict(package_versions), **data}
+    raw.write_text(json.dumps(document, indent=1) + "\n")
+    return markdown, raw
