@@ -1,0 +1,67 @@
+"""What a loader yields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+class Batch:
+    """n samples. `images` (n, 3, height, width); `labels` int64 (n,), 0 real, 1 fake; `generators` int64 (n,), 0 real,
+    1 + place in `dataset.generators` for a fake; `rows` int64 (n,), the samples' rows in the index; `keys`, their names.
+
+    A batch stays as it is for as long as anyone holds it or a part of it. `epoch` and `step` say where it stands.
+    """
+
+    __slots__ = ("_keys", "epoch", "generators", "images", "labels", "rows", "step")
+
+    def __init__(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        generators: torch.Tensor,
+        rows: torch.Tensor,
+        keys: list[str] | Callable[[], list[str]],
+        epoch: int,
+        step: int,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.generators = generators
+        self.rows = rows
+        self.epoch = epoch
+        self.step = step
+        self._keys = keys  # or how to find them: few consumers look at them
+
+    @property
+    def keys(self) -> list[str]:
+        """The samples' keys, in the batch's order."""
+        if callable(self._keys):
+            self._keys = self._keys()
+        return self._keys
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Batch({len(self)} images {tuple(self.images.shape)} {self.images.dtype}, epoch {self.epoch}, step {self.step})"
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> Batch:
+        """The batch with its tensors on a device (what Lightning and accelerate call)."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self, _device: Any = None) -> Batch:
+        """The batch with its tensors in page-locked memory (what a DataLoader calls)."""
+        return self._map(lambda tensor: tensor if tensor.is_pinned() else tensor.pin_memory())
+
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        tensors = (change(t) for t in (self.images, self.labels, self.generators, self.rows))
+        return Batch(*tensors, self._keys, self.epoch, self.step)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (self.images, self.labels, self.generators, self.rows, self.keys, self.epoch, self.step)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]

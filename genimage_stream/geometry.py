@@ -1,0 +1,92 @@
+"""Which window of each image a batch shows: crop and flip, pure functions of (seed, epoch, sample).
+
+Chance comes from `philox.sample_words`, so a sample's window is the same whatever the batch it comes in, the rank, the
+number of threads, or the point at which a run was resumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.philox import Words, below, sample_words
+
+Position = Literal["random", "center"]
+Small = Literal["tile", "reflect", "constant", "resize"]
+
+STREAM_WINDOW = 0  # word 0: x, word 1: y, word 2: flip
+_FLIP_BIT = np.uint32(0x80000000)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of n images: `corners` int32 (n, 2), the top-left (x, y); `flips` uint8 (n,), 1 = mirrored."""
+
+    corners: npt.NDArray[np.int32]
+    flips: npt.NDArray[np.uint8]
+
+
+def windows(
+    sizes: npt.NDArray[np.int64],
+    words: Words,
+    *,
+    crop: tuple[int, int],
+    position: Position,
+    flip: bool,
+    small: Small,
+) -> Windows:
+    """The windows of `crop = (height, width)` in images of `sizes` (n, 2) (width, height), by (4, n) random words.
+
+    `random`: every place within the image is as likely as any other; `center`: (size - crop) // 2. Along a side that
+    is smaller than the crop the window starts at 0, where the image starts, and `small` says what lies beyond it; but
+    with `tile` and `random` it starts anywhere on the canvas of as many whole tiles as cover the crop, as in NPR's
+    training code. With `resize` the image is enlarged to the crop first, and sizes count after that.
+    """
+    height, width = crop
+    extent = np.array([width, height], np.int64)
+    canvas = sizes if small != "resize" else enlarged(sizes, crop)
+    if small == "tile" and position == "random":
+        canvas = np.where(canvas < extent, -(-extent // np.maximum(canvas, 1)) * canvas, canvas)
+    room = np.maximum(canvas - extent, 0)  # how far the window can move
+    corners = below(words[:2].T, room + 1) if position == "random" else room // 2
+    flips = (words[2] >= _FLIP_BIT) if flip else np.zeros(len(sizes), bool)
+    return Windows(np.ascontiguousarray(corners, np.int32), flips.astype(np.uint8))
+
+
+def enlarged(sizes: npt.NDArray[np.int64], crop: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """Sizes after images smaller than the crop were enlarged by the larger of the two ratios, so that they just cover it.
+
+    The same rule as the decoder's `covering_size`: the side that decides equals the crop's, the other is rounded down.
+    """
+    height, width = crop
+    w, h = np.maximum(sizes[:, 0], 1), np.maximum(sizes[:, 1], 1)
+    narrow = width * h >= height * w
+    covering = np.stack(
+        [
+            np.where(narrow, width, np.maximum(width, height * w // h)),
+            np.where(narrow, np.maximum(height, width * h // w), height),
+        ],
+        axis=1,
+    )
+    small = (w < width) | (h < height)
+    return np.where(small[:, None], covering, sizes)
+
+
+def sample_windows(
+    rows: npt.NDArray[np.int64],
+    occurrences: npt.NDArray[np.int64] | int,
+    sizes: npt.NDArray[np.int64],
+    *,
+    crop: tuple[int, int],
+    position: Position,
+    flip: bool,
+    small: Small,
+    seed: int,
+    epoch: int,
+) -> Windows:
+    """`windows` of the samples at `rows` of the index in one epoch."""
+    words = sample_words(rows, occurrences, seed=seed, epoch=epoch, stream=STREAM_WINDOW)
+    return windows(sizes, words, crop=crop, position=position, flip=flip, small=small)

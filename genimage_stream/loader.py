@@ -1,0 +1,257 @@
+"""The loader: carries a plan out. Fetch, decode, batch; state, statistics, errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+
+from genimage_stream.batch import Batch
+from genimage_stream.buffers import DTYPES, BufferPool
+from genimage_stream.decode import BatchDecoder, Limits
+from genimage_stream.geometry import Position, Small
+from genimage_stream.index import Dataset
+from genimage_stream.pipeline import Epoch, Progress, SampleTable, Skipped
+from genimage_stream.plan import Order, Shuffle, Steps, epoch_order
+from genimage_stream.stats import Stats, StatsCounter
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Batch", "Loader"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+STATE_VERSION = 1
+
+
+class Loader(Iterable[Batch]):
+    """Batches of a dataset, every sample exactly when it should come. One `for` is one epoch, the next one the next.
+
+    What comes when follows from (dataset, seed, epoch, shuffle) alone, and each sample's pixels from (seed, epoch,
+    sample): threads, prefetching, the number of ranks and interruptions change nothing.
+
+    * `batch_size`: samples of one rank's batch; `crop`: side of the square window, or (height, width).
+    * `shuffle`: True or "full", any order of all samples; "shards", `window` shards at a time in random order, samples
+      mixed within the window (for object stores and spinning disks); False, the order of the index.
+    * `rank`, `world_size`: by default those of the torch.distributed process group, if there is one when an epoch
+      begins. Every rank runs the same number of steps. Nothing is padded or repeated: the last batch may be smaller, or
+      empty on some ranks; `drop_last` leaves it out.
+    * `threads`: of the decoder, by default as many as there are CPUs to run on. `prefetch`: batches decoded ahead.
+    * `output`: "uint8", or "float16" / "float32", which are (pixel / 255 - mean) / std per channel.
+    * `crop_position`: "random" or "center"; by default random where the order is, else center. `flip`: mirror half of
+      the samples; False by default, because it is an augmentation. `small`: how an image smaller than the crop goes on
+      beyond its right and lower edge: "tile", "reflect", "constant" (`fill`), or "resize", enlarged beforehand.
+    * `on_error`: "raise" a DecodeError for an image that does not decode, or "skip" it: then its batch is smaller, it is
+      logged once and counted, and more than `max_errors` different ones are an error. A missing or truncated shard is an
+      OSError either way. `strict`: trailing damage that decoders can paint over is an error too.
+    * `pin_memory`: page-locked images for copies to a GPU; by default when CUDA is there. `copy`: never reuse memory.
+      Not needed for safety: memory is reused only when nobody holds the batch any more.
+
+    Raises ValueError for options that make no sense, each naming the option.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int = 64,
+        crop: int | tuple[int, int] = 224,
+        shuffle: bool | Literal["full", "shards"] = True,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        threads: int | None = None,
+        backend: Literal["cpu"] = "cpu",
+        output: Literal["uint8", "float16", "float32"] = "uint8",
+        *,
+        drop_last: bool = False,
+        window: int = 16,
+        crop_position: Position | None = None,
+        flip: bool = False,
+        small: Small = "tile",
+        fill: Sequence[int] = (0, 0, 0),
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        prefetch: int | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_errors: int = 100,
+        strict: bool = True,
+        limits: Limits | None = None,
+        pin_memory: bool | None = None,
+        copy: bool = False,
+    ) -> None:
+        if backend != "cpu":
+            raise NotImplementedError(f"backend={backend!r}: this version has the backend 'cpu'")
+        self.shuffle = _shuffle(shuffle)
+        _one_of("output", output, tuple(DTYPES))
+        _one_of("small", small, ("tile", "reflect", "constant", "resize"))
+        _one_of("on_error", on_error, ("raise", "skip"))
+        if crop_position is not None:
+            _one_of("crop_position", crop_position, ("random", "center"))
+        height, width = (crop, crop) if isinstance(crop, int) else crop
+        for name, value in (("crop", min(height, width)), ("batch_size", batch_size), ("window", window)):
+            if value < 1:
+                raise ValueError(f"{name}={value}: at least 1 is needed")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}: at least 1 is needed (None: one per CPU)")
+        if prefetch is not None and prefetch < 1:
+            raise ValueError(f"prefetch={prefetch}: at least 1 is needed")
+        if not len(dataset):
+            raise ValueError(f"the selection of {dataset.path} is empty: nothing to load")
+        if (rank is None) != (world_size is None):
+            raise ValueError("rank and world_size are given together, or both left to torch.distributed")
+        if rank is not None and world_size is not None and not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank} is not one of world_size={world_size}")
+
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.seed = seed
+        self.window = window
+        self.on_error = on_error
+        self.skipped = Skipped(max_errors)
+        self.threads = threads or _cpus()
+        # Enough images in work that no thread runs dry while the consumer takes a batch.
+        self.prefetch = prefetch or max(2, -(-4 * self.threads // batch_size) + 1)
+        self._placed = None if rank is None or world_size is None else (rank, world_size)
+        self._next_epoch = 0
+        self._start = 0
+        self._progress = Progress(0, 0)
+        self._decoder: BatchDecoder | None = None
+        self._strict, self._limits = strict, limits or Limits()
+
+        position = crop_position or ("center" if self.shuffle == "none" else "random")
+        self.geometry: dict[str, Any] = {
+            "crop": (height, width),
+            "position": position,
+            "flip": flip,
+            "small": small,
+            "seed": seed,
+        }
+        self.rendering: dict[str, Any] = {"small": small, "fill": tuple(fill)}
+        if output != "uint8":
+            self.rendering |= {"mean": tuple(mean), "std": tuple(std)}
+        pinned = torch.cuda.is_available() if pin_memory is None else pin_memory
+        shape = (batch_size, 3, height, width)
+        self.buffers = BufferPool(shape, output, pinned=pinned, reuse=not copy, keep=self.prefetch + 2)
+        self.counter = StatsCounter(self.prefetch, self.threads)
+        self._table: SampleTable | None = None
+        self.reader = dataset.store.reader(dataset.shards()[1])
+        self.order(0)  # an impossible seed is an error here, not in the first epoch
+
+    # -- the plan ------------------------------------------------------------------------------------------------------
+
+    def order(self, epoch: int) -> Order:
+        """The samples of an epoch in the order in which they come, over all ranks."""
+        rows = self.dataset.rows
+        shards = self.dataset.shards()[0][rows] if self.shuffle == "shards" else None
+        return epoch_order(
+            Order(rows), seed=self.seed, epoch=epoch, shuffle=self.shuffle, shards=shards, window=self.window
+        )
+
+    def placement(self) -> tuple[int, int]:
+        """(rank, world size) of this process."""
+        if self._placed is not None:
+            return self._placed
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank(), distributed.get_world_size()
+        return 0, 1
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, the same on every rank."""
+        return len(Steps(len(self.dataset), self.batch_size, self.placement()[1], self.drop_last))
+
+    def __iter__(self) -> Epoch:
+        epoch, start = self._next_epoch, self._start
+        order = self.order(epoch)
+        rank, world_size = self.placement()
+        steps = Steps(len(order), self.batch_size, world_size, self.drop_last, start)
+        self._next_epoch, self._start = epoch + 1, 0
+        self._progress = Progress(epoch, start)
+        return Epoch(self, order, steps, rank, self._progress)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next `for` begins, or goes on with after `load_state_dict`."""
+        return self._next_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next `for` that epoch. A place inside it, by `load_state_dict`, stays."""
+        if epoch < 0:
+            raise ValueError(f"epoch={epoch}: epochs count from 0")
+        if epoch != self._next_epoch:
+            self._next_epoch, self._start = epoch, 0
+            self._progress = Progress(epoch, 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the consumer stands: what it has received counts, what was prefetched does not.
+
+        A few hundred bytes of plain numbers and strings, the same on every rank after the same number of steps.
+        """
+        at = self._progress
+        return {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position, **self._identity()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken, exactly, whatever the world size and batch size are now.
+
+        The next `for` gives the rest of that epoch. Raises ValueError when the state belongs to another dataset,
+        selection, seed or order, naming what differs.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"the state has version {state.get('version')}; this loader reads version {STATE_VERSION}")
+        mine = self._identity()
+        other = [f"{name}: {state.get(name)!r}, here {value!r}" for name, value in mine.items() if state.get(name) != value]
+        if other:
+            raise ValueError(f"the state belongs to another run ({'; '.join(other)})")
+        epoch, position = int(state["epoch"]), int(state["position"])
+        if epoch < 0 or not 0 <= position <= len(self.dataset):
+            raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")
+        self._next_epoch, self._start = epoch, position
+        self._progress = Progress(epoch, position)
+
+    def _identity(self) -> dict[str, Any]:
+        window = self.window if self.shuffle == "shards" else None
+        return {"dataset": self.dataset.digest(), "seed": self.seed, "shuffle": self.shuffle, "window": window}
+
+    # -- carrying out --------------------------------------------------------------------------------------------------
+
+    def sample_table(self) -> SampleTable:
+        """Where every sample is and what it is; read from the index on first use."""
+        if self._table is None:
+            shard, paths = self.dataset.shards()
+            offset, size, width, height = self.dataset.columns.numbers("offset", "size", "width", "height")
+            label, generator = self.dataset.targets()
+            self._table = SampleTable(shard, paths, offset, size, width, height, label, generator)
+        return self._table
+
+    def decoder(self) -> BatchDecoder:
+        """The decoder's threads, started on first use."""
+        if self._decoder is None:
+            self._decoder = BatchDecoder(self.threads, strict=self._strict, limits=self._limits)
+        return self._decoder
+
+    def stats(self) -> Stats:
+        """What was loaded and where the time went, since the loader was made or `reset_stats` was called."""
+        return self.counter.snapshot()
+
+    def reset_stats(self) -> None:
+        self.counter.reset()
+
+
+def _shuffle(value: bool | str) -> Shuffle:
+    _one_of("shuffle", value, (True, False, "full", "shards"))
+    if isinstance(value, str):
+        return "shards" if value == "shards" else "full"
+    return "full" if value else "none"
+
+
+def _one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}")
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,74 @@
+"""Philox4x32-10, vectorised: random words that are a pure function of (key, counter).
+
+A counter-based generator has no state to carry along: the words of a sample are found from the sample alone, in any
+order, on any rank, after any interruption. The algorithm is that of Salmon, Moraes, Dror, Shaw, "Parallel random
+numbers: as easy as 1, 2, 3" (SC 2011), with the constants of its reference implementation, Random123.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Words = npt.NDArray[np.uint32]
+
+_MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
+_WEYL = np.array([[0x9E3779B9], [0xBB67AE85]], np.uint32)
+_ROUNDS = 10
+_SHIFT = np.uint64(32)
+
+
+def philox4x32(counters: npt.ArrayLike, key: tuple[int, int]) -> Words:
+    """The four random words of each counter: (4, n) uint32 counters to (4, n) uint32 words, under a key of two words."""
+    counter = np.asarray(counters, np.uint32)
+    if counter.ndim != 2 or counter.shape[0] != 4:
+        raise ValueError(f"counters have shape {counter.shape}; philox4x32 wants (4, n)")
+    keys = np.array([[key[0]], [key[1]]], np.uint32)
+    even, odd = counter[0::2], counter[1::2]  # words 0 and 2 are multiplied, words 1 and 3 are mixed in
+    for _ in range(_ROUNDS):
+        product = even.astype(np.uint64) * _MULTIPLIERS
+        high = (product >> _SHIFT).astype(np.uint32)
+        low = product.astype(np.uint32)
+        # Word 0 becomes high(2) ^ word 1 ^ key 0, word 2 becomes high(0) ^ word 3 ^ key 1.
+        even = high[::-1] ^ odd ^ keys
+        odd = low[::-1]
+        keys = keys + _WEYL
+    words = np.empty_like(counter)
+    words[0::2], words[1::2] = even, odd
+    return words
+
+
+def sample_words(
+    rows: npt.NDArray[np.int64], occurrences: npt.NDArray[np.int64] | int, *, seed: int, epoch: int, stream: int
+) -> Words:
+    """Four random words for each sample: (4, n) uint32.
+
+    `rows` are places in the whole index (so a selection changes nothing), `occurrences` count the visits to the same
+    sample within an epoch, `stream` separates purposes. The seed is the key; the rest is the counter.
+    """
+    counters = np.empty((4, len(rows)), np.uint32)
+    counters[0] = rows
+    counters[1] = occurrences
+    counters[2] = epoch
+    counters[3] = stream
+    return philox4x32(counters, split_seed(seed))
+
+
+def split_seed(seed: int) -> tuple[int, int]:
+    """A seed of 64 bits as the two words of a key. Raises ValueError for others."""
+    if not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed {seed} is outside 0 .. 2**64 - 1")
+    return seed & 0xFFFFFFFF, seed >> 32
+
+
+def below(words: Words, limits: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Words to whole numbers 0 <= k < limit, by the high half of word * limit.
+
+    Every k gets 2**32 / limit words, give or take one: for limits of an image's size the bias is below 1e-5.
+    """
+    return (words.astype(np.uint64) * limits.astype(np.uint64) >> _SHIFT).astype(np.int64)
+
+
+def units(words: Words) -> npt.NDArray[np.float64]:
+    """Words to numbers 0 <= u < 1."""
+    return words * (1.0 / (1 << 32))

@@ -1,0 +1,254 @@
+"""One epoch under way: requests for bytes, jobs of the decoder's threads, finished batches in order.
+
+No Python thread is involved: `__next__` hands work to the threads of the C++ core (and, for object stores, to those of
+the fetcher), waits for the oldest batch and hands it over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from genimage_stream import stats
+from genimage_stream.batch import Batch
+from genimage_stream.decode import DecodeError
+from genimage_stream.geometry import Windows, sample_windows
+
+if TYPE_CHECKING:
+    from genimage_stream.decode import ImageError
+    from genimage_stream.fetch import Request
+    from genimage_stream.loader import Loader
+    from genimage_stream.plan import Order, Steps
+
+log = logging.getLogger("genimage_stream")
+
+_BLOCK = 1024  # samples whose parameters are found at once: NumPy's cost per call is then shared by many batches
+_POLL_SECONDS = 0.2  # between looks for Ctrl-C while the threads of the core work
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """What the pipeline needs to know of every row of the index: arrays (rows,)."""
+
+    shard: npt.NDArray[np.int32]
+    shard_paths: list[str]
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    width: npt.NDArray[np.int64]
+    height: npt.NDArray[np.int64]
+    label: npt.NDArray[np.int64]
+    generator: npt.NDArray[np.int64]
+
+
+@dataclass
+class _Work:
+    """One batch on its way."""
+
+    step: int
+    rows: npt.NDArray[np.int64]
+    windows: Windows
+    request: Request
+    images: torch.Tensor | None = None
+    job: Any = None
+
+
+@dataclass
+class Progress:
+    """What the consumer has received: everything before `position` in the order of `epoch`, over all ranks."""
+
+    epoch: int
+    position: int
+
+
+@dataclass
+class Skipped:
+    """Samples that could not be decoded: logged once each, counted at every visit."""
+
+    limit: int
+    rows: set[int] = field(default_factory=set)
+    visits: int = 0
+
+
+class Epoch(Iterator[Batch]):
+    """The batches of one rank in one epoch; ends its work when exhausted, closed, dropped or on an error."""
+
+    def __init__(self, loader: Loader, order: Order, steps: Steps, rank: int, progress: Progress) -> None:
+        self.epoch = progress.epoch
+        self._progress = progress
+        self.finished = False
+        self._loader = loader
+        self._order = order
+        self._steps = steps
+        self._rank = rank
+        self._pid = os.getpid()
+        self._table = loader.sample_table()
+        self._planned: deque[tuple[int, npt.NDArray[np.int64], Windows]] = deque()
+        self._next_planned = 0
+        self._next_given = 0
+        self._fetching: deque[_Work] = deque()
+        self._decoding: deque[_Work] = deque()
+        self._left_at: float | None = None
+
+    # -- planning ------------------------------------------------------------------------------------------------------
+
+    def _plan_block(self) -> None:
+        """Find rows and windows of the next batches of this rank, about _BLOCK samples together."""
+        loader = self._loader
+        last = min(len(self._steps), self._next_planned + max(1, _BLOCK // loader.batch_size))
+        parts = [self._steps.part(step, self._rank) for step in range(self._next_planned, last)]
+        places = np.concatenate([np.arange(a, b) for a, b in parts])
+        rows = self._order.rows[places]
+        seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
+        sizes = np.stack([self._table.width[rows], self._table.height[rows]], axis=1)
+        found = sample_windows(rows, seen, sizes, epoch=self.epoch, **loader.geometry)
+        at = 0
+        for step, (a, b) in enumerate(parts, self._next_planned):
+            part = slice(at, at + b - a)
+            self._planned.append((step, rows[part], Windows(found.corners[part], found.flips[part])))
+            at += b - a
+        self._next_planned = last
+
+    def _top_up(self) -> None:
+        """Keep the queues full: requests for bytes ahead of decoding, decoding ahead of the consumer."""
+        loader = self._loader
+        while len(self._fetching) + len(self._decoding) < loader.prefetch + loader.reader.ahead:
+            if not self._planned:
+                if self._next_planned == len(self._steps):
+                    break
+                self._plan_block()
+            step, rows, found = self._planned.popleft()
+            table = self._table
+            request = loader.reader.request(table.shard[rows], table.offset[rows], table.size[rows])
+            self._fetching.append(_Work(step, rows, found, request))
+        while self._fetching and len(self._decoding) < loader.prefetch and self._fetching[0].request.ready():
+            self._submit()
+
+    def _submit(self) -> None:
+        work = self._fetching[0]
+        source = work.request.source()
+        loader = self._loader
+        work.images = loader.buffers.take(len(work.rows))
+        if len(work.rows):
+            work.job = loader.decoder().submit(
+                source, work.images, crops=work.windows.corners, flips=work.windows.flips, **loader.rendering
+            )
+        self._decoding.append(self._fetching.popleft())
+
+    # -- handing over --------------------------------------------------------------------------------------------------
+
+    def __next__(self) -> Batch:
+        if self.finished:
+            raise StopIteration
+        if os.getpid() != self._pid:
+            raise RuntimeError("this epoch was begun before a fork; its threads stayed with the parent. Iterate anew.")
+        began = stats.now()
+        if self._left_at is not None:
+            self._loader.counter.consumer(began - self._left_at)
+        try:
+            self._top_up()
+            if self._next_given == len(self._steps):
+                self._progress.epoch, self._progress.position = self.epoch + 1, 0
+                raise StopIteration
+            batch = self._oldest(began)
+        except BaseException:
+            self.close()
+            raise
+        self._left_at = stats.now()
+        return batch
+
+    def _oldest(self, began: float) -> Batch:
+        ready = sum(1 for work in self._decoding if work.job is None or work.job.wait(0))
+        while not self._decoding:
+            self._fetching[0].request.wait(_POLL_SECONDS)
+            self._top_up()
+        work = self._decoding[0]
+        while work.job is not None and not work.job.wait(_POLL_SECONDS):
+            self._top_up()  # bytes may have come in meanwhile
+        self._decoding.popleft()
+        batch, skipped = self._collect(work)
+        self._top_up()
+        times = work.job.stats() if work.job is not None else None
+        self._loader.counter.add(
+            images=len(batch),
+            size_bytes=int(self._table.size[work.rows].sum()),
+            skipped=skipped,
+            ready=ready,
+            wait=stats.now() - began,
+            storage=work.request.seconds() + (times.read_seconds if times else 0.0),
+            decode=times.decode_seconds if times else 0.0,
+        )
+        self._next_given = work.step + 1
+        self._progress.position = self._steps.bounds(work.step)[1]
+        return batch
+
+    def _collect(self, work: _Work) -> tuple[Batch, int]:
+        assert work.images is not None
+        images, rows = work.images, work.rows
+        errors: list[ImageError] = work.job.errors() if work.job is not None else []
+        if errors:
+            for error in errors:
+                self._judge(error, int(rows[error.index]))
+            keep = np.ones(len(rows), bool)
+            keep[[error.index for error in errors]] = False
+            images, rows = images[torch.from_numpy(keep)], rows[keep]
+        columns = self._loader.dataset.columns
+        batch = Batch(
+            images,
+            torch.from_numpy(self._table.label[rows]),
+            torch.from_numpy(self._table.generator[rows]),
+            torch.from_numpy(rows.copy()),
+            lambda: columns.keys(rows),
+            self.epoch,
+            work.step,
+        )
+        return batch, len(errors)
+
+    def _judge(self, error: ImageError, row: int) -> None:
+        """Raise what an image's error calls for, or note that it is skipped."""
+        table = self._table
+        path = table.shard_paths[table.shard[row]]
+        text = (
+            f"sample {self._loader.dataset.columns.keys(np.array([row]))[0]!r} in {self._loader.dataset.path}/{path}, "
+            f"{table.size[row]} bytes at {table.offset[row]}: {error.message}"
+        )
+        if error.kind != "decode":
+            raise OSError(f"{text}. `shard-tools verify {self._loader.dataset.path}` tells what is damaged.")
+        if self._loader.on_error == "raise":
+            raise DecodeError(f'{text}. on_error="skip" leaves such samples out.')
+        skipped = self._loader.skipped
+        skipped.visits += 1
+        if row not in skipped.rows:
+            skipped.rows.add(row)
+            log.warning("skipped %s", text)
+            if len(skipped.rows) > skipped.limit:
+                raise DecodeError(f"more than max_errors={skipped.limit} samples could not be decoded; the last: {text}")
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop: nothing of this epoch is worked on any more when this returns."""
+        self.finished = True
+        works = [*self._decoding, *self._fetching]
+        self._decoding.clear()
+        self._fetching.clear()
+        if os.getpid() != self._pid:
+            return  # the threads that work on these are the parent's
+        for work in works:
+            work.request.cancel()
+            if work.job is not None:
+                work.job.cancel()
+        for work in works:
+            if work.job is not None:
+                work.job.wait()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fetching"):
+            self.close()

@@ -1,0 +1,114 @@
+"""What a loader did and where its time went."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts and times since the loader was made or its statistics were reset.
+
+    `seconds` is the time spent inside epochs, of which `wait_seconds` the consumer waited for the loader and
+    `consumer_seconds` the loader was left alone by the consumer. `storage_seconds` and `decode_seconds` are added up over
+    threads: time for reading encoded bytes and for turning them into pixels. `ready` is the mean number of finished
+    batches found when one was asked for, `queue_depth` the number of batches kept in work.
+    """
+
+    batches: int
+    images: int
+    bytes: int
+    skipped: int
+    seconds: float
+    wait_seconds: float
+    consumer_seconds: float
+    storage_seconds: float
+    decode_seconds: float
+    ready: float
+    queue_depth: int
+    threads: int
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Encoded bytes read per second."""
+        return self.bytes / self.seconds if self.seconds else 0.0
+
+    @property
+    def bottleneck(self) -> str:
+        """What would have to be faster: `consumer`, `storage` or `decode`; `none` before the first batch.
+
+        The consumer, when it waited for less than a tenth of the time; else what the loader's threads spent more time on.
+        """
+        if not self.batches:
+            return "none"
+        if self.wait_seconds < 0.1 * self.seconds:
+            return "consumer"
+        return "storage" if self.storage_seconds > self.decode_seconds else "decode"
+
+    def __str__(self) -> str:
+        share = self.wait_seconds / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.images_per_second:.0f} images/s, {self.bytes_per_second / 1e6:.1f} MB/s; "
+            f"the consumer waited {share:.0%} of the time; threads: {self.storage_seconds:.1f} s reading, "
+            f"{self.decode_seconds:.1f} s decoding; {self.ready:.1f} of {self.queue_depth} batches ready; "
+            f"slowest: {self.bottleneck}"
+        )
+
+
+class StatsCounter:
+    """Adds up what epochs report; safe for several epochs at once."""
+
+    def __init__(self, queue_depth: int, threads: int) -> None:
+        self._lock = threading.Lock()
+        self._shape = (queue_depth, threads)
+        self.reset()
+
+    def reset(self) -> None:
+        with self._lock:
+            self._counts = {"batches": 0, "images": 0, "bytes": 0, "skipped": 0, "ready": 0}
+            self._times = {"wait": 0.0, "consumer": 0.0, "storage": 0.0, "decode": 0.0}
+
+    def add(self, *, images: int, size_bytes: int, skipped: int, ready: int, wait: float, storage: float, decode: float) -> None:
+        """One batch was handed over."""
+        with self._lock:
+            counts, times = self._counts, self._times
+            counts["batches"] += 1
+            counts["images"] += images
+            counts["bytes"] += size_bytes
+            counts["skipped"] += skipped
+            counts["ready"] += ready
+            times["wait"] += wait
+            times["storage"] += storage
+            times["decode"] += decode
+
+    def consumer(self, seconds: float) -> None:
+        with self._lock:
+            self._times["consumer"] += seconds
+
+    def snapshot(self) -> Stats:
+        with self._lock:
+            counts, times = self._counts, self._times
+            depth, threads = self._shape
+            return Stats(
+                batches=counts["batches"],
+                images=counts["images"],
+                bytes=counts["bytes"],
+                skipped=counts["skipped"],
+                seconds=times["wait"] + times["consumer"],
+                wait_seconds=times["wait"],
+                consumer_seconds=times["consumer"],
+                storage_seconds=times["storage"],
+                decode_seconds=times["decode"],
+                ready=counts["ready"] / max(1, counts["batches"]),
+                queue_depth=depth,
+                threads=threads,
+            )
+
+
+now = time.perf_counter
