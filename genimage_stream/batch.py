@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+_FIELDS = ("images", "labels", "generators", "rows", "epoch", "step")
+
 
 class Batch:
     """n samples. `images` (n, 3, height, width); `labels` int64 (n,), 0 real, 1 fake; `generators` int64 (n,), 0 real,
-    1 + place in `dataset.generators` for a fake; `rows` int64 (n,), the samples' rows in the index; `keys`, their names.
+    1 + place in `dataset.generators` for a fake; `rows` int64 (n,), rows in the index; `keys`, the samples' names.
 
     A batch stays as it is for as long as anyone holds it or a part of it. `epoch` and `step` say where it stands.
     """
@@ -19,6 +21,7 @@ class Batch:
 
     def __init__(
         self,
+        *,
         images: torch.Tensor,
         labels: torch.Tensor,
         generators: torch.Tensor,
@@ -46,7 +49,8 @@ class Batch:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"Batch({len(self)} images {tuple(self.images.shape)} {self.images.dtype}, epoch {self.epoch}, step {self.step})"
+        shape = " x ".join(map(str, self.images.shape))
+        return f"Batch({shape} {self.images.dtype}, epoch {self.epoch}, step {self.step})"
 
     def to(self, device: Any, *, non_blocking: bool = False) -> Batch:
         """The batch with its tensors on a device (what Lightning and accelerate call)."""
@@ -57,11 +61,20 @@ class Batch:
         return self._map(lambda tensor: tensor if tensor.is_pinned() else tensor.pin_memory())
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        tensors = (change(t) for t in (self.images, self.labels, self.generators, self.rows))
-        return Batch(*tensors, self._keys, self.epoch, self.step)
+        return Batch(
+            images=change(self.images),
+            labels=change(self.labels),
+            generators=change(self.generators),
+            rows=change(self.rows),
+            keys=self._keys,
+            epoch=self.epoch,
+            step=self.step,
+        )
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        return (self.images, self.labels, self.generators, self.rows, self.keys, self.epoch, self.step)
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("keys", *_FIELDS)}
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._keys = state["keys"]
+        for name in _FIELDS:
+            setattr(self, name, state[name])

@@ -57,7 +57,7 @@ def windows(
 
 
 def enlarged(sizes: npt.NDArray[np.int64], crop: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """Sizes after images smaller than the crop were enlarged by the larger of the two ratios, so that they just cover it.
+    """Sizes after images smaller than the crop were enlarged by the larger of the two ratios, to just cover it.
 
     The same rule as the decoder's `covering_size`: the side that decides equals the crop's, the other is rounded down.
     """

@@ -39,7 +39,8 @@ def open_dataset(path: str | Path, *, storage_options: dict[str, Any] | None = N
         text = store.read(schema.DATASET_FILE)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{store.name} holds no dataset: there is no {schema.DATASET_FILE}. `shard-tools pack SRC {store.name}` makes one."
+            f"{store.name} holds no dataset: there is no {schema.DATASET_FILE}. "
+            f"`shard-tools pack SRC {store.name}` makes one."
         ) from None
     try:
         info = json.loads(bytes(text))
@@ -115,8 +116,7 @@ class Dataset:
         places = np.nonzero(found)[0]
         grid = np.unravel_index(places, sizes)
         return {
-            (values[0][g], values[1][s], values[2][k]): int(n)
-            for g, s, k, n in zip(*grid, found[places], strict=True)
+            (values[0][g], values[1][s], values[2][k]): int(n) for g, s, k, n in zip(*grid, found[places], strict=True)
         }
 
     def digest(self) -> str:
@@ -208,7 +208,8 @@ class Dataset:
     def _same(self, other: Dataset) -> Dataset:
         if other.columns is not self.columns:
             raise ValueError(
-                f"selections of two opened datasets ({self.path}, {other.path}) cannot be joined: open it once and select"
+                f"selections of two opened datasets ({self.path}, {other.path}) cannot be joined: "
+                "open it once and select"
             )
         return other
 
@@ -230,9 +231,9 @@ class Dataset:
         Raises ValueError when the index holds another label.
         """
         codes, values = self.columns.words("label")
-        unknown = [value for value in values if value not in LABELS]
-        if unknown or (codes < 0).any():
-            raise ValueError(f"{self.columns.name} holds the label {(unknown or [None])[0]!r}; labels are real and fake")
+        unknown = [value for value in values if value not in LABELS] + ["null"] * bool((codes < 0).any())
+        if unknown:
+            raise ValueError(f"{self.columns.name} holds the label {unknown[0]!r}; labels are real and fake")
         labels = np.array([LABELS.index(value) for value in values], np.int64)[codes]
         generators = self.columns.words("generator")[0]
         return labels, np.where(labels == 1, generators.astype(np.int64) + 1, 0)

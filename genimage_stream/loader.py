@@ -42,9 +42,9 @@ class Loader(Iterable[Batch]):
     * `crop_position`: "random" or "center"; by default random where the order is, else center. `flip`: mirror half of
       the samples; False by default, because it is an augmentation. `small`: how an image smaller than the crop goes on
       beyond its right and lower edge: "tile", "reflect", "constant" (`fill`), or "resize", enlarged beforehand.
-    * `on_error`: "raise" a DecodeError for an image that does not decode, or "skip" it: then its batch is smaller, it is
-      logged once and counted, and more than `max_errors` different ones are an error. A missing or truncated shard is an
-      OSError either way. `strict`: trailing damage that decoders can paint over is an error too.
+    * `on_error`: "raise" a DecodeError for an image that does not decode, or "skip" it: then its batch is smaller, it
+      is logged once and counted, and more than `max_errors` different ones are an error. A missing or truncated shard
+      is an OSError either way. `strict`: trailing damage that decoders can paint over is an error too.
     * `pin_memory`: page-locked images for copies to a GPU; by default when CUDA is there. `copy`: never reuse memory.
       Not needed for safety: memory is reused only when nobody holds the batch any more.
 
@@ -55,6 +55,7 @@ class Loader(Iterable[Batch]):
         self,
         dataset: Dataset,
         batch_size: int = 64,
+        *,
         crop: int | tuple[int, int] = 224,
         shuffle: bool | Literal["full", "shards"] = True,
         seed: int = 0,
@@ -63,7 +64,6 @@ class Loader(Iterable[Batch]):
         threads: int | None = None,
         backend: Literal["cpu"] = "cpu",
         output: Literal["uint8", "float16", "float32"] = "uint8",
-        *,
         drop_last: bool = False,
         window: int = 16,
         crop_position: Position | None = None,
@@ -203,7 +203,7 @@ class Loader(Iterable[Batch]):
         if state.get("version") != STATE_VERSION:
             raise ValueError(f"the state has version {state.get('version')}; this loader reads version {STATE_VERSION}")
         mine = self._identity()
-        other = [f"{name}: {state.get(name)!r}, here {value!r}" for name, value in mine.items() if state.get(name) != value]
+        other = [f"{name}: {state.get(name)!r}, here {mine[name]!r}" for name in mine if state.get(name) != mine[name]]
         if other:
             raise ValueError(f"the state belongs to another run ({'; '.join(other)})")
         epoch, position = int(state["epoch"]), int(state["position"])

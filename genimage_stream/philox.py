@@ -19,7 +19,7 @@ _SHIFT = np.uint64(32)
 
 
 def philox4x32(counters: npt.ArrayLike, key: tuple[int, int]) -> Words:
-    """The four random words of each counter: (4, n) uint32 counters to (4, n) uint32 words, under a key of two words."""
+    """The four random words of each counter, (4, n) uint32 to (4, n) uint32, under a key of two words."""
     counter = np.asarray(counters, np.uint32)
     if counter.ndim != 2 or counter.shape[0] != 4:
         raise ValueError(f"counters have shape {counter.shape}; philox4x32 wants (4, n)")
@@ -66,9 +66,10 @@ def below(words: Words, limits: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
     Every k gets 2**32 / limit words, give or take one: for limits of an image's size the bias is below 1e-5.
     """
-    return (words.astype(np.uint64) * limits.astype(np.uint64) >> _SHIFT).astype(np.int64)
+    found: npt.NDArray[np.int64] = (words.astype(np.uint64) * limits.astype(np.uint64) >> _SHIFT).astype(np.int64)
+    return found
 
 
 def units(words: Words) -> npt.NDArray[np.float64]:
     """Words to numbers 0 <= u < 1."""
-    return words * (1.0 / (1 << 32))
+    return words.astype(np.float64) * (1.0 / (1 << 32))

@@ -201,13 +201,13 @@ class Epoch(Iterator[Batch]):
             images, rows = images[torch.from_numpy(keep)], rows[keep]
         columns = self._loader.dataset.columns
         batch = Batch(
-            images,
-            torch.from_numpy(self._table.label[rows]),
-            torch.from_numpy(self._table.generator[rows]),
-            torch.from_numpy(rows.copy()),
-            lambda: columns.keys(rows),
-            self.epoch,
-            work.step,
+            images=images,
+            labels=torch.from_numpy(self._table.label[rows]),
+            generators=torch.from_numpy(self._table.generator[rows]),
+            rows=torch.from_numpy(rows.copy()),
+            keys=lambda: columns.keys(rows),
+            epoch=self.epoch,
+            step=work.step,
         )
         return batch, len(errors)
 
@@ -229,7 +229,7 @@ class Epoch(Iterator[Batch]):
             skipped.rows.add(row)
             log.warning("skipped %s", text)
             if len(skipped.rows) > skipped.limit:
-                raise DecodeError(f"more than max_errors={skipped.limit} samples could not be decoded; the last: {text}")
+                raise DecodeError(f"more than max_errors={skipped.limit} samples do not decode; the last: {text}")
 
     # -- ending --------------------------------------------------------------------------------------------------------
 

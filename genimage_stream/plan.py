@@ -8,7 +8,7 @@ parts. The order does not depend on the world size, so a run can go on with anot
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ def epoch_order(
     seed: int,
     epoch: int,
     shuffle: Shuffle,
-    shards: npt.NDArray[np.integer[npt.NBitBase]] | None = None,
+    shards: npt.NDArray[np.integer[Any]] | None = None,
     window: int = 16,
 ) -> Order:
     """The order in which an epoch's samples come.

@@ -12,9 +12,9 @@ class Stats:
     """Counts and times since the loader was made or its statistics were reset.
 
     `seconds` is the time spent inside epochs, of which `wait_seconds` the consumer waited for the loader and
-    `consumer_seconds` the loader was left alone by the consumer. `storage_seconds` and `decode_seconds` are added up over
-    threads: time for reading encoded bytes and for turning them into pixels. `ready` is the mean number of finished
-    batches found when one was asked for, `queue_depth` the number of batches kept in work.
+    `consumer_seconds` the loader was left alone by the consumer. `storage_seconds` and `decode_seconds` are added up
+    over threads: time for reading encoded bytes and for turning them into pixels. `ready` is the mean number of
+    finished batches found when one was asked for, `queue_depth` the number of batches kept in work.
     """
 
     batches: int
@@ -43,7 +43,7 @@ class Stats:
     def bottleneck(self) -> str:
         """What would have to be faster: `consumer`, `storage` or `decode`; `none` before the first batch.
 
-        The consumer, when it waited for less than a tenth of the time; else what the loader's threads spent more time on.
+        The consumer, when it waited for less than a tenth of the time; else what the threads spent more time on.
         """
         if not self.batches:
             return "none"
@@ -74,7 +74,9 @@ class StatsCounter:
             self._counts = {"batches": 0, "images": 0, "bytes": 0, "skipped": 0, "ready": 0}
             self._times = {"wait": 0.0, "consumer": 0.0, "storage": 0.0, "decode": 0.0}
 
-    def add(self, *, images: int, size_bytes: int, skipped: int, ready: int, wait: float, storage: float, decode: float) -> None:
+    def add(
+        self, *, images: int, size_bytes: int, skipped: int, ready: int, wait: float, storage: float, decode: float
+    ) -> None:
         """One batch was handed over."""
         with self._lock:
             counts, times = self._counts, self._times

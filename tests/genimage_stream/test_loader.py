@@ -130,14 +130,15 @@ def test_seeds_and_epochs_differ(dataset: gs.Dataset) -> None:
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_ranks_share_an_epoch(dataset: gs.Dataset, world_size: int, drop_last: bool) -> None:
     loaders = [
-        gs.Loader(dataset, 6, CROP, rank=rank, world_size=world_size, drop_last=drop_last) for rank in range(world_size)
+        gs.Loader(dataset, 6, crop=CROP, rank=rank, world_size=world_size, drop_last=drop_last)
+        for rank in range(world_size)
     ]
     parts = [list(loader) for loader in loaders]
     assert {len(part) for part in parts} == {len(loaders[0])}
     keys = [key for part in parts for batch in part for key in batch.keys]
     assert len(set(keys)) == len(keys)
     assert len(keys) == (len(dataset) // (6 * world_size) * 6 * world_size if drop_last else len(dataset))
-    one = list(gs.Loader(dataset, 6 * world_size, CROP, drop_last=drop_last))
+    one = list(gs.Loader(dataset, 6 * world_size, crop=CROP, drop_last=drop_last))
     for step, whole in enumerate(one):
         assert whole.keys == [key for part in parts for key in part[step].keys]
         assert (whole.images == torch.cat([part[step].images for part in parts])).all()
