@@ -3,15 +3,13 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "png_container.hpp"
+
 namespace gs {
 namespace {
 
 bool starts(ByteView b, const char* magic, std::size_t n, std::size_t at = 0) {
     return b.size >= at + n && std::memcmp(b.data + at, magic, n) == 0;
-}
-
-std::uint32_t big32(const std::uint8_t* p) {
-    return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
 }
 
 // ITU-T T.81, table K.1, in any order: only its scaled sums are used.
@@ -92,33 +90,27 @@ void inspect_jpeg(ByteView b, ImageInfo& info) {
 }
 
 void inspect_png(ByteView b, ImageInfo& info) {
-    if (b.size < 33 || std::memcmp(b.data + 12, "IHDR", 4) != 0)
-        throw DecodeError("truncated PNG: it ends within the header");
-    const std::uint32_t width = big32(b.data + 16), height = big32(b.data + 20);
-    if (width == 0 || height == 0 || width > 0x7fffffff || height > 0x7fffffff)
-        throw DecodeError("damaged PNG: impossible width or height");
-    info.width = static_cast<int>(width);
-    info.height = static_cast<int>(height);
-    info.bit_depth = b.data[24];
-    info.progressive = b.data[28] != 0;
-    switch (b.data[25]) {
-        case 0:
+    const png::Header header = png::read_header(b);
+    info.width = header.width;
+    info.height = header.height;
+    info.bit_depth = header.bit_depth;
+    info.progressive = header.interlaced;
+    switch (header.color) {
+        case png::Color::gray:
             info.mode = info.bit_depth == 1 ? "1" : info.bit_depth == 16 ? "I;16" : "L";
             break;
-        case 2:
+        case png::Color::rgb:
             info.mode = "RGB";
             break;
-        case 3:
+        case png::Color::palette:
             info.mode = "P";
             break;
-        case 4:
+        case png::Color::gray_alpha:
             info.mode = "LA";
             break;
-        case 6:
+        case png::Color::rgba:
             info.mode = "RGBA";
             break;
-        default:
-            throw DecodeError("damaged PNG: unknown colour type");
     }
 }
 
