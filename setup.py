@@ -66,7 +66,7 @@ setup(
             SOURCES,
             depends=HEADERS,
             include_dirs=[ROOM, f"{ROOM}/core"],
-            libraries=["jpeg", "deflate", "png", "z"],
+            libraries=["jpeg", "deflate", "z"],
             cxx_std=17,
             extra_compile_args=["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffp-contract=off"],
         )

@@ -54,8 +54,8 @@ std::uint8_t* row_of(const Rows& rows, const Pass& pass, int y) {
     return rows.raw + pass.offset + pass.stride * static_cast<std::size_t>(y);
 }
 
-// How many of the pass's first `wanted` rows can be shown: those that are there whole, up to the first with an
-// unknown filter.
+// How many of the pass's first `wanted` rows can be shown: those that are there whole, up to the first with
+// an unknown filter.
 int count_sound_rows(const Rows& rows, const Pass& pass, int wanted, bool strict) {
     const std::size_t bytes = rows.size > pass.offset ? rows.size - pass.offset : 0;
     const int there = static_cast<int>(std::min(bytes / pass.stride, static_cast<std::size_t>(wanted)));
@@ -135,8 +135,8 @@ void send_interlaced(const Header& header, const Passes& passes, const Rows& row
         const int end = count_sound_rows(rows, p, Pass::first_at(part.y + part.height, p.y0, p.dy), strict);
         if (left >= right || top >= end) continue;
         const int start = find_start(rows, p, top);
-        png::unfilter_rows(row_of(rows, p, start), p.stride, end - start, rows.zeros,
-                           header.row_bytes(right), header.filter_distance());
+        png::unfilter_rows(row_of(rows, p, start), p.stride, end - start, rows.zeros, header.row_bytes(right),
+                           header.filter_distance());
         for (int y = top; y < end; y++) {
             std::uint8_t* to = whole + stride * static_cast<std::size_t>(p.y0 + y * p.dy - part.y) +
                                3 * std::ptrdiff_t{p.x0 + left * p.dx - part.x};
@@ -170,7 +170,8 @@ void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, 
         throw DecodeError("truncated PNG: too little image data for its width and height");
     wanted = std::min(wanted, possible);
 
-    const std::size_t front = (1 + header.row_bytes(header.width) + 63) / 64 * 64;
+    // No row is longer than what there may be of data.
+    const std::size_t front = (std::min(1 + header.row_bytes(header.width), wanted) + 63) / 64 * 64;
     std::uint8_t* memory = s.raw.reserve(front + wanted + png::kInflateSlack + png::kUnfilterSlack);
     std::memset(memory, 0, front);
     Rows rows{memory, memory + front, 0};

@@ -118,7 +118,7 @@ ByteView read_chunks(ByteView bytes, const Header& header, bool strict, Palette&
     palette = Palette{};
     const std::uint8_t* const end = bytes.data + bytes.size;
     const std::uint8_t* at = bytes.data + kSignature + kChunkOverhead + 13;
-    ByteView image;              // what has been found of the image data
+    ByteView image;               // what has been found of the image data
     std::size_t joined_size = 0;  // > 0: it stands in `joined`
     enum class Place { before_data, in_data, after_data } place = Place::before_data;
 

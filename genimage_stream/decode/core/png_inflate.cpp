@@ -27,14 +27,15 @@ Inflater::~Inflater() {
 
 namespace {
 
-// zlib writes up to the last byte it can, which libdeflate does not: it drops a match or a stored block that does
-// not fit. For the streams where that matters: damaged ones and those with more data than the image has.
+// zlib writes up to the last byte it can, which libdeflate does not: it drops a match or a stored block that
+// does not fit. For the streams where that matters: damaged ones and those with more data than the image has.
+// Goes on for one byte beyond `wanted`, because only then the stream's end is looked at.
 Inflated inflate_exactly(z_stream& z, ByteView stream, std::uint8_t* out, std::size_t wanted) {
     std::size_t in = 0, done = 0;
     int status = Z_OK;
-    while (status == Z_OK && done < wanted) {
+    while (status == Z_OK && done <= wanted) {
         const std::size_t in_part = std::min<std::size_t>(stream.size - in, UINT_MAX);
-        const std::size_t out_part = std::min<std::size_t>(wanted - done, UINT_MAX);
+        const std::size_t out_part = std::min<std::size_t>(wanted + 1 - done, UINT_MAX);
         z.next_in = const_cast<Bytef*>(stream.data + in);
         z.avail_in = static_cast<uInt>(in_part);
         z.next_out = out + done;
@@ -43,7 +44,7 @@ Inflated inflate_exactly(z_stream& z, ByteView stream, std::uint8_t* out, std::s
         in += in_part - z.avail_in;
         done += out_part - z.avail_out;
     }
-    if (done == wanted && status != Z_DATA_ERROR) return {done, nullptr};
+    if (done > wanted || (done == wanted && status == Z_STREAM_END)) return {wanted, nullptr};
     const bool short_of_data = status == Z_STREAM_END || status == Z_BUF_ERROR || status == Z_OK;
     return {done, short_of_data ? "the image data ends too early" : "the image data cannot be decompressed"};
 }
@@ -55,8 +56,8 @@ Inflated Inflater::inflate(ByteView stream, std::uint8_t* out, std::size_t wante
     // A stored block of up to 65535 bytes that does not fit is not written at all.
     const std::size_t room = std::min(total, wanted + 65536);
     std::size_t in_size = 0, out_size = 0;
-    const libdeflate_result result = libdeflate_zlib_decompress_ex(impl_->fast, stream.data, stream.size, out,
-                                                                   room, &in_size, &out_size);
+    const libdeflate_result result =
+        libdeflate_zlib_decompress_ex(impl_->fast, stream.data, stream.size, out, room, &in_size, &out_size);
     if (result == LIBDEFLATE_SUCCESS && out_size >= wanted) return {wanted, nullptr};
     if (result == LIBDEFLATE_INSUFFICIENT_SPACE && room == wanted + 65536) return {wanted, nullptr};
     if (!partial && result == LIBDEFLATE_SUCCESS) return {0, "the image data ends too early"};

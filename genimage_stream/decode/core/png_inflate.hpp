@@ -25,9 +25,9 @@ class Inflater {
     Inflater& operator=(const Inflater&) = delete;
 
     // The first `wanted` of the stream's `total` bytes into `out`, which has room for wanted + kInflateSlack.
-    // When wanted == total the checksum at the end of the stream is checked too. More than `total` bytes in the
-    // stream are ignored, as libpng does. With `partial`, size tells how much stands before a damage; without,
-    // it is 0 after an error.
+    // When wanted == total the checksum at the end of the stream is checked too. More than `total` bytes in
+    // the stream are ignored, as libpng does. With `partial`, size tells how much stands before a damage;
+    // without, it is 0 after an error.
     Inflated inflate(ByteView stream, std::uint8_t* out, std::size_t wanted, std::size_t total, bool partial);
 
   private:

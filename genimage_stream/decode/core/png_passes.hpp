@@ -13,9 +13,9 @@ namespace gs::png {
 // A smaller image whose pixel (i, j) is pixel (x0 + i * dx, y0 + j * dy) of the whole.
 struct Pass {
     int x0, y0, dx, dy;
-    int width, height;      // in pixels of the pass; 0 when the pass is empty
-    std::size_t stride;     // bytes of a filtered row, filter byte included
-    std::size_t offset;     // of the pass in the decompressed data
+    int width, height;   // in pixels of the pass; 0 when the pass is empty
+    std::size_t stride;  // bytes of a filtered row, filter byte included
+    std::size_t offset;  // of the pass in the decompressed data
     std::size_t size() const { return stride * static_cast<std::size_t>(height); }
 
     // The pass's pixels within [begin, end) of the image, as [first, last) of the pass.

@@ -16,8 +16,7 @@ RowConverter::RowConverter(const Header& header, const Palette& palette)
     } else if (bit_depth_ < 8) {
         kind_ = Kind::packed;
         const int scale = 255 / ((1 << bit_depth_) - 1);
-        for (int i = 0; i < 1 << bit_depth_; i++)
-            std::memset(colors_[i], i * scale, 4);
+        for (int i = 0; i < 1 << bit_depth_; i++) std::memset(colors_[i], i * scale, 4);
     } else if (header.color == Color::rgb && bit_depth_ == 8) {
         kind_ = Kind::rgb8;
     } else if (header.color == Color::rgba && bit_depth_ == 8) {
@@ -34,7 +33,8 @@ void RowConverter::convert_row(const std::uint8_t* row, int x, int count, std::u
     switch (kind_) {
         case Kind::packed:
             for (int i = 0; i < count; i++, rgb += 3) {
-                const std::size_t bit = static_cast<std::size_t>(x + i) * static_cast<std::size_t>(bit_depth_);
+                const std::size_t bit =
+                    static_cast<std::size_t>(x + i) * static_cast<std::size_t>(bit_depth_);
                 const int shift = 8 - bit_depth_ - static_cast<int>(bit & 7);
                 std::memcpy(rgb, colors_[row[bit / 8] >> shift & ((1 << bit_depth_) - 1)], 4);
             }
@@ -43,8 +43,7 @@ void RowConverter::convert_row(const std::uint8_t* row, int x, int count, std::u
             for (int i = 0; i < count; i++) std::memcpy(rgb + 3 * i, colors_[row[x + i]], 4);
             return;
         case Kind::gray8:
-            for (int i = 0; i < count; i++)
-                rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = row[x + i];
+            for (int i = 0; i < count; i++) rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = row[x + i];
             return;
         case Kind::rgb8:
             std::memcpy(rgb, row + 3 * static_cast<std::ptrdiff_t>(x), 3 * static_cast<std::size_t>(count));

@@ -21,16 +21,16 @@ class RowConverter {
     // True when rows are RGB of 8 bits already: convert_row would only copy.
     bool is_identity() const { return kind_ == Kind::rgb8; }
 
-    // Pixels [x, x + count) of an unfiltered row to rgb[0, 3 * count). Reads nothing beyond those pixels' bytes
-    // but may write kRowSlack bytes beyond.
+    // Pixels [x, x + count) of an unfiltered row to rgb[0, 3 * count). Reads nothing beyond those pixels'
+    // bytes but may write kRowSlack bytes beyond.
     void convert_row(const std::uint8_t* row, int x, int count, std::uint8_t* rgb) const;
 
   private:
     enum class Kind : std::uint8_t { packed, gray8, palette8, rgb8, rgba8, strided };
     Kind kind_;
     int bit_depth_;
-    int pixel_bytes_;    // strided
-    int channel_step_;   // strided: 0 for gray
+    int pixel_bytes_;              // strided
+    int channel_step_;             // strided: 0 for gray
     std::uint8_t colors_[256][4];  // packed, palette8: index or sample to RGB
 };
 
