@@ -50,7 +50,7 @@ class BuildExtension(build_ext):
             packages = " ".join(missing)
             sys.exit(
                 f"genimage-stream needs {packages} to be built: install what is missing (Debian, Ubuntu: apt-get install "
-                f"{packages}; elsewhere the development files of libjpeg-turbo, libdeflate, libpng and zlib and a C++17 "
+                f"{packages}; elsewhere the development files of libjpeg-turbo, libdeflate and zlib and a C++17 "
                 "compiler) and try again"
             )
         super().build_extensions()
