@@ -3,8 +3,8 @@
     python make_data.py TIMM_WHEEL TENSORFLOW_DATASETS_WHEEL
 
 synsets.txt: the 1,000 ImageNet-1k synsets, sorted; the line number is the class index.
-ilsvrc2012_val.txt: the class index of each of the 50,000 ILSVRC2012 validation images in the order of their numbers, ten
-bits each, most significant bit first, in base64.
+ilsvrc2012_val.txt: the class index of each of the 50,000 ILSVRC2012 validation images in the order of their numbers,
+ten bits each, most significant bit first, in base64.
 """
 
 from __future__ import annotations

@@ -1,0 +1,223 @@
+"""The command line: `shard-tools scan | pack | verify | info`.
+
+Exit codes: 0 done; 1 problems found (verify; pack --strict with quarantined files); 2 wrong usage or input that
+cannot be read at all. Results go to standard output, progress and messages to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from shard_tools.errors import ToolError
+
+app = typer.Typer(
+    name="shard-tools",
+    help="Turn GenImage folders and archives into WebDataset shards.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Maps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map", metavar="FOLDER=generator:split:label", help="What a folder holds, where its name does not say."
+    ),
+]
+Generators = Annotated[str | None, typer.Option("--generators", metavar="A,B", help="Only these generators.")]
+Splits = Annotated[str | None, typer.Option("--splits", metavar="train,val", help="Only these splits.")]
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `256MB`, `1GiB`, `500k`: decimal units, binary ones with an i. Raises ToolError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
+    size = int(float(match.group(1)) * _UNITS[match.group(2)]) if match and match.group(2) in _UNITS else 0
+    if size < 1:
+        raise ToolError(f"--shard-size {text}: write a size like 256MB or 1GiB")
+    return size
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return tuple(word.strip() for word in text.split(",") if word.strip()) if text is not None else None
+
+
+def _selection(generators: str | None, splits: str | None) -> dict[str, Any]:
+    from shard_tools.layout import SPLIT_FOLDERS, generator_name
+
+    names = _words(generators)
+    parts = _words(splits)
+    for part in parts or ():
+        if part.lower() not in SPLIT_FOLDERS:
+            raise ToolError(f"--splits {splits}: {part!r} is neither train nor val")
+    return {
+        "generators": tuple(generator_name(name) for name in names) if names else None,
+        "splits": tuple(SPLIT_FOLDERS[part.lower()] for part in parts) if parts else None,
+    }
+
+
+@app.command()
+def scan(
+    sources: Annotated[list[str], typer.Argument(metavar="SRC...", help="Folders of images or of multi-volume zips.")],
+    maps: Maps = None,
+    generators: Generators = None,
+    splits: Splits = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is there, per generator, split and label, and what is wrong. Writes nothing."""
+
+    def work() -> int:
+        from shard_tools.info import listing_info
+        from shard_tools.layout import parse_mapping
+        from shard_tools.report.tables import print_scan
+        from shard_tools.scan import scan as scan_sources
+
+        mappings = [parse_mapping(text) for text in maps or ()]
+        listing = scan_sources(sources, mappings=mappings, **_selection(generators, splits))
+        info = listing_info(listing, sources)
+        _json(info) if as_json else print_scan(info)
+        return 0
+
+    _end(work, as_json)
+
+
+@app.command()
+def pack(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="SRC... DST", help="One or more sources, then the destination.")
+    ],
+    shard_size: Annotated[str, typer.Option(help="Upper limit of a shard.")] = "256MB",
+    seed: Annotated[int, typer.Option(help="Of the shuffle within each generator and split.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one per core.")] = 0,
+    check: Annotated[str, typer.Option(help="full: decode every image; header: only probe.")] = "full",
+    crop_ready: Annotated[bool, typer.Option("--crop-ready", help="Recode losslessly for fast crops.")] = False,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    generators: Generators = None,
+    splits: Splits = None,
+    maps: Maps = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a file had to be quarantined.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Pack SRC into shards at DST; run again after an interruption, it goes on where it was."""
+
+    def work() -> int:
+        from dataclasses import asdict
+
+        from shard_tools.inspect import CHECKS
+        from shard_tools.layout import parse_mapping
+        from shard_tools.pack import PackOptions
+        from shard_tools.pack import pack as pack_sources
+        from shard_tools.report.progress import make_progress
+        from shard_tools.report.tables import size_text
+
+        if len(paths) < 2:
+            raise ToolError("give at least one SRC and then DST: shard-tools pack SRC... DST")
+        if check not in CHECKS:
+            raise ToolError(f"--check {check}: choose one of {', '.join(CHECKS)}")
+        options = PackOptions(
+            shard_bytes=parse_size(shard_size),
+            seed=seed,
+            workers=workers,
+            check="header" if check == "header" else "full",
+            crop_ready=crop_ready,
+            engine=engine,
+            mappings=tuple(parse_mapping(text) for text in maps or ()),
+            **_selection(generators, splits),
+        )
+        done = pack_sources(paths[:-1], paths[-1], options, make_progress())
+        if as_json:
+            _json(asdict(done))
+        else:
+            if done.state == "finished":
+                print(f"{done.destination} is finished already; nothing to do")
+            print(
+                f"{done.destination}: {done.samples:,} samples in {done.shards:,} shards, "
+                f"{size_text(done.size_bytes)}; {done.quarantined:,} files in quarantine "
+                f"(quarantine.parquet says why), {done.droppings:,} droppings ignored"
+            )
+        return 1 if strict and done.quarantined else 0
+
+    _end(work, as_json)
+
+
+@app.command()
+def verify(
+    destination: Annotated[str, typer.Argument(metavar="DST")],
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every image as well.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare every byte with the index. Exit code 0 when everything is intact, 1 when not."""
+
+    def work() -> int:
+        from shard_tools.report.progress import make_progress
+        from shard_tools.report.tables import print_problems, size_text
+        from shard_tools.verify import verify as verify_dataset
+
+        found = verify_dataset(destination, make_progress(), decode=decode, threads=workers)
+        if as_json:
+            fields = ("destination", "intact", "samples", "shards", "size_bytes", "decoded", "problems")
+            _json({name: getattr(found, name) for name in fields})
+        else:
+            print_problems(found.problems)
+            verdict = "intact" if found.intact else f"NOT intact: {len(found.problems)} problems"
+            print(
+                f"{found.destination} is {verdict}; {found.samples:,} samples in {found.shards:,} shards, "
+                f"{size_text(found.size_bytes)} read{' and decoded' if decode else ''}"
+            )
+        return 0 if found.intact else 1
+
+    _end(work, as_json)
+
+
+@app.command()
+def info(destination: Annotated[str, typer.Argument(metavar="DST")], as_json: Json = False) -> None:
+    """Show what a dataset is made of, with the published totals beside."""
+
+    def work() -> int:
+        from shard_tools.info import dataset_info
+        from shard_tools.report.tables import print_info
+
+        facts = dataset_info(destination)
+        _json(facts) if as_json else print_info(facts)
+        return 0
+
+    _end(work, as_json)
+
+
+def _json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _end(work: Callable[[], int], as_json: bool) -> None:
+    """Run a command's work and turn its end into an exit code and, where it failed, one sentence."""
+    try:
+        code = work()
+    except (ToolError, NotImplementedError) as error:
+        if as_json:
+            _json({"error": str(error)})
+        print(f"shard-tools: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print(
+            "shard-tools: interrupted; nothing half-written is left, run the same command again to go on",
+            file=sys.stderr,
+        )
+        code = 130
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The plan carried out on this machine by worker processes.
+
+Processes and not threads: a sample costs some 50 us of interpreter, which would cap many cores at 20,000 images/s a
+machine. A worker is a plain `python -m shard_tools.engines.worker` that talks over a socket pair. When this process
+dies, however it dies, its workers see their sockets close and leave; a shard they may still finish is the one the
+plan wants.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Generator, Iterable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from shard_tools.errors import ToolError
+from shard_tools.shard import Readers, Report, ShardResult, ShardTask, write_shard
+from shard_tools.sources.base import Container
+from shard_tools.storage import Storage
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(
+    tasks: Iterable[ShardTask], containers: Sequence[Container], storage: Storage, workers: int, report: Report
+) -> Generator[ShardResult, None, None]:
+    """Carry out the tasks; results come in the order of completion. Raises the first ToolError of any worker."""
+    if workers == 1:
+        readers = Readers(containers)
+        try:
+            for task in tasks:
+                yield write_shard(task, readers, storage, report)
+        finally:
+            readers.close()
+        return
+    crew: dict[Connection, _Worker] = {}
+    todo = iter(tasks)
+    try:
+        for task in itertools.islice(todo, workers):
+            worker = _Worker(containers, storage)
+            crew[worker.connection] = worker
+            worker.give(task)
+        while crew:
+            for ready in wait(list(crew)):
+                worker = crew[ready]  # type: ignore[index]
+                kind, value = worker.receive()
+                if kind == "progress":
+                    report(*value)
+                elif kind == "done":
+                    yield value
+                    following = next(todo, None)
+                    if following is not None:
+                        worker.give(following)
+                    else:
+                        del crew[worker.connection]
+                        worker.dismiss()
+                else:
+                    raise value
+    finally:
+        for worker in crew.values():
+            worker.connection.close()
+        for worker in crew.values():
+            worker.leave()
+
+
+class _Worker:
+    def __init__(self, containers: Sequence[Container], storage: Storage) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            descriptor = theirs.fileno()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "shard_tools.engines.worker", str(descriptor)],
+                pass_fds=[descriptor],
+                stdin=subprocess.DEVNULL,
+            )
+        self.connection = Connection(ours.detach())
+        self.connection.send((list(containers), storage))
+        self.path = ""
+
+    def give(self, task: ShardTask) -> None:
+        self.path = task.path
+        self.connection.send(task)
+
+    def receive(self) -> tuple[str, Any]:
+        try:
+            kind, value = self.connection.recv()
+        except (EOFError, OSError):
+            status = self.process.wait()
+            ended = f"was killed by signal {-status}" if status < 0 else f"ended with exit code {status}"
+            raise ToolError(
+                f"the worker that wrote {self.path} {ended} (out of memory?); run the same command again to go on, "
+                "with fewer --workers if this repeats"
+            ) from None
+        if kind == "crash":
+            raise RuntimeError(f"the worker that wrote {self.path} failed:\n{value}")
+        return kind, value
+
+    def dismiss(self) -> None:
+        self.connection.close()
+        self.process.wait()
+
+    def leave(self) -> None:
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()

@@ -1,0 +1,39 @@
+"""The worker process of the local engine: takes shard tasks from a socket until it closes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+from shard_tools.errors import ToolError
+from shard_tools.shard import Readers, write_shard
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
+    connection = Connection(int(sys.argv[1]))
+    try:
+        containers, storage = connection.recv()
+        readers = Readers(containers)
+        while True:
+            task = connection.recv()
+            try:
+                result = write_shard(task, readers, storage, lambda *counts: connection.send(("progress", counts)))
+            except ToolError as error:
+                connection.send(("error", error))
+            except OSError as error:
+                if isinstance(error, BrokenPipeError):
+                    raise
+                connection.send(("crash", traceback.format_exc()))
+            except Exception:
+                connection.send(("crash", traceback.format_exc()))
+            else:
+                connection.send(("done", result))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent has no more work, or is gone
+
+
+if __name__ == "__main__":
+    main()

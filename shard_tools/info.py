@@ -1,0 +1,101 @@
+"""The composition of a packed dataset, or of sources: what `info` and `scan` show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from genimage_stream.schema import INDEX_FILE
+from genimage_stream.vocabulary import LABELS, PUBLISHED, SPLITS
+from shard_tools.errors import TargetError
+from shard_tools.scan import Listing
+from shard_tools.verify import open_dataset_json
+
+_COLUMNS = ["generator", "split", "label", "format", "mode", "size", "width", "height", "class_index"]
+
+
+def published(generator: str, split: str, label: str) -> int | None:
+    counts = PUBLISHED.get(generator)
+    return counts.of(split, label) if counts else None
+
+
+def dataset_info(destination: str) -> dict[str, Any]:
+    """What `info` says about a finished dataset, ready for JSON. Raises TargetError when there is none."""
+    storage, dataset = open_dataset_json(destination)
+    try:
+        index = pq.read_table(storage.path(INDEX_FILE), columns=_COLUMNS)
+    except (OSError, ValueError) as error:
+        raise TargetError(f"{storage.path(INDEX_FILE)} cannot be read ({error}): run shard-tools verify") from error
+    by = ["generator", "split", "label"]
+    facts: dict[tuple[str, ...], dict[str, Any]] = {}
+    for column in ("format", "mode"):
+        for row in index.group_by([*by, column]).aggregate([("size", "count")]).to_pylist():
+            group = facts.setdefault(tuple(row[name] for name in by), {"format": {}, "mode": {}})
+            group[column][row[column]] = row["size_count"]
+    ranges = [("width", "min"), ("width", "max"), ("height", "min"), ("height", "max")]
+    for row in index.group_by(by).aggregate(ranges).to_pylist():
+        facts[tuple(row[name] for name in by)] |= {f"{c}_{f}": row[f"{c}_{f}"] for c, f in ranges}
+    groups = []
+    for group in dataset["counts"]["groups"]:
+        key = group["generator"], group["split"], group["label"]
+        groups.append({**group, "published": published(*key), **facts.get(key, {})})
+    return {
+        "destination": storage.url,
+        "format_version": dataset["format_version"],
+        "seed": dataset["seed"],
+        "options": dataset["options"],
+        "plan_digest": dataset["plan_digest"],
+        "samples": dataset["counts"]["samples"],
+        "quarantined": dataset["counts"]["quarantined"],
+        "shards": dataset["counts"]["shards"],
+        "size": dataset["counts"]["size"],
+        "without_class": int(pc.sum(pc.is_null(index["class_index"])).as_py() or 0),
+        "groups": groups,
+    }
+
+
+def listing_info(listing: Listing, sources: list[str]) -> dict[str, Any]:
+    """What `scan` says about sources, ready for JSON: what is there, what is missing, what is wrong."""
+    files: Counter[tuple[str, str, str]] = Counter()
+    sizes: Counter[tuple[str, str, str]] = Counter()
+    for number, group in enumerate(listing.groups):
+        rows = listing.group == number
+        key = group.generator, group.split, group.label
+        files[key] += int(rows.sum())
+        sizes[key] += int(listing.size[rows].sum())
+    rejected = Counter((r.generator, r.split, r.label) for r in listing.rejected)
+    empty = [listing.source(int(row)) for row in (listing.size == 0).nonzero()[0]]
+    present = {generator for generator, _, _ in files}
+    wanted = {(g, s, la) for g in present & set(PUBLISHED) for s in SPLITS for la in LABELS}
+    groups = []
+    for key in sorted(set(files) | wanted):
+        expected = published(*key)
+        groups.append(
+            {
+                "generator": key[0],
+                "split": key[1],
+                "label": key[2],
+                "files": files[key],
+                "size": sizes[key],
+                "published": expected,
+                "missing": max(0, expected - files[key]) if expected is not None else None,
+                "rejected": rejected[key],
+            }
+        )
+    problems = [*listing.problems]
+    problems += [f"{r.source}: {r.reason}" for r in listing.rejected]
+    problems += [f"{source}: the file is empty" for source in empty]
+    return {
+        "sources": sources,
+        "files": len(listing),
+        "size": int(listing.size.sum()),
+        "droppings": listing.droppings,
+        "other_files": dict(sorted(listing.others.items())),
+        "groups": groups,
+        "missing_generators": sorted(set(PUBLISHED) - present),
+        "notes": listing.notes,
+        "problems": problems,
+    }

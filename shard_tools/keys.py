@@ -1,0 +1,92 @@
+"""Sample keys: `{generator}_{split}_{label}_{stem}`, unique in the dataset and without characters that readers split
+at.
+
+The rule. The stem is the file's name up to its last dot. Every character outside `A-Z a-z 0-9 _ - + = @ ~ ,` becomes
+`_` (a dot would end the key for WebDataset readers, a space would break DALI's index). When several files would get the
+same key, each gets `~` and the first 12 hexadecimal digits of its bytes' sha256 behind it, so that the key still does
+not depend on where a file was found; files that are equal to the byte are one sample, and all but the first are
+listed as duplicates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shard_tools.errors import UnreadableImageError
+from shard_tools.scan import Listing, Rejected
+
+_UNSAFE = r"[^A-Za-z0-9_+=@~,-]"
+DIGITS = 12
+
+
+@dataclass
+class Keys:
+    """Rows of the listing that become samples, with their keys, sorted by key; and those that do not."""
+
+    row: npt.NDArray[np.int64]
+    key: pa.StringArray
+    duplicates: list[Rejected]
+
+
+def assign_keys(listing: Listing, read: Callable[[int], bytes]) -> Keys:
+    """Give every row of the listing its key. `read(row)` returns a file's bytes; only files that collide are read."""
+    prefixes = pa.array([f"{g.generator}_{g.split}_{g.label}_" for g in listing.groups], pa.string())
+    stem = pc.replace_substring_regex(listing.name, r"\.[^.]*$", "")
+    stem = pc.replace_substring_regex(stem, _UNSAFE, "_")
+    plain = pc.binary_join_element_wise(prefixes.take(pa.array(listing.group)), stem, "")
+    order = pc.sort_indices(plain).to_numpy()
+    ordered = plain.take(pa.array(order))
+    again = np.zeros(len(ordered), bool)
+    if len(ordered) > 1:
+        again[1:] = pc.equal(ordered[1:], ordered[:-1]).to_numpy(zero_copy_only=False)
+    if not again.any():
+        return Keys(order.astype(np.int64), ordered, [])
+    return _resolve(listing, read, order.astype(np.int64), ordered, again)
+
+
+def _resolve(
+    listing: Listing,
+    read: Callable[[int], bytes],
+    order: npt.NDArray[np.int64],
+    ordered: pa.StringArray,
+    again: npt.NDArray[np.bool_],
+) -> Keys:
+    collides = again.copy()
+    collides[:-1] |= again[1:]
+    keys = dict.fromkeys(pc.filter(ordered, pa.array(~collides)).to_pylist())
+    taken: dict[str, int] = {}
+    duplicates: list[Rejected] = []
+    clashes: dict[str, list[int]] = {}
+    for at in np.flatnonzero(collides):
+        clashes.setdefault(ordered[int(at)].as_py(), []).append(int(order[at]))
+    for key, rows in clashes.items():
+        found: dict[str, int] = {}
+        for row in sorted(rows, key=listing.source):
+            group = listing.groups[listing.group[row]]
+            facts = (listing.source(row), group.generator, group.split, group.label)
+            try:
+                digest = hashlib.sha256(read(row)).hexdigest()
+            except UnreadableImageError as error:
+                duplicates.append(Rejected(*facts, str(error)))
+                continue
+            if digest in found:
+                duplicates.append(Rejected(*facts, f"duplicate: the same bytes as {listing.source(found[digest])}"))
+            else:
+                found[digest] = row
+        for digest, row in found.items():
+            name = key if len(found) == 1 else f"{key}~{digest[:DIGITS]}"
+            while name in keys or name in taken:
+                name = f"{key}~{digest[: len(name) - len(key)]}"
+            taken[name] = row
+    rest = order[~collides]
+    kept = np.concatenate([rest, np.fromiter(taken.values(), np.int64, len(taken))])
+    key_column = pa.concat_arrays([pc.filter(ordered, pa.array(~collides)), pa.array(list(taken), pa.string())])
+    sorted_again = pc.sort_indices(key_column)
+    return Keys(kept[sorted_again.to_numpy()], key_column.take(sorted_again), duplicates)

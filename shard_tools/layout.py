@@ -1,0 +1,152 @@
+"""What the folders of a path say about the images in them: generator, split and label.
+
+Every layout of GenImage met on real disks is a different order or choice of the same few folders, so each folder name
+is read by itself, from the innermost outwards: the first that is a label, the first that is a split, and of the rest
+the nearest that is a known generator, or else the nearest that is not a mere container. Letter case never matters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genimage_stream.vocabulary import ALIASES, LABELS, REAL_POOL, SPLITS, generator_alias, simplify
+from shard_tools.errors import ToolError
+
+LABEL_FOLDERS = {
+    "ai": "fake",
+    "fake": "fake",
+    "fakes": "fake",
+    "1fake": "fake",
+    "generated": "fake",
+    "synthetic": "fake",
+    "nature": "real",
+    "natural": "real",
+    "real": "real",
+    "reals": "real",
+    "0real": "real",
+}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "val",  # GenImage's validation part is what papers call its test set
+    "testing": "val",
+}
+#: Folders of plain ImageNet: a pool of reals without a label folder.
+POOL_FOLDERS = {"imagenet", "imagenet1k", "ilsvrc", "ilsvrc2012", "ilsvrc2012imgtrain", "ilsvrc2012imgval", "clsloc"}
+#: Folders that only contain others and name no generator.
+CONTAINER_FOLDERS = {"", "genimage", "ai", "data", "dataset", "datasets", "images", "image", "img", "imgs", "raw"}
+
+_SYNSET = re.compile(r"n\d{8}\Z")
+_ARCHIVE_PREFIX = re.compile(r"imagenet(?:[_\- ]+ai(?=[_\- ]|\Z))?(?:[_\- ]+\d{4}(?=[_\- ]|\Z))?(?:[_\- ]+|\Z)")
+_ARCHIVE_SUFFIX = re.compile(r"[_\- ]+imagenet\Z")
+# What people append to a folder or archive name: "_extracted", "new", " (1)", "-001".
+_RENAME_SUFFIX = re.compile(
+    r"(?:[_\-. ]*(?:extracted|unzipped|unpacked|untar|new|old|copy|full|zip)|[_\-. ]*\(\d+\)|[_\-. ]+00\d)\Z"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is known of the images in a folder. None: the folders do not say, the file names may."""
+
+    generator: str | None
+    split: str | None
+    label: str | None
+    pool: bool = False  # plain ImageNet: reals of no generator's subset
+
+
+def folder_stem(name: str) -> str:
+    """A folder's or archive's name without the trimmings of its distribution and of its user, lower case."""
+    stem = name.lower().strip()
+    while True:
+        shorter = _RENAME_SUFFIX.sub("", stem)
+        if shorter in (stem, ""):
+            break
+        stem = shorter
+    stem = _ARCHIVE_PREFIX.sub("", stem, count=1) if stem.startswith("imagenet") else stem
+    return _ARCHIVE_SUFFIX.sub("", stem)
+
+
+def generator_name(name: str) -> str:
+    """The canonical name of a generator: its listed name, or the given one in the form `[a-z0-9_-]+`."""
+    known = generator_alias(name)
+    return known or re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-")
+
+
+def place_of(folders: Sequence[str], context: Sequence[str] = ()) -> Place:
+    """Read `folders` (from SRC inwards); `context` are the folders above them, SRC's own name last.
+
+    The context is only asked for what the folders leave open, and only its listed names count.
+    """
+    label = split = generator = unlisted = None
+    pool = False
+    for outside, name in [*((False, f) for f in reversed(folders)), *((True, f) for f in reversed(context))]:
+        plain = simplify(name)
+        if _SYNSET.match(name.lower()):
+            continue
+        if plain in LABEL_FOLDERS and label is None:
+            label = LABEL_FOLDERS[plain]
+            continue
+        if plain in SPLIT_FOLDERS:
+            split = split or SPLIT_FOLDERS[plain]
+            continue
+        if plain in POOL_FOLDERS:
+            pool = pool or not outside
+            continue
+        stem = folder_stem(name)
+        listed = generator_alias(stem)
+        if listed:
+            generator = generator or listed
+        elif not outside and simplify(stem) not in CONTAINER_FOLDERS and plain not in LABEL_FOLDERS:
+            unlisted = unlisted or generator_name(stem)
+    generator = generator or unlisted
+    pool = pool and generator is None and label != "fake"
+    return Place(REAL_POOL if pool else generator, split, "real" if pool else label, pool)
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A `--map FOLDER=generator:split:label` of the user; empty parts are left to the folder names."""
+
+    folder: str
+    generator: str | None
+    split: str | None
+    label: str | None
+
+    def covers(self, path: str) -> bool:
+        return path == self.folder or path.startswith(self.folder + "/")
+
+    def apply(self, place: Place) -> Place:
+        return Place(self.generator or place.generator, self.split or place.split, self.label or place.label)
+
+
+def parse_mapping(text: str) -> Mapping:
+    folder, equals, words = text.rpartition("=")
+    parts = [part.strip() for part in words.split(":")]
+    if not equals or not folder or not 1 <= len(parts) <= 3:
+        raise ToolError(f"--map {text!r}: write FOLDER=generator:split:label, for example ADMnew=adm:train:fake")
+    generator, split, label = (*parts, "", "", "")[:3]
+    if split and simplify(split) not in SPLIT_FOLDERS:
+        raise ToolError(f"--map {text!r}: the split {split!r} is none of {', '.join(SPLITS)}")
+    if label and simplify(label) not in LABEL_FOLDERS:
+        raise ToolError(f"--map {text!r}: the label {label!r} is none of {', '.join(LABELS)}")
+    return Mapping(
+        folder.strip("/"),
+        generator_name(generator) or None,
+        SPLIT_FOLDERS[simplify(split)] if split else None,
+        LABEL_FOLDERS[simplify(label)] if label else None,
+    )
+
+
+def looked_for() -> str:
+    """A sentence's worth of what a recognisable layout is."""
+    names = ", ".join(sorted(set(ALIASES.values())))
+    return (
+        "<generator>/{train,val}/{ai,nature}/, test/<generator>_imagenet/{ai,nature}/ or <generator>/{0_real,1_fake}/ "
+        f"with images in them, for example of {names}; or multi-volume zips of these; or Arrow or Parquet files"
+    )

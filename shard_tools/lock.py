@@ -1,0 +1,56 @@
+"""One packer at a time in one local destination."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from shard_tools.errors import TargetError
+from shard_tools.state import LOCK, STATE
+from shard_tools.storage import LocalStorage, Storage, explained
+
+
+@contextlib.contextmanager
+def locked(storage: Storage) -> Iterator[None]:
+    """Hold the destination. The lock goes with the process, however it ends. Object stores have none: there every
+    write is whole and the same from every packer of the same plan, so a second one costs time and does no harm.
+    """
+    if not isinstance(storage, LocalStorage):
+        yield
+        return
+    path = storage.path(LOCK)
+    while True:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise TargetError(
+                f"{storage.url} is being packed by another process ({holder or 'unknown'}): wait for it, or stop it "
+                "and run again"
+            ) from None
+        if _is(path, descriptor):
+            break
+        os.close(descriptor)  # its holder finished and removed it in between
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()}\n".encode())
+        yield
+        if not any(name != LOCK for name in storage.names(STATE)):
+            shutil.rmtree(storage.path(STATE), ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

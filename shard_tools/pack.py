@@ -1,0 +1,348 @@
+"""Packing from beginning to end: list, plan, carry out, gather."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from genimage_stream import __version__
+from genimage_stream.schema import (
+    DATASET_FILE,
+    FORMAT_VERSION,
+    INDEX_FILE,
+    QUARANTINE_FILE,
+    index_schema,
+    quarantine_schema,
+)
+from shard_tools import state
+from shard_tools.engines import local
+from shard_tools.errors import ToolError
+from shard_tools.inspect import Check
+from shard_tools.keys import assign_keys
+from shard_tools.layout import Mapping
+from shard_tools.lock import locked
+from shard_tools.plan import Plan, Shard, make_plan
+from shard_tools.report.progress import Progress
+from shard_tools.scan import Listing, Rejected, scan
+from shard_tools.shard import Item, Readers, ShardTask
+from shard_tools.sources.base import Location
+from shard_tools.storage import LocalStorage, Storage, open_storage
+
+ROW_GROUP = 128 * 1024
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    shard_bytes: int = 256_000_000
+    seed: int = 0
+    workers: int = 0  # 0: one per core
+    check: Check = "full"
+    crop_ready: bool = False
+    engine: str = "local"
+    generators: tuple[str, ...] | None = None
+    splits: tuple[str, ...] | None = None
+    mappings: tuple[Mapping, ...] = ()
+
+    def stored(self) -> dict[str, Any]:
+        """The options that decide bytes; they stand in dataset.json."""
+        return {
+            "seed": self.seed,
+            "shard_size": self.shard_bytes,
+            "check": self.check,
+            "crop_ready": self.crop_ready,
+            "generators": sorted(self.generators) if self.generators else None,
+            "splits": sorted(self.splits) if self.splits else None,
+        }
+
+
+@dataclass
+class PackSummary:
+    destination: str
+    state: str  # new, unfinished (resumed), finished (nothing was to be done)
+    samples: int
+    quarantined: int
+    droppings: int
+    shards: int
+    size_bytes: int
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Work:
+    """A plan with what it was made of."""
+
+    listing: Listing
+    plan: Plan
+    planned: state.Planned
+    row: Any  # (n,) int64: row of the listing, in shard order
+    rejected: list[Rejected]
+
+
+def plan_work(listing: Listing, options: PackOptions) -> Work:
+    """Keys and plan for a listing."""
+    readers = Readers(listing.containers)
+    try:
+        keys = assign_keys(listing, lambda row: readers.read(*_location(listing, row)))
+    finally:
+        readers.close()
+    names = sorted({(g.generator, g.split) for g in listing.groups})
+    number = {name: i for i, name in enumerate(names)}
+    of_group = np.array([number[g.generator, g.split] for g in listing.groups], np.int32)
+    group = listing.group[keys.row]
+    plan = make_plan(
+        keys.key,
+        listing.size[keys.row],
+        of_group[group] if len(group) else np.empty(0, np.int32),
+        names,
+        seed=options.seed,
+        shard_bytes=options.shard_bytes,
+        options=options.stored(),
+    )
+    row = keys.row[plan.order]
+    order = pa.array(plan.order)
+    in_order = pa.array(listing.group[row])
+    folders = pa.array(
+        ["/".join(p for p in (listing.containers[g.container].name, g.path) if p) for g in listing.groups], pa.string()
+    ).take(in_order)
+    names_in_order = listing.name.take(pa.array(row))
+    joined = pc.binary_join_element_wise(folders, names_in_order, "/")
+    source = pc.if_else(pc.equal(folders, ""), names_in_order, joined)
+    planned = state.Planned(
+        key=keys.key.take(order),
+        label=pa.array([g.label for g in listing.groups], pa.string()).take(in_order),
+        class_index=listing.class_index[row],
+        synset=listing.synset.take(pa.array(row)),
+        source=source,
+    )
+    return Work(listing, plan, planned, row, [*listing.rejected, *keys.duplicates])
+
+
+def _location(listing: Listing, row: int) -> tuple[int, Location]:
+    group = listing.groups[listing.group[row]]
+    name = listing.name[row].as_py()
+    return group.container, Location(
+        f"{group.path}/{name}" if group.path else name,
+        int(listing.size[row]),
+        int(listing.offset[row]),
+        int(listing.stored[row]),
+        int(listing.method[row]),
+        int(listing.crc[row]),
+    )
+
+
+def shard_task(work: Work, number: int, check: Check) -> ShardTask:
+    listing, shard = work.listing, work.plan.shards[number]
+    part = slice(shard.begin, shard.end)
+    rows = work.row[part]
+    groups = [listing.groups[g] for g in listing.group[rows].tolist()]
+    names = listing.name.take(pa.array(rows)).to_pylist()
+    columns = zip(
+        work.planned.key[part].to_pylist(),
+        work.planned.class_index[part].tolist(),
+        work.planned.synset[part].to_pylist(),
+        groups,
+        names,
+        listing.size[rows].tolist(),
+        listing.offset[rows].tolist(),
+        listing.stored[rows].tolist(),
+        listing.method[rows].tolist(),
+        listing.crc[rows].tolist(),
+        strict=True,
+    )
+    items = [
+        Item(key, g.label, class_index, synset, g.container, Location(f"{g.path}/{name}" if g.path else name, *where))
+        for key, class_index, synset, g, name, *where in columns
+    ]
+    return ShardTask(number, shard.path, shard.generator, shard.split, items, check)
+
+
+def pack(sources: Sequence[str], destination: str, options: PackOptions, progress: Progress) -> PackSummary:
+    """Pack `sources` into `destination`, going on where an earlier run was interrupted. Raises ToolError."""
+    if options.crop_ready:
+        raise NotImplementedError("--crop-ready is not available yet")
+    storage = open_storage(destination)
+    listing = scan(sources, mappings=options.mappings, generators=options.generators, splits=options.splits)
+    if not len(listing) and not listing.rejected:
+        raise ToolError(f"{' '.join(sources)}: no image is left by --generators and --splits")
+    for line in listing.problems:
+        progress.say(f"warning: {line}")
+    for line in listing.notes:
+        progress.say(f"note: {line}")
+    work = plan_work(listing, options)
+    if state.begin(storage, work.plan, len(listing)) == "finished":
+        return _summary(storage, work, "finished")
+    with locked(storage):
+        found = state.begin(storage, work.plan, len(listing))
+        if found != "finished":
+            _carry_out(work, options, storage, progress, found)
+        _clean(storage)
+    return _summary(storage, work, found)
+
+
+def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Progress, found: str) -> None:
+    plan = work.plan
+    if found == "new":
+        state.write_json(
+            storage,
+            state.PLAN,
+            {
+                "format_version": FORMAT_VERSION,
+                "plan_digest": plan.digest,
+                "options": plan.options,
+                "planned_files": len(work.row),
+                "planned_shards": len(plan.shards),
+            },
+        )
+    for name in storage.names():
+        if name.endswith(".part"):
+            storage.remove(name)
+    done = state.finished_shards(storage, plan)
+    pending = [number for number in range(len(plan.shards)) if number not in done]
+    if done:
+        progress.say(f"going on: {len(done)} of {len(plan.shards)} shards are finished")
+    sizes = work.listing.size[work.row]
+    todo = sum(plan.shards[n].end - plan.shards[n].begin for n in pending)
+    todo_bytes = sum(int(sizes[plan.shards[n].begin : plan.shards[n].end].sum()) for n in pending)
+    _warn_of_room(storage, todo_bytes, progress)
+    workers = min(options.workers or local.cores(), max(1, len(pending)))
+    tasks = (shard_task(work, number, options.check) for number in pending)
+    progress.begin("packing", todo, todo_bytes)
+    try:
+        with contextlib.closing(
+            local.run(tasks, work.listing.containers, storage, workers, progress.advance)
+        ) as results:
+            for result in results:
+                state.save_result(storage, plan.shards[result.number], result, work.planned)
+    finally:
+        progress.end()
+    _gather(work, options, storage)
+
+
+def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
+    if isinstance(storage, LocalStorage):
+        free = shutil.disk_usage(storage.url).free
+        if needed > free:
+            progress.say(
+                f"warning: about {needed / 1e9:.1f} GB are to be written and {storage.url} has {free / 1e9:.1f} GB free"
+            )
+
+
+def _gather(work: Work, options: PackOptions, storage: Storage) -> None:
+    """Write the index, the quarantine list and, last of all, dataset.json: with it the dataset is finished."""
+    plan = work.plan
+    counts: Counter[tuple[str, str, str]] = Counter()
+    sizes: Counter[tuple[str, str, str]] = Counter()
+    shards: list[dict[str, Any]] = []
+    quarantined: list[tuple[int, list[tuple[int, str]]]] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for number, shard in enumerate(plan.shards):
+            loaded = state.load_result(storage, number)
+            assert loaded is not None, shard.path
+            table, size, bad = loaded
+            if bad:
+                quarantined.append((number, bad))
+            if size:
+                shards.append({"path": shard.path, "samples": len(table), "size": size})
+            for label, n, total in _by_label(table):
+                counts[shard.generator, shard.split, label] += n
+                sizes[shard.generator, shard.split, label] += total
+            yield table
+
+    storage.write(INDEX_FILE, _parquet(tables(), index_schema()))
+    rows = state.quarantine_rows(plan, work.planned, work.rejected, iter(quarantined))
+    table = pa.Table.from_pylist(rows, schema=quarantine_schema())
+    storage.write(QUARANTINE_FILE, _parquet(iter([table]), quarantine_schema()))
+    bad_counts = Counter((r["generator"] or "", r["split"] or "", r["label"] or "") for r in rows)
+    groups = [
+        {
+            "generator": generator,
+            "split": split,
+            "label": label,
+            "samples": counts[generator, split, label],
+            "quarantined": bad_counts[generator, split, label],
+            "size": sizes[generator, split, label],
+        }
+        for generator, split, label in sorted({*counts, *(k for k in bad_counts if all(k))})
+    ]
+    state.write_json(
+        storage,
+        DATASET_FILE,
+        {
+            "format_version": FORMAT_VERSION,
+            "written_by": f"genimage-stream {__version__}",
+            "seed": options.seed,
+            "options": plan.options,
+            "plan_digest": plan.digest,
+            "planned_files": len(work.row),
+            "counts": {
+                "samples": sum(counts.values()),
+                "quarantined": len(rows),
+                "shards": len(shards),
+                "size": sum(s["size"] for s in shards),
+                "groups": groups,
+            },
+            "shards": shards,
+        },
+    )
+
+
+def _by_label(table: pa.Table) -> list[tuple[str, int, int]]:
+    grouped = table.select(["label", "size"]).group_by("label").aggregate([("size", "count"), ("size", "sum")])
+    return [(row["label"], row["size_count"], row["size_sum"]) for row in grouped.to_pylist()]
+
+
+def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
+    """One Parquet file in memory (some 130 bytes a row), in row groups large enough to read fast."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        waiting: list[pa.Table] = []
+        for table in tables:
+            waiting.append(table)
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                writer.write_table(_joined(waiting), row_group_size=ROW_GROUP)
+                waiting = []
+        if waiting:
+            writer.write_table(_joined(waiting), row_group_size=ROW_GROUP)
+    return bytes(sink.getvalue())
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def _clean(storage: Storage) -> None:
+    """The dataset is finished: what only served to get there can go."""
+    names = [name for name in storage.names(state.STATE) if name != state.LOCK]
+    for name in names:
+        storage.remove(name)
+
+
+def _summary(storage: Storage, work: Work, found: str) -> PackSummary:
+    dataset = state.read_json(storage, DATASET_FILE)
+    assert dataset is not None
+    counts = dataset["counts"]
+    return PackSummary(
+        storage.url,
+        found,
+        counts["samples"],
+        counts["quarantined"],
+        work.listing.droppings,
+        counts["shards"],
+        counts["size"],
+        work.listing.problems,
+        work.listing.notes,
+    )
+
+
+__all__ = ["PackOptions", "PackSummary", "Shard", "Work", "pack", "plan_work", "shard_task"]

@@ -1,0 +1,132 @@
+"""Which sample goes to which shard, at which place: a pure function of keys, sizes, seed and shard size.
+
+Where a file was found, the order in which a disk lists it, the number of workers and the machine have no part in it.
+Every listed file has its place, also one that later turns out to be broken: its place is then left out, so nothing has
+to be read to plan, and one broken file changes nothing about its neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genimage_stream.schema import FORMAT_VERSION, shard_path
+from shard_tools.tar import sample_bytes
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Samples `begin` to `end` of the plan's order make up one shard."""
+
+    path: str
+    generator: str
+    split: str
+    begin: int
+    end: int
+
+
+@dataclass
+class Plan:
+    """`order[i]` is the row (of the keys that were given) of the i-th sample of the dataset."""
+
+    order: npt.NDArray[np.int64]
+    shards: list[Shard]
+    digest: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def make_plan(
+    key: pa.StringArray,
+    size: npt.NDArray[np.int64],
+    group: npt.NDArray[np.int32],
+    group_names: list[tuple[str, str]],
+    *,
+    seed: int,
+    shard_bytes: int,
+    options: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Plan samples of `key` (sorted), `size` (bytes) and `group` (number of their (generator, split) in `group_names`).
+
+    Each group is shuffled as a whole by Philox4x64 keyed with the seed and the group's name, so reals, fakes and
+    classes mix in every shard, and is cut into shards of nearly equal size that do not exceed `shard_bytes` (unless
+    one sample does).
+    """
+    cost = sample_bytes(size)
+    by_group = np.argsort(group, kind="stable")
+    counts = np.bincount(group, minlength=len(group_names))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    order = np.empty(len(size), np.int64)
+    shards: list[Shard] = []
+    at = 0
+    for number in sorted(range(len(group_names)), key=group_names.__getitem__):
+        rows = by_group[starts[number] : starts[number + 1]]
+        if not len(rows):
+            continue
+        generator, split = group_names[number]
+        rows = rows[_permutation(len(rows), f"{seed}/{generator}/{split}")]
+        order[at : at + len(rows)] = rows
+        borders = _borders(cost[rows], shard_bytes)
+        shards += [
+            Shard(shard_path(generator, split, i), generator, split, at + int(borders[i]), at + int(borders[i + 1]))
+            for i in range(len(borders) - 1)
+        ]
+        at += len(rows)
+    plan = Plan(order, shards, "", dict(options or {}))
+    plan.digest = _digest(plan, key, size)
+    return plan
+
+
+def _permutation(n: int, name: str) -> npt.NDArray[np.int64]:
+    # Sorting raw Philox words gives the same permutation with every version of NumPy; Generator.permutation may not.
+    words = np.frombuffer(hashlib.blake2b(name.encode(), digest_size=16).digest(), dtype="<u8")
+    raw = np.random.Philox(key=words).random_raw(n)
+    return np.argsort(raw, kind="stable").astype(np.int64)
+
+
+def _borders(cost: npt.NDArray[np.int64], limit: int) -> list[int]:
+    """Cut a row of samples into the fewest runs of at most `limit` bytes, and among those make the largest smallest."""
+    total = np.concatenate([[0], np.cumsum(cost)])
+    fewest = _fill(total, limit)
+    low, high = int(total[-1]) // (len(fewest) - 1), limit
+    best = fewest
+    while low < high:
+        middle = (low + high) // 2
+        trial = _fill(total, middle)
+        if len(trial) <= len(fewest):
+            best, high = trial, middle
+        else:
+            low = middle + 1
+    return best
+
+
+def _fill(total: npt.NDArray[np.int64], limit: int) -> list[int]:
+    borders = [0]
+    while borders[-1] < len(total) - 1:
+        begin = borders[-1]
+        end = int(np.searchsorted(total, total[begin] + limit, side="right")) - 1
+        borders.append(max(end, begin + 1))
+    return borders
+
+
+def _digest(plan: Plan, key: pa.StringArray, size: npt.NDArray[np.int64]) -> str:
+    """sha256 over everything that decides the bytes of the shards, as far as it is known before reading."""
+    sha = hashlib.sha256()
+    head = {"format_version": FORMAT_VERSION, "options": plan.options}
+    sha.update(json.dumps(head, sort_keys=True).encode())
+    ordered_sizes = np.ascontiguousarray(size[plan.order], dtype="<i8")
+    lengths = pc.binary_length(key).to_numpy()[plan.order].astype("<i4")
+    for shard in plan.shards:
+        sha.update(f"\n{shard.path} {shard.end - shard.begin}\n".encode())
+        rows = pa.array(plan.order[shard.begin : shard.end])
+        sha.update("\n".join(key.take(rows).to_pylist()).encode())
+        sha.update(lengths[shard.begin : shard.end].tobytes())
+        sha.update(ordered_sizes[shard.begin : shard.end].tobytes())
+    return sha.hexdigest()

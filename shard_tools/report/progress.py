@@ -1,0 +1,125 @@
+"""Progress of long work, behind one small interface: bars on a terminal, plain lines elsewhere. All on standard
+error.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol
+
+
+class Progress(Protocol):
+    def begin(self, what: str, files: int, size_bytes: int) -> None: ...
+    def advance(self, files: int, size_bytes: int, quarantined: int) -> None: ...
+    def say(self, line: str) -> None: ...
+    def end(self) -> None: ...
+
+
+class Silent:
+    def begin(self, what: str, files: int, size_bytes: int) -> None:
+        pass
+
+    def advance(self, files: int, size_bytes: int, quarantined: int) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+def duration(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+class Lines:
+    """A line every ten seconds, and one at the end."""
+
+    interval = 10.0
+
+    def __init__(self) -> None:
+        self._what = ""
+
+    def begin(self, what: str, files: int, size_bytes: int) -> None:
+        self._what, self._files, self._bytes = what, files, size_bytes
+        self._done = self._read = self._bad = 0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, files: int, size_bytes: int, quarantined: int) -> None:
+        self._done += files
+        self._read += size_bytes
+        self._bad += quarantined
+        if time.monotonic() - self._last >= self.interval:
+            self._last = time.monotonic()
+            self._line()
+
+    def _line(self) -> None:
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        left = (self._bytes - self._read) / self._read * seconds if self._read else 0.0
+        self.say(
+            f"{self._what}: {self._done:,}/{self._files:,} images, "
+            f"{self._read / 1e6:,.0f}/{self._bytes / 1e6:,.0f} MB, "
+            f"{self._done / seconds:,.0f} images/s, {self._read / 1e6 / seconds:,.0f} MB/s, {duration(left)} left, "
+            f"{self._bad:,} quarantined"
+        )
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._what:
+            self._line()
+            self._what = ""
+
+
+class Bars:
+    """A rich progress bar."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as RichProgress
+
+        self._console = Console(stderr=True)
+        self._progress: RichProgress | None = None
+
+    def begin(self, what: str, files: int, size_bytes: int) -> None:
+        from rich import progress as p
+
+        self._bad = 0
+        self._start = time.monotonic()
+        self._done = 0
+        self._progress = p.Progress(
+            p.TextColumn("{task.description}"),
+            p.BarColumn(),
+            p.DownloadColumn(),
+            p.TransferSpeedColumn(),
+            p.TextColumn("{task.fields[images]:,} images, {task.fields[rate]:,.0f}/s"),
+            p.TimeRemainingColumn(),
+            p.TextColumn("{task.fields[bad]:,} quarantined"),
+            console=self._console,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(what, total=size_bytes, images=0, rate=0.0, bad=0)
+
+    def advance(self, files: int, size_bytes: int, quarantined: int) -> None:
+        if self._progress is None:
+            return
+        self._done += files
+        self._bad += quarantined
+        rate = self._done / max(time.monotonic() - self._start, 1e-9)
+        self._progress.update(self._task, advance=size_bytes, images=self._done, rate=rate, bad=self._bad)
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def end(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def make_progress() -> Progress:
+    return Bars() if sys.stderr.isatty() else Lines()

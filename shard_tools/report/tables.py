@@ -1,0 +1,87 @@
+"""Tables for people, on standard output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+SHOWN_PROBLEMS = 20
+
+
+def size_text(size_bytes: int) -> str:
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} TB"
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=140)
+    return console
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < 3 else "right", no_wrap=True)
+    return table
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def print_scan(info: dict[str, Any]) -> None:
+    console = _console()
+    table = _table("generator", "split", "label", "files", "published", "missing", "rejected", "size")
+    for group in info["groups"]:
+        numbers = (_number(group[name]) for name in ("files", "published", "missing", "rejected"))
+        table.add_row(group["generator"], group["split"], group["label"], *numbers, size_text(group["size"]))
+    console.print(table)
+    console.print(f"\n{info['files']:,} files, {size_text(info['size'])}; {info['droppings']:,} droppings ignored")
+    if info["other_files"]:
+        others = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in info["other_files"].items())
+        console.print(f"other files, ignored: {others}", markup=False)
+    if info["missing_generators"]:
+        console.print(f"not here at all: {', '.join(info['missing_generators'])}")
+    for note in info["notes"]:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    print_problems(info["problems"], console)
+
+
+def print_problems(problems: list[str], console: Console | None = None) -> None:
+    console = console or _console()
+    for problem in problems[:SHOWN_PROBLEMS]:
+        console.print(f"problem: {problem}", markup=False, soft_wrap=True)
+    if len(problems) > SHOWN_PROBLEMS:
+        console.print(f"... and {len(problems) - SHOWN_PROBLEMS:,} more; --json lists all")
+
+
+def print_info(info: dict[str, Any]) -> None:
+    console = _console()
+    table = _table("generator", "split", "label", "samples", "published", "quarantined", "size", "formats", "sides")
+    for group in info["groups"]:
+        formats = ", ".join(f"{name} {count:,}" for name, count in sorted(group.get("format", {}).items()))
+        sides = ""
+        if "width_min" in group:
+            sides = " x ".join(_range(group[f"{side}_min"], group[f"{side}_max"]) for side in ("width", "height"))
+        numbers = (_number(group[name]) for name in ("samples", "published", "quarantined"))
+        table.add_row(
+            group["generator"], group["split"], group["label"], *numbers, size_text(group["size"]), formats, sides
+        )
+    console.print(table)
+    console.print(
+        f"\n{info['samples']:,} samples in {info['shards']:,} shards, {size_text(info['size'])}; "
+        f"{info['quarantined']:,} files in quarantine; {info['without_class']:,} samples of unknown class; "
+        f"seed {info['seed']}, format {info['format_version']}"
+    )

@@ -1,0 +1,267 @@
+"""From SRC to the list of all its images: what each is by its folder and name, and how to get its bytes.
+
+Nothing is read here but names, sizes and the directories of archives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from genimage_stream.vocabulary import REAL_POOL
+from shard_tools import names as file_names
+from shard_tools.errors import ToolError
+from shard_tools.layout import Mapping, Place, looked_for, place_of
+from shard_tools.sources.base import Container, FolderListing
+from shard_tools.sources.discover import discover
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jfif")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files of one folder that share all that the folder says."""
+
+    container: int
+    path: str  # of the folder within the container
+    generator: str
+    split: str
+    label: str
+
+
+@dataclass
+class Listing:
+    """All files that are to become samples, as columns of length n, in no particular order."""
+
+    containers: list[Container]
+    groups: list[Group]
+    group: npt.NDArray[np.int32]
+    name: pa.StringArray
+    size: npt.NDArray[np.int64]
+    class_index: npt.NDArray[np.int16]  # -1: unknown
+    synset: pa.StringArray  # only where the class does not say it
+    offset: npt.NDArray[np.int64]
+    stored: npt.NDArray[np.int64]
+    method: npt.NDArray[np.int16]
+    crc: npt.NDArray[np.uint32]
+    rejected: list[Rejected] = field(default_factory=list)
+    droppings: int = 0
+    others: Counter[str] = field(
+        default_factory=Counter
+    )  # files that are no images, outside of image folders; by suffix
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    def source(self, row: int) -> str:
+        group = self.groups[self.group[row]]
+        return source_path(self.containers[group.container], group.path, self.name[row].as_py())
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that is known not to become a sample before its bytes have been read."""
+
+    source: str
+    generator: str | None
+    split: str | None
+    label: str | None
+    reason: str
+
+
+def source_path(container: Container, folder: str, name: str) -> str:
+    return "/".join(part for part in (container.name, folder, name) if part)
+
+
+@dataclass
+class _Columns:
+    group: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    name: list[str] = field(default_factory=list)
+    size: list[int] = field(default_factory=list)
+    class_index: list[int] = field(default_factory=list)
+    synset: list[str | None] = field(default_factory=list)
+    offset: list[int] = field(default_factory=list)
+    stored: list[int] = field(default_factory=list)
+    method: list[int] = field(default_factory=list)
+    crc: list[int] = field(default_factory=list)
+
+
+def scan(
+    sources: Sequence[str],
+    *,
+    mappings: Sequence[Mapping] = (),
+    generators: Iterable[str] | None = None,
+    splits: Iterable[str] | None = None,
+) -> Listing:
+    """List what is in `sources`. Raises ToolError when a source is missing, empty or of no known layout."""
+    containers: list[Container] = []
+    scanner = _Scanner(mappings, set(generators) if generators else None, set(splits) if splits else None)
+    for source in sources:
+        prefix = os.path.basename(os.path.normpath(source)) if len(sources) > 1 else ""
+        found = discover(source, prefix)
+        before = scanner.files
+        context = os.path.abspath(source).rstrip("/").split("/")[-3:]
+        for container in found:
+            scanner.add(len(containers), container, context)
+            containers.append(container)
+        if scanner.files == before:
+            raise ToolError(f"{source}: there are no files in it; looked for {looked_for()}")
+    listing = scanner.finish(containers)
+    if not len(listing) and not scanner.filtered and not any(r.label for r in listing.rejected):
+        raise ToolError(
+            f"{' '.join(sources)}: no recognisable layout; looked for {looked_for()}. "
+            "Folders of other names can be described by --map FOLDER=generator:split:label"
+        )
+    for mapping in mappings:
+        if mapping not in scanner.used:
+            raise ToolError(f"--map {mapping.folder}=...: there is no folder {mapping.folder!r} in {' '.join(sources)}")
+    return listing
+
+
+class _Scanner:
+    def __init__(self, mappings: Sequence[Mapping], generators: set[str] | None, splits: set[str] | None) -> None:
+        self.mappings, self.generators, self.splits = mappings, generators, splits
+        self.used: set[Mapping] = set()
+        self.files = self.filtered = 0
+        self.groups: list[Group] = []
+        self.columns = _Columns()
+        self.group_of: dict[Group, int] = {}
+        self.rejected: list[Rejected] = []
+        self.droppings = 0
+        self.others: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.notes: dict[str, None] = {}
+
+    def add(self, number: int, container: Container, context: list[str]) -> None:
+        listed = container.contents()
+        self.droppings += listed.droppings
+        self.problems += listed.problems
+        # An archive lies in folders too, and carries their meaning in its own name.
+        outside = container.name.split("/") if container.name else []
+        places = [self._place(container, outside, folder, context) for folder in listed.folders]
+        unnamed = {
+            _base(folder.path)
+            for folder, place in zip(listed.folders, places, strict=True)
+            if place.generator is None
+            and place.label == "fake"
+            and not all(map(file_names.generator_hint, folder.names))
+        }
+        for folder, place in zip(listed.folders, places, strict=True):
+            self.files += len(folder.names)
+            own = context[-1] if _base(folder.path) in unnamed else None
+            self._folder(number, container, folder, place, own)
+
+    def _place(self, container: Container, outside: list[str], folder: FolderListing, context: list[str]) -> Place:
+        inside = folder.path.split("/") if folder.path else []
+        stems = [*outside[:-1], outside[-1].rsplit(".", 1)[0]] if outside else []
+        place = place_of([*stems, *inside], context)
+        path = source_path(container, folder.path, "")
+        for mapping in self.mappings:
+            if mapping.covers(path) or mapping.covers(folder.path):
+                self.used.add(mapping)
+                place = mapping.apply(place)
+        return place
+
+    def _folder(
+        self, number: int, container: Container, folder: FolderListing, place: Place, own_generator: str | None
+    ) -> None:
+        """Take in one folder whose generator, split or label may have to come from each file's name."""
+        synset_column = self.columns.synset
+        groups = np.empty(len(folder.names), np.int32)
+        kept: list[int] = []
+        classes: list[int] = []
+        for at, name in enumerate(folder.names):
+            generator, split, label = place.generator, place.split, place.label
+            if label is None:
+                label = "fake" if file_names.generator_hint(name) else "real" if file_names.real_split(name) else None
+            if generator is None and label is not None:
+                generator = file_names.generator_hint(name) if label == "fake" else None
+                generator = generator or own_generator or (REAL_POOL if label == "real" else None)
+            if split is None and label is not None:
+                split = (file_names.real_split(name) if label == "real" and generator == REAL_POOL else None) or "val"
+                where = source_path(container, folder.path, "") or "SRC"
+                self.notes[f"{where}: no train or val in the path; taken as {split}"] = None
+            reason = folder.unreadable.get(name)
+            if label is None or generator is None:
+                if not name.lower().endswith(IMAGE_SUFFIXES):
+                    self.others[os.path.splitext(name)[1].lower()] += 1
+                    continue
+                missing = "label (ai, nature, ...)" if label is None else "generator"
+                reason = f"not recognised: neither folder nor name tells its {missing}; describe the folder by --map"
+            elif (self.generators and generator not in self.generators) or (self.splits and split not in self.splits):
+                self.filtered += 1
+                continue
+            elif not name.isascii() and not _is_utf8(name):
+                reason = "the file's name is not UTF-8: rename it"
+            if reason:
+                source = source_path(container, folder.path, name).encode("utf-8", "backslashreplace").decode()
+                self.rejected.append(Rejected(source, generator, split, label, reason))
+                continue
+            assert generator is not None
+            assert split is not None
+            assert label is not None
+            group = Group(number, folder.path, generator, split, label)
+            groups[len(kept)] = self.group_of.setdefault(group, len(self.group_of))
+            kept.append(at)
+            if label == "real":
+                index, synset = file_names.real_class(name)
+                synset_column.append(synset)
+            else:
+                index = file_names.fake_class(name, generator)
+                synset_column.append(None)
+            classes.append(index)
+        columns = self.columns
+        columns.group.append(groups[: len(kept)].copy())
+        columns.class_index += classes
+        columns.name += [folder.names[at] for at in kept]
+        columns.size += [folder.sizes[at] for at in kept]
+        columns.offset += _picked(folder.offsets, kept)
+        columns.stored += _picked(folder.stored, kept)
+        columns.method += _picked(folder.methods, kept)
+        columns.crc += _picked(folder.crcs, kept)
+
+    def finish(self, containers: list[Container]) -> Listing:
+        columns = self.columns
+        return Listing(
+            containers=containers,
+            groups=list(self.group_of),
+            group=np.concatenate(columns.group) if columns.group else np.empty(0, np.int32),
+            name=pa.array(columns.name, pa.string()),
+            size=np.array(columns.size, np.int64),
+            class_index=np.array(columns.class_index, np.int16),
+            synset=pa.array(columns.synset, pa.string()),
+            offset=np.array(columns.offset, np.int64),
+            stored=np.array(columns.stored, np.int64),
+            method=np.array(columns.method, np.int16),
+            crc=np.array(columns.crc, np.uint32),
+            rejected=self.rejected,
+            droppings=self.droppings,
+            others=self.others,
+            problems=self.problems,
+            notes=list(self.notes),
+        )
+
+
+def _picked(values: list[int], kept: list[int]) -> list[int]:
+    return [values[at] for at in kept] if values else [0] * len(kept)
+
+
+def _base(path: str) -> str:
+    """The folder above the label folder: what is below it belongs to one subset."""
+    return path.rpartition("/")[0]
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

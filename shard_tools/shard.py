@@ -1,0 +1,183 @@
+"""One shard: a tar of samples and its DALI index, written atomically.
+
+A worker does all of this for one shard at a time; the same task gives the same bytes on any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from genimage_stream.decode import ImageFacts
+from genimage_stream.schema import idx_path
+from genimage_stream.vocabulary import synsets
+from shard_tools import tar
+from shard_tools.errors import UnreadableImageError
+from shard_tools.inspect import Check, image_facts
+from shard_tools.sources.base import Container, Location, Reader
+from shard_tools.storage import Storage
+
+
+class Item(NamedTuple):
+    """One planned sample."""
+
+    key: str
+    label: str
+    class_index: int  # -1: unknown
+    synset: str | None  # only where the class does not say it
+    container: int
+    where: Location
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    number: int  # place of the shard in the plan
+    path: str
+    generator: str
+    split: str
+    items: list[Item]
+    check: Check
+
+
+class Packed(NamedTuple):
+    """What packing found out about one sample."""
+
+    item: int  # place in the task
+    offset: int  # of the image's bytes in the tar
+    size: int
+    facts: ImageFacts
+    sha256: str
+
+
+class Quarantined(NamedTuple):
+    item: int
+    reason: str
+
+
+@dataclass
+class ShardResult:
+    number: int
+    size: int = 0  # bytes of the tar, 0 when no sample was sound and there is no file
+    packed: list[Packed] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+
+class Readers:
+    """The readers of all containers, opened when first needed."""
+
+    def __init__(self, containers: Sequence[Container]) -> None:
+        self._containers = containers
+        self._open: dict[int, Reader] = {}
+
+    def read(self, container: int, where: Location) -> bytes:
+        reader = self._open.get(container)
+        if reader is None:
+            reader = self._open[container] = self._containers[container].reader()
+        return reader.read(where)
+
+    def close(self) -> None:
+        for reader in self._open.values():
+            reader.close()
+        self._open.clear()
+
+
+#: Called now and then with (files done, bytes read, files quarantined) since the last call.
+Report = Callable[[int, int, int], None]
+
+
+def sample_facts(
+    generator: str,
+    split: str,
+    label: str,
+    class_index: int,
+    synset: str | None,
+    facts: ImageFacts,
+    size: int,
+    sha256: str,
+) -> dict[str, Any]:
+    """Contents of `<key>.json`: facts of the image, none of where it was found."""
+    return {
+        "generator": generator,
+        "split": split,
+        "label": label,
+        "class_index": class_index if class_index >= 0 else None,
+        "synset": synset_of(class_index, synset),
+        "format": facts.format,
+        "mode": facts.mode,
+        "width": facts.width,
+        "height": facts.height,
+        "jpeg_quality": facts.jpeg_quality,
+        "progressive": facts.progressive,
+        "size": size,
+        "sha256": sha256,
+    }
+
+
+def synset_of(class_index: int, synset: str | None) -> str | None:
+    return synset if class_index < 0 else synsets()[class_index]
+
+
+def write_shard(task: ShardTask, readers: Readers, storage: Storage, report: Report) -> ShardResult:
+    """Read, check, hash and write every sample of a task. Raises SourceError or TargetError; then no file is left."""
+    result = ShardResult(task.number)
+    file = None
+    index: list[str] = []
+    position = 0
+    done = read = bad = 0
+    try:
+        for number, item in enumerate(task.items):
+            done += 1
+            read += item.where.size
+            try:
+                data = readers.read(item.container, item.where)
+                facts = image_facts(data, task.check)
+            except UnreadableImageError as error:
+                result.quarantined.append(Quarantined(number, str(error)))
+                bad += 1
+                continue
+            finally:
+                if done == 64:
+                    report(done, read, bad)
+                    done = read = bad = 0
+            sha256 = hashlib.sha256(data).hexdigest()
+            size = len(data)
+            suffix = tar.suffix_of(facts.format)
+            head = tar.header(f"{item.key}.{suffix}", size)
+            fields = sample_facts(
+                task.generator, task.split, item.label, item.class_index, item.synset, facts, size, sha256
+            )
+            small, tail = tar.small_members(item.key, item.label, fields)
+            pad = tar.padding(size)
+            offset = position + len(head)
+            if file is None:
+                file = storage.create(task.path)
+            file.write((head, data, pad, tail))
+            result.packed.append(Packed(number, offset, size, facts, sha256))
+            position = offset + size + len(pad)
+            index.append(index_line(item.key, suffix, offset, size, small, position))
+            position += len(tail)
+        if file is not None:
+            file.write([tar.END])
+            result.size = position + len(tar.END)
+            # The index first: where there is a tar, there is its index.
+            text = f"v1.2 {len(index)}\n" + "".join(index)
+            storage.write(idx_path(task.path), text.encode())
+            file.commit()
+    except BaseException:
+        if file is not None:
+            file.abort()
+        raise
+    report(done, read, bad)
+    return result
+
+
+def index_line(key: str, suffix: str, offset: int, size: int, small: list[tuple[str, int]], position: int) -> str:
+    """A line of DALI's index v1.2: suffix, offset, size and name of each member of the sample."""
+    words = [f"{suffix} {offset} {size} {key}.{suffix}"]
+    for ending, length in small:
+        position += len(tar.header(f"{key}.{ending}", length))
+        words.append(f"{ending} {position} {length} {key}.{ending}")
+        position += length + len(tar.padding(length))
+    return " ".join(words) + "\n"

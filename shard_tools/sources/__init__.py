@@ -1,0 +1,1 @@
+"""Where images come from: folders, multi-volume zips read in place, Arrow and Parquet files."""

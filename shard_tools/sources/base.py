@@ -1,0 +1,66 @@
+"""What every kind of source offers: a listing of its files by folder, and a reader of their bytes.
+
+A container (a folder tree, an archive, a table file) lists itself once, in the process that plans. What it lists is
+plain data, so that any worker on any machine that sees the same storage can open the container and read one file of
+it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+
+class Location(NamedTuple):
+    """Where the bytes of one file are within its container; each kind of container uses what it needs."""
+
+    path: str  # within the container, "/" between folders
+    size: int  # bytes of the file itself
+    offset: int = 0  # zip: of the local header; table: number of the row
+    stored: int = 0  # zip: bytes in the archive
+    method: int = 0  # zip: 0 stored, 8 deflate
+    crc: int = 0  # zip: CRC-32 of the file
+
+
+@dataclass
+class FolderListing:
+    """The files of one folder of a container, as columns of equal length."""
+
+    path: str  # within the container; "" is its root
+    names: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)  # the last four are empty for plain folders
+    stored: list[int] = field(default_factory=list)
+    methods: list[int] = field(default_factory=list)
+    crcs: list[int] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)  # name -> reason, known without reading
+
+
+@dataclass
+class ContainerListing:
+    folders: list[FolderListing] = field(default_factory=list)
+    droppings: int = 0
+    problems: list[str] = field(default_factory=list)  # sentences about the container as a whole
+
+
+class Reader(Protocol):
+    """Reads files of one container. Not shared between threads."""
+
+    def read(self, where: Location) -> bytes:
+        """The whole file. Raises UnreadableImageError for this file alone, SourceError when the container is at
+        fault.
+        """
+
+    def close(self) -> None: ...
+
+
+class Container(Protocol):
+    """A picklable description of a container."""
+
+    @property
+    def name(self) -> str:
+        """Path within SRC, "" for SRC itself; stands before the paths of its files in the column `source`."""
+
+    def contents(self) -> ContainerListing: ...
+
+    def reader(self) -> Reader: ...

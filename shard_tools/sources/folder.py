@@ -1,0 +1,110 @@
+"""A tree of plain files."""
+
+from __future__ import annotations
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from shard_tools.errors import SourceError, UnreadableImageError
+from shard_tools.names import is_dropping
+from shard_tools.sources.base import ContainerListing, FolderListing, Location
+
+# Faults of the one file; anything else (a disk or a network that went away) is the source's.
+_FILE_FAULTS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL}
+
+
+@dataclass(frozen=True)
+class FolderContainer:
+    root: str  # absolute path of SRC
+    skip: frozenset[str] = frozenset()  # relative paths of files that other containers read: archives and their volumes
+    name: str = ""
+
+    def contents(self) -> ContainerListing:
+        """Every file below the root. Folders are listed by several threads: network disks answer slowly, not seldom."""
+        listing = ContainerListing()
+        with ThreadPoolExecutor(8) as pool:
+            pending = [pool.submit(self._scan, "")]
+            while pending:
+                folder, below, droppings, problems = pending.pop().result()
+                pending.extend(pool.submit(self._scan, path) for path in below)
+                listing.droppings += droppings
+                listing.problems += problems
+                if folder.names:
+                    listing.folders.append(folder)
+        listing.folders.sort(key=lambda folder: folder.path)
+        return listing
+
+    def _scan(self, path: str) -> tuple[FolderListing, list[str], int, list[str]]:
+        folder, below, droppings, problems = FolderListing(path), [], 0, []
+        names, sizes = folder.names, folder.sizes
+        prefix = path + "/" if path else ""
+        try:
+            with os.scandir(os.path.join(self.root, path)) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if is_dropping(name):
+                        droppings += 1
+                    elif entry.is_dir():
+                        if entry.is_symlink() and self._leads_up(prefix + name):
+                            problems.append(f"{entry.path} is a link to a folder above itself; it is not followed")
+                        else:
+                            below.append(prefix + name)
+                    elif not self.skip or prefix + name not in self.skip:
+                        try:
+                            sizes.append(entry.stat().st_size)
+                        except OSError as error:  # a link that leads nowhere
+                            folder.unreadable[name] = f"unreadable: {error.strerror}"
+                            sizes.append(0)
+                        names.append(name)
+        except OSError as error:
+            problems.append(f"{os.path.join(self.root, path)} cannot be listed: {error.strerror}")
+        return folder, below, droppings, problems
+
+    def _leads_up(self, link: str) -> bool:
+        here = os.path.realpath(os.path.join(self.root, os.path.dirname(link)))
+        there = os.path.realpath(os.path.join(self.root, link))
+        return os.path.commonpath([here, there]) == there
+
+    def reader(self) -> FolderReader:
+        return FolderReader(self.root)
+
+
+class FolderReader:
+    def __init__(self, root: str) -> None:
+        self._prefix = root.rstrip("/") + "/"
+
+    def read(self, where: Location) -> bytes:
+        path = self._prefix + where.path
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                # One byte more than planned shows a file that grew; a short read shows one that shrank.
+                data = os.read(descriptor, where.size + 1)
+                while 0 < len(data) < where.size:
+                    more = os.read(descriptor, where.size + 1 - len(data))
+                    if not more:
+                        break
+                    data += more
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._fault(path, error) from error
+        if len(data) != where.size:
+            raise SourceError(
+                f"{path} had {where.size} bytes when it was listed and has another size now: somebody is changing the "
+                "source; run the command again when that is over"
+            )
+        return data
+
+    def _fault(self, path: str, error: OSError) -> Exception:
+        if error.errno in _FILE_FAULTS and os.path.isdir(os.path.dirname(path)):
+            return UnreadableImageError(f"unreadable: {error.strerror}")
+        return SourceError(
+            f"{path} was listed but cannot be read now ({error.strerror}): bring the source back and run the same "
+            "command again to go on, or remove the destination and start anew"
+        )
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,155 @@
+"""Where a dataset is written: small files and shards that appear under their names only when complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from shard_tools.errors import TargetError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class ShardFile(Protocol):
+    """A file that is being written; nobody sees it before `commit`."""
+
+    def write(self, parts: Sequence[bytes]) -> None: ...
+    def commit(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Storage(Protocol):
+    """The place of one dataset. Picklable; names are relative, with "/" between folders."""
+
+    @property
+    def url(self) -> str: ...
+    def read(self, name: str) -> bytes | None:
+        """The file's bytes, None when it is not there."""
+
+    def size(self, name: str) -> int | None: ...
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file as a whole: readers see the old bytes or the new ones."""
+
+    def create(self, name: str) -> ShardFile: ...
+    def names(self, below: str = "") -> list[str]:
+        """All files below a folder, sorted."""
+
+    def remove(self, name: str) -> None: ...
+
+
+class LocalFile:
+    """Written beside its final place under a name of its own, synced, then renamed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+
+    def write(self, parts: Sequence[bytes]) -> None:
+        expected = sum(map(len, parts))
+        with explained(self._path):
+            written = os.writev(self._descriptor, parts)
+            if written != expected:  # a nearly full disk takes a part; writing the rest says why
+                rest = memoryview(b"".join(parts))[written:]
+                while len(rest):
+                    rest = rest[os.write(self._descriptor, rest) :]
+
+    def commit(self) -> None:
+        with explained(self._path):
+            os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+            os.rename(self._part, self._path)
+            sync_folder(self._path.parent)
+
+    def abort(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._part.unlink(missing_ok=True)
+
+
+class LocalStorage:
+    def __init__(self, root: str) -> None:
+        self.url = os.path.abspath(root)
+
+    def path(self, name: str) -> Path:
+        return Path(self.url, name)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return self.path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def size(self, name: str) -> int | None:
+        try:
+            return self.path(name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        file = LocalFile(self.path(name))
+        try:
+            file.write([data])
+            file.commit()
+        except BaseException:
+            file.abort()
+            raise
+
+    def create(self, name: str) -> LocalFile:
+        return LocalFile(self.path(name))
+
+    def names(self, below: str = "") -> list[str]:
+        found = []
+        for folder, _, files in os.walk(self.path(below)):
+            inner = os.path.relpath(folder, self.url)
+            found += [name if inner == "." else f"{inner}/{name}" for name in files]
+        return sorted(found)
+
+    def remove(self, name: str) -> None:
+        self.path(name).unlink(missing_ok=True)
+
+
+class explained:  # noqa: N801 (reads as a word at its uses)
+    """Turns an OSError of writing into a TargetError that names the path and the remedy."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno in _FULL:
+            raise TargetError(
+                f"{self._path}: there is no room left to write it ({error.strerror}); free some and run the same "
+                "command again: finished shards are kept"
+            ) from error
+        raise TargetError(f"{self._path} cannot be written: {error.strerror}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """A rename is on stable storage once its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_storage(url: str) -> Storage:
+    """The storage behind a path. Raises TargetError for a scheme that cannot be written."""
+    scheme, found, _ = url.partition("://")
+    if not found:
+        return LocalStorage(url)
+    if scheme == "file":
+        return LocalStorage(url.removeprefix("file://"))
+    raise TargetError(f"{url}: shards are written to a local path")

@@ -1,0 +1,238 @@
+"""Is a dataset intact? Every byte of every shard is compared with what the index says it has to be.
+
+The index holds all facts of a sample, so headers, `.cls` and `.json` can be written out again and compared; the image
+is compared by its sha256. What is left to trust is index.parquet alone, and Parquet checks its own pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from genimage_stream.decode import ImageFacts
+from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
+from shard_tools import state, tar
+from shard_tools.engines.local import cores
+from shard_tools.errors import TargetError, UnreadableImageError
+from shard_tools.inspect import image_facts
+from shard_tools.report.progress import Progress
+from shard_tools.shard import index_line, sample_facts
+from shard_tools.storage import LocalStorage, open_storage
+
+
+@dataclass
+class Verified:
+    destination: str
+    samples: int = 0
+    shards: int = 0
+    size_bytes: int = 0
+    decoded: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def intact(self) -> bool:
+        return not self.problems
+
+
+def read_index(storage: LocalStorage) -> pa.Table:
+    path = storage.path(INDEX_FILE)
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise TargetError(f"{path} is missing: pack again") from error
+    except (OSError, pa.ArrowException) as error:
+        raise TargetError(f"{path} cannot be read ({error}): pack again") from error
+
+
+def open_dataset_json(destination: str) -> tuple[LocalStorage, dict[str, Any]]:
+    storage = open_storage(destination)
+    if not isinstance(storage, LocalStorage):
+        raise TargetError(f"{destination}: give a local path")
+    if not os.path.isdir(storage.url):
+        raise TargetError(f"{destination}: there is no such folder; give the folder that `pack` wrote")
+    dataset = state.read_json(storage, DATASET_FILE)
+    if dataset is None:
+        if storage.size(state.PLAN) is not None:
+            raise TargetError(f"{destination} is not finished: run the same `shard-tools pack` again to go on")
+        raise TargetError(
+            f"{destination} holds no dataset ({DATASET_FILE} is not there): give the folder that `pack` wrote"
+        )
+    return storage, dataset
+
+
+def verify(destination: str, progress: Progress, *, decode: bool = False, threads: int = 0) -> Verified:
+    """Compare a finished dataset with its index. Raises TargetError when there is none."""
+    storage, dataset = open_dataset_json(destination)
+    result = Verified(storage.url, decoded=decode)
+    try:
+        index = read_index(storage)
+    except TargetError as error:
+        result.problems.append(str(error))
+        return result
+    if index.schema.names != index_schema().names:
+        result.problems.append(
+            f"{storage.path(INDEX_FILE)} has other columns than format {dataset.get('format_version')}"
+        )
+        return result
+    result.samples = len(index)
+    result.problems += _counts(storage, dataset, index)
+    listed = {shard["path"]: shard for shard in dataset["shards"]}
+    runs = shard_runs(index)
+    result.shards = len(runs)
+    progress.begin("verifying", len(index), int(pc.sum(index["size"]).as_py() or 0))
+    try:
+        with ThreadPoolExecutor(threads or cores()) as pool:
+            waiting: set[Future[tuple[list[str], int]]] = set()
+            for path, begin, end in runs:
+                size = listed.get(path, {}).get("size")
+                waiting.add(
+                    pool.submit(verify_shard, storage, path, index.slice(begin, end - begin), size, decode, progress)
+                )
+                if len(waiting) >= 4 * (threads or cores()):
+                    waiting = _take(waiting, result, FIRST_COMPLETED)
+            while waiting:
+                waiting = _take(waiting, result, FIRST_COMPLETED)
+    finally:
+        progress.end()
+    known = {path for path, _, _ in runs} | {idx_path(path) for path, _, _ in runs}
+    known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE}
+    for name in storage.names():
+        if name not in known:
+            what = "an unfinished file" if name.endswith(".part") else "not part of the dataset"
+            result.problems.append(f"{storage.path(name)}: {what}")
+    result.problems.sort()
+    return result
+
+
+def _take(
+    waiting: set[Future[tuple[list[str], int]]], result: Verified, when: str
+) -> set[Future[tuple[list[str], int]]]:
+    done, rest = wait(waiting, return_when=when)
+    for future in done:
+        problems, size = future.result()
+        result.problems += problems
+        result.size_bytes += size
+    return rest
+
+
+def _counts(storage: LocalStorage, dataset: dict[str, Any], index: pa.Table) -> list[str]:
+    problems = []
+    counts = dataset["counts"]
+    if counts["samples"] != len(index):
+        problems.append(f"{storage.path(INDEX_FILE)} has {len(index)} rows, {DATASET_FILE} says {counts['samples']}")
+    try:
+        quarantined = pq.read_metadata(storage.path(QUARANTINE_FILE)).num_rows
+        if counts["quarantined"] != quarantined:
+            problems.append(
+                f"{storage.path(QUARANTINE_FILE)} has {quarantined} rows, {DATASET_FILE} says {counts['quarantined']}"
+            )
+    except (OSError, pa.ArrowException) as error:
+        problems.append(f"{storage.path(QUARANTINE_FILE)} cannot be read: {error}")
+    if len(index) and pc.count_distinct(index["key"]).as_py() != len(index):
+        problems.append(f"{storage.path(INDEX_FILE)}: keys are not unique")
+    in_index = {path: end - begin for path, begin, end in shard_runs(index)}
+    for shard in dataset["shards"]:
+        if in_index.pop(shard["path"], 0) != shard["samples"]:
+            problems.append(f"{shard['path']}: the index and {DATASET_FILE} differ about the number of samples")
+    problems += [f"{path}: {DATASET_FILE} does not know this shard of the index" for path in in_index]
+    return problems
+
+
+def shard_runs(index: pa.Table) -> list[tuple[str, int, int]]:
+    """(shard, first row, row after the last) for each run of rows of one shard."""
+    runs: list[tuple[str, int, int]] = []
+    at = 0
+    for chunk in index["shard"].chunks:
+        encoded = pc.run_end_encode(chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk)
+        begin = 0
+        for end, path in zip(encoded.run_ends.to_pylist(), encoded.values.to_pylist(), strict=True):
+            if runs and runs[-1][0] == path:
+                runs[-1] = (path, runs[-1][1], at + end)
+            else:
+                runs.append((path, at + begin, at + end))
+            begin = end
+        at += len(chunk)
+    return runs
+
+
+def verify_shard(
+    storage: LocalStorage, path: str, rows: pa.Table, size: int | None, decode: bool, progress: Progress
+) -> tuple[list[str], int]:
+    """(problems, bytes read) of one shard."""
+    shown = str(storage.path(path))
+    problems: list[str] = []
+    lines: list[str] = []
+    position = 0
+    try:
+        with open(storage.path(path), "rb", buffering=1 << 20) as file:
+            actual = os.fstat(file.fileno()).st_size
+            if size is not None and actual != size:
+                problems.append(f"{shown} has {actual} bytes, {DATASET_FILE} says {size}")
+            for row in rows.to_pylist():
+                position, line = _sample(file, row, position, shown, problems, decode)
+                lines.append(line)
+                progress.advance(1, row["size"], 0)
+                if len(problems) >= 20:
+                    problems.append(f"{shown}: more problems, not looked at")
+                    return problems, position
+            if file.read(len(tar.END) + 1) != tar.END:
+                problems.append(f"{shown}: the end of the archive is not where the index says")
+    except OSError as error:
+        return [f"{shown} cannot be read: {error.strerror}"], position
+    expected = f"v1.2 {len(lines)}\n" + "".join(lines)
+    raw = storage.read(idx_path(path))
+    if raw is None:
+        problems.append(f"{storage.path(idx_path(path))} is missing")
+    elif raw != expected.encode():
+        problems.append(f"{storage.path(idx_path(path))} does not describe its shard")
+    return problems, position
+
+
+def _sample(
+    file: Any, row: dict[str, Any], position: int, shown: str, problems: list[str], decode: bool
+) -> tuple[int, str]:
+    """Compare one sample at the file's place; returns the position after it and its line of the DALI index."""
+    key, size = row["key"], row["size"]
+    suffix = tar.suffix_of(row["format"])
+    head = tar.header(f"{key}.{suffix}", size)
+    quality, progressive = row["jpeg_quality"], row["progressive"]
+    facts = ImageFacts(row["format"], row["mode"], row["width"], row["height"], 8, quality, progressive)
+    class_index = -1 if row["class_index"] is None else row["class_index"]
+    fields = sample_facts(
+        row["generator"], row["split"], row["label"], class_index, row["synset"], facts, size, row["sha256"]
+    )
+    small, tail = tar.small_members(key, row["label"], fields)
+    if row["offset"] != position + len(head):
+        problems.append(f"{shown}: {key}: the index says offset {row['offset']}, it is {position + len(head)}")
+    found_head, data = file.read(len(head)), file.read(size)
+    found_pad, found_tail = file.read(-size % tar.BLOCK), file.read(len(tail))
+    if len(found_tail) != len(tail):
+        problems.append(f"{shown}: {key}: the shard ends within this sample")
+    elif found_head != head:
+        problems.append(f"{shown}: {key}: the tar header of the image is not what the index says")
+    elif hashlib.sha256(data).hexdigest() != row["sha256"]:
+        problems.append(f"{shown}: {key}: the image's bytes have changed (sha256 differs)")
+    elif found_tail != tail or found_pad != tar.padding(size):
+        problems.append(f"{shown}: {key}: .cls or .json are not what the index says")
+    elif decode:
+        problems += _decodes(data, facts, shown, key)
+    end_of_image = position + len(head) + size + len(found_pad)
+    line = index_line(key, suffix, position + len(head), size, small, end_of_image)
+    return end_of_image + len(tail), line
+
+
+def _decodes(data: bytes, facts: ImageFacts, shown: str, key: str) -> Sequence[str]:
+    try:
+        found = image_facts(data)
+    except UnreadableImageError as error:
+        return [f"{shown}: {key}: does not decode: {error}"]
+    said, seen = ((f.format, f.mode, f.width, f.height) for f in (facts, found))
+    return [] if said == seen else [f"{shown}: {key}: is {seen}, the index says {said}"]

@@ -1,0 +1,58 @@
+"""What the packer's tests share: running the real command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def shard_tools(*arguments: object, **options: Any) -> Ran:
+    """Run the command in a process of its own, as a user does."""
+    command = [sys.executable, "-m", "shard_tools", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def tree_bytes(root: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def tars(root: Path) -> dict[str, bytes]:
+    return {name: data for name, data in tree_bytes(root).items() if name.endswith((".tar", ".idx"))}
+
+
+@pytest.fixture(scope="session")
+def standard_tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """A tree in the standard layout, with what was made. Not to be written to."""
+    from tests.fixtures.genimage import make_tree
+
+    root = tmp_path_factory.mktemp("standard") / "GenImage"
+    return root, make_tree(root)
+
+
+@pytest.fixture(scope="session")
+def packed(standard_tree: tuple[Path, list[Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The standard tree packed by the command, in several shards a group. Not to be written to."""
+    destination = tmp_path_factory.mktemp("packed") / "shards"
+    done = shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 1)
+    assert done.code == 0, done.err
+    return destination
