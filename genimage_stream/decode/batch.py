@@ -180,9 +180,11 @@ class BatchDecoder:
         n = where[2]
         if len(source) != n:
             raise ValueError(f"source has {len(source)} images and out has room for {n}")
-        if any(not 0 <= value <= 255 for value in fill):
+        if len(fill) != 3 or any(not 0 <= value <= 255 for value in fill):
             raise ValueError(f"fill must be three values from 0 to 255, not {fill}")
-        if std is not None and any(value == 0 for value in std):
+        means = None if mean is None else _channels(mean, "mean")
+        stds = None if std is None else _channels(std, "std")
+        if stds is not None and 0 in stds:
             raise ValueError("std must not be 0")
         given: object = source
         if isinstance(source, FileRanges):
@@ -203,9 +205,9 @@ class BatchDecoder:
                 None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
                 _RESAMPLE[resample],
                 _SMALL[small],
-                fill,
-                mean,
-                std,
+                [int(value) for value in fill],
+                means,
+                stds,
                 self._strict,
                 self._limits.max_pixels,
                 self._limits.max_bytes,
@@ -255,6 +257,14 @@ def covering_size(size: tuple[int, int], window: tuple[int, int]) -> tuple[int, 
     covers the window keeps its size.
     """
     return _core.covering_size(size, window)
+
+
+def _channels(values: Sequence[float], name: str) -> list[float]:
+    """Three finite floats: one per channel."""
+    floats = [float(value) for value in values]
+    if len(floats) != 3 or not np.isfinite(floats).all():
+        raise ValueError(f"{name} must be three finite values, one per channel, not {values}")
+    return floats
 
 
 def _column(values: npt.ArrayLike, dtype: type[np.generic], shape: tuple[int, ...], name: str) -> npt.NDArray[Any]:
