@@ -2,6 +2,7 @@
 // exception.
 #include "common.hpp"
 #include "core/cpu.hpp"
+#include "core/decode.hpp"
 
 PYBIND11_MODULE(_core, m) {
     pybind11::register_exception<gs::DecodeError>(m, "DecodeError", PyExc_ValueError);
@@ -10,4 +11,7 @@ PYBIND11_MODULE(_core, m) {
     bind_crop_ready(m);
     m.def("simd_level", [] { return static_cast<int>(gs::simd_level()); });
     m.def("set_simd_level", [](int level) { gs::set_simd_level(static_cast<gs::Simd>(level)); });
+    m.def("set_jpeg_path", [](const std::string& name) {
+        if (!gs::set_jpeg_path(name)) throw pybind11::value_error("no such JPEG path: " + name);
+    });
 }

@@ -1,6 +1,8 @@
 // One image in, rows of RGB out: the door to the format's own decoder.
 #pragma once
 
+#include <string_view>
+
 #include "inspect.hpp"
 #include "types.hpp"
 #include "workspace.hpp"
@@ -17,5 +19,10 @@ void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options,
                  RowSink& sink);
 void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, Workspace& workspace,
                 RowSink& sink);
+
+// For tests and measurements, of the whole process: "auto" (the own decoder where it is the faster one),
+// "libjpeg", "own" (its fastest form for this processor) or "plain" (its form without vector instructions).
+// False: no such path.
+bool set_jpeg_path(std::string_view name);
 
 }  // namespace gs

@@ -1,4 +1,7 @@
 // A JPEG, or a part of one: checks the header and the end, then chooses the decoder.
+#include <atomic>
+
+#include "cpu.hpp"
 #include "decode.hpp"
 #include "jpeg_state.hpp"
 
@@ -13,7 +16,34 @@ bool has_end_marker(ByteView b) {
     return false;
 }
 
+enum class Path { automatic, libjpeg, own, plain };
+std::atomic<Path> path{Path::automatic};
+
+// nullptr: libjpeg alone. Without AVX2 (or its like) libjpeg-turbo's vector code beats the own decoder's
+// plain one.
+const jpeg::Kernels* own_kernels() {
+    const Path chosen = path.load(std::memory_order_relaxed);
+    if (chosen == Path::libjpeg) return nullptr;
+    if (chosen == Path::plain) return &jpeg::kPlainKernels;
+    const jpeg::Kernels* fastest = simd_level() == Simd::avx2 ? jpeg::avx2_kernels() : nullptr;
+    return fastest == nullptr && chosen == Path::own ? &jpeg::kPlainKernels : fastest;
+}
+
 }  // namespace
+
+bool set_jpeg_path(std::string_view name) {
+    if (name == "auto")
+        path = Path::automatic;
+    else if (name == "libjpeg")
+        path = Path::libjpeg;
+    else if (name == "own")
+        path = Path::own;
+    else if (name == "plain")
+        path = Path::plain;
+    else
+        return false;
+    return true;
+}
 
 std::unique_ptr<JpegState, JpegStateDeleter> make_jpeg_state() {
     return std::unique_ptr<JpegState, JpegStateDeleter>(new JpegState);
@@ -37,6 +67,8 @@ void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options,
                           " bits per sample (only 8 are)");
     // A crop ends before the end of the data, so that decoding alone would not notice that it is cut off.
     if (options.strict && !has_end_marker(bytes)) throw DecodeError("truncated JPEG: no end marker");
+    const jpeg::Kernels* own = own_kernels();
+    if (own != nullptr && state.baseline.decode(bytes, part, *own, sink)) return;
     state.library.decode(bytes, info, part, options.strict, sink);
 }
 

@@ -27,7 +27,7 @@ def picture(width: int, height: int, seed: int = 0) -> Pixels:
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     image = np.empty((height, width, 3))
     for c in range(3):
-        fx, fy, phase = rng.uniform(0.01, 0.5, 2).tolist() + [rng.uniform(0, 6)]
+        fx, fy, phase = [*rng.uniform(0.01, 0.5, 2).tolist(), rng.uniform(0, 6)]
         image[..., c] = 127 + 120 * np.sin(fx * x + fy * y + phase)
     image += rng.normal(0, rng.uniform(0, 25), image.shape)
     for _ in range(4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
@@ -139,7 +140,5 @@ def test_random_damage_never_does_more_than_raise() -> None:
             for _ in range(int(rng.integers(1, 6))):
                 bad[int(rng.integers(2, len(bad)))] = int(rng.integers(0, 256))
             for strict in (True, False):
-                try:
+                with suppress(gs.DecodeError):
                     gs.decode(bad, strict=strict, limits=gs.Limits(max_pixels=1 << 22))
-                except gs.DecodeError:
-                    pass

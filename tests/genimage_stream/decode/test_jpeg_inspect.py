@@ -29,5 +29,5 @@ def test_the_header_must_be_whole() -> None:
                 gs.inspect(data[:end])
     with pytest.raises(gs.DecodeError, match="zero"):
         gs.inspect(data[: frame + 5] + b"\x00\x00" + data[frame + 7 :])
-    with pytest.raises(gs.DecodeError, match="no frame header|end marker"):
+    with pytest.raises(gs.DecodeError, match="end marker"):
         gs.inspect(data[:2] + data[-2:])

@@ -1,0 +1,58 @@
+// The own decoder for sequential Huffman-coded JPEGs: bit for bit libjpeg-turbo's pixels, faster, and with a
+// crop only as much work as the crop needs.
+//
+// MCUs above, left and right of the crop are only Huffman-decoded; what lies below is not touched; whole
+// restart intervals that the crop does not need are not even Huffman-decoded.
+#pragma once
+
+#include "buffer.hpp"
+#include "jpeg_scan.hpp"
+#include "types.hpp"
+
+namespace gs::jpeg {
+
+class BaselineDecoder {
+  public:
+    // Decodes `crop`, which lies inside the image. False: the image is of another kind, or there is anything
+    // wrong or doubtful about it, and libjpeg shall have it; the sink may have received rows by then.
+    bool decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink);
+
+  private:
+    // The part of the image to be decoded, in MCUs: what the crop covers and what upsampling needs around it.
+    struct Region {
+        int left, right, top, bottom;  // right and bottom exclusive
+    };
+    struct Plane {
+        Buffer buffer;
+        std::uint8_t* origin =
+            nullptr;  // first sample of the MCU row; the last row of the MCU row above is one stride up
+        std::ptrdiff_t stride = 0;
+        int width = 0;  // of the image in samples of this component
+        int height = 0;
+        int first_x = 0;   // the image column of origin
+        int decoded = 0;   // samples in a row
+        int mcu_rows = 8;  // sample rows of an MCU row
+    };
+
+    bool prepare(ByteView bytes, const Rect& crop);
+    bool make_group();
+    void make_planes();
+    bool move_to(std::int64_t mcu, const Kernels& kernels);
+    void pad_edges();
+    void keep_last_rows();
+    void emit(int mcu_row, int begin, int end, const Rect& crop, const Kernels& kernels, RowSink& sink);
+    const std::uint8_t* chroma_row(int component, int mcu_row, int y, const Rect& crop,
+                                   const Kernels& kernels);
+
+    Header header_;
+    HuffmanTable dc_[4];
+    HuffmanTable ac_[4];
+    Scan scan_;
+    Region region_{};
+    std::int64_t position_ = 0;  // the next MCU of the scan
+    Plane planes_[3];
+    Buffer upsampled_[2];
+    Buffer pixels_;
+};
+
+}  // namespace gs::jpeg
