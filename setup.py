@@ -49,9 +49,9 @@ class BuildExtension(build_ext):
         if missing := missing_packages(compiler, self.compiler.include_dirs):
             packages = " ".join(missing)
             sys.exit(
-                f"genimage-stream needs {packages} to be built: install what is missing (Debian, Ubuntu: apt-get install "
-                f"{packages}; elsewhere the development files of libjpeg-turbo, libdeflate and zlib and a C++17 "
-                "compiler) and try again"
+                f"genimage-stream needs {packages} to be built: install what is missing (Debian, Ubuntu: apt-get "
+                f"install {packages}; elsewhere the development files of libjpeg-turbo, libdeflate and zlib and a "
+                "C++17 compiler) and try again"
             )
         super().build_extensions()
 
