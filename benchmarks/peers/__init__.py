@@ -1,0 +1,64 @@
+"""Other loaders doing the same work behind one interface; a file each.
+
+The work: every image of the shards once per epoch, in shuffled order as far as the peer shuffles; a random square window
+of the full-resolution image (an image smaller than the window is tiled first), mirrored with probability one half,
+as normalised float32 batches. Each peer is configured as its own documentation recommends for this; the file says how.
+
+A peer is a module of this package with
+
+* `TITLE`: what tables call it; `PACKAGES`: the distributions whose versions count;
+* `REQUIREMENTS`: what has to be installed in an environment of its own, empty when the development environment will do;
+* `prepare(work)`, optional: converts the shards into the peer's own format under `work.scratch`; not timed;
+* `open_stream(work)`: returns a callable; each call is one epoch, an iterator over `(images, labels)`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+#: ImageNet's, as every peer normalises: (pixel / 255 - mean) / std per channel.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+#: In the order of the tables.
+PEERS = (
+    "ours",
+    "ours_crop_ready",
+    "webdataset_pillow",
+    "webdataset_pillow_simd",
+    "webdataset_opencv",
+    "loose_files_pillow",
+    "dali",
+    "dali_crop",
+    "litdata_pillow",
+    "streaming_pillow",
+    "spdl_ffmpeg",
+    "hf_datasets",
+    "energon_pillow",
+    "ffcv_loader",
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every peer is given. Paths are absolute."""
+
+    dataset: str  # DST of shard-tools pack
+    shards: tuple[str, ...]
+    images: int  # in one epoch
+    scratch: str  # a folder of the peer's own
+    crop_ready: str = ""  # the same images packed with --crop-ready, or ""
+    crop: int = 224
+    batch_size: int = 64
+    workers: int = 2  # threads or processes
+    seed: int = 0
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Work:
+        fields = json.loads(path.read_text())
+        return cls(**{**fields, "shards": tuple(fields["shards"])})
