@@ -92,7 +92,9 @@ def evaluate(model: Detector, dataset: gs.Dataset) -> list[Score]:
             labels.append(batch.labels)
             keys += batch.keys
         if len(keys) != len(val) or len(set(keys)) != len(val):
-            raise SystemExit(f"demo: {generator}/val gave {len(keys)} samples, {len(set(keys))} different, of {len(val)}")
+            raise SystemExit(
+                f"demo: {generator}/val gave {len(keys)} samples, {len(set(keys))} different, of {len(val)}"
+            )
         score, label = torch.cat(logits), torch.cat(labels)
         accuracy = ((score > 0) == (label == 1)).float().mean().item()
         scores.append(Score(generator, len(val), accuracy, average_precision(score, label)))
