@@ -1,8 +1,8 @@
 """Other loaders doing the same work behind one interface; a file each.
 
-The work: every image of the shards once per epoch, in shuffled order as far as the peer shuffles; a random square window
-of the full-resolution image (an image smaller than the window is tiled first), mirrored with probability one half,
-as normalised float32 batches. Each peer is configured as its own documentation recommends for this; the file says how.
+The work: every image of the shards once per epoch, in shuffled order as far as the peer shuffles; a random square
+window of the full-resolution image (an image smaller than the window is tiled first), mirrored with probability one
+half, as normalised float32 batches. Each peer is configured as its own documentation recommends; the file says how.
 
 A peer is a module of this package with
 
