@@ -1,0 +1,212 @@
+"""What the repository as a whole promises: a set-up that says what it lacks, locks that fit, sources that ship."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+
+import genimage_stream
+
+ROOT = Path(__file__).parents[1]
+# What scripts/setup.sh may call, apart from a package manager.
+TOOLS = (
+    ["awk", "cat", "cp", "cut", "c++", "dirname", "env", "find", "flock", "grep", "head", "id", "ls", "mktemp", "rm", "sed", "sh", "sha256sum", "sort", "tail", "xargs"]
+)
+
+
+def tracked_files() -> list[str]:
+    """What git tracks or would track."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    return [name for name in names if name and (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository without anything built."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in tracked_files():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the usual tools and no package manager: a machine where nothing can be installed."""
+    folder = tmp_path_factory.mktemp("bin")
+    for name in TOOLS:
+        if path := shutil.which(name):
+            (folder / name).symlink_to(path)
+    (folder / "python3").symlink_to(sys.executable)
+    return folder
+
+
+def setup_lines(checkout: Path, tools: Path, *options: str, **environment: str) -> tuple[int, list[str]]:
+    """Exit code and lines of scripts/setup.sh."""
+    result = subprocess.run(
+        ["sh", str(checkout / "scripts/setup.sh"), *options],
+        env={"PATH": str(tools), "HOME": str(checkout), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout == ""
+    return result.returncode, result.stderr.splitlines()
+
+
+def test_setup_names_missing_packages_in_one_sentence(checkout: Path, tools: Path) -> None:
+    code, lines = setup_lines(checkout, tools, CPPFLAGS="-nostdinc")  # hides every header from the compiler
+    assert code == 2
+    assert len(lines) == 1
+    assert "libjpeg-dev libdeflate-dev zlib1g-dev" in lines[0]
+    assert "apt-get install" in lines[0]
+
+
+def test_setup_names_a_missing_compiler(checkout: Path, tools: Path) -> None:
+    code, lines = setup_lines(checkout, tools, CXX="no-such-compiler", CPPFLAGS="-nostdinc")
+    assert (code, len(lines)) == (2, 1)
+
+
+def test_setup_without_a_new_enough_python(checkout: Path, tools: Path) -> None:
+    code, lines = setup_lines(checkout, tools, PYTHON="no-such-python")
+    assert (code, len(lines)) == (2, 1)
+    assert "Python 3.10 or newer" in lines[0]
+    assert "no-such-python" in lines[0]
+
+
+def test_setup_rejects_an_unknown_option(checkout: Path, tools: Path) -> None:
+    code, lines = setup_lines(checkout, tools, "--everything")
+    assert (code, len(lines)) == (2, 1)
+    assert "--everything" in lines[0]
+
+
+def test_setup_leaves_a_folder_that_is_no_environment_alone(checkout: Path, tools: Path) -> None:
+    venv = checkout / ".venv"
+    venv.mkdir()
+    (venv / "precious").touch()
+    try:
+        code, lines = setup_lines(checkout, tools)
+        assert (code, len(lines)) == (2, 1)
+        assert str(venv) in lines[0]
+        assert (venv / "precious").exists()
+    finally:
+        shutil.rmtree(venv)
+
+
+def test_build_names_missing_packages_in_one_sentence(checkout: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext"],
+        cwd=checkout,
+        env={**os.environ, "CPPFLAGS": "-nostdinc"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "libjpeg-dev libdeflate-dev zlib1g-dev" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_source_distribution_can_be_built_from(checkout: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(tmp_path)],
+        cwd=checkout,
+        check=True,
+        capture_output=True,
+    )
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        inside = {name.partition("/")[2] for name in tar.getnames()}
+    core = "genimage_stream/decode/"
+    needed = {name for name in tracked_files() if name.startswith(core) and name.endswith((".cpp", ".hpp"))}
+    assert needed
+    assert needed | {"requirements/system.txt", "LICENSE", "README.md"} <= inside
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version of a lock file, for this interpreter."""
+    versions = {}
+    for line in (ROOT / "requirements" / name).read_text().splitlines():
+        requirement, _, marker = line.partition(";")
+        if requirement.strip() and not line.startswith("#") and (not marker or Marker(marker).evaluate()):
+            package, version = requirement.strip().split("==")
+            assert package not in versions, f"{name} pins {package} twice"
+            versions[package] = version
+    return versions
+
+
+def test_lock_satisfies_the_package_and_its_development_extra() -> None:
+    versions = locked("dev.lock")
+    assert versions["torch"] == "2.13.0"
+    for text in metadata.requires("genimage-stream") or []:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": "dev"}):
+            continue
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert name in versions, f"{name} is not locked; run make lock"
+        assert requirement.specifier.contains(versions[name]), f"{name}=={versions[name]} is not {requirement}"
+
+
+def test_locks_agree() -> None:
+    dev, dali = locked("dev.lock"), locked("dali.lock")
+    assert {name: dali[name] for name in dev.keys() & dali.keys()} == {
+        name: dev[name] for name in dev.keys() & dali.keys()
+    }
+
+
+def test_every_foreign_header_of_the_core_has_a_package() -> None:
+    listed = set(re.findall(r"header +(\S+)", (ROOT / "requirements/system.txt").read_text()))
+    included = set()
+    for path in (ROOT / "genimage_stream/decode/core").rglob("*.[ch]pp"):
+        included |= set(re.findall(r"^#include <([\w/]+\.h)>", path.read_text(), re.MULTILINE))
+    # Found by the compiler itself: these come with it or with libjpeg-turbo.
+    included -= {"jerror.h", "pthread.h", "signal.h", "unistd.h", "fcntl.h"}
+    foreign = {name for name in included if not re.match(r"sys/|\w+intrin\.h|arm_neon", name)}
+    assert foreign == listed
+
+
+def test_versions_agree() -> None:
+    changelog = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert changelog
+    assert changelog.group(1) == genimage_stream.__version__
+    assert f'version = "{genimage_stream.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_every_make_target_is_explained() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony
+    listed = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in phony.group(1).split():
+        assert re.search(rf"^  make {target} +\S", listed, re.MULTILINE), target
+
+
+def test_nothing_of_one_machine_is_committed() -> None:
+    places = re.compile(rb"/(?:root|work|Users)/[\w.]|/home/\w")
+    for name in tracked_files():
+        found = places.search((ROOT / name).read_bytes())
+        assert not found, f"{name} names a path of one machine: {found}"
+
+
+def test_fixtures_are_made_by_code() -> None:
+    big = [name for name in tracked_files() if (ROOT / name).stat().st_size > 400_000]
+    assert not big, "files this large do not belong in the repository"
+
+
+def test_import_is_light() -> None:
+    code = "import sys, genimage_stream; print(sorted({'torch', 'pyarrow', 'PIL', 'typer', 'rich'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
