@@ -19,9 +19,8 @@ import genimage_stream
 
 ROOT = Path(__file__).parents[1]
 # What scripts/setup.sh may call, apart from a package manager.
-TOOLS = (
-    ["awk", "cat", "cp", "cut", "c++", "dirname", "env", "find", "flock", "grep", "head", "id", "ls", "mktemp", "rm", "sed", "sh", "sha256sum", "sort", "tail", "xargs"]
-)
+TOOLS = ("awk", "cat", "cp", "cut", "c++", "dirname", "env", "find", "flock", "grep", "head", "id", "ls", "mktemp")
+TOOLS += ("rm", "sed", "sh", "sha256sum", "sort", "tail", "xargs")
 
 
 def tracked_files() -> list[str]:
