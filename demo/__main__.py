@@ -30,6 +30,13 @@ def run(*command: str) -> None:
         raise SystemExit(f"demo: {command[0]} {command[1]} ended with exit code {code}; see the lines above")
 
 
+def print_quarantine(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    for row in pq.read_table(path, columns=["source", "reason"]).to_pylist():
+        print(f"{row['source']}: {row['reason']}")
+
+
 def main() -> int:
     """Run the whole; returns the exit code."""
     begin = time.perf_counter()
@@ -49,6 +56,8 @@ def main() -> int:
     run("shard-tools", "verify", str(SHARDS), "--decode")
     heading("what is in them")
     run("shard-tools", "info", str(SHARDS))
+    heading("what was kept out of them, and why (quarantine.parquet)")
+    print_quarantine(SHARDS / "quarantine.parquet")
 
     import genimage_stream as gs
     from benchmarks.harness import machine, table

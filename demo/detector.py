@@ -23,7 +23,7 @@ class Detector(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for inputs, outputs in ((3, 24), (24, 32), (32, 48), (48, 64)):
+        for inputs, outputs in ((3, 16), (16, 32), (32, 48), (48, 64)):
             layers += [nn.Conv2d(inputs, outputs, 5 if inputs == 3 else 3, stride=2, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
         self.features = nn.Sequential(*layers)
