@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ from shard_tools.shard import Item, Readers, ShardTask
 from shard_tools.sources.base import Location
 from shard_tools.storage import LocalStorage, Storage, open_storage
 
+ENGINES = ("local", "ray")
 ROW_GROUP = 128 * 1024
 
 
@@ -170,7 +172,10 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
     """Pack `sources` into `destination`, going on where an earlier run was interrupted. Raises ToolError."""
     if options.crop_ready:
         raise NotImplementedError("--crop-ready is not available yet")
+    if options.engine not in ENGINES:
+        raise ToolError(f"--engine {options.engine}: choose one of {', '.join(ENGINES)}")
     storage = open_storage(destination)
+    _apart(sources, storage)
     listing = scan(sources, mappings=options.mappings, generators=options.generators, splits=options.splits)
     if not len(listing) and not listing.rejected:
         raise ToolError(f"{' '.join(sources)}: no image is left by --generators and --splits")
@@ -187,6 +192,16 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
             _carry_out(work, options, storage, progress, found)
         _clean(storage)
     return _summary(storage, work, found)
+
+
+def _apart(sources: Sequence[str], storage: Storage) -> None:
+    """The destination must not lie within a source: its shards would be found as files of the source next time."""
+    if isinstance(storage, LocalStorage):
+        there = os.path.realpath(storage.url)
+        for source in sources:
+            here = os.path.realpath(source)
+            if os.path.commonpath([here, there]) == here:
+                raise ToolError(f"{storage.url} lies within the source {source}: choose a destination outside of it")
 
 
 def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Progress, found: str) -> None:

@@ -114,15 +114,15 @@ def scan(
             containers.append(container)
         if scanner.files == before:
             raise ToolError(f"{source}: there are no files in it; looked for {looked_for()}")
+    for mapping in mappings:
+        if mapping not in scanner.used:
+            raise ToolError(f"--map {mapping.folder}=...: there is no folder {mapping.folder!r} in {' '.join(sources)}")
     listing = scanner.finish(containers)
     if not len(listing) and not scanner.filtered and not any(r.label for r in listing.rejected):
         raise ToolError(
             f"{' '.join(sources)}: no recognisable layout; looked for {looked_for()}. "
             "Folders of other names can be described by --map FOLDER=generator:split:label"
         )
-    for mapping in mappings:
-        if mapping not in scanner.used:
-            raise ToolError(f"--map {mapping.folder}=...: there is no folder {mapping.folder!r} in {' '.join(sources)}")
     return listing
 
 

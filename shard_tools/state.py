@@ -74,9 +74,9 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
                 )
         if stored["plan_digest"] != plan.digest:
             raise TargetError(
-                f"{what} of other files (it was planned for {stored.get('planned_files', '?')}, the source has "
-                f"{files}, or their names or sizes differ): choose another destination, or remove this one, or bring the "
-                "source back as it was"
+                f"{what} of other files (it was planned for {stored.get('planned_files', '?')} files, the source has "
+                f"{files}; or their names or sizes differ): choose another destination, or remove this one, or bring "
+                "the source back as it was"
             )
         return state
     foreign = [name for name in storage.names() if not name.startswith(STATE + "/")]

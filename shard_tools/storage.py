@@ -148,8 +148,9 @@ def sync_folder(folder: Path) -> None:
 def open_storage(url: str) -> Storage:
     """The storage behind a path. Raises TargetError for a scheme that cannot be written."""
     scheme, found, _ = url.partition("://")
-    if not found:
-        return LocalStorage(url)
-    if scheme == "file":
-        return LocalStorage(url.removeprefix("file://"))
+    if not found or scheme == "file":
+        path = url.removeprefix("file://")
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise TargetError(f"{path} is a file, not a folder: choose another destination")
+        return LocalStorage(path)
     raise TargetError(f"{url}: shards are written to a local path")

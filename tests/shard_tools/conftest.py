@@ -56,3 +56,28 @@ def packed(standard_tree: tuple[Path, list[Any]], tmp_path_factory: pytest.TempP
     done = shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 1)
     assert done.code == 0, done.err
     return destination
+
+
+def pack_here(sources: Path | list[Path], destination: Path, *maps: str, **options: Any) -> Any:
+    """Pack within this process: as the command does it, without its start-up time."""
+    from shard_tools.layout import parse_mapping
+    from shard_tools.pack import PackOptions, pack
+    from shard_tools.report.progress import Silent
+
+    given = {"shard_bytes": 60_000, "workers": 1, "mappings": tuple(map(parse_mapping, maps)), **options}
+    paths = sources if isinstance(sources, list) else [sources]
+    return pack([str(p) for p in paths], str(destination), PackOptions(**given), Silent())
+
+
+def index_rows(destination: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(destination / "index.parquet").to_pylist()
+    return rows
+
+
+def quarantine_rows(destination: Path) -> dict[str, dict[str, Any]]:
+    """Quarantined source -> its row."""
+    import pyarrow.parquet as pq
+
+    return {row["source"]: row for row in pq.read_table(destination / "quarantine.parquet").to_pylist()}

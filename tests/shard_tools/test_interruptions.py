@@ -1,0 +1,322 @@
+"""Nothing is lost whatever happens in between: killed, full, locked out, sources that change, foreign destinations."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shard_tools.errors import SourceError, TargetError, ToolError
+from shard_tools.layout import parse_mapping
+from shard_tools.pack import PackOptions, pack
+from shard_tools.report.progress import Silent
+from tests.fixtures.genimage import make_tree
+from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, tree_bytes
+
+Tree = tuple[Path, list[Any]]
+
+
+def start(source: Path, destination: Path, workers: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "shard_tools", "pack", str(source), str(destination)]
+    command += ["--shard-size", "60kB", "--workers", str(workers)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def final_names_are_whole(destination: Path, whole: Path) -> None:
+    """Whatever has its final name has its final bytes."""
+    expected = tree_bytes(whole)
+    for name, data in tree_bytes(destination).items():
+        if name.startswith(".pack/") or name.endswith(".part"):
+            continue
+        assert data == expected[name], name
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_at_random_moments(workers: int, standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+    rng = random.Random(workers)
+    destination = tmp_path / "dst"
+    unfinished = 0
+    for attempt in range(7):
+        process = start(standard_tree[0], destination, workers)
+        # Wait until it has begun to write, so that the kill meets it at work.
+        while attempt < 6 and process.poll() is None and not list(destination.glob("*/*/.*.part")):
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.15))
+        # The whole group dies as in a power cut, or the parent alone as by a careless `kill -9`.
+        if attempt % 2:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+        if not destination.exists():
+            continue
+        unfinished += not (destination / "dataset.json").exists()
+        final_names_are_whole(destination, packed)
+    done = shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 3 - workers)
+    assert done.code == 0, done.err
+    assert unfinished > 0
+    assert tree_bytes(destination) == tree_bytes(packed)
+
+
+def test_finished_shards_are_not_written_again(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+    destination = tmp_path / "dst"
+    process = start(standard_tree[0], destination, 1)
+    while process.poll() is None and len(list(destination.glob(".pack/shards/*.arrow"))) < 5:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    finished = {p: p.stat().st_mtime_ns for p in sorted(destination.rglob("*.tar"))[:5]}
+    results = len(list(destination.glob(".pack/shards/*.arrow")))
+    assert results >= 5
+    done = shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB")
+    assert f"going on: {results} of" in done.err
+    assert finished == {p: p.stat().st_mtime_ns for p in finished}
+    assert tree_bytes(destination) == tree_bytes(packed)
+
+
+def test_a_worker_that_is_killed_is_reported(tmp_path: Path) -> None:
+    make_tree(tmp_path / "src", generators=("midjourney",), count=150)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "shard_tools",
+            "pack",
+            str(tmp_path / "src"),
+            str(tmp_path / "dst"),
+            "--shard-size",
+            "60kB",
+            "--workers",
+            "2",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    children: list[int] = []
+    while process.poll() is None and not children:
+        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+        children = [int(pid) for pid in found.stdout.split()]
+    os.kill(children[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "was killed by signal 9" in err
+    assert "run the same command again" in err
+    assert shard_tools("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "60kB").code == 0
+    assert shard_tools("verify", tmp_path / "dst").code == 0
+
+
+def test_interrupt_from_the_keyboard(standard_tree: Tree, tmp_path: Path) -> None:
+    process = start(standard_tree[0], tmp_path / "dst", 2)
+    while process.poll() is None and not list((tmp_path / "dst").glob("*/*/*.tar")):
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() in (130, 0)
+    assert not list((tmp_path / "dst").rglob("*.part"))
+
+
+def test_two_packers_on_one_destination(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+    first = start(standard_tree[0], tmp_path / "dst", 1)
+    while first.poll() is None and not list((tmp_path / "dst").glob("*/*/.*.part")):
+        time.sleep(0.002)
+    os.kill(first.pid, signal.SIGSTOP)
+    second = shard_tools("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "60kB")
+    os.kill(first.pid, signal.SIGCONT)
+    assert second.code == 2
+    assert f"is being packed by another process (process {first.pid})" in second.err
+    assert first.wait() == 0
+    assert tree_bytes(tmp_path / "dst") == tree_bytes(packed)
+
+
+def test_file_size_limit_as_on_a_full_disk(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    for workers in (1, 2):
+        done = shard_tools(
+            "pack", standard_tree[0], tmp_path / "dst", "--shard-size", "60kB", "--workers", workers, preexec_fn=limit
+        )
+        assert done.code == 2
+        assert "no room left" in done.err
+        assert str(tmp_path / "dst") in done.err
+        assert "run the same command again" in done.err
+        final_names_are_whole(tmp_path / "dst", packed)
+        assert not list((tmp_path / "dst").rglob("*.part"))
+    assert shard_tools("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "60kB").code == 0
+    assert tree_bytes(tmp_path / "dst") == tree_bytes(packed)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small tmpfs is not allowed here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "400k"):
+        destination = tmp_path / "disk" / "dst"
+        done = shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 2)
+        assert done.code == 2
+        assert "no room left" in done.err
+        final_names_are_whole(destination, packed)
+        assert not list(destination.rglob("*.part"))
+        subprocess.run(["mount", "-o", "remount,size=50m", str(tmp_path / "disk")], check=True)
+        assert shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB").code == 0
+        assert tree_bytes(destination) == tree_bytes(packed)
+
+
+class Meddler(Silent):
+    """Does something to the source after the plan has been made."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action = action
+
+    def begin(self, what: str, files: int, size_bytes: int) -> None:
+        self.action()
+
+
+def test_sources_that_vanish_or_change(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    made = make_tree(source, generators=("adm",), count=4)
+    pack_here(source, tmp_path / "whole")
+    victim = source / made[3].path
+    options = PackOptions(shard_bytes=60_000, workers=1)
+
+    def attempt(action: Callable[[], object]) -> str:
+        with pytest.raises(SourceError) as caught:
+            pack([str(source)], str(tmp_path / "dst"), options, Meddler(action))
+        return str(caught.value)
+
+    message = attempt(lambda: victim.rename(tmp_path / "away"))
+    assert str(victim) in message
+    assert "bring the source back" in message
+    (tmp_path / "away").rename(victim)
+    message = attempt(lambda: victim.write_bytes(made[3].data + b"more"))
+    assert "changing the source" in message
+    victim.write_bytes(made[3].data)
+    message = attempt(lambda: source.rename(tmp_path / "unplugged"))
+    assert "bring the source back" in message
+    (tmp_path / "unplugged").rename(source)
+    pack_here(source, tmp_path / "dst")
+    assert tree_bytes(tmp_path / "dst") == tree_bytes(tmp_path / "whole")
+    assert quarantine_rows(tmp_path / "dst") == {}
+
+
+def test_destination_of_other_options_or_files(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    before = tree_bytes(tmp_path / "dst")
+    done = shard_tools("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "60kB", "--seed", 5)
+    assert done.code == 2
+    assert "seed = 0, not 5" in done.err
+    make_tree(tmp_path / "other", generators=("adm",), count=2)
+    done = shard_tools("pack", tmp_path / "other", tmp_path / "dst", "--shard-size", "60kB", "--json")
+    assert done.code == 2
+    assert "of other files" in done.json["error"]
+    assert tree_bytes(tmp_path / "dst") == before
+
+
+def test_unfinished_destination_of_other_options(standard_tree: Tree, tmp_path: Path) -> None:
+    process = start(standard_tree[0], tmp_path / "dst", 1)
+    while process.poll() is None and not list((tmp_path / "dst").glob("*/*/*.tar")):
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    done = shard_tools("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "70kB")
+    assert done.code == 2
+    assert "shard_size = 60000, not 70000" in done.err
+    done = shard_tools("verify", tmp_path / "dst")
+    assert done.code == 2
+    assert "is not finished" in done.err
+
+
+def test_foreign_destinations(standard_tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("words")
+    (tmp_path / "file").write_text("words")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "dataset.json").write_text("[]")
+    for name, message in (("thesis", "is not empty"), ("file", "file"), ("foreign", "damaged")):
+        done = shard_tools("pack", standard_tree[0], tmp_path / name)
+        assert done.code == 2
+        assert message in done.err
+        assert str(tmp_path / name) in done.err
+    assert os.listdir(tmp_path / "thesis") == ["chapter1.tex"]
+
+
+def test_unusable_sources(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("x")
+    for name, message in (
+        ("nowhere", "no such folder"),
+        ("empty", "no files"),
+        ("file", "not a folder"),
+        ("other", "no recognisable layout"),
+    ):
+        for command in (["scan", tmp_path / name], ["pack", tmp_path / name, tmp_path / "dst"]):
+            done = shard_tools(*command)
+            assert done.code == 2, done.err
+            assert message in done.err
+            assert str(tmp_path / name) in done.err
+            assert len(done.err.strip().splitlines()) == 1
+    assert not (tmp_path / "dst").exists()
+
+
+def test_destination_within_the_source(tmp_path: Path) -> None:
+    make_tree(tmp_path / "src", generators=("adm",), count=2)
+    done = shard_tools("pack", tmp_path / "src", tmp_path / "src" / "shards")
+    assert done.code == 2
+    assert "lies within" in done.err
+    assert not (tmp_path / "src" / "shards").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pack", "only"],
+        ["pack", "a", "b", "--shard-size", "much"],
+        ["pack", "a", "b", "--check", "x"],
+        ["nothing"],
+        ["pack", "a", "b", "--splits", "holdout"],
+        ["verify"],
+        ["pack", "a", "b", "--workers", "-1"],
+        ["pack", "a", "b", "--map", "x"],
+        ["pack", "a", "b", "--engine", "slurm"],
+    ],
+)
+def test_wrong_usage(arguments: list[str]) -> None:
+    assert shard_tools(*arguments).code == 2
+
+
+def test_no_image_left_by_the_selection(standard_tree: Tree, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="no image is left"):
+        pack_here(standard_tree[0], tmp_path / "dst", generators=("dalle",))
+
+
+def test_mappings_have_to_be_the_same_on_resume(tmp_path: Path) -> None:
+    make_tree(tmp_path / "src", generators=("adm",), count=2)
+    pack_here(tmp_path / "src", tmp_path / "dst", "ADM=flux::")
+    assert {row["generator"] for row in index_rows(tmp_path / "dst")} == {"flux"}
+    with pytest.raises(TargetError):
+        pack_here(tmp_path / "src", tmp_path / "dst")
+    assert parse_mapping("ADM=flux::").generator == "flux"
