@@ -103,6 +103,9 @@ def pack(
     generators: Generators = None,
     splits: Splits = None,
     maps: Maps = None,
+    allow_missing_volumes: Annotated[
+        bool, typer.Option("--allow-missing-volumes", help="Pack archives of which volumes are missing.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a file had to be quarantined.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -129,6 +132,7 @@ def pack(
             check="header" if check == "header" else "full",
             crop_ready=crop_ready,
             engine=engine,
+            allow_missing_volumes=allow_missing_volumes,
             mappings=tuple(parse_mapping(text) for text in maps or ()),
             **_selection(generators, splits),
         )

@@ -85,7 +85,7 @@ def listing_info(listing: Listing, sources: list[str]) -> dict[str, Any]:
                 "rejected": rejected[key],
             }
         )
-    problems = [*listing.problems]
+    problems = [*listing.incomplete, *listing.problems]
     problems += [f"{r.source}: {r.reason}" for r in listing.rejected]
     problems += [f"{source}: the file is empty" for source in empty]
     return {

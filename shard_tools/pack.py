@@ -53,6 +53,7 @@ class PackOptions:
     generators: tuple[str, ...] | None = None
     splits: tuple[str, ...] | None = None
     mappings: tuple[Mapping, ...] = ()
+    allow_missing_volumes: bool = False
 
     def stored(self) -> dict[str, Any]:
         """The options that decide bytes; they stand in dataset.json."""
@@ -114,11 +115,9 @@ def plan_work(listing: Listing, options: PackOptions) -> Work:
     order = pa.array(plan.order)
     in_order = pa.array(listing.group[row])
     folders = pa.array(
-        ["/".join(p for p in (listing.containers[g.container].name, g.path) if p) for g in listing.groups], pa.string()
+        [listing.containers[g.container].prefix + (g.path + "/" if g.path else "") for g in listing.groups], pa.string()
     ).take(in_order)
-    names_in_order = listing.name.take(pa.array(row))
-    joined = pc.binary_join_element_wise(folders, names_in_order, "/")
-    source = pc.if_else(pc.equal(folders, ""), names_in_order, joined)
+    source = pc.binary_join_element_wise(folders, listing.name.take(pa.array(row)), "")
     planned = state.Planned(
         key=keys.key.take(order),
         label=pa.array([g.label for g in listing.groups], pa.string()).take(in_order),
@@ -179,7 +178,12 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
     listing = scan(sources, mappings=options.mappings, generators=options.generators, splits=options.splits)
     if not len(listing) and not listing.rejected:
         raise ToolError(f"{' '.join(sources)}: no image is left by --generators and --splits")
-    for line in listing.problems:
+    if listing.incomplete and not options.allow_missing_volumes:
+        raise ToolError(
+            "; ".join(listing.incomplete) + ". To pack what is there and list the rest in quarantine, add "
+            "--allow-missing-volumes"
+        )
+    for line in [*listing.incomplete, *listing.problems]:
         progress.say(f"warning: {line}")
     for line in listing.notes:
         progress.say(f"note: {line}")

@@ -18,7 +18,7 @@ from genimage_stream.vocabulary import REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.errors import ToolError
 from shard_tools.layout import Mapping, Place, looked_for, place_of
-from shard_tools.sources.base import Container, FolderListing
+from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.discover import discover
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jfif")
@@ -56,6 +56,7 @@ class Listing:
         default_factory=Counter
     )  # files that are no images, outside of image folders; by suffix
     problems: list[str] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)  # missing volumes and other missing parts of sources
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -78,7 +79,8 @@ class Rejected:
 
 
 def source_path(container: Container, folder: str, name: str) -> str:
-    return "/".join(part for part in (container.name, folder, name) if part)
+    inside = f"{folder}/{name}" if folder and name else folder or name
+    return container.prefix + inside if inside else container.name
 
 
 @dataclass
@@ -109,15 +111,17 @@ def scan(
         found = discover(source, prefix)
         before = scanner.files
         context = os.path.abspath(source).rstrip("/").split("/")[-3:]
-        for container in found:
-            scanner.add(len(containers), container, context)
+        for container, listed in found:
+            scanner.add(len(containers), container, listed, context)
             containers.append(container)
-        if scanner.files == before:
+        if scanner.files == before and not scanner.incomplete:
             raise ToolError(f"{source}: there are no files in it; looked for {looked_for()}")
     for mapping in mappings:
         if mapping not in scanner.used:
             raise ToolError(f"--map {mapping.folder}=...: there is no folder {mapping.folder!r} in {' '.join(sources)}")
     listing = scanner.finish(containers)
+    if not len(listing) and listing.incomplete:
+        raise ToolError("; ".join(listing.incomplete))
     if not len(listing) and not scanner.filtered and not any(r.label for r in listing.rejected):
         raise ToolError(
             f"{' '.join(sources)}: no recognisable layout; looked for {looked_for()}. "
@@ -138,10 +142,11 @@ class _Scanner:
         self.droppings = 0
         self.others: Counter[str] = Counter()
         self.problems: list[str] = []
+        self.incomplete: list[str] = []
         self.notes: dict[str, None] = {}
 
-    def add(self, number: int, container: Container, context: list[str]) -> None:
-        listed = container.contents()
+    def add(self, number: int, container: Container, listed: ContainerListing, context: list[str]) -> None:
+        self.incomplete += listed.incomplete
         self.droppings += listed.droppings
         self.problems += listed.problems
         # An archive lies in folders too, and carries their meaning in its own name.
@@ -246,6 +251,7 @@ class _Scanner:
             droppings=self.droppings,
             others=self.others,
             problems=self.problems,
+            incomplete=self.incomplete,
             notes=list(self.notes),
         )
 

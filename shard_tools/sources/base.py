@@ -41,6 +41,7 @@ class ContainerListing:
     folders: list[FolderListing] = field(default_factory=list)
     droppings: int = 0
     problems: list[str] = field(default_factory=list)  # sentences about the container as a whole
+    incomplete: list[str] = field(default_factory=list)  # parts of it that are missing: packing waits for them
 
 
 class Reader(Protocol):
@@ -59,8 +60,10 @@ class Container(Protocol):
 
     @property
     def name(self) -> str:
-        """Path within SRC, "" for SRC itself; stands before the paths of its files in the column `source`."""
+        """Path within SRC, "" for SRC itself."""
 
-    def contents(self) -> ContainerListing: ...
+    @property
+    def prefix(self) -> str:
+        """What stands before the paths of its files in the column `source`: "", "folder/" or "archive.zip:"."""
 
     def reader(self) -> Reader: ...

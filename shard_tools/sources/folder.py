@@ -18,8 +18,11 @@ _FILE_FAULTS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP,
 @dataclass(frozen=True)
 class FolderContainer:
     root: str  # absolute path of SRC
-    skip: frozenset[str] = frozenset()  # relative paths of files that other containers read: archives and their volumes
     name: str = ""
+
+    @property
+    def prefix(self) -> str:
+        return self.name + "/" if self.name else ""
 
     def contents(self) -> ContainerListing:
         """Every file below the root. Folders are listed by several threads: network disks answer slowly, not seldom."""
@@ -51,7 +54,7 @@ class FolderContainer:
                             problems.append(f"{entry.path} is a link to a folder above itself; it is not followed")
                         else:
                             below.append(prefix + name)
-                    elif not self.skip or prefix + name not in self.skip:
+                    else:
                         try:
                             sizes.append(entry.stat().st_size)
                         except OSError as error:  # a link that leads nowhere

@@ -1,0 +1,422 @@
+"""Multi-volume zips read in place: members are inflated straight from the volumes, nothing is extracted.
+
+An archive is a row of segments, one for each volume that its directory counts from 0; a member begins at an offset
+within one and may run on into the next ones. For the usual set a segment is a file. When all volumes were
+concatenated into one `.zip`, the directory still counts volumes; their borders are then found again from the members
+themselves.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from shard_tools.errors import SourceError, UnreadableImageError
+from shard_tools.names import is_dropping
+from shard_tools.sources import zip_directory as zd
+from shard_tools.sources.base import ContainerListing, FolderListing, Location
+from shard_tools.sources.volumes import VolumeSet
+
+_OFFSET_BITS = 44  # of Location.offset: 16 TB a volume; the volume's number stands above
+_SLACK = 64  # bytes read beyond what a local header is expected to take
+_DESCRIPTOR = 24  # the longest record that may follow a member's data
+
+
+class Segment(NamedTuple):
+    """One volume: `size` bytes of the file from `begin` on; path None: it is missing, and `label` says which it is."""
+
+    path: str | None
+    begin: int
+    size: int
+    label: str
+
+
+@dataclass(frozen=True)
+class ZipContainer:
+    name: str  # path of the `.zip` within SRC
+    segments: tuple[Segment, ...]
+    listing: ContainerListing = field(compare=False, repr=False, default_factory=ContainerListing)
+
+    @property
+    def prefix(self) -> str:
+        return self.name + ":"
+
+    def contents(self) -> ContainerListing:
+        return self.listing
+
+    def reader(self) -> ZipReader:
+        return ZipReader(self.segments)
+
+    def __getstate__(self) -> dict[str, object]:
+        # Workers read by Location and need no listing.
+        return {"name": self.name, "segments": self.segments, "listing": ContainerListing()}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+
+
+class ZipReader:
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = segments
+        self._open: dict[str, int] = {}
+
+    def read_raw(self, disk: int, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from an offset within a volume, running on into the next volumes."""
+        parts: list[bytes] = []
+        while size > 0 and disk < len(self._segments):
+            segment = self._segments[disk]
+            if segment.path is None:
+                raise UnreadableImageError(f"its archive's volume {segment.label} is missing or empty")
+            take = min(size, segment.size - offset)
+            if take > 0:
+                data = self._pread(segment.path, take, segment.begin + offset)
+                parts.append(data)
+                size -= len(data)
+                if len(data) < take:
+                    raise SourceError(
+                        f"{segment.path} has become shorter since it was listed: bring it back as it was and run the "
+                        "same command again"
+                    )
+            offset = max(0, offset - segment.size)
+            disk += 1
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _pread(self, path: str, size: int, offset: int) -> bytes:
+        try:
+            descriptor = self._open.get(path)
+            if descriptor is None:
+                descriptor = self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            data = os.pread(descriptor, size, offset)
+            while 0 < len(data) < size:  # a read of more than 2 GB, or a network disk's short answer
+                more = os.pread(descriptor, size - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            if error.errno == errno.EIO and os.path.exists(path):
+                raise UnreadableImageError(f"unreadable: {path}: {error.strerror}") from error
+            raise SourceError(
+                f"{path} cannot be read ({error.strerror}): bring the volume back and run the same "
+                "command again to go on"
+            ) from error
+        return data
+
+    def read(self, where: Location) -> bytes:
+        if where.method not in (0, 8):
+            how = "is encrypted" if where.method < 0 else f"is compressed by method {where.method}"
+            raise UnreadableImageError(f"the member {how}; only stored and deflate can be read")
+        disk, offset = divmod(where.offset, 1 << _OFFSET_BITS)
+        guess = zd.LOCAL_SIZE + len(where.path.encode()) + _SLACK + where.stored
+        raw = self.read_raw(disk, offset, guess)
+        try:
+            start = zd.data_start(raw)
+        except zd.ZipDamageError as error:
+            raise UnreadableImageError(f"damaged archive: {error}") from error
+        if start + where.stored > len(raw):
+            raw += self.read_raw(*self._advance(disk, offset, len(raw)), start + where.stored - len(raw))
+        stored = memoryview(raw)[start : start + where.stored]
+        if len(stored) < where.stored:
+            raise UnreadableImageError("damaged archive: it ends within this member")
+        data = bytes(stored) if where.method == 0 else self._inflate(stored, where.size)
+        if len(data) != where.size:
+            raise UnreadableImageError(
+                f"damaged archive: the member has {len(data)} bytes and its directory says {where.size}"
+            )
+        if zlib.crc32(data) != where.crc:
+            raise UnreadableImageError("damaged archive: the member's CRC-32 does not match")
+        return data
+
+    def _advance(self, disk: int, offset: int, size: int) -> tuple[int, int]:
+        offset += size
+        while disk < len(self._segments) and offset >= self._segments[disk].size:
+            offset -= self._segments[disk].size
+            disk += 1
+        return disk, offset
+
+    def _inflate(self, stored: memoryview, size: int) -> bytes:
+        inflater = zlib.decompressobj(-15)
+        try:
+            # One byte more than promised is enough to see that the promise is wrong: no zip bomb unfolds.
+            data = inflater.decompress(stored, size + 1)
+        except zlib.error as error:
+            raise UnreadableImageError(f"damaged archive: the member does not inflate ({error})") from error
+        return data
+
+    def close(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+
+def open_volumes(folder: str, path: str, volumes: VolumeSet) -> ZipContainer:
+    """Open the archive of a volume set in `folder` (absolute; `path` is the folder within SRC) and list it.
+
+    What is wrong with the set stands in the listing: `incomplete` names every missing or empty volume.
+    """
+    listing = ContainerListing()
+    last, between = _last_volume(folder, volumes, listing)
+    name = "/".join(part for part in (path, last[0] if last else volumes.stem + ".zip") if part)
+    if last is None:
+        missing = volumes.stem + (".zip" if not volumes.slices else ".zip.001")
+        listing.incomplete.append(
+            f"{os.path.join(folder, missing)} is missing or empty: it is the volume with the archive's directory; "
+            "download it again"
+        )
+        return ZipContainer(name, (), listing)
+    try:
+        segments = _segments(folder, volumes, last, between, listing)
+        members, segments = _members(segments, listing)
+    except (zd.ZipDamageError, UnreadableImageError) as error:
+        if not listing.incomplete:
+            listing.incomplete.append(f"{os.path.join(folder, last[0])}: {error}; download it again")
+        return ZipContainer(name, (), listing)
+    _check_borders(segments, members, listing)
+    _fill(listing, members, segments)
+    return ZipContainer(name, tuple(segments), listing)
+
+
+def _choose(folder: str, names: list[str], listing: ContainerListing) -> tuple[str, int] | None:
+    """(file, bytes) of a volume of which there may be several copies: the largest; None when all are empty."""
+    sizes = sorted(((os.path.getsize(os.path.join(folder, name)), name) for name in names), key=lambda s: (-s[0], s[1]))
+    if len(sizes) > 1:
+        others = ", ".join(name for _, name in sizes[1:])
+        listing.problems.append(f"{os.path.join(folder, sizes[0][1])} is there more than once; {others} is not read")
+    return (sizes[0][1], sizes[0][0]) if sizes and sizes[0][0] else None
+
+
+def _last_volume(
+    folder: str, volumes: VolumeSet, listing: ContainerListing
+) -> tuple[tuple[str, int] | None, list[tuple[str, int] | None]]:
+    """The volume with the end record, and the numbered ones in order, None where there is none."""
+    numbered = volumes.slices or volumes.parts
+    count = max(numbered, default=0)
+    found = [_choose(folder, numbered.get(number, []), listing) for number in range(1, count + 1)]
+    if volumes.slices:
+        return (found[-1], found[:-1]) if found else (None, [])
+    return _choose(folder, volumes.last, listing), found
+
+
+def _segments(
+    folder: str,
+    volumes: VolumeSet,
+    last: tuple[str, int],
+    between: list[tuple[str, int] | None],
+    listing: ContainerListing,
+) -> list[Segment]:
+    """The row of volumes. Raises ZipDamageError when the last one has no end record."""
+    files = [
+        Segment(os.path.join(folder, file[0]), 0, file[1], file[0])
+        if file
+        else Segment(None, 0, 0, _label(volumes, number))
+        for number, file in enumerate(between, 1)
+    ]
+    files.append(Segment(os.path.join(folder, last[0]), 0, last[1], last[0]))
+    if volumes.slices:
+        return _sliced(files, folder, listing)
+    end = _end(files)
+    if not volumes.parts:
+        return files  # one file: whole, or concatenated volumes; _members finds out which
+    for number in range(len(files), end.disk + 1):
+        files.insert(number - 1, Segment(None, 0, 0, _label(volumes, number)))
+    for segment in files:
+        if segment.path is None:
+            listing.incomplete.append(
+                f"{os.path.join(folder, segment.label)} is missing or empty: it is one of {len(files)} volumes of this "
+                "archive; download it again"
+            )
+    return files
+
+
+def _label(volumes: VolumeSet, number: int) -> str:
+    names = (volumes.slices or volumes.parts).get(number)
+    return names[0] if names else f"{volumes.stem}.{'zip.%03d' if volumes.slices else 'z%02d'}" % number
+
+
+def _sliced(files: list[Segment], folder: str, listing: ContainerListing) -> list[Segment]:
+    """`.zip.001, .zip.002, ...` are one plain archive cut into pieces; its directory knows nothing of them."""
+    missing = [segment for segment in files if segment.path is None]
+    for segment in missing:
+        listing.incomplete.append(f"{os.path.join(folder, segment.label)} is missing or empty: download it again")
+    if missing:
+        raise zd.ZipDamageError("volumes are missing")
+    return files
+
+
+def _end(segments: list[Segment]) -> zd.End:
+    reader = ZipReader(segments)
+    try:
+        last = segments[-1]
+        tail_at = max(0, last.size - zd.TAIL_BYTES)
+        tail = reader.read_raw(len(segments) - 1, tail_at, last.size - tail_at)
+        return zd.find_end(tail, tail_at, reader.read_raw)
+    finally:
+        reader.close()
+
+
+def _members(segments: list[Segment], listing: ContainerListing) -> tuple[list[zd.Member], list[Segment]]:
+    """Read the directory; returns it and the segments it counts by, which differ from the files for one-piece
+    archives.
+    """
+    end = _end(segments)
+    one_piece = len(segments) == 1 or end.disk == 0
+    reader = ZipReader(segments)
+    try:
+        if one_piece:
+            # The directory ends where the end records begin, wherever its own offset points to.
+            begin = sum(segment.size for segment in segments[:-1]) + end.record_at - end.directory_size
+            if begin < 0:
+                raise zd.ZipDamageError("its directory is longer than the file")
+            directory = reader.read_raw(*_at(segments, begin), end.directory_size)
+            members = list(zd.read_members(directory, end.members))
+            if end.disk == 0:
+                return members, _shifted(segments, begin - end.directory_offset, members)
+            return members, _concatenated(segments[0], reader, members, end, begin)
+        directory = reader.read_raw(end.directory_disk, end.directory_offset, end.directory_size)
+        return list(zd.read_members(directory, end.members)), segments
+    finally:
+        reader.close()
+
+
+def _at(segments: list[Segment], position: int) -> tuple[int, int]:
+    for number, segment in enumerate(segments):
+        if position < segment.size:
+            return number, position
+        position -= segment.size
+    return len(segments), 0
+
+
+def _shifted(segments: list[Segment], shift: int, members: list[zd.Member]) -> list[Segment]:
+    """Something may stand before an archive of one volume; all its offsets are then too small by as much."""
+    if shift > 0 and len(segments) == 1:
+        only = segments[0]
+        return [Segment(only.path, shift, only.size - shift, only.label)]
+    return segments
+
+
+def _concatenated(
+    whole: Segment, reader: ZipReader, members: list[zd.Member], end: zd.End, directory_at: int
+) -> list[Segment]:
+    """Find the borders of the volumes that were concatenated into one file.
+
+    Members follow each other without a gap. So the first member of a volume begins where the last one of the volumes
+    before ends, and from its offset within the volume follows where the volume begins.
+    """
+    first: dict[int, zd.Member] = {}
+    last: dict[int, zd.Member] = {}
+    for member in members:
+        if member.disk not in first or member.offset < first[member.disk].offset:
+            first[member.disk] = member
+        if member.disk not in last or member.offset > last[member.disk].offset:
+            last[member.disk] = member
+    begins: dict[int, int] = {}
+    expected = None
+    for disk in sorted(first):
+        head = first[disk]
+        # Nothing stands before the first volume.
+        position = head.offset if expected is None else _next_header(reader, expected, head)
+        begins[disk] = position - head.offset
+        tail = last[disk]
+        at = begins[disk] + tail.offset
+        expected = at + zd.data_start(reader.read_raw(0, at, zd.LOCAL_SIZE)) + tail.stored
+    starts = []
+    following = directory_at
+    for disk in range(end.disk, -1, -1):
+        following = begins.get(disk, following)
+        starts.append(following)
+    starts.reverse()
+    stops = [*starts[1:], whole.size]
+    return [
+        Segment(whole.path, start, stop - start, f"{whole.label}, volume {number + 1}")
+        for number, (start, stop) in enumerate(zip(starts, stops, strict=True))
+    ]
+
+
+def _next_header(reader: ZipReader, expected: int, member: zd.Member) -> int:
+    """The place of a member's local header, at `expected` or a data descriptor later."""
+    raw = reader.read_raw(0, expected, _DESCRIPTOR + zd.LOCAL_SIZE + 4 * len(member.name))
+    at = raw.find(zd.LOCAL_SIGNATURE)
+    if not 0 <= at <= _DESCRIPTOR:
+        raise zd.ZipDamageError(
+            f"volumes were concatenated and {member.name} is not where the members before it end (are they in order?)"
+        )
+    return expected + at
+
+
+def _check_borders(segments: list[Segment], members: list[zd.Member], listing: ContainerListing) -> None:
+    """Does each volume end where its last member runs on into the next one? If not, its size is not the original
+    one.
+    """
+    if len(segments) < 2:
+        return
+    last: dict[int, zd.Member] = {}
+    first: dict[int, zd.Member] = {}
+    for member in members:
+        if member.disk not in last or member.offset > last[member.disk].offset:
+            last[member.disk] = member
+        if member.disk not in first or member.offset < first[member.disk].offset:
+            first[member.disk] = member
+    reader = ZipReader(segments)
+    try:
+        for disk, member in sorted(last.items()):
+            following = first.get(disk + 1)
+            segment = segments[disk]
+            if following is None or segment.path is None or segments[disk + 1].path is None:
+                continue
+            stop = following.offset + 1 if member.offset + zd.LOCAL_SIZE > segment.size else 0
+            try:
+                header = reader.read_raw(disk, member.offset, zd.LOCAL_SIZE)
+                stop = stop or member.offset + zd.data_start(header) + member.stored - segment.size
+            except (zd.ZipDamageError, UnreadableImageError):
+                pass  # a damaged header is that member's fault, and shows when it is read
+            # A volume may be closed a little early, before a local header; a member never ends after the next begins.
+            if stop > following.offset or (stop < following.offset - _DESCRIPTOR and stop < -_DESCRIPTOR):
+                listing.incomplete.append(
+                    f"{segment.path} has {segment.size} bytes, which is not its original size: download it again"
+                )
+    finally:
+        reader.close()
+
+
+def _fill(listing: ContainerListing, members: list[zd.Member], segments: list[Segment]) -> None:
+    folders: dict[str, FolderListing] = {}
+    lost: Counter[str] = Counter()
+    for member in members:
+        path, _, name = member.name.rpartition("/")
+        if not name:
+            continue  # a folder
+        if is_dropping(name) or any(map(is_dropping, path.split("/") if path else ())):
+            listing.droppings += 1
+            continue
+        folder = folders.get(path)
+        if folder is None:
+            folder = folders[path] = FolderListing(path)
+        folder.names.append(name)
+        folder.sizes.append(member.size)
+        folder.offsets.append(member.disk << _OFFSET_BITS | member.offset)
+        folder.stored.append(member.stored)
+        folder.methods.append(-1 if member.flags & 1 else member.method)
+        folder.crcs.append(member.crc)
+        volume = _lost_volume(member, segments)
+        if volume:
+            folder.unreadable[name] = f"its archive's volume {volume} is missing or empty"
+            lost[volume] += 1
+    listing.folders = [folders[path] for path in sorted(folders)]
+    listing.problems += [f"{count} files are in the missing volume {volume}" for volume, count in sorted(lost.items())]
+
+
+def _lost_volume(member: zd.Member, segments: list[Segment]) -> str | None:
+    """The label of the first missing volume that a member certainly needs."""
+    disk, left = member.disk, member.offset + zd.LOCAL_SIZE + len(member.name) + member.stored
+    while left > 0:
+        if disk >= len(segments):
+            return f"number {disk + 1}"
+        if segments[disk].path is None:
+            return segments[disk].label
+        left -= segments[disk].size
+        disk += 1
+    return None
