@@ -26,6 +26,7 @@ from genimage_stream.decode import (
 )
 
 if TYPE_CHECKING:
+    from genimage_stream.decode.webdataset_handler import webdataset_handler
     from genimage_stream.index import Dataset, open_dataset
     from genimage_stream.loader import Batch, Loader
 
@@ -48,9 +49,16 @@ __all__ = [
     "inspect",
     "make_crop_ready",
     "open_dataset",
+    "webdataset_handler",
 ]
 
-_LAZY = {"Dataset": "index", "open_dataset": "index", "Batch": "loader", "Loader": "loader"}
+_LAZY = {
+    "Dataset": "index",
+    "open_dataset": "index",
+    "Batch": "loader",
+    "Loader": "loader",
+    "webdataset_handler": "decode.webdataset_handler",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -11,8 +12,11 @@ import torch
 from genimage_stream.batch import Batch
 from genimage_stream.buffers import DTYPES, BufferPool
 from genimage_stream.decode import BatchDecoder, Limits
+from genimage_stream.fetch import Reader
 from genimage_stream.geometry import Position, Small
 from genimage_stream.index import Dataset
+from genimage_stream.mixing import EpochSize, Mix, Mixture, Rule
+from genimage_stream.philox import split_seed
 from genimage_stream.pipeline import Epoch, Progress, SampleTable, Skipped
 from genimage_stream.plan import Order, Shuffle, Steps, epoch_order
 from genimage_stream.stats import Stats, StatsCounter
@@ -34,6 +38,8 @@ class Loader(Iterable[Batch]):
     * `batch_size`: samples of one rank's batch; `crop`: side of the square window, or (height, width).
     * `shuffle`: True or "full", any order of all samples; "shards", `window` shards at a time in random order, samples
       mixed within the window (for object stores and spinning disks); False, the order of the index.
+    * `mix`: how often samples come, as `{"label": "equal"}` (see `genimage_stream.mixing`), in epochs of `epoch_size`
+      samples: a number, "all" (as many as the dataset has), "min" (no sample twice) or "max" (every sample).
     * `rank`, `world_size`: by default those of the torch.distributed process group, if there is one when an epoch
       begins. Every rank runs the same number of steps. Nothing is padded or repeated: the last batch may be smaller, or
       empty on some ranks; `drop_last` leaves it out.
@@ -66,6 +72,8 @@ class Loader(Iterable[Batch]):
         output: Literal["uint8", "float16", "float32"] = "uint8",
         drop_last: bool = False,
         window: int = 16,
+        mix: Mix | None = None,
+        epoch_size: EpochSize = "all",
         crop_position: Position | None = None,
         flip: bool = False,
         small: Small = "tile",
@@ -88,6 +96,7 @@ class Loader(Iterable[Batch]):
         _one_of("on_error", on_error, ("raise", "skip"))
         if crop_position is not None:
             _one_of("crop_position", crop_position, ("random", "center"))
+        split_seed(seed)  # an impossible one is an error here, not in the first epoch
         height, width = (crop, crop) if isinstance(crop, int) else crop
         for name, value in (("crop", min(height, width)), ("batch_size", batch_size), ("window", window)):
             if value < 1:
@@ -108,6 +117,11 @@ class Loader(Iterable[Batch]):
         self.drop_last = drop_last
         self.seed = seed
         self.window = window
+        if mix is None and epoch_size != "all":
+            raise ValueError(f"epoch_size={epoch_size!r} needs a mix: without one an epoch is every sample once")
+        self._mixture = None if mix is None else Mixture(dataset, mix, epoch_size)
+        self._mix = None if mix is None else [[column, _plain(rule)] for column, rule in mix.items()]
+        self.epoch_samples = len(dataset) if self._mixture is None else self._mixture.size
         self.on_error = on_error
         self.skipped = Skipped(max_errors)
         self.threads = threads or _cpus()
@@ -135,19 +149,15 @@ class Loader(Iterable[Batch]):
         shape = (batch_size, 3, height, width)
         self.buffers = BufferPool(shape, output, pinned=pinned, reuse=not copy, keep=self.prefetch + 2)
         self.counter = StatsCounter(self.prefetch, self.threads)
-        self._table: SampleTable | None = None
-        self.reader = dataset.store.reader(dataset.shards()[1])
-        self.order(0)  # an impossible seed is an error here, not in the first epoch
+        self._opened: tuple[SampleTable, Reader] | None = None
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
     def order(self, epoch: int) -> Order:
         """The samples of an epoch in the order in which they come, over all ranks."""
-        rows = self.dataset.rows
-        shards = self.dataset.shards()[0][rows] if self.shuffle == "shards" else None
-        return epoch_order(
-            Order(rows), seed=self.seed, epoch=epoch, shuffle=self.shuffle, shards=shards, window=self.window
-        )
+        drawn = Order(self.dataset.rows) if self._mixture is None else self._mixture.order(seed=self.seed, epoch=epoch)
+        shards = self.dataset.shards()[0][drawn.rows] if self.shuffle == "shards" else None
+        return epoch_order(drawn, seed=self.seed, epoch=epoch, shuffle=self.shuffle, shards=shards, window=self.window)
 
     def placement(self) -> tuple[int, int]:
         """(rank, world size) of this process."""
@@ -160,7 +170,7 @@ class Loader(Iterable[Batch]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch, the same on every rank."""
-        return len(Steps(len(self.dataset), self.batch_size, self.placement()[1], self.drop_last))
+        return len(Steps(self.epoch_samples, self.batch_size, self.placement()[1], self.drop_last))
 
     def __iter__(self) -> Epoch:
         epoch, start = self._next_epoch, self._start
@@ -203,29 +213,40 @@ class Loader(Iterable[Batch]):
         if state.get("version") != STATE_VERSION:
             raise ValueError(f"the state has version {state.get('version')}; this loader reads version {STATE_VERSION}")
         mine = self._identity()
-        other = [f"{name}: {state.get(name)!r}, here {mine[name]!r}" for name in mine if state.get(name) != mine[name]]
+        names = [name for name in {**mine, **state} if name not in ("version", "epoch", "position")]
+        other = [f"{n}: {state.get(n)!r}, here {mine.get(n)!r}" for n in names if state.get(n) != mine.get(n)]
         if other:
             raise ValueError(f"the state belongs to another run ({'; '.join(other)})")
         epoch, position = int(state["epoch"]), int(state["position"])
-        if epoch < 0 or not 0 <= position <= len(self.dataset):
+        if epoch < 0 or not 0 <= position <= self.epoch_samples:
             raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")
         self._next_epoch, self._start = epoch, position
         self._progress = Progress(epoch, position)
 
     def _identity(self) -> dict[str, Any]:
         window = self.window if self.shuffle == "shards" else None
-        return {"dataset": self.dataset.digest(), "seed": self.seed, "shuffle": self.shuffle, "window": window}
+        order: dict[str, Any] = {"seed": self.seed, "shuffle": self.shuffle, "window": window}
+        if self._mix is not None:
+            order |= {"mix": self._mix, "epoch_samples": self.epoch_samples}
+        return {"dataset": self._digest, **order}
+
+    @cached_property
+    def _digest(self) -> str:
+        return self.dataset.digest()
 
     # -- carrying out --------------------------------------------------------------------------------------------------
 
-    def sample_table(self) -> SampleTable:
-        """Where every sample is and what it is; read from the index on first use."""
-        if self._table is None:
+    def open(self) -> tuple[SampleTable, Reader]:
+        """Where every sample is, what it is, and what fetches it; the index is read on first use."""
+        if self._opened is None:
+            columns = self.dataset.columns
+            columns.load("shard", "offset", "size", "width", "height", "label", "generator")
             shard, paths = self.dataset.shards()
-            offset, size, width, height = self.dataset.columns.numbers("offset", "size", "width", "height")
+            offset, size, width, height = columns.numbers("offset", "size", "width", "height")
             label, generator = self.dataset.targets()
-            self._table = SampleTable(shard, paths, offset, size, width, height, label, generator)
-        return self._table
+            table = SampleTable(shard, paths, offset, size, width, height, label, generator)
+            self._opened = table, self.dataset.store.reader(paths)
+        return self._opened
 
     def decoder(self) -> BatchDecoder:
         """The decoder's threads, started on first use."""
@@ -239,6 +260,11 @@ class Loader(Iterable[Batch]):
 
     def reset_stats(self) -> None:
         self.counter.reset()
+
+
+def _plain(rule: Rule) -> Any:
+    """A rule as JSON keeps it, so that a state that went through JSON still compares equal."""
+    return sorted([value, float(w)] for value, w in rule.items()) if isinstance(rule, Mapping) else rule
 
 
 def _shuffle(value: bool | str) -> Shuffle:

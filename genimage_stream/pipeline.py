@@ -89,7 +89,7 @@ class Epoch(Iterator[Batch]):
         self._steps = steps
         self._rank = rank
         self._pid = os.getpid()
-        self._table = loader.sample_table()
+        self._table, self._reader = loader.open()
         self._planned: deque[tuple[int, npt.NDArray[np.int64], Windows]] = deque()
         self._next_planned = 0
         self._next_given = 0
@@ -119,14 +119,14 @@ class Epoch(Iterator[Batch]):
     def _top_up(self) -> None:
         """Keep the queues full: requests for bytes ahead of decoding, decoding ahead of the consumer."""
         loader = self._loader
-        while len(self._fetching) + len(self._decoding) < loader.prefetch + loader.reader.ahead:
+        while len(self._fetching) + len(self._decoding) < loader.prefetch + self._reader.ahead:
             if not self._planned:
                 if self._next_planned == len(self._steps):
                     break
                 self._plan_block()
             step, rows, found = self._planned.popleft()
             table = self._table
-            request = loader.reader.request(table.shard[rows], table.offset[rows], table.size[rows])
+            request = self._reader.request(table.shard[rows], table.offset[rows], table.size[rows])
             self._fetching.append(_Work(step, rows, found, request))
         while self._fetching and len(self._decoding) < loader.prefetch and self._fetching[0].request.ready():
             self._submit()
@@ -170,7 +170,7 @@ class Epoch(Iterator[Batch]):
             self._fetching[0].request.wait(_POLL_SECONDS)
             self._top_up()
         work = self._decoding[0]
-        while work.job is not None and not work.job.wait(_POLL_SECONDS):
+        while work.job is not None and not work.job.wait(_POLL_SECONDS if self._fetching else None):
             self._top_up()  # bytes may have come in meanwhile
         self._decoding.popleft()
         batch, skipped = self._collect(work)

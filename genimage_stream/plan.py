@@ -19,7 +19,8 @@ Shuffle = Literal["full", "shards", "none"]
 Rows = npt.NDArray[np.int64]
 
 # One stream of random words for each question, so that no two decisions share words.
-STREAM_ORDER, STREAM_SHARDS, STREAM_QUOTA, STREAM_SUBSET = 1, 2, 3, 4
+# Streams of rounds have their group's number above the lowest eight bits.
+STREAM_ORDER, STREAM_SHARDS, STREAM_ROUND, STREAM_SUBSET = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from genimage_stream.decode.batch import BatchDecoder, FileRanges, FileSet, ImageError, Job, JobStats, decode_batch
+from genimage_stream.decode.batch import (
+    BatchDecoder,
+    FileRanges,
+    FileSet,
+    ImageError,
+    Job,
+    JobStats,
+    covering_size,
+    decode_batch,
+)
 from genimage_stream.decode.crop_ready import crop_jpeg, make_crop_ready
 from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, check, decode, inspect
 
@@ -17,6 +26,7 @@ __all__ = [
     "JobStats",
     "Limits",
     "check",
+    "covering_size",
     "crop_jpeg",
     "decode",
     "decode_batch",

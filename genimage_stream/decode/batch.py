@@ -164,7 +164,10 @@ class BatchDecoder:
         smaller than the window continues beyond its right and lower edges by the policy `small`: "tile" repeats it,
         "reflect" mirrors it without repeating the edge, "constant" fills with `fill`, "resize" enlarges it first.
         `flips` uint8 (n,): 1 mirrors left to right, after the crop. `boxes` float32 (n, 4) (x, y, width, height) and
-        `resized` int32 (n, 2) (width, height): that box of the image is resized to that size before the crop.
+        `resized` int32 (n, 2) (width, height): that box of the image is resized to that size before the crop, as
+        Pillow's `resize(size, resample, box)`, bit for bit; the box is the whole image by default and the size that of
+        the window. With "resize", an image, resized or not, that does not cover the window is enlarged until it does:
+        to `covering_size`, by the same filter, or bilinear when it was not to be resized otherwise.
 
         Raises ValueError or TypeError for arguments that do not fit together. What is wrong with one image is in
         `Job.errors()`: zeros stand in its place and its neighbours are not touched.
@@ -173,15 +176,15 @@ class BatchDecoder:
             raise ValueError(f"small must be one of {', '.join(_SMALL)}, not {small!r}")
         if resample not in _RESAMPLE:
             raise ValueError(f"resample must be one of {', '.join(_RESAMPLE)}, not {resample!r}")
-        if boxes is not None or resized is not None or small == "resize":
-            raise NotImplementedError("resizing is not there yet")
         keep, where = _describe(out)
         n = where[2]
         if len(source) != n:
             raise ValueError(f"source has {len(source)} images and out has room for {n}")
-        if any(not 0 <= value <= 255 for value in fill):
+        if len(fill) != 3 or any(not 0 <= value <= 255 for value in fill):
             raise ValueError(f"fill must be three values from 0 to 255, not {fill}")
-        if std is not None and any(value == 0 for value in std):
+        means = None if mean is None else _channels(mean, "mean")
+        stds = None if std is None else _channels(std, "std")
+        if stds is not None and 0 in stds:
             raise ValueError("std must not be 0")
         given: object = source
         if isinstance(source, FileRanges):
@@ -202,9 +205,9 @@ class BatchDecoder:
                 None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
                 _RESAMPLE[resample],
                 _SMALL[small],
-                fill,
-                mean,
-                std,
+                [int(value) for value in fill],
+                means,
+                stds,
                 self._strict,
                 self._limits.max_pixels,
                 self._limits.max_bytes,
@@ -245,6 +248,23 @@ def decode_batch(
     """Decode n images into `out` and return those that failed: `BatchDecoder.submit` and `wait` on a pool that is kept
     for the next call with the same `threads`, `strict` and `limits`. The options are those of `submit`."""
     return _shared(threads, strict, limits).decode_batch(source, out, **options)
+
+
+def covering_size(size: tuple[int, int], window: tuple[int, int]) -> tuple[int, int]:
+    """The (width, height) to which `small="resize"` enlarges an image of `size` for a window of (width, height).
+
+    It grows by the larger of the two ratios: one side becomes the window's, the other is rounded down. An image that
+    covers the window keeps its size.
+    """
+    return _core.covering_size(size, window)
+
+
+def _channels(values: Sequence[float], name: str) -> list[float]:
+    """Three finite floats: one per channel."""
+    floats = [float(value) for value in values]
+    if len(floats) != 3 or not np.isfinite(floats).all():
+        raise ValueError(f"{name} must be three finite values, one per channel, not {values}")
+    return floats
 
 
 def _column(values: npt.ArrayLike, dtype: type[np.generic], shape: tuple[int, ...], name: str) -> npt.NDArray[Any]:

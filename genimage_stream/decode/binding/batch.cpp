@@ -292,6 +292,12 @@ void add_batch(py::module_& m) {
              py::arg("fill"), py::arg("mean"), py::arg("std"), py::arg("strict"), py::arg("max_pixels"),
              py::arg("max_bytes"));
 
+    m.def("covering_size", [](std::array<int, 2> size, std::array<int, 2> window) {
+        if (std::min({size[0], size[1], window[0], window[1]}) < 1)
+            throw std::invalid_argument("sizes must be positive");
+        const gs::Size covering = gs::covering_size({size[0], size[1]}, {window[0], window[1]});
+        return std::make_tuple(covering.width, covering.height);
+    });
     m.def("stop_all", &stop_all);
     py::module_::import("atexit").attr("register")(m.attr("stop_all"));
 }

@@ -7,12 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "output.hpp"
 #include "pool.hpp"
 #include "reader.hpp"
-#include "resample.hpp"
-#include "small.hpp"
-#include "types.hpp"
+#include "render.hpp"
 
 namespace gs {
 
@@ -60,43 +57,6 @@ class FileSource : public Source {
     std::vector<Range> ranges_;
 };
 
-// Formats other than JPEG and PNG, decoded by somebody else.
-class ForeignDecoder {
-  public:
-    virtual ~ForeignDecoder() = default;
-    // Fills `pixels` with width * height interleaved RGB pixels. Throws DecodeError.
-    virtual Size decode(ByteView bytes, const DecodeOptions& options, Buffer& pixels) = 0;
-};
-
-struct Point {
-    int x;
-    int y;
-};
-
-// A box of an image in fractions of pixels, as Pillow's Image.resize takes it.
-struct Box {
-    float x;
-    float y;
-    float width;
-    float height;
-};
-
-// A batch. `crops` has one entry per image; `flips`, `boxes` and `resized` have as many or none.
-struct BatchPlan {
-    Size window{};
-    Element element = Element::u8;
-    std::uint8_t* out = nullptr;  // (n, 3, window.height, window.width), contiguous
-    Normalizer normalizer;
-    std::vector<Point> crops;
-    std::vector<std::uint8_t> flips;
-    std::vector<Box> boxes;
-    std::vector<Size> resized;
-    Filter filter = Filter::bilinear;
-    Small small = Small::tile;
-    std::uint8_t fill[3] = {0, 0, 0};
-    DecodeOptions options;
-};
-
 enum class Failure : std::uint8_t { decode, io, cancelled };
 
 struct ImageFailure {
@@ -117,7 +77,6 @@ class Batch : public Work {
     double decode_seconds() const { return static_cast<double>(decode_nanoseconds_) * 1e-9; }
 
   private:
-    void render(int index, ByteView bytes, Workspace& workspace);
     void fail(int index, Failure kind, const char* message) noexcept;
 
     const BatchPlan plan_;

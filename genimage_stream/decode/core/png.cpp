@@ -16,7 +16,8 @@ struct PngState {
     png::Inflater inflater;
     png::Palette palette;
     Buffer joined;  // the compressed data, when it stands in several chunks
-    Buffer raw;     // a row of zeros, then the decompressed data
+    Buffer raw;     // the decompressed data
+    Buffer band;    // unfiltered rows
     Buffer rgb;     // converted rows: a band, or the whole crop of an interlaced image
 };
 
@@ -36,13 +37,13 @@ using png::Passes;
 
 // Deflate makes at most 258 bytes of 2 bits (one code each for length and distance).
 constexpr std::size_t kMaxExpansion = 1032;
-// Bytes of rows that are unfiltered and handed over at a time: they stay in the first-level cache meanwhile.
+// Bytes of unfiltered rows that are handed over at a time: they stay in the first-level cache meanwhile.
 constexpr std::size_t kBandBytes = 24 * 1024;
+constexpr int kBandRows = 8;  // the unfilter's widest wave: bands are multiples of it
 
 // Decompressed rows of one image, filtered.
 struct Rows {
-    std::uint8_t* zeros;  // a row of them: what stands above the first row of a pass
-    std::uint8_t* raw;
+    const std::uint8_t* raw;
     std::size_t size;  // bytes of raw that are there
 };
 
@@ -50,8 +51,12 @@ std::ptrdiff_t to_offset(std::size_t bytes) {
     return static_cast<std::ptrdiff_t>(bytes);
 }
 
-std::uint8_t* row_of(const Rows& rows, const Pass& pass, int y) {
-    return rows.raw + pass.offset + pass.stride * static_cast<std::size_t>(y);
+std::size_t to_size(int count) {
+    return static_cast<std::size_t>(count);
+}
+
+const std::uint8_t* row_of(const Rows& rows, const Pass& pass, int y) {
+    return rows.raw + pass.offset + pass.stride * to_size(y);
 }
 
 // How many of the pass's first `wanted` rows can be shown: those that are there whole, up to the first with
@@ -77,41 +82,55 @@ int find_start(const Rows& rows, const Pass& pass, int y) {
 // Rows of black for what could not be decoded.
 void send_black(int first, int end, const Rect& part, Buffer& rgb, RowSink& sink) {
     if (first >= end) return;
-    const std::size_t size = std::size_t{3} * static_cast<std::size_t>(part.width);
+    const std::size_t size = std::size_t{3} * to_size(part.width);
     std::uint8_t* black = rgb.reserve(size);
     std::memset(black, 0, size);
     for (int y = first; y < end; y++) sink.rows(y, 1, black, 0);
 }
 
-void send_plain(const Header& header, const Pass& pass, const Rows& rows, const Rect& part, bool strict,
-                const png::RowConverter& converter, Buffer& rgb, RowSink& sink) {
-    const int bottom = part.y + part.height;
-    const int end = count_sound_rows(rows, pass, bottom, strict);
-    const std::size_t size = header.row_bytes(part.x + part.width);
-    const std::size_t rgb_stride = std::size_t{3} * static_cast<std::size_t>(part.width);
-    const int band = static_cast<int>(std::max<std::size_t>(1, kBandBytes / (pass.stride + rgb_stride)));
-    const bool convert = !converter.is_identity();
-    std::uint8_t* converted =
-        convert ? rgb.reserve(rgb_stride * static_cast<std::size_t>(band) + png::kRowSlack) : nullptr;
-    int y = end > part.y ? find_start(rows, pass, part.y) : end;
-    const std::uint8_t* above = rows.zeros;
-    while (y < end) {
-        // A band ends at the crop's first row, so that a band lies either above the crop or within it.
-        const int stop = std::min(y < part.y ? part.y : end, y + band);
-        std::uint8_t* row = row_of(rows, pass, y);
-        png::unfilter_rows(row, pass.stride, stop - y, above, size, header.filter_distance());
-        above = row_of(rows, pass, stop - 1) + 1;
-        if (y >= part.y && convert) {
-            for (int i = y; i < stop; i++)
-                converter.convert_row(row_of(rows, pass, i) + 1, part.x, part.width,
-                                      converted + rgb_stride * static_cast<std::size_t>(i - y));
-            sink.rows(y - part.y, stop - y, converted, to_offset(rgb_stride));
-        } else if (y >= part.y) {
-            sink.rows(y - part.y, stop - y, row + 1 + 3 * std::ptrdiff_t{part.x}, to_offset(pass.stride));
-        }
-        y = stop;
+// Unfilters rows [start, end) of a pass, of which `start` does not refer to the row above it, up to pixel
+// `right`. Calls use(first, count, rows, stride_bytes) for the unfiltered rows from `top` on, a band at a
+// time.
+template <class Use>
+void unfilter_bands(const Rows& rows, const Pass& pass, const png::RowConverter& converter, int start,
+                    int top, int end, int right, Buffer& buffer, Use use) {
+    const int units = converter.units(right);
+    const std::size_t row_size = to_size(converter.layout().out) * to_size(units);
+    const std::size_t stride = (row_size + png::kUnfilterGap + 63) / 64 * 64;
+    const int most = std::max(1, static_cast<int>(kBandBytes / stride) / kBandRows) * kBandRows;
+    std::uint8_t* const above = buffer.reserve(stride * to_size(most + 2));
+    std::uint8_t* const band = above + stride;
+    std::memset(above, 0, row_size);
+    for (int y = start; y < end;) {
+        const int count = std::min(most, end - y);
+        png::unfilter_rows(converter.layout(), row_of(rows, pass, y), pass.stride, count, units, band,
+                           stride);
+        const int skipped = std::clamp(top - y, 0, count);
+        if (skipped < count)
+            use(y + skipped, count - skipped, band + stride * to_size(skipped), to_offset(stride));
+        std::memcpy(above, band + stride * to_size(count - 1), row_size);
+        y += count;
     }
-    send_black(std::max(0, end - part.y), part.height, part, rgb, sink);
+}
+
+void send_plain(const Pass& pass, const Rows& rows, const Rect& part, bool strict,
+                const png::RowConverter& converter, PngState& s, RowSink& sink) {
+    const int end = count_sound_rows(rows, pass, part.y + part.height, strict);
+    const std::size_t rgb_stride = std::size_t{3} * to_size(part.width);
+    const auto use = [&](int y, int count, const std::uint8_t* band, std::ptrdiff_t stride) {
+        if (converter.is_direct()) {
+            sink.rows(y - part.y, count, band + std::ptrdiff_t{3} * part.x, stride);
+            return;
+        }
+        std::uint8_t* rgb = s.rgb.reserve(rgb_stride * to_size(count) + png::kRowSlack);
+        for (int i = 0; i < count; i++)
+            converter.convert_row(band + i * stride, part.x, part.width, rgb + rgb_stride * to_size(i));
+        sink.rows(y - part.y, count, rgb, to_offset(rgb_stride));
+    };
+    if (part.y < end)
+        unfilter_bands(rows, pass, converter, find_start(rows, pass, part.y), part.y, end,
+                       part.x + part.width, s.band, use);
+    send_black(std::max(0, end - part.y), part.height, part, s.rgb, sink);
 }
 
 // Pixels of a pass's row, already RGB, to their places in a row of the crop.
@@ -119,12 +138,12 @@ void spread(const std::uint8_t* from, int count, std::uint8_t* to, int step) {
     for (int i = 0; i < count; i++, from += 3, to += 3 * std::ptrdiff_t{step}) std::memcpy(to, from, 3);
 }
 
-void send_interlaced(const Header& header, const Passes& passes, const Rows& rows, const Rect& part,
-                     bool strict, const png::RowConverter& converter, Buffer& rgb, RowSink& sink) {
-    const std::size_t stride = std::size_t{3} * static_cast<std::size_t>(part.width);
-    const std::size_t size = stride * static_cast<std::size_t>(part.height);
-    std::uint8_t* whole = rgb.reserve(size + stride + png::kRowSlack);
-    std::uint8_t* one_row = whole + size;
+void send_interlaced(const Passes& passes, const Rows& rows, const Rect& part, bool strict,
+                     const png::RowConverter& converter, PngState& s, RowSink& sink) {
+    const std::size_t stride = std::size_t{3} * to_size(part.width);
+    const std::size_t size = stride * to_size(part.height);
+    std::uint8_t* const whole = s.rgb.reserve(size + stride + png::kRowSlack);
+    std::uint8_t* const one_row = whole + size;
     std::memset(whole, 0, size);
     for (int i = 0; i < passes.count; i++) {
         const Pass& p = passes.pass[i];
@@ -133,16 +152,20 @@ void send_interlaced(const Header& header, const Passes& passes, const Rows& row
         const int right = Pass::first_at(part.x + part.width, p.x0, p.dx);
         const int top = Pass::first_at(part.y, p.y0, p.dy);
         const int end = count_sound_rows(rows, p, Pass::first_at(part.y + part.height, p.y0, p.dy), strict);
-        if (left >= right || top >= end) continue;
-        const int start = find_start(rows, p, top);
-        png::unfilter_rows(row_of(rows, p, start), p.stride, end - start, rows.zeros, header.row_bytes(right),
-                           header.filter_distance());
-        for (int y = top; y < end; y++) {
-            std::uint8_t* to = whole + stride * static_cast<std::size_t>(p.y0 + y * p.dy - part.y) +
-                               3 * std::ptrdiff_t{p.x0 + left * p.dx - part.x};
-            converter.convert_row(row_of(rows, p, y) + 1, left, right - left, one_row);
-            spread(one_row, right - left, to, p.dx);
-        }
+        const auto use = [&](int y, int count, const std::uint8_t* band, std::ptrdiff_t band_stride) {
+            for (int last = y + count; y < last; y++, band += band_stride) {
+                std::uint8_t* to = whole + stride * to_size(p.y0 + y * p.dy - part.y) +
+                                   std::ptrdiff_t{3} * (p.x0 + left * p.dx - part.x);
+                if (converter.is_direct()) {
+                    spread(band + std::ptrdiff_t{3} * left, right - left, to, p.dx);
+                } else {
+                    converter.convert_row(band, left, right - left, one_row);
+                    spread(one_row, right - left, to, p.dx);
+                }
+            }
+        };
+        if (left < right && top < end)
+            unfilter_bands(rows, p, converter, find_start(rows, p, top), top, end, right, s.band, use);
     }
     sink.rows(0, part.height, whole, to_offset(stride));
 }
@@ -170,21 +193,17 @@ void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, 
         throw DecodeError("truncated PNG: too little image data for its width and height");
     wanted = std::min(wanted, possible);
 
-    // No row is longer than what there may be of data.
-    const std::size_t front = (std::min(1 + header.row_bytes(header.width), wanted) + 63) / 64 * 64;
-    std::uint8_t* memory = s.raw.reserve(front + wanted + png::kInflateSlack + png::kUnfilterSlack);
-    std::memset(memory, 0, front);
-    Rows rows{memory, memory + front, 0};
-    const png::Inflated inflated = s.inflater.inflate(stream, rows.raw, wanted, total, !options.strict);
+    constexpr std::size_t kFront = (png::kUnfilterReach + 63) / 64 * 64;
+    std::uint8_t* raw = s.raw.reserve(kFront + wanted + png::kInflateSlack + png::kUnfilterReach) + kFront;
+    const png::Inflated inflated = s.inflater.inflate(stream, raw, wanted, total, !options.strict);
     if (options.strict && inflated.error != nullptr)
         throw DecodeError(std::string("damaged PNG: ") + inflated.error);
-    rows.size = inflated.size;
-
+    const Rows rows{raw, inflated.size};
     const png::RowConverter converter(header, s.palette);
     if (header.interlaced)
-        send_interlaced(header, passes, rows, part, options.strict, converter, s.rgb, sink);
+        send_interlaced(passes, rows, part, options.strict, converter, s, sink);
     else
-        send_plain(header, passes.pass[0], rows, part, options.strict, converter, s.rgb, sink);
+        send_plain(passes.pass[0], rows, part, options.strict, converter, s, sink);
 }
 
 }  // namespace gs

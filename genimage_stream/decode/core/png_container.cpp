@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kSignature = 8;
 constexpr std::size_t kChunkOverhead = 12;  // length, type, checksum
 constexpr std::uint32_t kMaxLength = 0x7fffffff;
+constexpr std::uint32_t kMaxSide = 1 << 28;  // keeps a row's arithmetic within its types
 
 std::uint32_t big32(const std::uint8_t* p) {
     return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
@@ -90,6 +91,9 @@ Header read_header(ByteView bytes) {
     const std::uint32_t width = big32(chunk.data), height = big32(chunk.data + 4);
     if (width == 0 || height == 0 || width > kMaxLength || height > kMaxLength)
         throw DecodeError("damaged PNG: impossible width or height");
+    if (width > kMaxSide || height > kMaxSide)
+        throw DecodeError("PNG of " + std::to_string(width) + "x" + std::to_string(height) +
+                          " pixels: more than 2^28 on a side");
     const int depth = chunk.data[8];
     const std::uint8_t color = chunk.data[9];
     unsigned depths = 0;  // bit i: 1 << i bits are allowed

@@ -7,31 +7,31 @@
 #include <cstdint>
 
 #include "png_container.hpp"
+#include "png_unfilter.hpp"
 
 namespace gs::png {
 
 // Bytes that convert_row may write beyond the last pixel.
-constexpr int kRowSlack = 64;
+constexpr int kRowSlack = 16;
 
 class RowConverter {
   public:
-    // The palette is read when the colour type is `palette` and must outlive the converter.
     RowConverter(const Header& header, const Palette& palette);
 
-    // True when rows are RGB of 8 bits already: convert_row would only copy.
-    bool is_identity() const { return kind_ == Kind::rgb8; }
+    // What unfiltering must keep: RGB, where is_direct, else the bytes of samples or palette indices.
+    const Layout& layout() const { return layout_; }
+    // Unfiltered rows are RGB already and convert_row is not for them.
+    bool is_direct() const { return layout_.out == 3; }
+    // Pixels of the layout that hold the first `pixels` of a row: fewer when a byte holds several.
+    int units(int pixels) const { return bit_depth_ < 8 ? (pixels * bit_depth_ + 7) / 8 : pixels; }
 
-    // Pixels [x, x + count) of an unfiltered row to rgb[0, 3 * count). Reads nothing beyond those pixels'
-    // bytes but may write kRowSlack bytes beyond.
+    // Pixels [x, x + count) of an unfiltered row to rgb[0, 3 * count).
     void convert_row(const std::uint8_t* row, int x, int count, std::uint8_t* rgb) const;
 
   private:
-    enum class Kind : std::uint8_t { packed, gray8, palette8, rgb8, rgba8, strided };
-    Kind kind_;
+    Layout layout_;
     int bit_depth_;
-    int pixel_bytes_;              // strided
-    int channel_step_;             // strided: 0 for gray
-    std::uint8_t colors_[256][4];  // packed, palette8: index or sample to RGB
+    std::uint8_t colors_[256][4];  // sample or index to RGB
 };
 
 }  // namespace gs::png

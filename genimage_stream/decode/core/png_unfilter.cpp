@@ -1,38 +1,75 @@
 #include "png_unfilter.hpp"
 
-#include <cstdlib>
+#include <algorithm>
+#include <cstring>
+
+#include "cpu.hpp"
+#include "png_unfilter_kernels.hpp"
 
 namespace gs::png {
 namespace {
 
-// Section 9.4 of the specification; ties go to a, then b.
+// The neighbour nearest to p = a + b - c; ties go to a, then b (section 9.4 of the specification). Without
+// the distances: where c lies outside of a and b, p lies on the other side; where it lies between, twice the
+// distance from c decides.
 int paeth(int a, int b, int c) {
-    const int p = a + b - c;
-    const int pa = std::abs(p - a), pb = std::abs(p - b), pc = std::abs(p - c);
-    return pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+    const int low = std::min(a, b), high = std::max(a, b);
+    const int threshold = 3 * c - a - b;
+    return high <= threshold ? low : low >= threshold ? high : c;
 }
 
-void unfilter_row(int filter, std::uint8_t* row, const std::uint8_t* above, std::size_t size,
-                  std::size_t distance) {
-    for (std::size_t i = 0; i < size; i++) {
-        const int a = i >= distance ? row[i - distance] : 0, b = above[i];
-        const int c = i >= distance ? above[i - distance] : 0;
-        int predicted = 0;
-        if (filter == kSub) predicted = a;
-        if (filter == kUp) predicted = b;
-        if (filter == kAverage) predicted = (a + b) / 2;
-        if (filter == kPaeth) predicted = paeth(a, b, c);
-        row[i] = static_cast<std::uint8_t>(row[i] + predicted);
-    }
+#if defined(__x86_64__)
+// How many of the rows have a filter that needs no wave.
+int count_simple(const std::uint8_t* rows, std::size_t stride, int count) {
+    int n = 0;
+    while (n < count && rows[static_cast<std::size_t>(n) * stride] <= kUp) n++;
+    return n;
 }
+#endif
 
 }  // namespace
 
-void unfilter_rows(std::uint8_t* rows, std::size_t stride, int count, const std::uint8_t* above,
-                   std::size_t size_bytes, int distance) {
-    for (int y = 0; y < count; y++, rows += stride) {
-        unfilter_row(rows[0], rows + 1, above, size_bytes, static_cast<std::size_t>(distance));
-        above = rows + 1;
+void unfilter_row_plain(const Layout& layout, int filter, const std::uint8_t* row, int pixels,
+                        const std::uint8_t* above, std::uint8_t* out) {
+    const int n = layout.out;
+    std::uint8_t left[3] = {0, 0, 0}, above_left[3] = {0, 0, 0};
+    for (int x = 0; x < pixels; x++, row += layout.pixel, above += n, out += n) {
+        for (int i = 0; i < n; i++) {
+            const int a = left[i], b = above[i];
+            int predicted = 0;
+            if (filter == kSub) predicted = a;
+            if (filter == kUp) predicted = b;
+            if (filter == kAverage) predicted = (a + b) / 2;
+            if (filter == kPaeth) predicted = paeth(a, b, above_left[i]);
+            left[i] = out[i] = static_cast<std::uint8_t>(row[i * layout.step] + predicted);
+            above_left[i] = static_cast<std::uint8_t>(b);
+        }
+    }
+}
+
+void unfilter_rows(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count, int pixels,
+                   std::uint8_t* out, std::size_t out_stride) {
+    const Simd simd = simd_level();
+    while (count > 0) {
+        int done = 1;
+#if defined(__x86_64__)
+        if (simd >= Simd::ssse3) {
+            const int simple = count_simple(rows, stride, count);
+            if (simple > 0) {
+                unfilter_row_ssse3(layout, rows[0], rows + 1, pixels, out - out_stride, out);
+            } else if (simd >= Simd::avx2 && count > kRowsSsse3) {
+                done = std::min(count, kRowsAvx2);
+                unfilter_wave_avx2(layout, rows, stride, done, pixels, out, out_stride);
+            } else {
+                done = std::min(count, kRowsSsse3);
+                unfilter_wave_ssse3(layout, rows, stride, done, pixels, out, out_stride);
+            }
+        } else
+#endif
+            unfilter_row_plain(layout, rows[0], rows + 1, pixels, out - out_stride, out);
+        rows += static_cast<std::size_t>(done) * stride;
+        out += static_cast<std::size_t>(done) * out_stride;
+        count -= done;
     }
 }
 

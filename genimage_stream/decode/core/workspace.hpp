@@ -27,8 +27,10 @@ struct Workspace {
 
     std::unique_ptr<JpegState, JpegStateDeleter> jpeg;
     std::unique_ptr<PngState, PngStateDeleter> png;
-    Buffer encoded;  // an image's bytes, when the core reads them itself
-    Buffer pixels;   // a whole decoded image, when one pass is not possible (tiling, resizing)
+    Buffer encoded;             // an image's bytes, when the core reads them itself
+    Buffer pixels;              // a part of an image that is extended to the window
+    Buffer foreign;             // a whole image that another decoder left
+    Buffer across, down, rows;  // resizing: the weights of both directions, the rows filtered across
 };
 
 }  // namespace gs

@@ -247,7 +247,7 @@ def test_huge_claims_of_small_files_cost_nothing() -> None:
             assert decode(data, crop=crop, strict=False).shape == (1, 1, 3)
     for width, height in [(2**31 - 1, 2**31 - 1), (16385, 16385)]:
         data = png.assemble(png.ihdr(width, height, 8, 2), stream)
-        with pytest.raises(DecodeError, match="limit"):
+        with pytest.raises(DecodeError, match=r"limit|2\^28"):
             decode(data, crop=crop)
     with pytest.raises(DecodeError, match="limit"):
         decode(SOUND, limits=Limits(max_pixels=1999))

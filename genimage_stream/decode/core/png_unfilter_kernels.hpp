@@ -1,0 +1,25 @@
+// The kernels behind unfilter_rows: the plain one, and those for vectors.
+#pragma once
+
+#include "png_unfilter.hpp"
+
+namespace gs::png {
+
+// One row by the book, byte after byte. `above` is the unfiltered row above.
+void unfilter_row_plain(const Layout& layout, int filter, const std::uint8_t* row, int pixels,
+                        const std::uint8_t* above, std::uint8_t* out);
+
+#if defined(__x86_64__)
+// None, Sub or Up.
+void unfilter_row_ssse3(const Layout& layout, int filter, const std::uint8_t* row, int pixels,
+                        const std::uint8_t* above, std::uint8_t* out);
+
+// Up to kRows rows of any filters at once: see png_unfilter_x86.cpp.
+constexpr int kRowsSsse3 = 4, kRowsAvx2 = 8;
+void unfilter_wave_ssse3(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count,
+                         int pixels, std::uint8_t* out, std::size_t out_stride);
+void unfilter_wave_avx2(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count,
+                        int pixels, std::uint8_t* out, std::size_t out_stride);
+#endif
+
+}  // namespace gs::png

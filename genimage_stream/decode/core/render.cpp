@@ -1,0 +1,212 @@
+#include "render.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+namespace gs {
+namespace {
+
+// Keeps the rows of a part of an image.
+class CollectSink : public RowSink {
+  public:
+    CollectSink(std::uint8_t* to, int width, std::size_t stride_bytes)
+        : to_(to), row_bytes_(std::size_t{3} * static_cast<std::size_t>(width)), stride_(stride_bytes) {}
+    void rows(int first, int count, const std::uint8_t* rgb, std::ptrdiff_t stride) noexcept override {
+        for (int i = 0; i < count; i++)
+            std::memcpy(to_ + stride_ * static_cast<std::size_t>(first + i), rgb + i * stride, row_bytes_);
+        delivered_ = std::max(delivered_, first + count);
+    }
+    int delivered() const { return delivered_; }
+
+  private:
+    std::uint8_t* to_;
+    std::size_t row_bytes_;
+    std::size_t stride_;
+    int delivered_ = 0;
+};
+
+std::string text(Size size) {
+    return std::to_string(size.width) + "x" + std::to_string(size.height);
+}
+
+// The stretch of an axis `size` long that a window of `length` at `at` needs: the window itself, or all of an
+// axis that is shorter. Length 0: the window leaves an axis that is not shorter.
+struct Stretch {
+    int at;
+    int length;
+};
+
+Stretch stretch(int at, int length, int size) {
+    if (at < 0) return {0, 0};
+    if (size < length) return {0, size};
+    if (at > size - length) return {0, 0};
+    return {at, length};
+}
+
+// The image of one call: its bytes, and its pixels when somebody else decoded it.
+struct Subject {
+    ByteView bytes;
+    Size size;
+    const std::uint8_t* pixels = nullptr;
+};
+
+// Decodes a part into a sink and insists on every row: a decoder that stops early must not leave the pixels
+// of the image before.
+template <typename Sink>
+void decode_part(const Subject& subject, const Rect& part, const DecodeOptions& options, Workspace& workspace,
+                 Sink& sink) {
+    if (subject.pixels) {
+        const std::ptrdiff_t stride = std::ptrdiff_t{3} * subject.size.width;
+        sink.rows(0, part.height, subject.pixels + part.y * stride + std::ptrdiff_t{3} * part.x, stride);
+        return;
+    }
+    decode(subject.bytes, &part, options, workspace, sink);
+    if (sink.delivered() < part.height)
+        throw DecodeError("the image ends after row " + std::to_string(part.y + sink.delivered()));
+}
+
+// What an image is resized from and to. `needed` is false when that leaves it as it is.
+struct Resize {
+    bool needed;
+    float left, top, right, bottom;
+    Size to;
+    Filter filter;
+};
+
+Resize resize_of(const BatchPlan& plan, std::size_t i, Size image) {
+    Resize r{false, 0,          0, static_cast<float>(image.width), static_cast<float>(image.height),
+             image, plan.filter};
+    if (!plan.boxes.empty()) {
+        const Box& box = plan.boxes[i];
+        r.left = box.x;
+        r.top = box.y;
+        // as Pillow sees a box given by its corners: the sum in double precision, rounded to float
+        const float right = static_cast<float>(static_cast<double>(box.x) + box.width);
+        const float bottom = static_cast<float>(static_cast<double>(box.y) + box.height);
+        if (!(r.left >= 0 && r.top >= 0 && right <= r.right && bottom <= r.bottom))
+            throw DecodeError("the box leaves the image of " + text(image));
+        if (!(r.left < right && r.top < bottom)) throw DecodeError("the box is empty");
+        r.right = right;
+        r.bottom = bottom;
+        r.to = plan.window;
+    }
+    if (!plan.resized.empty()) r.to = plan.resized[i];
+    constexpr int kMost = 1 << 20;
+    if (r.to.width < 1 || r.to.height < 1 || r.to.width > kMost || r.to.height > kMost)
+        throw DecodeError("an image cannot be resized to " + text(r.to) + ": 1 to " + std::to_string(kMost) +
+                          " either way");
+    r.needed = !plan.boxes.empty() || !plan.resized.empty();
+    if (plan.small == Small::resize) {
+        const Size covering = covering_size(r.to, plan.window);
+        if (covering.width != r.to.width || covering.height != r.to.height) {
+            if (!r.needed) r.filter = Filter::bilinear;
+            r.needed = true;
+            r.to = covering;
+        }
+    }
+    return r;
+}
+
+// Resizes and delivers the part `region` of the result.
+template <typename Sink>
+void resize_part(const Subject& subject, const Resize& resize, const Rect& region,
+                 const DecodeOptions& options, Workspace& workspace, Sink& sink) {
+    Axis across, down;
+    across.plan(resize.filter, subject.size.width, resize.left, resize.right, resize.to.width, region.x,
+                region.width, workspace.across);
+    down.plan(resize.filter, subject.size.height, resize.top, resize.bottom, resize.to.height, region.y,
+              region.height, workspace.down);
+    const Rect part{across.source_first(), down.source_first(), across.source_count(), down.source_count()};
+    const auto height = static_cast<std::size_t>(part.height);
+    if (across.identity() ||
+        down_first(subject.size.width, subject.size.height, resize.to.width, resize.to.height)) {
+        const std::size_t row_bytes = padded_row_bytes(part.width);
+        std::uint8_t* rows =
+            workspace.rows.reserve(row_bytes * (height + 1) + padded_row_bytes(region.width));
+        std::uint8_t* const low = rows + row_bytes * height;
+        std::uint8_t* const line = low + row_bytes;
+        CollectSink keep(rows, part.width, row_bytes);
+        decode_part(subject, part, options, workspace, keep);
+        for (int y = 0; y < region.height; y++) {
+            resample_down(down.output(y), rows, static_cast<std::ptrdiff_t>(row_bytes), 3 * part.width, low);
+            if (!across.identity()) resample_across(across, low, line);
+            sink.rows(y, 1, across.identity() ? low : line, 0);
+        }
+        return;
+    }
+    const std::size_t row_bytes = padded_row_bytes(region.width);
+    std::uint8_t* rows = workspace.rows.reserve(row_bytes * (height + 1));
+    std::uint8_t* const line = rows + row_bytes * height;
+    AcrossSink narrow(across, rows);
+    decode_part(subject, part, options, workspace, narrow);
+    for (int y = 0; y < region.height; y++) {
+        resample_down(down.output(y), rows, static_cast<std::ptrdiff_t>(row_bytes), 3 * region.width, line);
+        sink.rows(y, 1, line, 0);
+    }
+}
+
+// Delivers the window out of the part of a canvas that is smaller than it.
+void extend(const BatchPlan& plan, Point at, const std::uint8_t* pixels, Size part, std::uint8_t* line,
+            RowSink& sink) {
+    const Size window = plan.window;
+    const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(part.width);
+    for (int y = 0; y < window.height; y++) {
+        const int row = part.height == window.height ? y : source_of(at.y + y, part.height, plan.small);
+        const std::uint8_t* from = line;
+        if (row < 0) {
+            for (int x = 0; x < window.width; x++) std::memcpy(line + std::size_t{3} * x, plan.fill, 3);
+        } else {
+            from = pixels + row_bytes * static_cast<std::size_t>(row);
+            if (part.width != window.width) {
+                extend_row(from, part.width, at.x, window.width, plan.small, plan.fill, line);
+                from = line;
+            }
+        }
+        sink.rows(y, 1, from, 0);
+    }
+}
+
+}  // namespace
+
+void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace) {
+    const auto i = static_cast<std::size_t>(index);
+    const Size window = plan.window;
+    const Point at = plan.crops[i];
+    const bool flip = !plan.flips.empty() && plan.flips[i] != 0;
+    PlanarSink sink(plan.out + plan.image_bytes() * i, plan.element, window.width, window.height, flip,
+                    plan.normalizer);
+
+    const ImageInfo info = inspect(bytes, plan.options.limits);
+    Subject subject{bytes, {info.width, info.height}};
+    if (info.format != Format::jpeg && info.format != Format::png) {
+        if (!foreign)
+            throw DecodeError(std::string("a ") + format_name(info.format) + " image: not decoded here");
+        subject.size = foreign->decode(bytes, plan.options, workspace.foreign);
+        subject.pixels = workspace.foreign.data();
+    }
+    const Resize resize = resize_of(plan, i, subject.size);
+    const Size canvas = resize.to;
+    const Stretch across = stretch(at.x, window.width, canvas.width);
+    const Stretch down = stretch(at.y, window.height, canvas.height);
+    if (across.length == 0 || down.length == 0)
+        throw DecodeError("the window of " + text(window) + " at (" + std::to_string(at.x) + ", " +
+                          std::to_string(at.y) + ") leaves the image of " + text(canvas));
+    const Rect region{across.at, down.at, across.length, down.length};
+    const auto deliver = [&](auto& to) {
+        if (resize.needed) return resize_part(subject, resize, region, plan.options, workspace, to);
+        decode_part(subject, region, plan.options, workspace, to);
+    };
+    if (region.width == window.width && region.height == window.height) return deliver(sink);
+
+    const std::size_t part_bytes =
+        std::size_t{3} * static_cast<std::size_t>(region.width) * static_cast<std::size_t>(region.height);
+    std::uint8_t* pixels =
+        workspace.pixels.reserve(part_bytes + std::size_t{3} * static_cast<std::size_t>(window.width));
+    CollectSink collect(pixels, region.width, std::size_t{3} * static_cast<std::size_t>(region.width));
+    deliver(collect);
+    extend(plan, at, pixels, {region.width, region.height}, pixels + part_bytes, sink);
+}
+
+}  // namespace gs

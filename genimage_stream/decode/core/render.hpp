@@ -1,0 +1,62 @@
+// One image into its place of a batch: decode what is needed, resize, crop, extend, mirror, normalise.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "decode.hpp"
+#include "output.hpp"
+#include "resample.hpp"
+#include "small.hpp"
+#include "types.hpp"
+#include "workspace.hpp"
+
+namespace gs {
+
+// Formats other than JPEG and PNG, decoded by somebody else.
+class ForeignDecoder {
+  public:
+    virtual ~ForeignDecoder() = default;
+    // Fills `pixels` with width * height interleaved RGB pixels. Throws DecodeError.
+    virtual Size decode(ByteView bytes, const DecodeOptions& options, Buffer& pixels) = 0;
+};
+
+struct Point {
+    int x;
+    int y;
+};
+
+// A box of an image in fractions of pixels, as Pillow's Image.resize takes it.
+struct Box {
+    float x;
+    float y;
+    float width;
+    float height;
+};
+
+// A batch. `crops` has one entry per image; `flips`, `boxes` and `resized` have as many or none.
+struct BatchPlan {
+    Size window{};  // at most 65535 either way
+    Element element = Element::u8;
+    std::uint8_t* out = nullptr;  // (n, 3, window.height, window.width), contiguous
+    Normalizer normalizer;
+    std::vector<Point> crops;
+    std::vector<std::uint8_t> flips;
+    std::vector<Box> boxes;     // default: the whole image
+    std::vector<Size> resized;  // default: the window's size where there is a box, else the image's
+    Filter filter = Filter::bilinear;
+    Small small = Small::tile;
+    std::uint8_t fill[3] = {0, 0, 0};
+    DecodeOptions options;
+
+    std::size_t image_bytes() const {
+        return 3 * element_bytes(element) * static_cast<std::size_t>(window.width) *
+               static_cast<std::size_t>(window.height);
+    }
+};
+
+// Renders image `index` of the plan from its encoded bytes. Throws DecodeError; the image's place is then in
+// an undefined state. `foreign` may be nullptr.
+void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace);
+
+}  // namespace gs

@@ -1,0 +1,207 @@
+#include "resample.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cpu.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace gs {
+namespace {
+
+constexpr int kFraction = 32 - 8 - 2;  // bits: 8 for the value, 2 for what the negative lobes add
+constexpr std::int32_t kHalf = std::int32_t{1} << (kFraction - 1);
+
+double support_of(Filter filter) {
+    return filter == Filter::bilinear ? 1.0 : 2.0;
+}
+
+double weight_at(Filter filter, double x) {
+    x = std::fabs(x);
+    if (filter == Filter::bilinear) return x < 1.0 ? 1.0 - x : 0.0;
+    constexpr double kA = -0.5;  // Keys' cubic
+    if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1.0;
+    if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * kA;
+    return 0.0;
+}
+
+std::uint8_t to_byte(std::int32_t sum) {
+    return static_cast<std::uint8_t>(std::clamp(sum >> kFraction, 0, 255));
+}
+
+void across_plain(const Axis& axis, const std::uint8_t* rgb, std::uint8_t* to, int from_output) {
+    for (int i = from_output; i < axis.outputs(); i++) {
+        const Axis::Output out = axis.output(i);
+        const std::uint8_t* pixel = rgb + std::ptrdiff_t{3} * out.first;
+        std::int32_t sum[3] = {kHalf, kHalf, kHalf};
+        for (int j = 0; j < out.count; j++)
+            for (int c = 0; c < 3; c++) sum[c] += pixel[3 * j + c] * out.weights[j];
+        for (int c = 0; c < 3; c++) to[3 * i + c] = to_byte(sum[c]);
+    }
+}
+
+void down_plain(const Axis::Output& out, const std::uint8_t* rgb, std::ptrdiff_t stride, int bytes,
+                std::uint8_t* to) {
+    const std::uint8_t* first = rgb + out.first * stride;
+    for (int x = 0; x < bytes; x++) {
+        std::int32_t sum = kHalf;
+        for (int j = 0; j < out.count; j++) sum += first[j * stride + x] * out.weights[j];
+        to[x] = to_byte(sum);
+    }
+}
+
+#if defined(__x86_64__)
+
+// The vector paths multiply pairs of neighbouring taps at once (16-bit products summed in 32 bits) with the
+// weights' high and low parts apart: sum = (sum of high parts << 15) + sum of low parts, exact modulo 2^32 as
+// the plain sum is.
+
+// Four taps of one pixel per step: taps 0 and 1 in the lower half, 2 and 3 in the upper one. Reads 16 bytes
+// for 12, so outputs whose last step would reach beyond the row are left to the plain path. Returns the first
+// of those.
+__attribute__((target("avx2"))) int across_avx2(const Axis& axis, const std::uint8_t* rgb, std::uint8_t* to) {
+    const __m256i pairs = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,  //
+                                           6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
+    const __m256i low_of = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
+    const __m256i high_of = _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3);
+    const __m128i pick = _mm_setr_epi8(0, 4, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    const int row_bytes = 3 * axis.source_count();
+    for (int i = 0; i < axis.outputs(); i++) {
+        const Axis::Output out = axis.output(i);
+        if (3 * out.first + 12 * out.groups + 4 > row_bytes) return i;
+        const std::uint8_t* pixel = rgb + std::ptrdiff_t{3} * out.first;
+        __m256i low = _mm256_setzero_si256(), high = low;
+        for (int g = 0; g < out.groups; g++) {
+            const __m256i bytes = _mm256_broadcastsi128_si256(
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixel + 12 * g)));
+            const __m256i weights =
+                _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(out.split + g)));
+            const __m256i values = _mm256_shuffle_epi8(bytes, pairs);
+            low = _mm256_add_epi32(low,
+                                   _mm256_madd_epi16(values, _mm256_permutevar8x32_epi32(weights, low_of)));
+            high = _mm256_add_epi32(high,
+                                    _mm256_madd_epi16(values, _mm256_permutevar8x32_epi32(weights, high_of)));
+        }
+        const __m256i both = _mm256_add_epi32(low, _mm256_slli_epi32(high, 15));
+        __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+        sum = _mm_srai_epi32(_mm_add_epi32(sum, _mm_set1_epi32(kHalf)), kFraction);
+        sum = _mm_min_epi32(_mm_max_epi32(sum, _mm_setzero_si128()), _mm_set1_epi32(255));
+        const int rgb32 = _mm_cvtsi128_si32(_mm_shuffle_epi8(sum, pick));
+        to[3 * i] = static_cast<std::uint8_t>(rgb32);
+        to[3 * i + 1] = static_cast<std::uint8_t>(rgb32 >> 8);
+        to[3 * i + 2] = static_cast<std::uint8_t>(rgb32 >> 16);
+    }
+    return axis.outputs();
+}
+
+// 32 bytes of a row at a time, two rows per step.
+__attribute__((target("avx2"))) void down_avx2(const Axis::Output& out, const std::uint8_t* rgb,
+                                               std::ptrdiff_t stride, int bytes, std::uint8_t* to) {
+    const __m256i half = _mm256_set1_epi32(kHalf), zero = _mm256_setzero_si256();
+    for (int x = 0; x < bytes; x += 32) {
+        const std::uint8_t* first = rgb + out.first * stride + x;
+        __m256i low[4] = {half, half, half, half}, high[4] = {zero, zero, zero, zero};
+        for (int j = 0; j < out.count; j += 2) {
+            const std::uint8_t* above = first + j * stride;
+            // the second row of the last pair may not exist; its weight is 0
+            const std::uint8_t* below = j + 1 < out.count ? above + stride : above;
+            const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(above));
+            const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(below));
+            const auto* split = out.split + j / 4;
+            std::int32_t l, h;
+            __builtin_memcpy(&l, split->low + (j & 2), 4);
+            __builtin_memcpy(&h, split->high + (j & 2), 4);
+            const __m256i wl = _mm256_set1_epi32(l), wh = _mm256_set1_epi32(h);
+            const __m256i near = _mm256_unpacklo_epi8(a, b), far = _mm256_unpackhi_epi8(a, b);
+            const __m256i values[4] = {_mm256_unpacklo_epi8(near, zero), _mm256_unpackhi_epi8(near, zero),
+                                       _mm256_unpacklo_epi8(far, zero), _mm256_unpackhi_epi8(far, zero)};
+            for (int k = 0; k < 4; k++) {
+                low[k] = _mm256_add_epi32(low[k], _mm256_madd_epi16(values[k], wl));
+                high[k] = _mm256_add_epi32(high[k], _mm256_madd_epi16(values[k], wh));
+            }
+        }
+        for (int k = 0; k < 4; k++)
+            low[k] = _mm256_srai_epi32(_mm256_add_epi32(low[k], _mm256_slli_epi32(high[k], 15)), kFraction);
+        // the packs undo the unpacks: both work within 16-byte lanes
+        const __m256i packed =
+            _mm256_packus_epi16(_mm256_packs_epi32(low[0], low[1]), _mm256_packs_epi32(low[2], low[3]));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + x), packed);
+    }
+}
+
+#endif
+
+}  // namespace
+
+void Axis::plan(Filter filter, int in_size, float begin, float end, int out_size, int out_first,
+                int out_count, Buffer& memory) {
+    const double scale = static_cast<double>(end - begin) / out_size;
+    const double widened = std::max(scale, 1.0);
+    identity_ = scale == 1.0 && begin == std::floor(begin);
+    const double support = support_of(filter) * widened;
+    // No output has more taps than the whole axis, however wide the filter.
+    const int most = std::min(static_cast<int>(std::ceil(support)) * 2 + 1, in_size);
+    outputs_ = out_count;
+    groups_ = (most + 3) / 4;
+
+    const auto n = static_cast<std::size_t>(out_count), groups = n * static_cast<std::size_t>(groups_);
+    const std::size_t split_bytes = groups * sizeof(Split), weight_bytes = groups * 4 * sizeof(std::int32_t);
+    const std::size_t exact_bytes = static_cast<std::size_t>(most) * sizeof(double);
+    std::uint8_t* at = memory.reserve(split_bytes + weight_bytes + exact_bytes + n * sizeof(Span));
+    auto* splits = reinterpret_cast<Split*>(at);
+    auto* weights = reinterpret_cast<std::int32_t*>(at + split_bytes);
+    auto* exact = reinterpret_cast<double*>(at + split_bytes + weight_bytes);
+    auto* spans = reinterpret_cast<Span*>(at + split_bytes + weight_bytes + exact_bytes);
+
+    int lowest = in_size, highest = 0;
+    for (int i = 0; i < out_count; i++) {
+        const double centre = begin + (out_first + i + 0.5) * scale;
+        const double narrowed = 1.0 / widened;
+        const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
+        const int count = std::min(static_cast<int>(centre + support + 0.5), in_size) - first;
+        double total = 0.0;
+        for (int j = 0; j < count; j++) {
+            exact[j] = weight_at(filter, (j + first - centre + 0.5) * narrowed);
+            total += exact[j];
+        }
+        std::int32_t* const w = weights + std::ptrdiff_t{4} * groups_ * i;
+        Split* const s = splits + std::ptrdiff_t{groups_} * i;
+        for (int j = 0; j < 4 * groups_; j++) {
+            const double share = j >= count ? 0.0 : total != 0.0 ? exact[j] / total : exact[j];
+            const double scaled = share * (1 << kFraction);
+            w[j] = static_cast<std::int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+            s[j / 4].low[j % 4] = static_cast<std::int16_t>(w[j] & 0x7FFF);
+            s[j / 4].high[j % 4] = static_cast<std::int16_t>(w[j] >> 15);
+        }
+        spans[i] = {first, count};
+        lowest = std::min(lowest, first);
+        highest = std::max(highest, first + count);
+    }
+    for (int i = 0; i < out_count; i++) spans[i].first -= lowest;
+    source_first_ = lowest;
+    source_count_ = highest - lowest;
+    spans_ = spans;
+    weights_ = weights;
+    splits_ = splits;
+}
+
+void resample_across(const Axis& axis, const std::uint8_t* rgb, std::uint8_t* to) {
+    int done = 0;
+#if defined(__x86_64__)
+    if (simd_level() >= Simd::avx2) done = across_avx2(axis, rgb, to);
+#endif
+    across_plain(axis, rgb, to, done);
+}
+
+void resample_down(const Axis::Output& output, const std::uint8_t* rgb, std::ptrdiff_t stride_bytes,
+                   int bytes, std::uint8_t* to) {
+#if defined(__x86_64__)
+    if (simd_level() >= Simd::avx2) return down_avx2(output, rgb, stride_bytes, bytes, to);
+#endif
+    down_plain(output, rgb, stride_bytes, bytes, to);
+}
+
+}  // namespace gs

@@ -1,0 +1,184 @@
+"""How often samples come: shares for generators, labels, classes; exact in every epoch, resumable like any order.
+
+A mix is a mapping from columns to rules, from the outside in. `{"label": "equal", "generator": {"sd14": 2, "adm": 1}}`
+gives half of an epoch to each label, and within a label two thirds to sd14. A rule is
+
+* `"equal"`: the same share for every value there is;
+* a temperature T > 0: shares in proportion to size ** (1 / T), so 1 keeps the proportions and large T evens them out;
+* a mapping from every value there is to its weight; 0 leaves it out.
+
+The samples of a group come round by round: each round is all of them in an order of its own, and an epoch takes up
+where the last one stopped. So no sample comes again before every other one of its group has come, within an epoch and
+across epochs, and over many epochs all come equally often.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.plan import STREAM_ROUND, Order, permutation
+
+if TYPE_CHECKING:
+    from genimage_stream.index import Dataset
+
+Rule = Union[Literal["equal"], float, Mapping[Any, float]]
+Mix = Mapping[str, Rule]
+EpochSize = Union[int, Literal["all", "min", "max"]]
+
+_WORDS = ("generator", "label", "split", "format", "synset")
+_NUMBERS = ("class_index",)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Samples that share the values of the mix's columns: `rows` of the index, rising, and how many an epoch takes."""
+
+    values: tuple[Any, ...]
+    rows: npt.NDArray[np.int64]
+    share: float
+    quota: int
+
+
+class Mixture:
+    """A mix worked out for a dataset: groups, shares and quotas.
+
+    `size` samples make an epoch: a number, "all" (as many as the dataset has), "min" (as many as possible before any
+    group repeats a sample), or "max" (as few as needed for every sample to come). Quotas are shares of that, rounded by
+    the largest remainders. Raises ValueError for a rule that does not fit the dataset.
+    """
+
+    def __init__(self, dataset: Dataset, mix: Mix, size: EpochSize = "all") -> None:
+        if not mix:
+            raise ValueError("mix={}: name at least one column")
+        found = _groups(dataset, list(mix))
+        shares = _shares(mix, {values: len(rows) for values, rows in found.items()})
+        kept = [(values, found[values], share) for values, share in sorted(shares.items()) if share > 0]
+        ratios = [len(rows) / share for _, rows, share in kept]
+        # A hair's breadth for the rounding of shares, or 2 / (2 / 3) would be one sample short.
+        if size == "all":
+            total = len(dataset)
+        elif size == "min":
+            total = math.floor(min(ratios) * (1 + 1e-12))
+        elif size == "max":
+            total = math.ceil(max(ratios) * (1 - 1e-12))
+        elif isinstance(size, int) and size > 0:
+            total = size
+        else:
+            raise ValueError(f'epoch_size={size!r}: a number above 0, "all", "min" or "max"')
+        quotas = largest_remainders([share for *_, share in kept], total)
+        self.groups = [Group(*group, quota) for group, quota in zip(kept, quotas, strict=True)]
+        self.size = total
+
+    def order(self, *, seed: int, epoch: int) -> Order:
+        """The samples of one epoch, in the order of the index; `occurrences` tell visits to the same one apart."""
+        rows, occurrences = [], []
+        for number, group in enumerate(self.groups):
+            places, visits = rounds(
+                len(group.rows), group.quota, seed=seed, epoch=epoch, stream=STREAM_ROUND | number << 8
+            )
+            rows.append(group.rows[places])
+            occurrences.append(visits)
+        all_rows, all_occurrences = np.concatenate(rows), np.concatenate(occurrences)
+        by_row = np.lexsort((all_occurrences, all_rows))
+        return Order(all_rows[by_row], all_occurrences[by_row])
+
+
+def rounds(
+    n: int, quota: int, *, seed: int, epoch: int, stream: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """What epoch number `epoch` takes of n samples at `quota` an epoch: places, and for each the round it belongs to,
+    counted from the first that this epoch touches."""
+    first, last = epoch * quota, (epoch + 1) * quota
+    places, visits = [], []
+    for number in range(first // n, -(-last // n)):
+        part = permutation(n, seed=seed, epoch=number, stream=stream)
+        part = part[max(first - number * n, 0) : last - number * n]
+        places.append(part)
+        visits.append(np.full(len(part), number - first // n, np.int64))
+    if not places:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate(places), np.concatenate(visits)
+
+
+def largest_remainders(shares: list[float], total: int) -> list[int]:
+    """Whole numbers in proportion to shares, which add up to 1, that add up to `total`; ties go to the earlier one."""
+    exact = [share * total for share in shares]
+    quotas = [math.floor(x) for x in exact]
+    left = total - sum(quotas)
+    for place in sorted(range(len(shares)), key=lambda i: (quotas[i] - exact[i], i))[:left]:
+        quotas[place] += 1
+    return quotas
+
+
+def _groups(dataset: Dataset, columns: list[str]) -> dict[tuple[Any, ...], npt.NDArray[np.int64]]:
+    rows = dataset.rows
+    codes: list[npt.NDArray[np.int64]] = []
+    names: list[list[str] | None] = []
+    for column in columns:
+        if column in _WORDS:
+            code, values = dataset.columns.words(column)
+            codes.append(code[rows].astype(np.int64))
+            names.append(values)
+        elif column in _NUMBERS:
+            codes.append(dataset.columns.numbers(column)[0][rows])
+            names.append(None)
+        else:
+            raise ValueError(f"mix cannot go by {column!r}; it can by {', '.join((*_WORDS, *_NUMBERS))}")
+        if (codes[-1] < 0).any():
+            raise ValueError(
+                f"mix goes by {column}, but {int((codes[-1] < 0).sum())} of the selected samples have none: "
+                "select those that do"
+            )
+    sizes = [int(code.max()) + 1 for code in codes]
+    flat = np.ravel_multi_index(tuple(codes), sizes)
+    by_group = np.argsort(flat, kind="stable")
+    distinct, starts = np.unique(flat[by_group], return_index=True)
+    parts = np.split(rows[by_group], starts[1:])
+    keys = zip(*np.unravel_index(distinct, sizes), strict=True)
+    return {
+        tuple(int(k) if name is None else name[k] for k, name in zip(key, names, strict=True)): part
+        for key, part in zip(keys, parts, strict=True)
+    }
+
+
+def _shares(mix: Mix, sizes: dict[tuple[Any, ...], int]) -> dict[tuple[Any, ...], float]:
+    """Every group's share: the product of the shares of its values, each among those that stand beside it."""
+    (column, rule), *inner = mix.items()
+    totals: dict[Any, int] = {}
+    for (value, *_), size in sizes.items():
+        totals[value] = totals.get(value, 0) + size
+    weights = _weights(column, rule, totals)
+    whole = sum(weights.values())
+    shares: dict[tuple[Any, ...], float] = {}
+    for value, weight in weights.items():
+        below = {values[1:]: size for values, size in sizes.items() if values[0] == value}
+        parts = _shares(dict(inner), below) if inner else {(): 1.0}
+        shares |= {(value, *values): weight / whole * part for values, part in parts.items()}
+    return shares
+
+
+def _weights(column: str, rule: Rule, sizes: dict[Any, int]) -> dict[Any, float]:
+    if rule == "equal":
+        return dict.fromkeys(sizes, 1.0)
+    if isinstance(rule, Mapping):
+        # Inside another column a value may be missing on one side: its weight then counts for nothing there.
+        missing = [value for value in sizes if value not in rule]
+        if missing:
+            raise ValueError(f"mix has no weight for the {column} {', '.join(map(repr, missing))}; 0 leaves it out")
+        weights = {value: float(rule[value]) for value in sizes}
+        bad = [f"{value!r}: {w}" for value, w in weights.items() if not (w >= 0 and math.isfinite(w))]
+        if bad or not any(weights.values()):
+            raise ValueError(
+                f"mix wants weights of 0 or more for {column}, one above 0; it has {', '.join(bad) or 'none'}"
+            )
+        return weights
+    if isinstance(rule, (int, float)) and not isinstance(rule, bool) and rule > 0:
+        largest = max(sizes.values())
+        return {value: (size / largest) ** (1 / rule) for value, size in sizes.items()}
+    raise ValueError(f'mix has the rule {rule!r} for {column}: "equal", a temperature above 0, or a mapping of weights')

@@ -1,0 +1,267 @@
+"""The pool's life: jobs that are dropped, cancelled, interrupted, forked, or alive when the interpreter ends."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import genimage_stream as gs
+
+PRELUDE = """
+import io, os, signal, sys, threading, time
+import numpy as np
+from PIL import Image
+import genimage_stream as gs
+file = io.BytesIO()
+Image.effect_noise((1200, 1200), 60).convert("RGB").save(file, "PNG", compress_level=1)
+images = [file.getvalue()] * 60
+crops = np.zeros((60, 2), np.int32)
+out = np.zeros((60, 3, 900, 900), np.uint8)
+decoder = gs.BatchDecoder(2)
+"""
+
+
+def script(body: str, *, timeout: float = 60, expect: int = 0) -> str:
+    """Run in a process of its own; a hang is a failure."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", PRELUDE + body],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def noise() -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((600, 600), 60).convert("RGB").save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def test_cancel_lists_what_was_left_out(noise: bytes) -> None:
+    n = 200
+    out = np.full((n, 3, 500, 500), 5, np.uint8)
+    with gs.BatchDecoder(1) as decoder:
+        job = decoder.submit([noise] * n, out, crops=np.zeros((n, 2), np.int32))
+        job.cancel()
+        assert job.wait(60)
+        errors = job.errors()
+    assert errors
+    assert {e.kind for e in errors} == {"cancelled"}
+    left = {e.index for e in errors}
+    want = gs.decode(noise)[:500, :500].transpose(2, 0, 1)
+    for i in range(n):
+        if i in left:
+            assert (out[i] == 5).all()
+        else:
+            np.testing.assert_array_equal(out[i], want)
+
+
+def test_closed_decoder_starts_again(noise: bytes) -> None:
+    decoder = gs.BatchDecoder(2)
+    out = np.zeros((1, 3, 10, 10), np.uint8)
+    for _ in range(3):
+        assert decoder.decode_batch([noise], out, crops=[(0, 0)]) == []
+        decoder.close()
+    decoder.close()
+
+
+def test_close_with_jobs_in_flight(noise: bytes) -> None:
+    decoder = gs.BatchDecoder(2)
+    out = np.zeros((40, 3, 500, 500), np.uint8)
+    job = decoder.submit([noise] * 40, out, crops=np.zeros((40, 2), np.int32))
+    decoder.close()
+    assert job.wait(10)
+    assert {e.kind for e in job.errors()} <= {"cancelled"}
+
+
+@pytest.mark.parametrize("order", ["decoder first", "job first", "out first"])
+def test_dropped_objects(noise: bytes, order: str) -> None:
+    for _ in range(5):
+        decoder = gs.BatchDecoder(2)
+        out = np.zeros((20, 3, 500, 500), np.uint8)
+        job = decoder.submit([bytes(noise) for _ in range(20)], out, crops=np.zeros((20, 2), np.int32))
+        if order == "decoder first":
+            del decoder
+            assert job.wait(60)
+            assert job.errors() == []
+            del job
+        elif order == "job first":
+            del job
+            del decoder
+        else:
+            del out
+            assert job.wait(60)
+            del decoder, job
+        gc.collect()
+
+
+def test_a_finished_job_lets_go(noise: bytes) -> None:
+    class Owner(np.ndarray):
+        pass
+
+    out = np.zeros((2, 3, 10, 10), np.uint8).view(Owner)
+    alive = weakref.ref(out)
+    decoder = gs.BatchDecoder(1)
+    job = decoder.submit([noise, noise], out, crops=[(0, 0)] * 2)
+    assert job.wait(60)
+    del out
+    decoder.decode_batch([noise], np.zeros((1, 3, 4, 4), np.uint8), crops=[(0, 0)])
+    gc.collect()
+    assert alive() is None
+    assert job.errors() == []
+
+
+def test_timeout(noise: bytes) -> None:
+    n = 100
+    decoder = gs.BatchDecoder(1)
+    job = decoder.submit([noise] * n, np.zeros((n, 3, 500, 500), np.uint8), crops=np.zeros((n, 2), np.int32))
+    assert job.wait(0) is False
+    assert job.wait(0.001) is False
+    assert job.done() is False
+    assert job.wait(float("inf")) is True
+    assert job.done() is True
+
+
+def test_many_python_threads(noise: bytes) -> None:
+    decoder = gs.BatchDecoder(2)
+    want = gs.decode(noise)[7:107, 3:103].transpose(2, 0, 1)
+    wrong: list[object] = []
+
+    def work() -> None:
+        for _ in range(10):
+            out = np.zeros((3, 3, 100, 100), np.uint8)
+            wrong.extend(decoder.decode_batch([noise] * 3, out, crops=[(3, 7)] * 3))
+            if not (out == want).all():
+                wrong.append(out)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong
+
+
+def test_no_threads_before_the_first_job() -> None:
+    script("""
+before = len(os.listdir("/proc/self/task"))
+other = gs.BatchDecoder(8)
+assert len(os.listdir("/proc/self/task")) == before
+other.decode_batch(images[:1], out[:1], crops=crops[:1])
+assert len(os.listdir("/proc/self/task")) == before + 8
+del other
+assert len(os.listdir("/proc/self/task")) == before
+""")
+
+
+def test_idle_and_waiting_cost_no_cpu() -> None:
+    script("""
+decoder.decode_batch(images[:2], out[:2], crops=crops[:2])
+begin = time.process_time()
+time.sleep(0.5)
+assert time.process_time() - begin < 0.05  # idle threads sleep
+job = decoder.submit(images, out, crops=crops)
+begin = time.thread_time()
+assert job.wait()
+assert time.thread_time() - begin < 0.05  # so does the waiting thread
+""")
+
+
+def test_the_interpreter_ends_with_jobs_in_flight() -> None:
+    script("job = decoder.submit(images, out, crops=crops)\n")
+    script("decoder.submit(images, out, crops=crops); del decoder, out, images\n")
+    script("decoder.submit(images, out, crops=crops)\nsys.exit(3)", expect=3)
+    webp = """
+file = io.BytesIO()
+Image.effect_noise((500, 500), 60).convert("RGB").save(file, "WEBP")
+job = decoder.submit([file.getvalue()] * 60, out, crops=crops)
+"""
+    script(webp)
+
+
+def test_ctrl_c_interrupts_a_wait() -> None:
+    out = script("""
+job = decoder.submit(images * 1, out, crops=crops)
+blocker = [decoder.submit(images, np.zeros_like(out), crops=crops) for _ in range(3)]
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+begin = time.monotonic()
+try:
+    blocker[-1].wait()
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic() - begin < 5)
+""")
+    assert "interrupted True" in out
+
+
+def test_fork() -> None:
+    out = script("""
+assert decoder.decode_batch(images[:2], out[:2], crops=crops[:2]) == []
+job = decoder.submit(images, out, crops=crops)  # the child is born with threads at work
+pid = os.fork()
+if pid == 0:
+    try:
+        job.wait()
+    except RuntimeError as error:
+        assert "before a fork" in str(error)
+    else:
+        os._exit(4)
+    mine = np.zeros((2, 3, 900, 900), np.uint8)
+    assert decoder.decode_batch(images[:2], mine, crops=crops[:2]) == []
+    assert (mine[0] == gs.decode(images[0])[:900, :900].transpose(2, 0, 1)).all()
+    del job, decoder
+    sys.stdout.flush()
+    sys.exit(5)  # with all the interpreter does at its end
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+assert job.wait() and job.errors() == []
+print("parent done")
+""")
+    assert "parent done" in out
+
+
+def test_fork_with_files(tmp_path: object) -> None:
+    script(f"""
+path = {str(tmp_path)!r} + "/images.bin"
+open(path, "wb").write(images[0])
+ranges = gs.FileRanges(gs.FileSet([path]), np.zeros(60, np.int32), np.zeros(60, np.int64),
+                       np.full(60, len(images[0])))
+job = decoder.submit(ranges, out, crops=crops)
+for _ in range(5):
+    pid = os.fork()
+    if pid == 0:
+        assert decoder.decode_batch(ranges, np.zeros_like(out)[:, :, :9, :9].copy(), crops=crops) == []
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+assert job.wait() and job.errors() == []
+""")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_signals_reach_the_main_thread_while_threads_work(noise: bytes) -> None:
+    hits = []
+    before = signal.signal(signal.SIGALRM, lambda *_: hits.append(threading.current_thread()))
+    try:
+        decoder = gs.BatchDecoder(2)
+        out = np.zeros((60, 3, 500, 500), np.uint8)
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        decoder.decode_batch([noise] * 60, out, crops=np.zeros((60, 2), np.int32))
+        time.sleep(0.05)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert hits == [threading.main_thread()]

@@ -1,0 +1,178 @@
+"""Mixes: exact quotas, even rounds, rules that do not fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import genimage_stream as gs
+from genimage_stream.mixing import Mixture, largest_remainders, rounds
+from tests.fixtures.shards import make_dataset, make_samples, write_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> gs.Dataset:
+    """Uneven: 60 of adm, 20 of biggan, 10 of sd14, the fakes of sd14 missing but for 2."""
+    samples = []
+    for generator, count in (("adm", 30), ("biggan", 10), ("sd14", 8)):
+        samples += make_samples(count, generators=[generator], splits=["train"])
+    fakes = [s for s in samples if s.generator == "sd14" and s.label == "fake"]
+    return gs.open_dataset(
+        write_dataset(tmp_path_factory.mktemp("mix"), [s for s in samples if s not in fakes[2:]])
+    ).select(splits=["train"])
+
+
+def quotas(dataset: gs.Dataset, mix: Any, size: Any = "all") -> dict[tuple[Any, ...], int]:
+    return {group.values: group.quota for group in Mixture(dataset, mix, size).groups}
+
+
+def test_equal_labels(dataset: gs.Dataset) -> None:
+    assert len(dataset) == 90
+    assert quotas(dataset, {"label": "equal"}) == {("fake",): 45, ("real",): 45}
+
+
+def test_weights_for_generators_within_labels(dataset: gs.Dataset) -> None:
+    mix = {"label": "equal", "generator": {"adm": 1, "biggan": 2, "sd14": 0}}
+    assert quotas(dataset, mix, 60) == {
+        ("fake", "adm"): 10,
+        ("fake", "biggan"): 20,
+        ("real", "adm"): 10,
+        ("real", "biggan"): 20,
+    }
+
+
+def test_temperature(dataset: gs.Dataset) -> None:
+    assert quotas(dataset, {"generator": 1}) == {("adm",): 60, ("biggan",): 20, ("sd14",): 10}
+    root = np.sqrt([60, 20, 10])
+    found = list(quotas(dataset, {"generator": 2.0}, 1000).values())
+    assert abs(np.array(found) - 1000 * root / root.sum()).max() <= 1
+    assert list(quotas(dataset, {"generator": 1e9}, 90).values()) == [30, 30, 30]
+
+
+def test_balanced_classes(dataset: gs.Dataset) -> None:
+    found = quotas(dataset, {"class_index": "equal"}, 100)
+    assert found == {(0,): 25, (1,): 25, (2,): 25, (3,): 25}
+
+
+def test_sizes_of_an_epoch(dataset: gs.Dataset) -> None:
+    mix = {"generator": "equal"}
+    assert quotas(dataset, mix, "min") == {("adm",): 10, ("biggan",): 10, ("sd14",): 10}
+    assert quotas(dataset, mix, "max") == {("adm",): 60, ("biggan",): 60, ("sd14",): 60}
+    assert sum(quotas(dataset, mix, 31).values()) == 31
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=12), st.integers(0, 5000))
+def test_largest_remainders(weights: list[float], total: int) -> None:
+    shares = [weight / sum(weights) for weight in weights]
+    found = largest_remainders(shares, total)
+    assert sum(found) == total
+    assert all(abs(n - share * total) < 1 + 1e-9 for n, share in zip(found, shares, strict=True))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 130), st.integers(1, 6), st.integers(0, 2**64 - 1))
+def test_rounds_use_every_sample_before_one_comes_again(n: int, quota: int, epochs: int, seed: int) -> None:
+    sequence = []
+    for epoch in range(epochs):
+        places, visits = rounds(n, quota, seed=seed, epoch=epoch, stream=3)
+        assert len(places) == quota
+        assert len(set(zip(places.tolist(), visits.tolist(), strict=True))) == quota  # visits tell repeats apart
+        sequence += places.tolist()
+    for first in range(0, len(sequence), n):
+        part = sequence[first : first + n]
+        assert len(set(part)) == len(part)
+
+
+@pytest.mark.parametrize("shuffle", [True, "shards", False])
+def test_epochs_of_a_mixed_loader(dataset: gs.Dataset, shuffle: Any) -> None:
+    mix = {"label": "equal", "generator": "equal"}
+    loader = gs.Loader(dataset, 16, crop=16, shuffle=shuffle, mix=mix, epoch_size=120, window=3)
+    assert len(loader) == 8
+    table = dataset.columns.table(["label", "generator"]).to_pylist()
+    for _ in range(2):
+        batches = list(loader)
+        seen = Counter((table[r]["label"], table[r]["generator"]) for b in batches for r in b.rows.tolist())
+        assert set(seen.values()) == {20}
+        assert len(seen) == 6
+
+
+def test_visits_to_the_same_sample_have_windows_of_their_own(dataset: gs.Dataset) -> None:
+    few = dataset.select(generators=["sd14"], labels=["fake"])
+    loader = gs.Loader(few, 20, crop=8, mix={"label": "equal"}, epoch_size=20)
+    (batch,) = loader
+    assert set(Counter(batch.keys).values()) == {10}
+    assert len({image.numpy().tobytes() for image in batch.images}) > 15
+
+
+def test_resuming_a_mixed_run(dataset: gs.Dataset) -> None:
+    options: dict[str, Any] = {
+        "crop": 16,
+        "mix": {"label": "equal", "generator": {"adm": 1, "biggan": 1.5, "sd14": 2}},
+        "epoch_size": 130,
+        "seed": 4,
+    }
+    straight = gs.Loader(dataset, 10, **options)
+    expected = [list(straight), list(straight)]
+    whole = [(b.rows.tolist(), b.images) for b in expected[1]]
+    first = gs.Loader(dataset, 10, **options)
+    list(first)
+    running = iter(first)
+    for _ in range(5):
+        next(running)
+    state = first.state_dict()
+    again = gs.Loader(dataset, 10, **options)
+    again.load_state_dict(state)
+    rest = [(b.rows.tolist(), b.images) for b in again]
+    assert len(rest) == 8
+    for (rows, images), (other_rows, other_images) in zip(rest, whole[5:], strict=True):
+        assert rows == other_rows
+        assert (images == other_images).all()
+    with pytest.raises(ValueError, match="mix"):
+        gs.Loader(dataset, 10, crop=16, seed=4).load_state_dict(state)
+    with pytest.raises(ValueError, match="epoch_samples"):
+        gs.Loader(dataset, 10, **{**options, "epoch_size": 131}).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("mix", "size", "message"),
+    [
+        ({}, "all", "at least one column"),
+        ({"width": "equal"}, "all", "'width'"),
+        ({"generator": {"adm": 1}}, "all", "no weight for the generator 'biggan', 'sd14'"),
+        ({"label": {"real": 0, "fake": 0}}, "all", "above 0"),
+        ({"label": {"real": -1, "fake": 1}}, "all", "-1"),
+        ({"label": {"real": float("nan"), "fake": 1}}, "all", "nan"),
+        ({"label": 0}, "all", "rule 0"),
+        ({"label": "even"}, "all", "rule 'even'"),
+        ({"label": "equal"}, 0, "epoch_size=0"),
+        ({"label": "equal"}, "most", "epoch_size='most'"),
+    ],
+)
+def test_rules_that_do_not_fit(dataset: gs.Dataset, mix: Any, size: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gs.Loader(dataset, mix=mix, epoch_size=size)
+
+
+def test_samples_without_a_value(tmp_path: Path) -> None:
+    samples = make_samples(2)
+    root = write_dataset(tmp_path, [*samples[1:], make_no_class(samples[0])])
+    with pytest.raises(ValueError, match="1 of the selected samples have none"):
+        gs.Loader(gs.open_dataset(root), mix={"class_index": "equal"})
+
+
+def make_no_class(sample: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(sample, class_index=None)
+
+
+def test_epoch_size_belongs_to_a_mix(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs a mix"):
+        gs.Loader(gs.open_dataset(make_dataset(tmp_path, 1)), epoch_size=5)

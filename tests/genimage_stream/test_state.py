@@ -1,0 +1,171 @@
+"""Stopping and going on: the rest of an epoch, exactly, with whatever world size comes next."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import genimage_stream as gs
+from tests.fixtures.shards import make_dataset
+
+CROP = 16
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> gs.Dataset:
+    return gs.open_dataset(make_dataset(tmp_path_factory.mktemp("dataset"), 4))
+
+
+def run(loader: gs.Loader, steps: int | None = None) -> list[tuple[str, bytes]]:
+    """(key, pixels) of up to `steps` batches."""
+    seen: list[tuple[str, bytes]] = []
+    if steps == 0:
+        return seen
+    for number, batch in enumerate(loader, 1):
+        seen += zip(batch.keys, (image.numpy().tobytes() for image in batch.images), strict=True)
+        if number == steps:
+            break
+    return seen
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_interruption_any_world_size(dataset: gs.Dataset, data: st.DataObject) -> None:
+    shuffle = data.draw(st.sampled_from([True, "shards", False]))
+    seed = data.draw(st.integers(0, 2**64 - 1))
+    options: dict[str, Any] = {"crop": CROP, "shuffle": shuffle, "seed": seed, "threads": 2, "window": 2}
+    expected = dict(run(gs.Loader(dataset, 48, **options)))
+    state = None
+    seen: list[tuple[str, bytes]] = []
+    for part in range(3):
+        world_size, batch_size = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 20))
+        steps = data.draw(st.integers(0, 4)) if part < 2 else None
+        states = []
+        for rank in range(world_size):
+            loader = gs.Loader(
+                dataset,
+                batch_size,
+                rank=rank,
+                world_size=world_size,
+                prefetch=data.draw(st.integers(1, 4)),
+                **options,
+            )
+            if state is not None:
+                loader.load_state_dict(json.loads(json.dumps(state)))
+            if state is None or state["epoch"] == 0:
+                seen += run(loader, steps)
+            states.append(loader.state_dict())
+        assert all(other == states[0] for other in states)
+        state = states[0]
+    assert len(seen) == len(expected) == len(dataset)
+    assert dict(seen) == expected
+
+
+def test_state_is_small_plain_and_of_what_was_received(dataset: gs.Dataset) -> None:
+    loader = gs.Loader(dataset, 5, crop=CROP, prefetch=6)
+    assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (0, 0)
+    for number, _ in enumerate(loader, 1):
+        assert loader.state_dict()["position"] == min(5 * number, len(dataset))
+        assert len(json.dumps(loader.state_dict())) < 500
+    assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (1, 0)
+
+
+def test_state_after_a_break_and_in_later_epochs(dataset: gs.Dataset) -> None:
+    options: dict[str, Any] = {"crop": CROP, "seed": 3}
+    straight = gs.Loader(dataset, 10, **options)
+    epochs = [run(straight) for _ in range(3)]
+    loader = gs.Loader(dataset, 10, **options)
+    run(loader)
+    assert run(loader, 2) == epochs[1][:20]
+    state = loader.state_dict()
+    assert run(loader) == epochs[2]  # after a break the next `for` is the next epoch
+    loader.load_state_dict(state)
+    assert loader.epoch == 1
+    assert run(loader) == epochs[1][20:]
+    assert run(loader) == epochs[2]
+
+
+def test_state_at_the_last_batch_leaves_an_empty_rest(dataset: gs.Dataset) -> None:
+    loader = gs.Loader(dataset, 10, crop=CROP)
+    run(loader, len(loader))
+    state = loader.state_dict()
+    other = gs.Loader(dataset, 10, crop=CROP)
+    other.load_state_dict(state)
+    assert run(other) == []
+    assert len(run(other)) == len(dataset)
+    assert other.state_dict()["epoch"] == 2
+
+
+def test_loading_a_state_does_not_touch_the_epoch_under_way(dataset: gs.Dataset) -> None:
+    loader = gs.Loader(dataset, 10, crop=CROP)
+    running = iter(loader)
+    next(running)
+    state = loader.state_dict()
+    next(running)
+    loader.load_state_dict(state)
+    next(running)
+    assert loader.state_dict() == state
+
+
+def test_states_survive_json_pickle_and_torch(dataset: gs.Dataset, tmp_path: Path) -> None:
+    loader = gs.Loader(dataset, 10, crop=CROP, mix={"generator": {"adm": 1, "biggan": 2, "sd14": 3}, "label": "equal"})
+    next(iter(loader))
+    state = loader.state_dict()
+    torch.save(state, tmp_path / "state.pt")
+    for copied in (
+        json.loads(json.dumps(state)),
+        pickle.loads(pickle.dumps(state)),
+        torch.load(tmp_path / "state.pt", weights_only=True),
+    ):
+        loader.load_state_dict(copied)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 0}, "version 0"),
+        ({"seed": 9}, "seed: 9, here 0"),
+        ({"shuffle": "shards"}, "shuffle: 'shards'"),
+        ({"dataset": "0"}, "dataset: '0'"),
+        ({"position": 10**6}, "position 1000000"),
+        ({"position": -1}, "position -1"),
+        ({"epoch": -1}, "epoch -1"),
+        ({"mix": [["label", "equal"]]}, "mix"),
+    ],
+)
+def test_states_of_other_runs(dataset: gs.Dataset, change: dict[str, Any], message: str) -> None:
+    loader = gs.Loader(dataset, 10, crop=CROP)
+    state = copy.deepcopy(loader.state_dict()) | change
+    with pytest.raises(ValueError, match=message):
+        loader.load_state_dict(state)
+
+
+def test_state_of_another_selection(dataset: gs.Dataset) -> None:
+    state = gs.Loader(dataset.select(splits=["train"]), crop=CROP).state_dict()
+    with pytest.raises(ValueError, match="dataset"):
+        gs.Loader(dataset.select(splits=["val"]), crop=CROP).load_state_dict(state)
+
+
+def test_set_epoch(dataset: gs.Dataset) -> None:
+    straight = gs.Loader(dataset, 10, crop=CROP)
+    epochs = [run(straight) for _ in range(3)]
+    loader = gs.Loader(dataset, 10, crop=CROP)
+    loader.set_epoch(2)
+    assert run(loader) == epochs[2]
+    loader.set_epoch(1)
+    assert run(loader, 3) == epochs[1][:30]
+    state = loader.state_dict()
+    resumed = gs.Loader(dataset, 10, crop=CROP)
+    resumed.load_state_dict(state)
+    resumed.set_epoch(1)  # as trainers do before every epoch: the place inside it stays
+    assert run(resumed) == epochs[1][30:]
+    with pytest.raises(ValueError, match="epoch=-1"):
+        loader.set_epoch(-1)
