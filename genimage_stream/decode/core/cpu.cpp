@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <atomic>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace gs {
 namespace {
 
 Simd machine() {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
-        return Simd::avx2;
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // clang 14 has no name for it below
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c) return Simd::avx2;
     if (__builtin_cpu_supports("ssse3")) return Simd::ssse3;
 #endif
     return Simd::plain;

@@ -1,0 +1,40 @@
+// Crop-ready JPEGs: the recoded file has the original's pixels, and a cut decodes to the crop.
+#include "core/crop_ready_jpeg.hpp"
+#include "core/jpeg_cut.hpp"
+#include "support.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fuzz::Parameters p(data, size, fuzz::kParameters);
+    const gs::ByteView bytes = p.image();
+    const auto info = fuzz::info_of(bytes);
+    if (!info || info->format != gs::Format::jpeg) return 0;
+    const gs::Rect all{0, 0, info->width, info->height};
+    const auto whole = fuzz::pixels_of(bytes, all, true);
+    const gs::Rect part = fuzz::any_part(p, *info);
+
+    const auto check_cut = [&](gs::ByteView file) {
+        std::vector<std::uint8_t> cut;
+        gs::Rect inner;
+        try {
+            inner = gs::cut_jpeg(file, part, cut);
+        } catch (const gs::DecodeError&) {
+            return;
+        }
+        if (cut.empty() || !whole) return;
+        const auto pixels = fuzz::pixels_of({cut.data(), cut.size()}, inner, true);
+        FUZZ_CHECK(pixels && *pixels == fuzz::slice(*whole, info->width, part),
+                   "a cut has other pixels than the crop");
+    };
+    check_cut(bytes);
+    std::vector<std::uint8_t> ready;
+    try {
+        if (gs::make_crop_ready_jpeg(bytes, ready) != nullptr) return 0;
+    } catch (const gs::DecodeError&) {
+        return 0;
+    }
+    if (whole)
+        FUZZ_CHECK(fuzz::pixels_of({ready.data(), ready.size()}, all, true) == whole,
+                   "recoding changed pixels");
+    check_cut({ready.data(), ready.size()});
+    return 0;
+}

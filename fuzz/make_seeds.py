@@ -1,0 +1,110 @@
+"""Writes the seed corpora: small images of every kind that the decoders tell apart, each with parameter bytes appended.
+
+    python make_seeds.py FOLDER        writes FOLDER/jpeg and FOLDER/png
+
+Everything is derived from a fixed seed. Needs Pillow and NumPy.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+PARAMETERS = 48
+SIZES = [(1, 1), (7, 5), (16, 16), (17, 33), (64, 48), (95, 70)]
+Pixels = npt.NDArray[np.uint8]
+
+
+def picture(rng: np.random.Generator, width: int, height: int, channels: int = 3) -> Pixels:
+    """Waves and noise, so that every coding tool has something to do."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [128 + 90 * np.sin(x / rng.uniform(2, 12)) * np.cos(y / rng.uniform(2, 12)) for _ in range(channels)]
+    noisy = np.stack(waves, axis=2) + rng.normal(0, rng.uniform(0, 30), (height, width, channels))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def jpegs(rng: np.random.Generator) -> dict[str, bytes]:
+    files = {}
+    for width, height in SIZES:
+        for mode, channels in (("RGB", 3), ("L", 1), ("CMYK", 4)):
+            for name, options in {
+                "444": {"subsampling": 0},
+                "422": {"subsampling": 1},
+                "420": {"subsampling": 2},
+                "progressive": {"progressive": True},
+                "restart": {"restart_marker_blocks": 3},
+                "q5": {"quality": 5, "optimize": True},
+                "q100": {"quality": 100},
+            }.items():
+                pixels = picture(rng, width, height, channels)
+                file = io.BytesIO()
+                image = Image.frombytes(mode, (width, height), pixels.tobytes())
+                image.save(file, "JPEG", **options)  # type: ignore[arg-type]
+                files[f"{mode}-{width}x{height}-{name}.jpg"] = file.getvalue()
+    return files
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def png(rng: np.random.Generator, width: int, height: int, colour: int, depth: int, interlaced: bool) -> bytes:
+    """Random bytes as filtered rows: every filter type, every pixel value."""
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    rows = b""
+    for left, top, across, down in passes:
+        columns, lines = -(-(width - left) // across), -(-(height - top) // down)
+        if columns <= 0 or lines <= 0:
+            continue
+        for _ in range(lines):
+            smooth = rng.integers(0, 4, (columns * CHANNELS[colour] * depth + 7) // 8, dtype=np.uint8)
+            rows += bytes([int(rng.integers(0, 5))]) + smooth.tobytes()
+    packed = zlib.compress(rows, int(rng.integers(0, 10)))
+    parts = int(rng.integers(1, 4))
+    size = len(packed) // parts + 1
+    out = b"\x89PNG\r\n\x1a\n" + chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
+    )
+    if colour == 3:
+        out += chunk(b"PLTE", rng.integers(0, 256, 3 << depth, dtype=np.uint8).tobytes())
+    if rng.integers(0, 2):
+        out += chunk(b"tEXt", b"Comment\0seed")
+    for at in range(0, len(packed), size):
+        out += chunk(b"IDAT", packed[at : at + size])
+    return out + chunk(b"IEND", b"")
+
+
+def pngs(rng: np.random.Generator) -> dict[str, bytes]:
+    files = {}
+    for width, height in SIZES:
+        for colour, depths in DEPTHS.items():
+            for depth in depths:
+                for interlaced in (False, True):
+                    name = f"colour{colour}-depth{depth}-{width}x{height}{'-interlaced' if interlaced else ''}.png"
+                    files[name] = png(rng, width, height, colour, depth, interlaced)
+    return files
+
+
+def main(folder: Path) -> None:
+    rng = np.random.default_rng(2024)
+    for kind, files in (("jpeg", jpegs(rng)), ("png", pngs(rng))):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            parameters = rng.integers(0, 256, PARAMETERS, dtype=np.uint8).tobytes()
+            (folder / kind / name).write_bytes(data + parameters)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
