@@ -126,6 +126,17 @@ void JpegLibrary::read_rows(const Rect& crop, int x_offset, std::uint8_t* rows, 
     }
 }
 
+// libjpeg keeps the tables of one file for the next, for streams that send them apart. Here every image
+// stands for itself: one without tables must not be shown by those of the image before. The tables, and the
+// source manager that jpeg_mem_src makes, are all that lives in the permanent pool since adopt().
+void JpegLibrary::forget_tables() {
+    for (auto& table : cinfo_.quant_tbl_ptrs) table = nullptr;
+    for (auto& table : cinfo_.dc_huff_tbl_ptrs) table = nullptr;
+    for (auto& table : cinfo_.ac_huff_tbl_ptrs) table = nullptr;
+    cinfo_.src = nullptr;
+    (*cinfo_.mem->free_pool)(reinterpret_cast<j_common_ptr>(&cinfo_), JPOOL_PERMANENT);
+}
+
 bool JpegLibrary::run(ByteView bytes, const Rect& crop, std::uint8_t* rows, std::size_t stride,
                       RowSink& sink) {
     if (setjmp(jump_)) {
@@ -163,6 +174,7 @@ bool JpegLibrary::run(ByteView bytes, const Rect& crop, std::uint8_t* rows, std:
 void JpegLibrary::decode(ByteView bytes, const ImageInfo& info, const Rect& crop, bool strict,
                          RowSink& sink) {
     strict_ = strict;
+    forget_tables();
     const std::size_t stride = (std::size_t{4} * static_cast<std::size_t>(info.width) + 127) / 64 * 64;
     std::uint8_t* rows = rows_.reserve(stride * kRowsAtOnce);
     if (!run(bytes, crop, rows, stride, sink)) throw DecodeError(message_);

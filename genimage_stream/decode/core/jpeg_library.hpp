@@ -36,6 +36,7 @@ class JpegLibrary {
     static void on_message(j_common_ptr common, int level);
     static void on_progress(j_common_ptr common);
     bool run(ByteView bytes, const Rect& crop, std::uint8_t* rows, std::size_t stride, RowSink& sink);
+    void forget_tables();
     bool can_skip() const;
     void read_rows(const Rect& crop, int x_offset, std::uint8_t* rows, std::size_t stride, RowSink& sink);
 
