@@ -1,0 +1,37 @@
+"""Where a page goes: looked at before the work is done, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def check_writable(path: str) -> None:
+    """Raises OSError, in one sentence with the remedy, when no page can be written at `path`."""
+    place = Path(path).expanduser()
+    folder = place.absolute().parent
+    if place.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file, as {path.rstrip('/')}/page.html")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}; make it, or write elsewhere")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"{path} cannot be written in {folder} ({error.strerror}): write elsewhere") from error
+
+
+def write_page(path: str, document: str) -> None:
+    """Write beside, flush, rename: a reader never sees half a page. Raises OSError in one sentence."""
+    place = Path(path).expanduser().absolute()
+    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(document)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, place)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written ({error.strerror}): make room or write elsewhere") from error

@@ -1,0 +1,170 @@
+"""What is in the shards, counted from the index alone: NumPy over whole columns, no shard is read.
+
+Columns are int64 arrays of one row per sample; for 2.68 million samples they take some 200 MB together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream import vocabulary
+from genimage_stream.vocabulary import LABELS, SPLITS
+
+if TYPE_CHECKING:
+    from genimage_stream.index import Dataset
+
+Column = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of repeated strings: `codes` (n,) are places in `names`, -1 where the index holds none."""
+
+    codes: npt.NDArray[np.int32]
+    names: list[str]
+
+    def counts(self, keep: Mask) -> list[tuple[str, int]]:
+        """(name, samples) among the rows kept, most frequent first; those without a name under "not known"."""
+        found = np.bincount(self.codes[keep] + 1, minlength=len(self.names) + 1)
+        named = [("not known", int(found[0])), *zip(self.names, map(int, found[1:]), strict=True)]
+        return sorted(((name, count) for name, count in named if count), key=lambda pair: (-pair[1], pair[0]))
+
+
+class Samples:
+    """The columns of a dataset that the report is made from. Raises ValueError for a label that is neither real nor fake."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        columns = dataset.columns
+        self.count = columns.num_rows
+        self.generator = Words(*columns.words("generator"))
+        self.split = Words(*columns.words("split"))
+        self.format = Words(*columns.words("format"))
+        self.mode = Words(*columns.words("mode"))
+        self.shards = len(columns.words("shard")[1])
+        numbers = columns.numbers("width", "height", "size", "jpeg_quality")
+        self.width, self.height, self.size_bytes, self.jpeg_quality = numbers  # a missing quality is -1
+        self.fake: Mask = dataset.targets()[0] == LABELS.index("fake")
+
+    @cached_property
+    def pixels(self) -> Column:
+        return self.width * self.height
+
+    @cached_property
+    def bytes_per_pixel(self) -> npt.NDArray[np.float64]:
+        return self.size_bytes / np.maximum(self.pixels, 1)
+
+    @property
+    def generators(self) -> list[str]:
+        """Those of the vocabulary in its order, then others by name; a pool of reals last."""
+        known = {name: place for place, name in enumerate(vocabulary.GENERATORS)}
+        return sorted(self.generator.names, key=lambda name: (name == vocabulary.REAL_POOL, known.get(name, 99), name))
+
+    def of(self, generator: str) -> Mask:
+        """The rows of one generator's subset."""
+        return self.generator.codes == self.generator.names.index(generator)
+
+    def of_label(self, label: str) -> Mask:
+        return self.fake if label == "fake" else ~self.fake
+
+    def counts(self) -> dict[tuple[str, str, str], int]:
+        """Samples per (generator, split, label), those there are."""
+        generators, splits = self.generator.names, self.split.names
+        flat = (self.generator.codes.astype(np.int64) * len(splits) + self.split.codes) * 2 + self.fake
+        found = np.bincount(flat, minlength=len(generators) * len(splits) * 2).reshape(-1, len(splits), 2)
+        return {
+            (generators[g], splits[s], LABELS[k]): int(found[g, s, k]) for g, s, k in np.argwhere(found).tolist()
+        }
+
+
+@dataclass(frozen=True)
+class Part:
+    """One generator's split: what is packed, published, quarantined; (real, fake) each. `published` None: not a GenImage one."""
+
+    generator: str
+    split: str
+    packed: tuple[int, int]
+    published: tuple[int, int] | None
+    quarantined: tuple[int, int]
+
+    @property
+    def missing(self) -> int:
+        """Published images that are neither packed nor quarantined; 0 when there are more than published."""
+        if self.published is None:
+            return 0
+        return sum(
+            max(0, p - k - q) for p, k, q in zip(self.published, self.packed, self.quarantined, strict=True)
+        )
+
+
+def composition(samples: Samples, quarantine: list[dict[str, str | None]]) -> list[Part]:
+    """A Part per generator and split that has samples, quarantined files, or (for a generator that is there) published ones."""
+    packed = samples.counts()
+    bad: dict[tuple[str, str, str], int] = {}
+    for row in quarantine:
+        key = (row["generator"] or "", row["split"] or "", row["label"] or "")
+        bad[key] = bad.get(key, 0) + 1
+    parts = []
+    named = samples.generators
+    named += sorted({generator for generator, _, _ in bad if generator} - set(named))
+    for generator in named:
+        published = vocabulary.PUBLISHED.get(generator)
+        others = {split for g, split, _ in (*packed, *bad) if g == generator}
+        for split in [*SPLITS, *sorted(others - set(SPLITS))]:
+            listed = published is not None and split in SPLITS
+            if split in others or listed:
+                have, lost = ({label: n.get((generator, split, label), 0) for label in LABELS} for n in (packed, bad))
+                wanted = _pair(lambda label, s=split, p=published: p.of(s, label)) if published and listed else None
+                parts.append(Part(generator, split, _pair(have.__getitem__), wanted, _pair(lost.__getitem__)))
+    return parts
+
+
+def _pair(count_of: Callable[[str], int]) -> tuple[int, int]:
+    """(real, fake)"""
+    return count_of(LABELS[0]), count_of(LABELS[1])
+
+
+def common_sizes(samples: Samples, keep: Mask, count: int = 10) -> tuple[list[tuple[int, int, int]], int]:
+    """The most common (width, height, samples) among the rows kept, and how many different sizes there are."""
+    joined = samples.width[keep] << 32 | samples.height[keep]
+    sizes, found = np.unique(joined, return_counts=True)
+    order = np.lexsort((sizes, -found))[:count]
+    return [(int(sizes[i] >> 32), int(sizes[i] & 0xFFFFFFFF), int(found[i])) for i in order], len(sizes)
+
+
+def size_edges(samples: Samples, bins: int = 44) -> npt.NDArray[np.float64]:
+    """Edges of logarithmic bins, powers of two at both ends, that hold every width and height."""
+    sides = [int(side.min(initial=1 << 20)) for side in (samples.width, samples.height)]
+    largest = max(int(samples.width.max(initial=1)), int(samples.height.max(initial=1)))
+    low, high = np.floor(np.log2(max(1, min(sides)))), np.ceil(np.log2(largest + 1))
+    return np.exp2(np.linspace(low, max(high, low + 1), bins + 1))
+
+
+def size_map(samples: Samples, keep: Mask, edges: npt.NDArray[np.float64]) -> Column:
+    """Samples per bin of (width, height): (bins, bins) int64."""
+    bins = len(edges) - 1
+    x, y = (
+        np.clip(np.searchsorted(edges, side[keep], side="right") - 1, 0, bins - 1)
+        for side in (samples.width, samples.height)
+    )
+    return np.bincount(x * bins + y, minlength=bins * bins).reshape(bins, bins)
+
+
+def shares(values: npt.NDArray[np.float64] | Column, edges: npt.NDArray[np.float64]) -> list[float]:
+    """The share of the values in each bin; those outside count in the outermost ones. (bins,)"""
+    bins = len(edges) - 1
+    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)
+    return [float(share) for share in np.bincount(places, minlength=bins) / max(1, len(values))]
+
+
+def quantiles(values: npt.NDArray[np.float64] | Column) -> list[float]:
+    """The values at QUANTILES; NaN when there are none."""
+    return [float(q) for q in np.quantile(values, QUANTILES)] if len(values) else [float("nan")] * len(QUANTILES)

@@ -1,0 +1,123 @@
+"""Read a dataset's two tables, compute the report and write the page: what `shard-tools report` does."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import genimage_stream
+from genimage_stream import schema
+from genimage_stream.page.file import check_writable, write_page
+from genimage_stream.vocabulary import LABELS, REAL_POOL
+from shard_tools.errors import TargetError, ToolError
+from shard_tools.report.page import Findings, Quarantine, render
+from shard_tools.report.shortcuts import FEATURES, Shortcut, measure
+from shard_tools.report.statistics import Samples, composition
+from shard_tools.report.thumbnails import contact_sheet
+
+if TYPE_CHECKING:
+    from genimage_stream.index import Dataset
+
+
+def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any]:
+    """Write the page about the dataset at `destination` to the file `html`; returns its main figures, ready for JSON.
+
+    `thumbnails` images of every generator and label go into the page, 0 for none. Raises ToolError when the dataset is not
+    there, not finished or not readable, or the page cannot be written.
+    """
+    try:
+        check_writable(html)
+        found = findings(destination, thumbnails=thumbnails)
+        write_page(html, render(found))
+    except OSError as error:
+        raise ToolError(str(error)) from error
+    fakes = int(found.samples.fake.sum())
+    return {
+        "destination": destination,
+        "html": html,
+        "samples": found.samples.count,
+        "real": found.samples.count - fakes,
+        "fake": fakes,
+        "quarantined": len(found.quarantine),
+        "unreadable_thumbnails": [f"{t.key}: {t.reason}" for t in found.thumbnails if t.reason],
+        "shortcuts": [_plain(shortcut) for shortcut in found.shortcuts],
+        "shortcuts_by_generator": {g: [_plain(s) for s in many] for g, many in found.by_generator.items()},
+    }
+
+
+def _plain(shortcut: Shortcut) -> dict[str, Any]:
+    figures = {"threshold": shortcut.threshold, "look_up": shortcut.look_up, "auc": shortcut.auc}
+    plain: dict[str, Any] = {"property": shortcut.feature.name}
+    plain |= {name: round(value, 6) if value == value else None for name, value in figures.items()}
+    return plain | {"rule": shortcut.rule, "reason": shortcut.reason}
+
+
+def findings(destination: str, *, thumbnails: int = 4) -> Findings:
+    """Everything the page shows. Raises ToolError."""
+    dataset = open_finished(destination)
+    try:
+        samples = Samples(dataset)
+    except (OSError, ValueError) as error:
+        raise TargetError(f"{destination}/{schema.INDEX_FILE} cannot be read ({error}): run shard-tools verify") from error
+    quarantine = read_quarantine(dataset)
+    if not samples.count and not quarantine:
+        raise TargetError(f"{destination} holds no samples: there is nothing to report")
+    overall = [measure(samples, feature) for feature in FEATURES]
+    by_generator, borrowed = _each_generator(samples)
+    return Findings(
+        name=os.path.basename(os.path.normpath(destination)) or destination,
+        samples=samples,
+        parts=composition(samples, quarantine),
+        quarantine=quarantine,
+        shortcuts=overall,
+        by_generator=by_generator,
+        borrowed_reals=borrowed,
+        thumbnails=contact_sheet(dataset, samples, thumbnails) if thumbnails else [],
+        version=genimage_stream.__version__,
+    )
+
+
+def _each_generator(samples: Samples) -> tuple[dict[str, list[Shortcut]], list[str]]:
+    """The shortcuts within each generator's subset; one without reals of its own is compared with the pool of reals."""
+    pool = samples.of(REAL_POOL) if REAL_POOL in samples.generator.names else np.zeros(samples.count, bool)
+    found, borrowed = {}, []
+    for generator in samples.generators:
+        if generator == REAL_POOL:
+            continue
+        rows = samples.of(generator)
+        if pool.any() and not (rows & samples.of_label(LABELS[0])).any():
+            rows = rows | pool
+            borrowed.append(generator)
+        found[generator] = [measure(samples, feature, rows) for feature in FEATURES]
+    return found, borrowed
+
+
+def open_finished(destination: str) -> Dataset:
+    """The dataset, when it is there and finished. Raises TargetError that says which it is not."""
+    from genimage_stream.index import open_dataset
+    from shard_tools.verify import open_dataset_json
+
+    try:
+        if "://" not in destination:
+            open_dataset_json(destination)
+        return open_dataset(destination)
+    except (OSError, ValueError, ImportError) as error:
+        raise TargetError(str(error)) from error
+
+
+def read_quarantine(dataset: Dataset) -> Quarantine:
+    """The rows of quarantine.parquet. Raises TargetError when it is missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        local = dataset.store.local_path(schema.QUARANTINE_FILE)
+        source = local or pa.BufferReader(dataset.store.read_buffer(schema.QUARANTINE_FILE))
+        rows: Quarantine = pq.read_table(source, columns=schema.quarantine_schema().names, partitioning=None).to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise TargetError(
+            f"{dataset.path}/{schema.QUARANTINE_FILE} cannot be read ({error}): run shard-tools verify"
+        ) from error
+    return rows
