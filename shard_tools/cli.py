@@ -1,4 +1,4 @@
-"""The command line: `shard-tools scan | pack | verify | info`.
+"""The command line: `shard-tools scan | pack | verify | info | report`.
 
 Exit codes: 0 done; 1 problems found (verify; pack --strict with quarantined files); 2 wrong usage or input that
 cannot be read at all. Results go to standard output, progress and messages to standard error.
@@ -192,6 +192,28 @@ def info(destination: Annotated[str, typer.Argument(metavar="DST")], as_json: Js
 
         facts = dataset_info(destination)
         _json(facts) if as_json else print_info(facts)
+        return 0
+
+    _end(work, as_json)
+
+
+@app.command()
+def report(
+    destination: Annotated[str, typer.Argument(metavar="DST")],
+    html: Annotated[str, typer.Option(metavar="FILE", help="The page to write.")],
+    thumbnails: Annotated[int, typer.Option(min=0, help="Pictures per generator and label; 0: none.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """Write a page about a dataset: composition, sizes, quality, and what alone separates real from fake."""
+
+    def work() -> int:
+        from shard_tools.report.write import report as write_report
+
+        found = write_report(destination, html, thumbnails=thumbnails)
+        if as_json:
+            _json(found)
+        else:
+            print(f"{html}: {found['headline']}")
         return 0
 
     _end(work, as_json)

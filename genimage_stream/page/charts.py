@@ -1,7 +1,7 @@
 """Charts as inline SVG, each with a title and a description for those who do not see it.
 
-Widths are in the drawing's own units: about what a phone has in pixels, so that letters keep their size there; wider pages
-set charts side by side. Colours come from CSS classes (`real`, `fake`, `third`), so they follow light and dark.
+Widths are in the drawing's own units: about what a phone has in pixels, so that letters keep their size there; wider
+pages set charts side by side. Colours come from CSS classes (`real`, `fake`, `third`), so they follow light and dark.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def label(x: float, y: float, content: str, *, anchor: str = "start", css: str =
 
 def wide(content: str) -> float:
     """The width of a text, estimated for the widest of the usual fonts."""
-    return sum(9.2 if letter.isupper() else 3.9 if letter in " .,:ijl'|" else 7.4 for letter in content)
+    return sum(11.5 if c in "%mwMW" else 9.2 if c.isupper() else 4 if c in " .,:ijl'|" else 7.6 for c in content)
 
 
 def clipped(content: str, width: float) -> str:
@@ -99,7 +99,9 @@ def bars(
 
 def share_bars(title: str, description: str, rows: Sequence[tuple[str, float]], css: str) -> str:
     """Bars of shares of a whole, 0 to 1, under a heading."""
-    return bars(title, description, [(name, [share]) for name, share in rows], [css], write=percent, high=1.0, heading=True)
+    return bars(
+        title, description, [(name, [share]) for name, share in rows], [css], write=percent, high=1.0, heading=True
+    )
 
 
 def histogram(
@@ -112,8 +114,8 @@ def histogram(
     log: bool = False,
     height: float = 230,
 ) -> str:
-    """Shares of samples per bin as overlaid stepped areas. `edges`: (bins + 1,); each series: (bins,) shares of its own."""
-    left, right, above, below = 44.0, WIDTH - 14.0, 24.0, height - 38
+    """Shares of samples per bin as overlaid stepped areas. `edges`: (bins + 1,); the values of each series: (bins,)."""
+    left, right, above, below = 44.0, WIDTH - 14.0, 32.0, height - 38
     x = Scale(float(edges[0]), float(edges[-1]), left, right, log)
     y = Scale(0, top([max(s.values, default=0) for s in series]), below, above)
     out = [label(0, 14, title, css="title"), *y_axis(y, left, right, lambda v: percent(v, 0) if v else "0")]
@@ -140,7 +142,7 @@ def lines(
     height: float = 250,
 ) -> str:
     """Lines over a few points `at` (each is a tick), marked by a different shape per series."""
-    left, right, above, below = 48.0, WIDTH - 16.0, 26.0, height - 38
+    left, right, above, below = 48.0, WIDTH - 16.0, 32.0, height - 38
     x = Scale(0, max(at, default=1), left, right)
     y = Scale(0, top([max(s.values, default=0) for s in series]), below, above)
     out = [label(0, 14, title, css="title"), *y_axis(y, left, right, write)]
@@ -149,14 +151,14 @@ def lines(
     out.append(label((left + right) / 2, below + 31, x_label, anchor="middle"))
     for place, one in enumerate(series):
         points = [(x(a), y(v)) for a, v in zip(at, one.values, strict=True)]
-        if len(points) == 1:  # one point is no line: a level across the chart
-            points_of_line = [(left, points[0][1]), (right, points[0][1])]
-        else:
-            points_of_line = points
-        path = "L".join(f"{px:.1f} {py:.1f}" for px, py in points_of_line)
+        # One point is no line: a level across the chart instead.
+        drawn = points if len(points) > 1 else [(left, points[0][1]), (right, points[0][1])]
+        path = "L".join(f"{px:.1f} {py:.1f}" for px, py in drawn)
         out.append(f'<path class="stroke {one.css}{" dash" if one.dash else ""}" d="M{path}"/>')
         for (px, py), v in zip(points, one.values, strict=True):
-            out.append(f'<g class="fill {one.css}">{marker(place, px, py)}<title>{text(one.name)}: {write(v)}</title></g>')
+            out.append(
+                f'<g class="fill {one.css}">{marker(place, px, py)}<title>{text(one.name)}: {write(v)}</title></g>'
+            )
     return frame(WIDTH, height, title, description, out)
 
 
@@ -187,7 +189,11 @@ def heat(
     below = above + side
     x = Scale(float(edges[0]), float(edges[-1]), left, left + side, True)
     y = Scale(float(edges[0]), float(edges[-1]), below, above, True)
-    out = [label(0, 14, title, css="title"), *y_axis(y, left, left + side, number), *x_axis(x, below, x_label, left, left + side)]
+    out = [
+        label(0, 14, title, css="title"),
+        *y_axis(y, left, left + side, number),
+        *x_axis(x, below, x_label, left, left + side),
+    ]
     out.append(f'<path class="axis" d="M{left:.1f} {below:.1f}L{left + side:.1f} {above:.1f}" stroke-dasharray="2 4"/>')
     out.append(label(left + 4, above + 11, f"↑ {y_label}"))
     darkest = math.log1p(int(counts.max(initial=1)))

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from string import Template
 
+#: Legend of the two labels, for figure().
+LABEL_KEYS = (("real", "real"), ("fake", "fake"))
+
 
 def text(value: object) -> str:
     """Escape for an element's content or a quoted attribute. Control characters, illegal in HTML, become U+FFFD."""
@@ -47,8 +50,8 @@ def table(
 ) -> str:
     """A table that scrolls inside itself when it is wider than the page; the first column heads each row.
 
-    Cells are Cell or anything that str() takes; `numeric` are the columns set right-aligned. With `cards`, a narrow page
-    shows each row as a block of its own, cell below cell with the column's name.
+    Cells are Cell or anything that str() takes; `numeric` are the columns set right-aligned. With `cards`, a narrow
+    page shows each row as a block of its own, cell below cell with the column's name.
     """
     right = set(numeric)
 
@@ -82,13 +85,18 @@ def details(summary: str, html: str) -> str:
 
 
 def figure(caption: str, svg: str | Sequence[str], *, legend: Sequence[tuple[str, str]] = (), data: str = "") -> str:
-    """One chart, or several side by side, with its caption, a legend of (CSS class, name), and its numbers to unfold."""
+    """One chart or several side by side, with caption, a legend of (CSS class, name), and its numbers to unfold."""
     charts = [svg] if isinstance(svg, str) else list(svg)
     keys = "".join(f'<li><span class="key {text(name)}"></span>{text(label)}</li>' for name, label in legend)
     return (
-        f'<figure><figcaption>{text(caption)}</figcaption>{f"<ul class=legend>{keys}</ul>" if keys else ""}'
+        f"<figure><figcaption>{text(caption)}</figcaption>{f'<ul class=legend>{keys}</ul>' if keys else ''}"
         f'<div class="charts">{"".join(charts)}</div>{details("The numbers as a table", data) if data else ""}</figure>'
     )
+
+
+def pair(*figures: str) -> str:
+    """Figures of one chart each, side by side where there is room."""
+    return f'<div class="pair">{"".join(figures)}</div>'
 
 
 def paragraph(*sentences: str) -> str:

@@ -1,4 +1,4 @@
-"""Thumbnails inside a page: shrink by the mean of areas, write as PNG, embed as a data address. NumPy and zlib alone."""
+"""Thumbnails inside a page: shrink by the mean of areas, write as PNG, embed as data. NumPy and zlib alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def shrink(pixels: Pixels, side: int) -> Pixels:
     new_height, new_width = (max(1, round(edge * side / longest)) for edge in (height, width))
     rows = area_means(pixels.astype(np.float32), new_height)
     both = area_means(rows.swapaxes(0, 1), new_width).swapaxes(0, 1)
-    return np.clip(np.rint(both), 0, 255).astype(np.uint8)
+    rounded: Pixels = np.clip(np.rint(both), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def area_means(values: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
@@ -36,11 +37,12 @@ def area_means(values: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.fl
     whole = np.minimum(at.astype(np.int64), length - 1)
     part = (at - whole).reshape(-1, *([1] * (values.ndim - 1)))
     sums = total[whole] * (1 - part) + total[whole + 1] * part
-    return (np.diff(sums, axis=0) * (count / length)).astype(np.float32)
+    means: npt.NDArray[np.float32] = (np.diff(sums, axis=0) * (count / length)).astype(np.float32)
+    return means
 
 
 def encode_png(pixels: Pixels) -> bytes:
-    """(height, width, 3) uint8 as a PNG, by the filter per row whose differences are smallest (the standard's advice)."""
+    """(height, width, 3) uint8 as a PNG; each row by the filter that leaves the smallest numbers."""
     height, width = pixels.shape[:2]
     rows = np.ascontiguousarray(pixels).reshape(height, width * 3).astype(np.int16)
     left, up, corner = np.zeros_like(rows), np.zeros_like(rows), np.zeros_like(rows)

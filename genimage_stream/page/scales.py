@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NONE = "\N{EN DASH}"  # stands where there is no number
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -63,8 +65,8 @@ def top(values: Sequence[float]) -> float:
 
 def number(value: float) -> str:
     """1,234,567; 1,234; 12.3; 0.123: thousands separated, three or more significant digits."""
-    if value != value:
-        return "–"
+    if math.isnan(value):
+        return NONE
     if float(value).is_integer() or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
@@ -80,8 +82,8 @@ def short(value: float) -> str:
 
 def percent(share: float, digits: int = 1) -> str:
     """12.3 %; 100 % and 0 % only when exactly so, so that one sample in a million is not hidden."""
-    if share != share:
-        return "–"
+    if math.isnan(share):
+        return NONE
     step = 10.0**-digits
     if share in (0, 1):
         return f"{share:.0%}".replace("%", " %")
@@ -97,5 +99,5 @@ def size(size_bytes: float) -> str:
 
 
 def dimensions(width: int, height: int) -> str:
-    """500 × 375"""
+    """Width and height, with the multiplication sign between them."""
     return f"{width} \N{MULTIPLICATION SIGN} {height}"

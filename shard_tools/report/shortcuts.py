@@ -6,9 +6,9 @@ A detector that can see the property may learn it instead of the traces of the g
 * a look-up of each value ("PNG: fake"), whatever order the values have. For numbers that hardly ever repeat (bytes) the
   look-up is by ranges of equal content.
 
-Accuracy is balanced (the mean of the shares of reals and of fakes told rightly), so 50 % is chance whatever the mix. A rule
-is found on one half of the samples and scored on the other, both ways round, or a look-up of values that occur once would
-look perfect. AUC is the area under the ROC curve, of the number itself, or of the look-up's score.
+Accuracy is balanced (the mean of the shares of reals and of fakes told rightly), so 50 % is chance whatever the mix. A
+rule is found on one half of the samples and scored on the other, both ways round, or a look-up of values that occur
+once would look perfect. AUC is the area under the ROC curve, of the number itself, or of the look-up's score.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _word(words: Callable[[Samples], Words]) -> Callable[[Samples, float], str]:
 FEATURES = (
     Feature(
         "File format",
-        "Every fake of GenImage is a PNG and nearly every real a JPEG, so traces of JPEG compression give the label away.",
+        "Every fake of GenImage is a PNG, nearly every real a JPEG: traces of JPEG compression give the label away.",
         "Compress all images as JPEG, at qualities drawn alike for both labels.",
         lambda s: s.format.codes.astype(np.int64),
         _word(lambda s: s.format),
@@ -63,7 +63,7 @@ FEATURES = (
     ),
     Feature(
         "Colour mode",
-        "Gray, CMYK or transparent images occur on one side only; converting to RGB leaves traces such as equal channels.",
+        "Gray, CMYK or transparent images occur on one side only; as RGB they keep traces, such as equal channels.",
         "Leave out what is not plain RGB, or turn some of both labels gray.",
         lambda s: s.mode.codes.astype(np.int64),
         _word(lambda s: s.mode),
@@ -71,7 +71,7 @@ FEATURES = (
     ),
     Feature(
         "Exact size",
-        "A generator has one output size; resizing to a common size leaves each original size its own traces of resampling.",
+        "A generator has one output size; resized to a common size, each size keeps its own traces of resampling.",
         "Crop without resizing, and keep reals whose sizes lie near the generator's.",
         lambda s: s.width << 32 | s.height,
         lambda _, v: dimensions(int(v) >> 32, int(v) & 0xFFFFFFFF),
@@ -126,7 +126,7 @@ FEATURES = (
         ranges=True,
     ),
     Feature(
-        "JPEG quality, none for others",
+        "JPEG quality or none",
         "Quantisation steps stay measurable after decoding; images that were never JPEG have none.",
         "Compress all images as JPEG, at qualities drawn alike for both labels.",
         lambda s: s.jpeg_quality,
@@ -173,14 +173,14 @@ def measure(samples: Samples, feature: Feature, rows: Mask | None = None) -> Sho
     if min(have) < FEWEST:
         what = "JPEGs" if feature.among is not None else "images"
         return Shortcut(feature, reason=f"too few to tell: {have[REAL]:,} real and {have[FAKE]:,} fake {what}")
-    distinct, counts = count_values(values, fake)
+    distinct, counts = count_values(values, fake, samples.half[keep])
     levels = into_ranges(counts) if feature.ranges else counts
     threshold, edge, fake_above = best_threshold(counts) if feature.ordered else (float("nan"), 0, True)
     looked_up, score_auc = best_look_up(levels)
     if feature.ordered and not threshold < looked_up - 0.005:
         limit = f"{feature.write(samples, float(distinct[edge]))} {feature.unit}".strip()
         low, high = ("real", "fake") if fake_above else ("fake", "real")
-        rule = f"up to {limit}: {low}, above: {high}"
+        rule = f"{low} up to {limit}, {high} above"
     elif feature.ranges:
         rule = "by ranges of values"
     else:
@@ -189,14 +189,8 @@ def measure(samples: Samples, feature: Feature, rows: Mask | None = None) -> Sho
     return Shortcut(feature, threshold, looked_up, max(auc, 1 - auc), rule)
 
 
-def count_values(values: Values, fake: Mask) -> tuple[Values, Counts]:
-    """Distinct values, rising, (k,) and how often each occurs per label and half, (k, 2, 2).
-
-    The halves take turns within each label in the order of the index, so that both have the same share of fakes.
-    """
-    half = np.empty(len(fake), np.int64)
-    for label in (~fake, fake):
-        half[label] = np.arange(np.count_nonzero(label)) & 1
+def count_values(values: Values, fake: Mask, half: npt.NDArray[np.int8]) -> tuple[Values, Counts]:
+    """Distinct values, rising, (k,) and how often each occurs per label and half, (k, 2, 2)."""
     low, high = values.min(), values.max()
     if values.dtype.kind == "i" and high - low < 1 << 16:  # counting beats sorting
         codes, distinct = values - low, np.arange(low, high + 1)
@@ -224,7 +218,7 @@ def rates(counts: Counts, half: int) -> tuple[npt.NDArray[np.float64], npt.NDArr
 
 
 def best_threshold(counts: Counts) -> tuple[float, int, bool]:
-    """(cross-scored balanced accuracy, place of the last value below the threshold on all samples, whether fakes lie above)."""
+    """(cross-scored accuracy, place of the last value below the cut on all samples, whether fakes lie above)."""
     scores = []
     for half in (0, 1):
         real, fake = rates(counts, half)
@@ -258,8 +252,12 @@ def best_look_up(counts: Counts) -> tuple[float, float]:
         accuracies.append(0.5 + 0.25 * float((says * (other_fake - other_real)).sum()))
         score = np.divide(fake, fake + real, out=np.full(len(fake), 0.5), where=fake + real > 0)
         _, group = np.unique(score, return_inverse=True)
-        areas.append(area(np.bincount(group, other_real), np.bincount(group, other_fake)))
+        areas.append(area(sums(group, other_real), sums(group, other_fake)))
     return float(np.mean(accuracies)), float(np.mean(areas))
+
+
+def sums(group: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.bincount(group, weights).astype(np.float64)
 
 
 def value_auc(counts: Counts) -> float:
@@ -282,5 +280,5 @@ def words_of(counts: Counts, write: Callable[[int], str], most: int = 4) -> str:
     if not strong:
         return "no value speaks for fake"
     more = int((lead > 0).sum()) - len(strong)
-    values = ", ".join(write(place) for place in strong) + (f" and {more:,} more values" if more else "")
-    return f"{values}: fake, all else: real"
+    values = " / ".join(write(place) for place in strong) + (f" and {more:,} more values" if more else "")
+    return f"fake: {values}; all else real"

@@ -40,7 +40,7 @@ class Words:
 
 
 class Samples:
-    """The columns of a dataset that the report is made from. Raises ValueError for a label that is neither real nor fake."""
+    """The columns of a dataset that the report is made from. Raises ValueError for a label other than real and fake."""
 
     def __init__(self, dataset: Dataset) -> None:
         columns = dataset.columns
@@ -62,6 +62,18 @@ class Samples:
     def bytes_per_pixel(self) -> npt.NDArray[np.float64]:
         return self.size_bytes / np.maximum(self.pixels, 1)
 
+    @cached_property
+    def half(self) -> npt.NDArray[np.int8]:
+        """0 or 1 by chance (a fixed one), each for half of every generator's reals and half of its fakes."""
+        shuffled = np.random.Generator(np.random.Philox(0)).permutation(self.count)
+        group = (self.generator.codes.astype(np.int64) * 2 + self.fake)[shuffled]
+        order = np.argsort(group, kind="stable")
+        sizes = np.bincount(group)
+        within = np.arange(self.count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        half = np.empty(self.count, np.int8)
+        half[shuffled[order]] = within & 1
+        return half
+
     @property
     def generators(self) -> list[str]:
         """Those of the vocabulary in its order, then others by name; a pool of reals last."""
@@ -70,7 +82,8 @@ class Samples:
 
     def of(self, generator: str) -> Mask:
         """The rows of one generator's subset."""
-        return self.generator.codes == self.generator.names.index(generator)
+        rows: Mask = self.generator.codes == self.generator.names.index(generator)
+        return rows
 
     def of_label(self, label: str) -> Mask:
         return self.fake if label == "fake" else ~self.fake
@@ -80,14 +93,12 @@ class Samples:
         generators, splits = self.generator.names, self.split.names
         flat = (self.generator.codes.astype(np.int64) * len(splits) + self.split.codes) * 2 + self.fake
         found = np.bincount(flat, minlength=len(generators) * len(splits) * 2).reshape(-1, len(splits), 2)
-        return {
-            (generators[g], splits[s], LABELS[k]): int(found[g, s, k]) for g, s, k in np.argwhere(found).tolist()
-        }
+        return {(generators[g], splits[s], LABELS[k]): int(found[g, s, k]) for g, s, k in np.argwhere(found).tolist()}
 
 
 @dataclass(frozen=True)
 class Part:
-    """One generator's split: what is packed, published, quarantined; (real, fake) each. `published` None: not a GenImage one."""
+    """One generator's split: what is packed, published (None: not listed) and quarantined; (real, fake) each."""
 
     generator: str
     split: str
@@ -100,13 +111,11 @@ class Part:
         """Published images that are neither packed nor quarantined; 0 when there are more than published."""
         if self.published is None:
             return 0
-        return sum(
-            max(0, p - k - q) for p, k, q in zip(self.published, self.packed, self.quarantined, strict=True)
-        )
+        return sum(max(0, p - k - q) for p, k, q in zip(self.published, self.packed, self.quarantined, strict=True))
 
 
 def composition(samples: Samples, quarantine: list[dict[str, str | None]]) -> list[Part]:
-    """A Part per generator and split that has samples, quarantined files, or (for a generator that is there) published ones."""
+    """A Part per generator and split that has samples or quarantined files, or should have by the published counts."""
     packed = samples.counts()
     bad: dict[tuple[str, str, str], int] = {}
     for row in quarantine:
@@ -122,7 +131,9 @@ def composition(samples: Samples, quarantine: list[dict[str, str | None]]) -> li
             listed = published is not None and split in SPLITS
             if split in others or listed:
                 have, lost = ({label: n.get((generator, split, label), 0) for label in LABELS} for n in (packed, bad))
-                wanted = _pair(lambda label, s=split, p=published: p.of(s, label)) if published and listed else None
+                wanted = None
+                if published is not None and listed:
+                    wanted = published.of(split, LABELS[0]), published.of(split, LABELS[1])
                 parts.append(Part(generator, split, _pair(have.__getitem__), wanted, _pair(lost.__getitem__)))
     return parts
 

@@ -1,4 +1,4 @@
-"""A contact sheet: a few images of each generator and label, read from the shards, decoded, shrunk, put into the page."""
+"""A contact sheet: a few images of each generator and label, read from the shards, decoded, shrunk, embedded."""
 
 from __future__ import annotations
 

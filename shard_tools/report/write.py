@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from genimage_stream import schema
 from genimage_stream.page.file import check_writable, write_page
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.errors import TargetError, ToolError
-from shard_tools.report.page import Findings, Quarantine, render
+from shard_tools.report.findings import Findings, Quarantine
+from shard_tools.report.page import headline, render
 from shard_tools.report.shortcuts import FEATURES, Shortcut, measure
 from shard_tools.report.statistics import Samples, composition
 from shard_tools.report.thumbnails import contact_sheet
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any]:
     """Write the page about the dataset at `destination` to the file `html`; returns its main figures, ready for JSON.
 
-    `thumbnails` images of every generator and label go into the page, 0 for none. Raises ToolError when the dataset is not
-    there, not finished or not readable, or the page cannot be written.
+    `thumbnails` images of every generator and label go into the page, 0 for none. Raises ToolError when the dataset is
+    not there, not finished or not readable, or the page cannot be written.
     """
     try:
         check_writable(html)
@@ -37,6 +39,7 @@ def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any
     return {
         "destination": destination,
         "html": html,
+        "headline": headline(found),
         "samples": found.samples.count,
         "real": found.samples.count - fakes,
         "fake": fakes,
@@ -50,7 +53,7 @@ def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any
 def _plain(shortcut: Shortcut) -> dict[str, Any]:
     figures = {"threshold": shortcut.threshold, "look_up": shortcut.look_up, "auc": shortcut.auc}
     plain: dict[str, Any] = {"property": shortcut.feature.name}
-    plain |= {name: round(value, 6) if value == value else None for name, value in figures.items()}
+    plain |= {name: round(value, 6) if not math.isnan(value) else None for name, value in figures.items()}
     return plain | {"rule": shortcut.rule, "reason": shortcut.reason}
 
 
@@ -60,7 +63,9 @@ def findings(destination: str, *, thumbnails: int = 4) -> Findings:
     try:
         samples = Samples(dataset)
     except (OSError, ValueError) as error:
-        raise TargetError(f"{destination}/{schema.INDEX_FILE} cannot be read ({error}): run shard-tools verify") from error
+        raise TargetError(
+            f"{destination}/{schema.INDEX_FILE} cannot be read ({error}): run shard-tools verify"
+        ) from error
     quarantine = read_quarantine(dataset)
     if not samples.count and not quarantine:
         raise TargetError(f"{destination} holds no samples: there is nothing to report")
@@ -115,7 +120,9 @@ def read_quarantine(dataset: Dataset) -> Quarantine:
     try:
         local = dataset.store.local_path(schema.QUARANTINE_FILE)
         source = local or pa.BufferReader(dataset.store.read_buffer(schema.QUARANTINE_FILE))
-        rows: Quarantine = pq.read_table(source, columns=schema.quarantine_schema().names, partitioning=None).to_pylist()
+        rows: Quarantine = pq.read_table(
+            source, columns=schema.quarantine_schema().names, partitioning=None
+        ).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise TargetError(
             f"{dataset.path}/{schema.QUARANTINE_FILE} cannot be read ({error}): run shard-tools verify"

@@ -1,0 +1,319 @@
+"""`shard-tools report`: its figures against plain computations, its page in a real browser, its refusals."""
+
+from __future__ import annotations
+
+import html as unescape
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from genimage_stream import schema
+from shard_tools.report import shortcuts, statistics
+from shard_tools.report.write import findings, report
+from tests.browser import assert_good_page, look
+from tests.fixtures.genimage import bad_files, make_tree
+from tests.shard_tools.conftest import shard_tools
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed tree with one broken file of each kind among the fakes of adm."""
+    root = tmp_path_factory.mktemp("faulty")
+    make_tree(root / "tree", generators=("adm", "midjourney"), count=10)
+    for number, data in enumerate(bad_files().values()):
+        folder = root / "tree/ADM/imagenet_ai_0508_adm/train/ai"
+        (folder / f"{number}_adm_{900 + number}.PNG").write_bytes(data)
+    done = shard_tools("pack", root / "tree", root / "shards <b>&", "--workers", 1)
+    assert done.code == 0, done.err
+    return root / "shards <b>&"
+
+
+def words(page: str) -> str:
+    """The page as plain text."""
+    return re.sub(r"\s+", " ", unescape.unescape(re.sub(r"<[^>]*>", " ", page)))
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def test_report_of_a_clean_dataset(packed: Path, tmp_path: Path) -> None:
+    done = shard_tools("report", packed, "--html", tmp_path / "out.html", "--json")
+    assert done.code == 0, done.err
+    facts = done.json
+    assert facts["samples"] == 8 * 2 * 12
+    assert facts["real"] == facts["fake"] == 96
+    assert facts["quarantined"] == 0
+    by_name = {s["property"]: s for s in facts["shortcuts"]}
+    assert by_name["File format"]["look_up"] == 1.0
+    assert by_name["File format"]["rule"] == "fake: png; all else real"
+    assert "0 fake JPEGs" in by_name["JPEG quality among the JPEGs"]["reason"]
+    assert set(facts["shortcuts_by_generator"]) == {
+        "adm", "biggan", "glide", "midjourney", "sd14", "sd15", "vqdm", "wukong",
+    }  # fmt: skip
+    text = words((tmp_path / "out.html").read_text("utf-8"))
+    assert "192 of the 2,681,167 published images" in text
+    assert "No file was quarantined" in text
+
+
+def test_page_in_a_browser(packed: Path, tmp_path: Path) -> None:
+    report(str(packed), str(tmp_path / "out.html"))
+    with look(tmp_path / "out.html") as view:
+        assert_good_page(view)
+        assert view.evaluate("document.images.length") == 8 * 2 * 4
+        assert len(view.accessible("image")) >= 64 + 8
+
+
+def test_page_of_a_faulty_dataset_in_a_browser(faulty: Path, tmp_path: Path) -> None:
+    report(str(faulty), str(tmp_path / "out.html"), thumbnails=2)
+    text = words((tmp_path / "out.html").read_text("utf-8"))
+    assert "What is in shards <b>&" in text, "names are shown, not interpreted"
+    assert "5 files were not packed" in text
+    assert "Generators of GenImage that are not here: biggan, glide" in text
+    with look(tmp_path / "out.html") as view:
+        assert_good_page(view)
+        assert view.evaluate("document.querySelectorAll('h1 b').length") == 0
+        assert "0_adm_900.PNG" in view.evaluate("document.body.textContent")
+
+
+def test_no_thumbnails(packed: Path, tmp_path: Path) -> None:
+    report(str(packed), str(tmp_path / "out.html"), thumbnails=0)
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert "<img" not in page
+    assert "No thumbnails were asked for" in page
+
+
+def test_same_dataset_same_page(packed: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        report(str(packed), str(tmp_path / name))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_damaged_shard_is_told_and_the_page_still_comes(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    shard = next((tmp_path / "dst/adm/train").glob("*.tar"))
+    shard.write_bytes(bytes(len(shard.read_bytes()) // 2))
+    found = report(str(tmp_path / "dst"), str(tmp_path / "out.html"))
+    assert found["unreadable_thumbnails"]
+    assert "unreadable" in (tmp_path / "out.html").read_text("utf-8")
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+def refused(*arguments: object) -> str:
+    done = shard_tools("report", *arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("shard-tools: ")
+    assert len(done.err.splitlines()) == 1
+    return done.err
+
+
+def test_no_dataset(tmp_path: Path) -> None:
+    assert "there is no such folder" in refused(tmp_path / "nothing", "--html", tmp_path / "o.html")
+    (tmp_path / "empty").mkdir()
+    assert "holds no dataset" in refused(tmp_path / "empty", "--html", tmp_path / "o.html")
+    assert not (tmp_path / "o.html").exists()
+
+
+def test_unfinished_dataset(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    (tmp_path / "dst" / schema.DATASET_FILE).unlink()
+    (tmp_path / "dst/.pack").mkdir()
+    (tmp_path / "dst/.pack/plan.json").write_text("{}")
+    assert "not finished" in refused(tmp_path / "dst", "--html", tmp_path / "o.html")
+
+
+@pytest.mark.parametrize("name", [schema.INDEX_FILE, schema.QUARANTINE_FILE])
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_damaged_tables(packed: Path, tmp_path: Path, name: str, how: str) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    (tmp_path / "dst" / name).unlink()
+    if how == "damaged":
+        (tmp_path / "dst" / name).write_bytes(b"PAR1 no table PAR1")
+    said = refused(tmp_path / "dst", "--html", tmp_path / "o.html")
+    assert name in said or "not finished" in said
+
+
+def test_page_cannot_be_written(packed: Path, tmp_path: Path) -> None:
+    assert "no folder" in refused(packed, "--html", tmp_path / "none/o.html")
+    assert "is a folder" in refused(packed, "--html", tmp_path)
+    if os.geteuid() != 0:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        assert "write elsewhere" in refused(packed, "--html", tmp_path / "locked/o.html")
+
+
+def test_read_only_place(packed: Path) -> None:
+    """/proc takes no files, from root neither."""
+    assert "cannot be written" in refused(packed, "--html", "/proc/o.html")
+
+
+# -- the figures -------------------------------------------------------------------------------------------------------
+
+
+def make_dataset(root: Path, columns: dict[str, object], count: int) -> Path:
+    """A dataset of an index alone: what is not given is filled in."""
+    root.mkdir()
+    plain: dict[str, object] = {
+        "key": [f"k{i}" for i in range(count)],
+        "generator": ["sd14"] * count,
+        "split": ["train"] * count,
+        "shard": ["sd14/train/sd14-train-00000.tar"] * count,
+        "offset": [512] * count,
+        "size": [1000] * count,
+        "format": ["png"] * count,
+        "mode": ["RGB"] * count,
+        "width": [64] * count,
+        "height": [64] * count,
+        "jpeg_quality": [None] * count,
+        "class_index": [None] * count,
+        "synset": [None] * count,
+        "progressive": [None] * count,
+        "sha256": ["0" * 64] * count,
+        "source": ["x"] * count,
+    } | columns
+    table = pa.table({field.name: pa.array(plain[field.name]).cast(field.type) for field in schema.index_schema()})
+    pq.write_table(table, root / schema.INDEX_FILE)
+    pq.write_table(schema.quarantine_schema().empty_table(), root / schema.QUARANTINE_FILE)
+    (root / schema.DATASET_FILE).write_text(json.dumps({"format_version": schema.FORMAT_VERSION}))
+    return root
+
+
+def found_in(root: Path) -> dict[str, shortcuts.Shortcut]:
+    return {s.feature.name: s for s in findings(str(root), thumbnails=0).shortcuts}
+
+
+def test_auc_is_that_of_scikit_learn(tmp_path: Path) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(3)
+    fake = rng.random(3000) < 0.3
+    width = (rng.normal(400, 60, 3000) + 50 * fake).astype(int)
+    labels = np.where(fake, "fake", "real").tolist()
+    found = found_in(make_dataset(tmp_path / "d", {"label": labels, "width": width.tolist()}, 3000))
+    assert found["Width"].auc == pytest.approx(metrics.roc_auc_score(fake, width), abs=1e-12)
+    assert found["Height"].auc == pytest.approx(0.5)
+
+
+def test_best_threshold_is_that_of_a_plain_search() -> None:
+    rng = np.random.default_rng(4)
+    for trial in range(20):
+        fake = rng.random(400) < 0.5
+        values = rng.integers(0, 40, 400) + fake * int(rng.integers(-15, 15))
+        half = np.arange(400, dtype=np.int8) & 1
+        distinct, counts = shortcuts.count_values(values, fake, half)
+        _, place, above = shortcuts.best_threshold(counts)
+        plain = []
+        for v in np.unique(values):
+            right = np.mean(values[fake] > v) + np.mean(values[~fake] <= v)
+            plain.append(max(right, 2 - right))
+        v = distinct[place]
+        mine = np.mean((values > v)[fake] == above) + np.mean((values > v)[~fake] != above)
+        assert mine == pytest.approx(max(plain)), trial
+
+
+def test_counting_agrees_with_sorting() -> None:
+    rng = np.random.default_rng(5)
+    values, fake = rng.integers(-3, 500, 5000), rng.random(5000) < 0.4
+    half = rng.integers(0, 2, 5000, dtype=np.int8)
+    small, large = (shortcuts.count_values(values * factor, fake, half) for factor in (1, 1000))
+    assert np.array_equal(small[0] * 1000, large[0])
+    assert np.array_equal(small[1], large[1])
+    assert small[1].sum() == 5000
+
+
+def test_halves_are_even_and_always_the_same(packed: Path) -> None:
+    one, other = (findings(str(packed), thumbnails=0).samples for _ in range(2))
+    assert np.array_equal(one.half, other.half)
+    for generator in one.generators:
+        for fake in (False, True):
+            rows = one.of(generator) & (one.fake == fake)
+            assert rows.sum() == 2 * one.half[rows].sum()
+
+
+def test_what_tells_nothing_scores_as_chance(tmp_path: Path) -> None:
+    """Values that occur once would look perfect to a look-up that is scored on what it was made from."""
+    rng = np.random.default_rng(6)
+    count = 4000
+    columns = {
+        "label": np.where(rng.random(count) < 0.2, "fake", "real").tolist(),
+        "size": rng.permutation(count * 7)[:count].tolist(),
+        "width": rng.permutation(count)[:count].tolist(),
+    }
+    found = found_in(make_dataset(tmp_path / "d", columns, count))
+    for name in ("File size", "Width", "Exact size", "Bytes per pixel"):
+        assert 0.46 < found[name].best < 0.54, name
+    assert found["Colour mode"].look_up == pytest.approx(0.5)
+
+
+def test_a_size_between_others_needs_the_look_up(tmp_path: Path) -> None:
+    labels = ["real", "fake", "real", "fake"] * 50
+    widths = [300, 512, 700, 512] * 50
+    found = found_in(make_dataset(tmp_path / "d", {"label": labels, "width": widths}, 200))
+    assert found["Width"].threshold == pytest.approx(0.75, abs=0.08)
+    assert found["Width"].look_up == 1.0
+    assert found["Width"].rule == "fake: 512; all else real"
+
+
+def test_threshold_in_words(tmp_path: Path) -> None:
+    labels = ["real", "fake"] * 40
+    found = found_in(make_dataset(tmp_path / "d", {"label": labels, "width": [900, 512] * 40}, 80))
+    assert found["Width"].rule == "fake up to 512 pixels, real above"
+
+
+def test_quality_among_jpegs(tmp_path: Path) -> None:
+    """Where both labels have JPEGs, the quality counts by itself, without those that have none."""
+    count = 120
+    columns = {
+        "label": ["real", "fake", "fake"] * 40,
+        "format": ["jpeg", "jpeg", "png"] * 40,
+        "jpeg_quality": [96, 75, None] * 40,
+    }
+    found = found_in(make_dataset(tmp_path / "d", columns, count))
+    assert found["JPEG quality among the JPEGs"].threshold == 1.0
+    assert found["JPEG quality or none"].look_up == 1.0
+    assert found["File format"].look_up == pytest.approx(0.75)
+
+
+def test_one_label_alone(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d", {"label": ["fake"] * 10}, 10)
+    found = report(str(root), str(tmp_path / "out.html"), thumbnails=0)
+    assert all("too few" in s["reason"] for s in found["shortcuts"])
+    assert "cannot be compared" in found["headline"]
+
+
+def test_generators_without_reals_use_the_pool(tmp_path: Path) -> None:
+    columns = {
+        "label": ["real"] * 20 + ["fake"] * 20,
+        "generator": ["real"] * 20 + ["flux"] * 20,
+        "width": [500] * 20 + [1024] * 20,
+    }
+    found = findings(str(make_dataset(tmp_path / "d", columns, 40)), thumbnails=0)
+    assert found.borrowed_reals == ["flux"]
+    assert list(found.by_generator) == ["flux"]
+    assert found.parts[0].published is None
+
+
+def test_composition_counts_what_is_missing(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d", {"label": ["fake"] * 7}, 7)
+    rows = [{"source": "a", "generator": "sd14", "split": "train", "label": "fake", "reason": "empty"}] * 3
+    pq.write_table(pa.Table.from_pylist(rows, schema.quarantine_schema()), root / schema.QUARANTINE_FILE)
+    train, val = findings(str(root), thumbnails=0).parts
+    assert train.packed == (0, 7)
+    assert train.quarantined == (0, 3)
+    assert train.missing == 162_000 + 162_000 - 10
+    assert val.missing == 12_000
+
+
+def test_size_map_holds_every_image(tmp_path: Path) -> None:
+    columns = {"label": ["real"] * 4, "width": [1, 64, 5000, 64], "height": [1, 128, 30, 128]}
+    samples = findings(str(make_dataset(tmp_path / "d", columns, 4)), thumbnails=0).samples
+    edges = statistics.size_edges(samples)
+    assert statistics.size_map(samples, ~samples.fake, edges).sum() == 4
+    assert statistics.common_sizes(samples, ~samples.fake, 1) == ([(64, 128, 2)], 3)
