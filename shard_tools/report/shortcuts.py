@@ -19,129 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.page.scales import dimensions
-from shard_tools.report.statistics import Column, Mask, Samples, Words
+from shard_tools.report.features import Feature, Values
+from shard_tools.report.statistics import Mask, Samples
 
-Counts = npt.NDArray[np.int64]  # (values, 2 labels, 2 halves)
-Values = npt.NDArray[np.float64] | Column
+Counts = npt.NDArray[np.int64]  # (2 labels, 2 halves, values)
 
 REAL, FAKE = 0, 1
 FEWEST = 4  # of each label, or nothing can be said
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A property of a file. `why` says in a sentence how a detector gets to see it, `remedy` what takes it away."""
-
-    name: str
-    why: str
-    remedy: str
-    values: Callable[[Samples], Values]
-    write: Callable[[Samples, float], str]
-    unit: str = ""
-    ordered: bool = True  # a number: a threshold makes sense
-    ranges: bool = False  # look up ranges, values hardly repeat
-    among: Callable[[Samples], Mask] | None = None  # the rows that have the property
-
-
-def _number(_: Samples, value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _word(words: Callable[[Samples], Words]) -> Callable[[Samples, float], str]:
-    return lambda samples, value: words(samples).names[int(value)] if value >= 0 else "not known"
-
-
-FEATURES = (
-    Feature(
-        "File format",
-        "Every fake of GenImage is a PNG, nearly every real a JPEG: traces of JPEG compression give the label away.",
-        "Compress all images as JPEG, at qualities drawn alike for both labels.",
-        lambda s: s.format.codes.astype(np.int64),
-        _word(lambda s: s.format),
-        ordered=False,
-    ),
-    Feature(
-        "Colour mode",
-        "Gray, CMYK or transparent images occur on one side only; as RGB they keep traces, such as equal channels.",
-        "Leave out what is not plain RGB, or turn some of both labels gray.",
-        lambda s: s.mode.codes.astype(np.int64),
-        _word(lambda s: s.mode),
-        ordered=False,
-    ),
-    Feature(
-        "Exact size",
-        "A generator has one output size; resized to a common size, each size keeps its own traces of resampling.",
-        "Crop without resizing, and keep reals whose sizes lie near the generator's.",
-        lambda s: s.width << 32 | s.height,
-        lambda _, v: dimensions(int(v) >> 32, int(v) & 0xFFFFFFFF),
-        ordered=False,
-    ),
-    Feature(
-        "Width",
-        "Visible to a detector as the strength of resizing, as padding, or as the seams of tiling.",
-        "Crop without resizing, from images larger than the crop on both sides of the label.",
-        lambda s: s.width,
-        _number,
-        "pixels",
-    ),
-    Feature(
-        "Height",
-        "As the width.",
-        "As for the width.",
-        lambda s: s.height,
-        _number,
-        "pixels",
-    ),
-    Feature(
-        "Number of pixels",
-        "Sums up width and height: how much an image shrinks when it is resized to the detector's input.",
-        "Crop without resizing; select by a window of sizes.",
-        lambda s: s.pixels,
-        _number,
-        "pixels",
-    ),
-    Feature(
-        "Aspect ratio",
-        "Generators draw squares, cameras do not: squeezing a photograph to a square distorts it measurably.",
-        "Never change the aspect ratio; crop.",
-        lambda s: s.width / np.maximum(s.height, 1),
-        lambda _, v: f"{v:.3g}",
-    ),
-    Feature(
-        "File size",
-        "Not visible in the pixels, but it sums up size, format and detail.",
-        "What helps for size and format helps here.",
-        lambda s: s.size_bytes,
-        _number,
-        "bytes",
-        ranges=True,
-    ),
-    Feature(
-        "Bytes per pixel",
-        "How hard the image is to compress: format and quality first of all, then noise and detail.",
-        "What helps for the format helps here.",
-        lambda s: s.bytes_per_pixel,
-        lambda _, v: f"{v:.3g}",
-        ranges=True,
-    ),
-    Feature(
-        "JPEG quality or none",
-        "Quantisation steps stay measurable after decoding; images that were never JPEG have none.",
-        "Compress all images as JPEG, at qualities drawn alike for both labels.",
-        lambda s: s.jpeg_quality,
-        lambda _, v: f"{v:.0f}" if v >= 0 else "no JPEG",
-        ordered=False,
-    ),
-    Feature(
-        "JPEG quality among the JPEGs",
-        "What the quality tells beyond the format: needs JPEGs of both labels.",
-        "Draw the quality alike for both labels.",
-        lambda s: s.jpeg_quality,
-        _number,
-        among=lambda s: s.jpeg_quality >= 0,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -163,58 +47,81 @@ class Shortcut:
         return float(np.fmax(self.threshold, self.look_up))
 
 
-def measure(samples: Samples, feature: Feature, rows: Mask | None = None) -> Shortcut:
+@dataclass(frozen=True)
+class Coded:
+    """A feature's values as codes: `distinct` (k,) rising, `codes` (samples,) places in it."""
+
+    feature: Feature
+    distinct: Values
+    codes: npt.NDArray[np.int64]
+
+
+def code(samples: Samples, feature: Feature) -> Coded:
+    """Sort a feature's values once, so that every subset has only to count."""
+    values = feature.values(samples)
+    if not len(values):
+        return Coded(feature, values, np.zeros(0, np.int64))
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "i" and high - low < 1 << 16:  # no need to sort
+        return Coded(feature, np.arange(int(low), int(high) + 1), (values - low).astype(np.int64))
+    distinct, codes = np.unique(values, return_inverse=True)
+    return Coded(feature, distinct, codes)
+
+
+def measure(samples: Samples, coded: Coded, rows: Mask | None = None) -> Shortcut:
     """The shortcut by one feature among the rows given (all by default)."""
-    keep = np.ones(samples.count, bool) if rows is None else rows
-    if feature.among is not None:
-        keep = keep & feature.among(samples)
-    values, fake = feature.values(samples)[keep], samples.fake[keep]
+    feature = coded.feature
+    keep = feature.among(samples) if feature.among is not None else np.ones(samples.count, bool)
+    if rows is not None:
+        keep = keep & rows
+    fake = samples.fake[keep]
     have = [int(len(fake) - fake.sum()), int(fake.sum())]
     if min(have) < FEWEST:
         what = "JPEGs" if feature.among is not None else "images"
         return Shortcut(feature, reason=f"too few to tell: {have[REAL]:,} real and {have[FAKE]:,} fake {what}")
-    distinct, counts = count_values(values, fake, samples.half[keep])
+    places, counts = count_values(coded.codes[keep], len(coded.distinct), fake, samples.half[keep])
+
+    def write(place: int) -> str:
+        return feature.write(samples, float(coded.distinct[places[place]]))
+
     levels = into_ranges(counts) if feature.ranges else counts
     threshold, edge, fake_above = best_threshold(counts) if feature.ordered else (float("nan"), 0, True)
     looked_up, score_auc = best_look_up(levels)
     if feature.ordered and not threshold < looked_up - 0.005:
-        limit = f"{feature.write(samples, float(distinct[edge]))} {feature.unit}".strip()
         low, high = ("real", "fake") if fake_above else ("fake", "real")
-        rule = f"{low} up to {limit}, {high} above"
+        rule = f"{low} up to {f'{write(edge)} {feature.unit}'.strip()}, {high} above"
     elif feature.ranges:
         rule = "by ranges of values"
     else:
-        rule = words_of(counts, lambda place: feature.write(samples, float(distinct[place])))
+        rule = words_of(counts, write)
     auc = value_auc(counts) if feature.ordered else score_auc
     return Shortcut(feature, threshold, looked_up, max(auc, 1 - auc), rule)
 
 
-def count_values(values: Values, fake: Mask, half: npt.NDArray[np.int8]) -> tuple[Values, Counts]:
-    """Distinct values, rising, (k,) and how often each occurs per label and half, (k, 2, 2)."""
-    low, high = values.min(), values.max()
-    if values.dtype.kind == "i" and high - low < 1 << 16:  # counting beats sorting
-        codes, distinct = values - low, np.arange(low, high + 1)
-    else:
-        distinct, codes = np.unique(values, return_inverse=True)
-    counts = np.bincount(codes * 4 + fake * 2 + half, minlength=4 * len(distinct)).reshape(-1, 2, 2)
-    there = counts.any(axis=(1, 2))
-    return distinct[there], counts[there]
+def count_values(
+    codes: npt.NDArray[np.int64], distinct: int, fake: Mask, half: npt.NDArray[np.int8]
+) -> tuple[npt.NDArray[np.int64], Counts]:
+    """The codes that occur, rising, (k,) and how often each does per label and half, (2, 2, k)."""
+    place = (fake * 2 + half).astype(np.int64) * distinct + codes
+    counts = np.bincount(place, minlength=4 * distinct).reshape(4, distinct)
+    there = np.flatnonzero(counts.sum(axis=0))
+    return there, counts[:, there].reshape(2, 2, -1)
 
 
 def into_ranges(counts: Counts, most: int = 256) -> Counts:
     """Neighbouring values joined into at most `most` ranges of about equal content, fewer for few samples."""
-    content = counts.sum(axis=(1, 2))
+    content = counts.sum(axis=(0, 1))
     wanted = int(np.clip(np.sqrt(content.sum()), 4, most))
     before = np.cumsum(content) - content
     starts = np.flatnonzero(np.diff(before * wanted // content.sum(), prepend=-1))
-    return np.add.reduceat(counts, starts, axis=0)
+    return np.add.reduceat(counts, starts, axis=2)
 
 
-def rates(counts: Counts, half: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Shares of the reals and of the fakes of one half at each value, (k,) both."""
-    part = counts[:, :, half].astype(np.float64)
-    part /= np.maximum(part.sum(axis=0), 1)
-    return part[:, REAL], part[:, FAKE]
+def rates(counts: Counts, half: int | None = None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Shares of the reals and of the fakes, of one half or of all, at each value, (k,) both."""
+    part = (counts.sum(axis=1) if half is None else counts[:, half]).astype(np.float64)
+    part /= np.maximum(part.sum(axis=1, keepdims=True), 1)
+    return part[REAL], part[FAKE]
 
 
 def best_threshold(counts: Counts) -> tuple[float, int, bool]:
@@ -226,8 +133,7 @@ def best_threshold(counts: Counts) -> tuple[float, int, bool]:
         other_real, other_fake = rates(counts, 1 - half)
         lead = other_real[: place + 1].sum() - other_fake[: place + 1].sum()
         scores.append(0.5 + 0.5 * (lead if above else -lead))
-    both = counts.sum(axis=2) / counts.sum(axis=(0, 2))
-    place, above = cut(both[:, REAL], both[:, FAKE])
+    place, above = cut(*rates(counts))
     return float(np.mean(scores)), place, above
 
 
@@ -262,8 +168,7 @@ def sums(group: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]) -> npt.
 
 def value_auc(counts: Counts) -> float:
     """How often a fake has the larger value than a real; equal ones count as a half."""
-    both = counts.sum(axis=2) / counts.sum(axis=(0, 2))
-    return area(both[:, REAL], both[:, FAKE])
+    return area(*rates(counts))
 
 
 def area(real: npt.NDArray[np.float64], fake: npt.NDArray[np.float64]) -> float:
@@ -274,8 +179,8 @@ def area(real: npt.NDArray[np.float64], fake: npt.NDArray[np.float64]) -> float:
 
 def words_of(counts: Counts, write: Callable[[int], str], most: int = 4) -> str:
     """The table value -> label in words: the values that speak most strongly for fake."""
-    both = counts.sum(axis=2) / counts.sum(axis=(0, 2))
-    lead = both[:, FAKE] - both[:, REAL]
+    real, fake = rates(counts)
+    lead = fake - real
     strong = [int(place) for place in np.argsort(-lead, kind="stable")[:most] if lead[place] > 0]
     if not strong:
         return "no value speaks for fake"

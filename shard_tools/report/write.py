@@ -13,9 +13,10 @@ from genimage_stream import schema
 from genimage_stream.page.file import check_writable, write_page
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.errors import TargetError, ToolError
+from shard_tools.report.features import FEATURES
 from shard_tools.report.findings import Findings, Quarantine
 from shard_tools.report.page import headline, render
-from shard_tools.report.shortcuts import FEATURES, Shortcut, measure
+from shard_tools.report.shortcuts import Shortcut, code, measure
 from shard_tools.report.statistics import Samples, composition
 from shard_tools.report.thumbnails import contact_sheet
 
@@ -69,8 +70,7 @@ def findings(destination: str, *, thumbnails: int = 4) -> Findings:
     quarantine = read_quarantine(dataset)
     if not samples.count and not quarantine:
         raise TargetError(f"{destination} holds no samples: there is nothing to report")
-    overall = [measure(samples, feature) for feature in FEATURES]
-    by_generator, borrowed = _each_generator(samples)
+    overall, by_generator, borrowed = _shortcuts(samples)
     return Findings(
         name=os.path.basename(os.path.normpath(destination)) or destination,
         samples=samples,
@@ -84,10 +84,13 @@ def findings(destination: str, *, thumbnails: int = 4) -> Findings:
     )
 
 
-def _each_generator(samples: Samples) -> tuple[dict[str, list[Shortcut]], list[str]]:
-    """The shortcuts within each generator's subset; one without reals of its own is compared with the pool of reals."""
+def _shortcuts(samples: Samples) -> tuple[list[Shortcut], dict[str, list[Shortcut]], list[str]]:
+    """Every feature over all samples, and within each generator's subset; which subsets use the pool of reals.
+
+    A generator without reals of its own is compared with the pool. One feature at a time, to bound the memory.
+    """
     pool = samples.of(REAL_POOL) if REAL_POOL in samples.generator.names else np.zeros(samples.count, bool)
-    found, borrowed = {}, []
+    subsets, borrowed = {}, []
     for generator in samples.generators:
         if generator == REAL_POOL:
             continue
@@ -95,8 +98,15 @@ def _each_generator(samples: Samples) -> tuple[dict[str, list[Shortcut]], list[s
         if pool.any() and not (rows & samples.of_label(LABELS[0])).any():
             rows = rows | pool
             borrowed.append(generator)
-        found[generator] = [measure(samples, feature, rows) for feature in FEATURES]
-    return found, borrowed
+        subsets[generator] = rows
+    overall: list[Shortcut] = []
+    by_generator: dict[str, list[Shortcut]] = {generator: [] for generator in subsets}
+    for feature in FEATURES:
+        coded = code(samples, feature)
+        overall.append(measure(samples, coded))
+        for generator, rows in subsets.items():
+            by_generator[generator].append(measure(samples, coded, rows))
+    return overall, by_generator, borrowed
 
 
 def open_finished(destination: str) -> Dataset:
