@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,7 @@ def code(samples: Samples, feature: Feature) -> Coded:
     if values.dtype.kind == "i" and high - low < 1 << 16:  # no need to sort
         return Coded(feature, np.arange(int(low), int(high) + 1), (values - low).astype(np.int64))
     distinct, codes = np.unique(values, return_inverse=True)
-    return Coded(feature, distinct, codes)
+    return Coded(feature, cast("Values", distinct), codes)
 
 
 def measure(samples: Samples, coded: Coded, rows: Mask | None = None) -> Shortcut:
