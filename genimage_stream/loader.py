@@ -11,6 +11,7 @@ import torch
 
 from genimage_stream.batch import Batch
 from genimage_stream.buffers import DTYPES, BufferPool
+from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.fetch import Reader
 from genimage_stream.geometry import Position, Small
@@ -19,6 +20,7 @@ from genimage_stream.mixing import EpochSize, Mix, Mixture, Rule
 from genimage_stream.philox import split_seed
 from genimage_stream.pipeline import Epoch, Progress, SampleTable, Skipped
 from genimage_stream.plan import Order, Shuffle, Steps, epoch_order
+from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.stats import Stats, StatsCounter
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Batch", "Loader"]
@@ -44,6 +46,9 @@ class Loader(Iterable[Batch]):
       begins. Every rank runs the same number of steps. Nothing is padded or repeated: the last batch may be smaller, or
       empty on some ranks; `drop_last` leaves it out.
     * `threads`: of the decoder, by default as many as there are CPUs to run on. `prefetch`: batches decoded ahead.
+    * `backend`: "cpu", or "dali", which leaves sequential JPEGs to the GPU's decoder (docs/dali.md). `device`: where the
+      images are, by default in host memory; backend="cpu" with a CUDA device decodes on the CPU and copies, bit-equal.
+      `dali`: how DALI works, a `DaliOptions`.
     * `output`: "uint8", or "float16" / "float32", which are (pixel / 255 - mean) / std per channel.
     * `crop_position`: "random" or "center"; by default random where the order is, else center. `flip`: mirror half of
       the samples; False by default, because it is an augmentation. `small`: how an image smaller than the crop goes on
@@ -68,7 +73,9 @@ class Loader(Iterable[Batch]):
         rank: int | None = None,
         world_size: int | None = None,
         threads: int | None = None,
-        backend: Literal["cpu"] = "cpu",
+        backend: Literal["cpu", "dali"] = "cpu",
+        device: str | torch.device | None = None,
+        dali: DaliOptions | None = None,
         output: Literal["uint8", "float16", "float32"] = "uint8",
         drop_last: bool = False,
         window: int = 16,
@@ -88,8 +95,7 @@ class Loader(Iterable[Batch]):
         pin_memory: bool | None = None,
         copy: bool = False,
     ) -> None:
-        if backend != "cpu":
-            raise NotImplementedError(f"backend={backend!r}: this version has the backend 'cpu'")
+        _one_of("backend", backend, ("cpu", "dali"))
         self.shuffle = _shuffle(shuffle)
         _one_of("output", output, tuple(DTYPES))
         _one_of("small", small, ("tile", "reflect", "constant", "resize"))
@@ -145,9 +151,17 @@ class Loader(Iterable[Batch]):
         self.rendering: dict[str, Any] = {"small": small, "fill": tuple(fill)}
         if output != "uint8":
             self.rendering |= {"mean": tuple(mean), "std": tuple(std)}
+        self.backend = backend
+        self.device = None if device is None and backend == "cpu" else resolve_device(device)
+        self.output = output
+        self._dali_options = dali or DaliOptions()
+        self._renderer: Renderer | None = None
+        if backend == "dali":
+            load_dali()  # its absence is an error here, not in the first epoch
         pinned = torch.cuda.is_available() if pin_memory is None else pin_memory
         shape = (batch_size, 3, height, width)
-        self.buffers = BufferPool(shape, output, pinned=pinned, reuse=not copy, keep=self.prefetch + 2)
+        decoded = output if backend == "cpu" else "uint8"  # DALI's side normalises on the device
+        self.buffers = BufferPool(shape, decoded, pinned=pinned, reuse=not copy, keep=self.prefetch + 2)
         self.counter = StatsCounter(self.prefetch, self.threads)
         self._opened: tuple[SampleTable, Reader] | None = None
 
@@ -253,6 +267,25 @@ class Loader(Iterable[Batch]):
         if self._decoder is None:
             self._decoder = BatchDecoder(self.threads, strict=self._strict, limits=self._limits)
         return self._decoder
+
+    def renderer(self) -> Renderer:
+        """The backend, made on first use."""
+        if self._renderer is None:
+            if self.backend == "cpu":
+                self._renderer = CpuRenderer(self.decoder(), self.buffers, self.rendering, self.device)
+            else:
+                assert self.device is not None
+                self._renderer = DaliRenderer(
+                    self.decoder(),
+                    self.buffers,
+                    self.rendering,
+                    window=self.geometry["crop"],
+                    batch_size=self.batch_size,
+                    output=self.output,
+                    device=self.device,
+                    options=self._dali_options,
+                )
+        return self._renderer
 
     def stats(self) -> Stats:
         """What was loaded and where the time went, since the loader was made or `reset_stats` was called."""

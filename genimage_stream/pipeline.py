@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from genimage_stream.fetch import Request
     from genimage_stream.loader import Loader
     from genimage_stream.plan import Order, Steps
+    from genimage_stream.render import Rendering
 
 log = logging.getLogger("genimage_stream")
 
@@ -56,8 +57,7 @@ class _Work:
     rows: npt.NDArray[np.int64]
     windows: Windows
     request: Request
-    images: torch.Tensor | None = None
-    job: Any = None
+    rendering: Rendering | None = None  # once the bytes are there
 
 
 @dataclass
@@ -88,6 +88,7 @@ class Epoch(Iterator[Batch]):
         self._order = order
         self._steps = steps
         self._rank = rank
+        self._renderer = loader.renderer()
         self._pid = os.getpid()
         self._table, self._reader = loader.open()
         self._planned: deque[tuple[int, npt.NDArray[np.int64], Windows]] = deque()
@@ -134,12 +135,7 @@ class Epoch(Iterator[Batch]):
     def _submit(self) -> None:
         work = self._fetching[0]
         source = work.request.source()
-        loader = self._loader
-        work.images = loader.buffers.take(len(work.rows))
-        if len(work.rows):
-            work.job = loader.decoder().submit(
-                source, work.images, crops=work.windows.corners, flips=work.windows.flips, **loader.rendering
-            )
+        work.rendering = self._renderer.submit(source, work.windows)
         self._decoding.append(self._fetching.popleft())
 
     # -- handing over --------------------------------------------------------------------------------------------------
@@ -165,34 +161,35 @@ class Epoch(Iterator[Batch]):
         return batch
 
     def _oldest(self, began: float) -> Batch:
-        ready = sum(1 for work in self._decoding if work.job is None or work.job.wait(0))
+        ready = sum(1 for work in self._decoding if work.rendering is not None and work.rendering.wait(0))
         while not self._decoding:
             self._fetching[0].request.wait(_POLL_SECONDS)
             self._top_up()
         work = self._decoding[0]
-        while work.job is not None and not work.job.wait(_POLL_SECONDS if self._fetching else None):
+        assert work.rendering is not None
+        while not work.rendering.wait(_POLL_SECONDS):
             self._top_up()  # bytes may have come in meanwhile
         self._decoding.popleft()
         batch, skipped = self._collect(work)
         self._top_up()
-        times = work.job.stats() if work.job is not None else None
+        times = work.rendering.stats()
         self._loader.counter.add(
             images=len(batch),
             size_bytes=int(self._table.size[work.rows].sum()),
             skipped=skipped,
             ready=ready,
             wait=stats.now() - began,
-            storage=work.request.seconds() + (times.read_seconds if times else 0.0),
-            decode=times.decode_seconds if times else 0.0,
+            storage=work.request.seconds() + times.read_seconds,
+            decode=times.decode_seconds,
         )
         self._next_given = work.step + 1
         self._progress.position = self._steps.bounds(work.step)[1]
         return batch
 
     def _collect(self, work: _Work) -> tuple[Batch, int]:
-        assert work.images is not None
-        images, rows = work.images, work.rows
-        errors: list[ImageError] = work.job.errors() if work.job is not None else []
+        assert work.rendering is not None
+        errors = work.rendering.errors()
+        images, rows = work.rendering.images(), work.rows
         if errors:
             for error in errors:
                 self._judge(error, int(rows[error.index]))
@@ -243,11 +240,11 @@ class Epoch(Iterator[Batch]):
             return  # the threads that work on these are the parent's
         for work in works:
             work.request.cancel()
-            if work.job is not None:
-                work.job.cancel()
+            if work.rendering is not None:
+                work.rendering.cancel()
         for work in works:
-            if work.job is not None:
-                work.job.wait()
+            while work.rendering is not None and not work.rendering.wait(_POLL_SECONDS):
+                pass
 
     def __del__(self) -> None:
         if hasattr(self, "_fetching"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from genimage_stream.decode.batch import (
     BatchDecoder,
+    Diverted,
     FileRanges,
     FileSet,
     ImageError,
@@ -18,6 +19,7 @@ from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, check,
 __all__ = [
     "BatchDecoder",
     "DecodeError",
+    "Diverted",
     "FileRanges",
     "FileSet",
     "ImageError",

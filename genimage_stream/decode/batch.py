@@ -88,6 +88,17 @@ class JobStats:
     decode_seconds: float
 
 
+@dataclass(frozen=True)
+class Diverted:
+    """Image `index` of a job, for another decoder: `data` uint8 (size,), a whole JPEG file, in which the window lies at
+    the pixel (x, y). Nothing is mirrored yet, and the image's place in the job's output was not touched."""
+
+    index: int
+    data: npt.NDArray[np.uint8]
+    x: int
+    y: int
+
+
 class Job:
     """A batch that is being decoded. It holds its source and its output until it is done."""
 
@@ -112,6 +123,10 @@ class Job:
     def errors(self) -> list[ImageError]:
         """The images that failed so far, by index. An image that failed has zeros in its place."""
         return [ImageError(index, kind, message) for index, kind, message in self._core.errors()]  # type: ignore[arg-type]
+
+    def diverted(self) -> list[Diverted]:
+        """The images that were left to another decoder (see `divert` of `submit`), by index, once the job is done."""
+        return [Diverted(*one) for one in self._core.diverted()]
 
     def stats(self) -> JobStats:
         return JobStats(*self._core.stats())
@@ -145,6 +160,7 @@ class BatchDecoder:
         *,
         crops: npt.ArrayLike,
         flips: npt.ArrayLike | None = None,
+        divert: npt.ArrayLike | None = None,
         boxes: npt.ArrayLike | None = None,
         resized: npt.ArrayLike | None = None,
         resample: Resample = "bilinear",
@@ -168,6 +184,10 @@ class BatchDecoder:
         Pillow's `resize(size, resample, box)`, bit for bit; the box is the whole image by default and the size that of
         the window. With "resize", an image, resized or not, that does not cover the window is enlarged until it does:
         to `covering_size`, by the same filter, or bilinear when it was not to be resized otherwise.
+
+        `divert` uint8 (n,): 1 leaves the image to another decoder, a GPU's, if it is a JPEG such as those take
+        (sequential, 8 bits, gray or YCbCr, structurally whole) and not smaller than the window: it is then in
+        `Job.diverted()`, cut down to the restart intervals around the window when the file is crop-ready.
 
         Raises ValueError or TypeError for arguments that do not fit together. What is wrong with one image is in
         `Job.errors()`: zeros stand in its place and its neighbours are not touched.
@@ -201,6 +221,7 @@ class BatchDecoder:
                 where,
                 _column(crops, np.int32, (n, 2), "crops"),
                 None if flips is None else _column(flips, np.uint8, (n,), "flips"),
+                None if divert is None else _column(divert, np.uint8, (n,), "divert"),
                 None if boxes is None else _column(boxes, np.float32, (n, 4), "boxes"),
                 None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
                 _RESAMPLE[resample],

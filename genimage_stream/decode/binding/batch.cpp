@@ -176,6 +176,25 @@ class Job {
                 py::make_tuple(failure.index, kKinds[static_cast<int>(failure.kind)], failure.message));
         return list;
     }
+    // [(index, bytes as uint8 array, x, y)] of the images left to another decoder. The arrays keep the
+    // memory.
+    py::list diverted() {
+        py::list list;
+        if (!done()) return list;
+        const auto& all = batch_->diverted();
+        for (std::size_t i = 0; i < all.size(); i++) {
+            if (all[i].bytes.empty()) continue;
+            const auto owner = py::capsule(new std::shared_ptr<gs::Batch>(batch_), [](void* held) {
+                delete static_cast<std::shared_ptr<gs::Batch>*>(held);
+            });
+            list.append(
+                py::make_tuple(i,
+                               py::array_t<std::uint8_t>(static_cast<py::ssize_t>(all[i].bytes.size()),
+                                                         all[i].bytes.data(), owner),
+                               all[i].inner.x, all[i].inner.y));
+        }
+        return list;
+    }
     py::tuple stats() const {
         return py::make_tuple(batch_->bytes_read(), batch_->read_seconds(), batch_->decode_seconds());
     }
@@ -213,9 +232,9 @@ struct OutSpec {
 std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::object& source,
                             const py::object& out,
                             const std::tuple<std::uintptr_t, int, int, int, int>& where,
-                            const py::object& crops, const py::object& flips, const py::object& boxes,
-                            const py::object& resized, int filter, int small, const std::array<int, 3>& fill,
-                            std::optional<std::array<double, 3>> mean,
+                            const py::object& crops, const py::object& flips, const py::object& divert,
+                            const py::object& boxes, const py::object& resized, int filter, int small,
+                            const std::array<int, 3>& fill, std::optional<std::array<double, 3>> mean,
                             std::optional<std::array<double, 3>> std, bool strict, std::int64_t max_pixels,
                             std::int64_t max_bytes) {
     const auto [address, element, count, height, width] = where;
@@ -227,6 +246,7 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
     plan.normalizer = gs::Normalizer(mean ? mean->data() : nullptr, std ? std->data() : nullptr);
     plan.crops = rows_of<gs::Point, std::int32_t>(crops, n, "crops");
     plan.flips = rows_of<std::uint8_t, std::uint8_t>(flips, n, "flips");
+    plan.divert = rows_of<std::uint8_t, std::uint8_t>(divert, n, "divert");
     plan.boxes = rows_of<gs::Box, float>(boxes, n, "boxes");
     plan.resized = rows_of<gs::Size, std::int32_t>(resized, n, "resized");
     plan.filter = static_cast<gs::Filter>(filter);
@@ -281,6 +301,7 @@ void add_batch(py::module_& m) {
         .def("done", &Job::done)
         .def("cancel", &Job::cancel)
         .def("errors", &Job::errors)
+        .def("diverted", &Job::diverted)
         .def("stats", &Job::stats);
 
     py::class_<Decoder, std::shared_ptr<Decoder>>(m, "Decoder")
@@ -288,9 +309,9 @@ void add_batch(py::module_& m) {
         .def_property_readonly("threads", &Decoder::threads)
         .def("stop", &Decoder::stop)
         .def("submit", &submit, py::arg("source"), py::arg("out"), py::arg("where"), py::arg("crops"),
-             py::arg("flips"), py::arg("boxes"), py::arg("resized"), py::arg("filter"), py::arg("small"),
-             py::arg("fill"), py::arg("mean"), py::arg("std"), py::arg("strict"), py::arg("max_pixels"),
-             py::arg("max_bytes"));
+             py::arg("flips"), py::arg("divert"), py::arg("boxes"), py::arg("resized"), py::arg("filter"),
+             py::arg("small"), py::arg("fill"), py::arg("mean"), py::arg("std"), py::arg("strict"),
+             py::arg("max_pixels"), py::arg("max_bytes"));
 
     m.def("covering_size", [](std::array<int, 2> size, std::array<int, 2> window) {
         if (std::min({size[0], size[1], window[0], window[1]}) < 1)

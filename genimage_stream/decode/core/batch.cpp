@@ -24,7 +24,8 @@ Batch::Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<For
       plan_(std::move(plan)),
       source_(std::move(source)),
       foreign_(std::move(foreign)),
-      order_(plan_.crops.size()) {
+      order_(plan_.crops.size()),
+      diverted_(plan_.divert.size()) {
     failures_.reserve(plan_.crops.size());  // so that reporting a lack of memory needs none
     std::iota(order_.begin(), order_.end(), 0);
     std::stable_sort(order_.begin(), order_.end(),
@@ -42,7 +43,9 @@ void Batch::run(int item, Workspace& workspace) noexcept {
             read = Clock::now();
             bytes_read_ += static_cast<std::int64_t>(bytes.size);
         }
-        render(plan_, index, bytes, foreign_.get(), workspace);
+        const auto i = static_cast<std::size_t>(index);
+        Diverted* diverted = !plan_.divert.empty() && plan_.divert[i] != 0 ? &diverted_[i] : nullptr;
+        render(plan_, index, bytes, foreign_.get(), workspace, diverted);
     } catch (const ReadError& error) {
         read = Clock::now();
         fail(index, Failure::io, error.what());

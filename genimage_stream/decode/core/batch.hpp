@@ -70,6 +70,9 @@ class Batch : public Work {
     Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<ForeignDecoder> foreign);
     void run(int item, Workspace& workspace) noexcept override;
 
+    // What was left to another decoder, by index; its place in the output is not touched. Only when done.
+    const std::vector<Diverted>& diverted() const { return diverted_; }
+
     // Sorted by index. `done`: wait() has said true, and what a cancelled job left undone is listed too.
     std::vector<ImageFailure> failures(bool done) const;
     std::int64_t bytes_read() const { return bytes_read_; }
@@ -83,6 +86,7 @@ class Batch : public Work {
     const std::unique_ptr<Source> source_;
     const std::shared_ptr<ForeignDecoder> foreign_;
     std::vector<int> order_;  // item to index: large images first, so that no thread ends with one alone
+    std::vector<Diverted> diverted_;  // one per image or none; each written by the thread that has the image
     mutable std::mutex failures_mutex_;
     std::vector<ImageFailure> failures_;
     std::atomic<std::int64_t> bytes_read_{0}, read_nanoseconds_{0}, decode_nanoseconds_{0};

@@ -170,7 +170,8 @@ void extend(const BatchPlan& plan, Point at, const std::uint8_t* pixels, Size pa
 
 }  // namespace
 
-void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace) {
+void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace,
+            Diverted* diverted) {
     const auto i = static_cast<std::size_t>(index);
     const Size window = plan.window;
     const Point at = plan.crops[i];
@@ -198,7 +199,10 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
         if (resize.needed) return resize_part(subject, resize, region, plan.options, workspace, to);
         decode_part(subject, region, plan.options, workspace, to);
     };
-    if (region.width == window.width && region.height == window.height) return deliver(sink);
+    if (region.width == window.width && region.height == window.height) {
+        if (diverted && !resize.needed && divert_jpeg(bytes, info, region, *diverted)) return;
+        return deliver(sink);
+    }
 
     const std::size_t part_bytes =
         std::size_t{3} * static_cast<std::size_t>(region.width) * static_cast<std::size_t>(region.height);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "decode.hpp"
+#include "divert.hpp"
 #include "output.hpp"
 #include "resample.hpp"
 #include "small.hpp"
@@ -42,8 +43,9 @@ struct BatchPlan {
     Normalizer normalizer;
     std::vector<Point> crops;
     std::vector<std::uint8_t> flips;
-    std::vector<Box> boxes;     // default: the whole image
-    std::vector<Size> resized;  // default: the window's size where there is a box, else the image's
+    std::vector<std::uint8_t> divert;  // 1: leave the image to another decoder if it takes it
+    std::vector<Box> boxes;            // default: the whole image
+    std::vector<Size> resized;         // default: the window's size where there is a box, else the image's
     Filter filter = Filter::bilinear;
     Small small = Small::tile;
     std::uint8_t fill[3] = {0, 0, 0};
@@ -56,7 +58,9 @@ struct BatchPlan {
 };
 
 // Renders image `index` of the plan from its encoded bytes. Throws DecodeError; the image's place is then in
-// an undefined state. `foreign` may be nullptr.
-void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace);
+// an undefined state. `foreign` may be nullptr. With `diverted`, an image that another decoder takes is left
+// to it: nothing is rendered and `diverted` holds its bytes.
+void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace,
+            Diverted* diverted);
 
 }  // namespace gs

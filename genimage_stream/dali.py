@@ -1,0 +1,341 @@
+"""The DALI backend: JPEGs to the GPU's decoder, everything else to the C++ core, one batch on the device.
+
+The core's threads read every image. A JPEG that hardware takes comes back as bytes, cut down to the window when the
+shards are crop-ready; the rest is decoded at once, window only, into a (pinned) uint8 batch. That batch goes to the
+device, DALI's windows are written over the places of their images, and normalisation happens there, by the same table
+as on the CPU: only the JPEG decoder itself can make a difference to `backend="cpu"` (see `fidelity.py`).
+
+Without a GPU (`device` None or "cpu") DALI decodes on the CPU, by libjpeg-turbo, and the pixels are the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from genimage_stream.buffers import BufferPool
+    from genimage_stream.decode import Diverted, Job
+    from genimage_stream.geometry import Windows
+
+log = logging.getLogger("genimage_stream")
+
+
+@dataclass(frozen=True)
+class DaliOptions:
+    """How DALI works. `hw_decoder_load`: share of JPEGs for the GPU's hardware decoder, the rest goes to its CUDA
+    kernels. `threads`: of DALI itself. `ahead`: batches that DALI works on at once."""
+
+    hw_decoder_load: float = 0.9
+    threads: int = 2
+    ahead: int = 3
+
+
+def load_dali() -> Any:
+    """The `nvidia.dali` package. Raises ImportError, saying what to install, when there is none."""
+    try:
+        import nvidia.dali
+        import nvidia.dali.fn
+        import nvidia.dali.types
+    except ImportError as error:
+        raise ImportError(
+            'backend="dali" needs NVIDIA DALI: pip install "genimage-stream[dali-cuda12]" (or [dali-cuda13]). '
+            'backend="cpu" works without it.'
+        ) from error
+    return nvidia.dali
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """The torch device of `device`. Raises RuntimeError when it is a GPU and there is none."""
+    found = torch.device(device if device is not None else "cpu")
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device={device!r}: batches can be on the CPU or on a CUDA device")
+    if found.type == "cuda":
+        if not torch.cuda.is_available():
+            raise RuntimeError(
+                f"device={device!r}: torch sees no CUDA device. Install a CUDA build of torch and a driver, or leave "
+                'device out: backend="cpu" (and backend="dali" in its CPU mode) work without a GPU.'
+            )
+        if found.index is None:
+            found = torch.device("cuda", torch.cuda.current_device())
+    return found
+
+
+class DaliRenderer:
+    """Batches in the order of submission. `window` is (height, width); `rendering`, what `BatchDecoder.submit` takes
+    beyond crops and flips; `buffers` gives uint8 batches; `output` is the type of the batches handed over."""
+
+    def __init__(
+        self,
+        decoder: BatchDecoder,
+        buffers: BufferPool,
+        rendering: dict[str, Any],
+        *,
+        window: tuple[int, int],
+        batch_size: int,
+        output: str,
+        device: torch.device,
+        options: DaliOptions,
+    ) -> None:
+        self.decoder = decoder
+        self.device = device
+        self.options = options
+        self.refused = 0  # images that DALI would not decode and the CPU did
+        self._dali = load_dali()
+        self._buffers = buffers
+        self._window = window
+        self._batch_size = batch_size
+        self._pixels = {name: rendering[name] for name in ("small", "fill") if name in rendering}
+        self._normalise = _Normaliser(output, rendering.get("mean"), rendering.get("std"), device)
+        self._jobs: deque[DaliRendering] = deque()  # decoded by the core, or about to be; not yet with DALI
+        self._scheduled: deque[DaliRendering] = deque()  # with DALI
+        self._inputs: dict[int, _Inputs] = {}
+        self._iteration = 0
+        self._pipeline: Any = None
+
+    def submit(self, source: Sequence[Buffer] | FileRanges, windows: Windows) -> DaliRendering:
+        n = len(windows.flips)
+        images = self._buffers.take(n)
+        job = None
+        if n:
+            job = self.decoder.submit(
+                source,
+                images,
+                crops=windows.corners,
+                flips=windows.flips,
+                divert=np.ones(n, np.uint8),
+                **self._pixels,
+            )
+        rendering = DaliRendering(self, images, job, windows.flips)
+        self._jobs.append(rendering)
+        self.advance()
+        return rendering
+
+    # -- DALI's queue --------------------------------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Hand to DALI what the core has finished, in order, without waiting."""
+        while self._jobs and self._jobs[0].decoded(0) and len(self._scheduled) < self.options.ahead:
+            rendering = self._jobs.popleft()
+            if rendering.abandoned:
+                rendering.finish(None)
+                continue
+            rendering.collect()
+            if rendering.diverted:
+                self._schedule(rendering)
+                self._scheduled.append(rendering)
+            else:
+                rendering.finish(None)
+
+    def progress(self, timeout: float) -> bool:
+        """Bring the oldest batch a step further. False: the core was still at it after `timeout` seconds."""
+        self.advance()
+        if self._scheduled:
+            if timeout > 0:
+                self._take_oldest()
+            return True
+        return bool(self._jobs) and self._jobs[0].decoded(timeout)
+
+    def _take_oldest(self) -> None:
+        """Wait for the batch that DALI has had longest and give it its windows."""
+        rendering = self._scheduled[0]
+        try:
+            (windows,) = self._pipeline.share_outputs(**self._stream())
+            found = torch.utils.dlpack.from_dlpack(windows.as_tensor())  # keeps DALI's memory for as long as it lives
+            self._pipeline.release_outputs()
+        except RuntimeError as error:
+            self._recover(error)
+            return
+        self._scheduled.popleft()
+        rendering.finish(found)
+
+    def _stream(self) -> dict[str, Any]:
+        return {} if self.device.type == "cpu" else {"cuda_stream": torch.cuda.current_stream(self.device)}
+
+    def _schedule(self, rendering: DaliRendering) -> None:
+        if self._pipeline is None:
+            self._pipeline = self._build()
+            self._iteration = 0
+        diverted = rendering.diverted
+        self._inputs[self._iteration] = _Inputs(
+            [one.data for one in diverted],
+            [np.array([one.y, one.x], np.int32) for one in diverted],
+            [np.array(rendering.flips[one.index], np.int32) for one in diverted],
+        )
+        self._iteration += 1
+        self._pipeline.schedule_run()
+
+    def _build(self) -> Any:
+        dali, fn = self._dali, self._dali.fn
+        inputs = self._inputs
+        on_gpu = self.device.type == "cuda"
+        height, width = self._window
+
+        def take(info: Any) -> tuple[list[npt.NDArray[Any]], ...]:
+            given = inputs.pop(info.iteration)
+            return given.data, given.corners, given.flips
+
+        @dali.pipeline_def(  # type: ignore[untyped-decorator, unused-ignore]
+            batch_size=self._batch_size,
+            num_threads=self.options.threads,
+            device_id=self.device.index if on_gpu else None,
+            prefetch_queue_depth=self.options.ahead,
+            exec_pipelined=False,  # nothing runs before its input is there: iterations are scheduled one by one
+            exec_dynamic=True,
+        )
+        def pipeline() -> Any:
+            encoded, corner, mirrored = fn.external_source(source=take, num_outputs=3, batch=True, batch_info=True)
+            hardware = {"hw_decoder_load": self.options.hw_decoder_load} if on_gpu else {}
+            pixels = fn.decoders.image(
+                encoded,
+                device="mixed" if on_gpu else "cpu",
+                output_type=dali.types.RGB,
+                jpeg_fancy_upsampling=True,  # as libjpeg-turbo does; the default differs, and only reals are JPEGs
+                use_fast_idct=False,
+                adjust_orientation=False,
+                **hardware,
+            )
+            pixels = fn.slice(
+                pixels, corner, [height, width], axes=(0, 1), normalized_anchor=False, normalized_shape=False
+            )
+            return fn.transpose(fn.flip(pixels, horizontal=mirrored), perm=[2, 0, 1])
+
+        built = pipeline()
+        built.build()
+        return built
+
+    def _recover(self, error: Exception) -> None:
+        """DALI gave up on a batch, and with it the pipeline: the CPU decodes that batch, DALI the others anew."""
+        first, *others = self._scheduled
+        log.warning("DALI did not decode a batch; its images are decoded by the CPU. DALI said: %s", error)
+        self._pipeline = None
+        self._inputs = {}
+        self._scheduled.clear()
+        first.decode_on_cpu()
+        for rendering in others:
+            self._schedule(rendering)
+            self._scheduled.append(rendering)
+
+    def on_device(self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None) -> torch.Tensor:
+        """The finished batch: `images` uint8 (n, 3, h, w) from the core, `windows` (k, 3, h, w) written to `places`."""
+        moved = images if self.device.type == "cpu" else images.to(self.device, non_blocking=True)
+        if windows is not None:
+            moved[torch.tensor(places, device=self.device)] = windows
+        return self._normalise(moved)
+
+    def again_on_cpu(self, rendering: DaliRendering, images: torch.Tensor) -> list[ImageError]:
+        """Decode the diverted images of a batch by the core, into their places in `images`."""
+        diverted = rendering.diverted
+        windows = torch.empty((len(diverted), *images.shape[1:]), dtype=torch.uint8)
+        errors = self.decoder.decode_batch(
+            [one.data for one in diverted],
+            windows,
+            crops=np.array([[one.x, one.y] for one in diverted], np.int32),
+            flips=np.array([rendering.flips[one.index] for one in diverted], np.uint8),
+        )
+        images[torch.tensor([one.index for one in diverted])] = windows
+        self.refused += len(diverted) - len(errors)
+        return [ImageError(diverted[error.index].index, error.kind, error.message) for error in errors]
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """One iteration of the pipeline: encoded JPEGs, the windows' corners (y, x) in them, 1 for those to mirror."""
+
+    data: list[npt.NDArray[np.uint8]]
+    corners: list[npt.NDArray[np.int32]]
+    flips: list[npt.NDArray[np.int32]]
+
+
+class DaliRendering:
+    def __init__(
+        self, renderer: DaliRenderer, images: torch.Tensor, job: Job | None, flips: npt.NDArray[np.uint8]
+    ) -> None:
+        self._renderer = renderer
+        self._images = images
+        self._job = job
+        self._errors: list[ImageError] = []
+        self._result: torch.Tensor | None = None
+        self._finished = False
+        self.flips = flips
+        self.diverted: list[Diverted] = []
+        self.abandoned = False
+
+    # -- for the epoch -------------------------------------------------------------------------------------------------
+
+    def wait(self, timeout: float) -> bool:
+        while not self._finished and self._renderer.progress(timeout) and timeout > 0:
+            pass
+        return self._finished
+
+    def errors(self) -> list[ImageError]:
+        return self._errors
+
+    def images(self) -> torch.Tensor:
+        assert self._result is not None
+        return self._result
+
+    def stats(self) -> JobStats:
+        return JobStats(0, 0.0, 0.0) if self._job is None else self._job.stats()
+
+    def cancel(self) -> None:
+        self.abandoned = True
+        if self._job is not None:
+            self._job.cancel()
+
+    # -- for the renderer ----------------------------------------------------------------------------------------------
+
+    def decoded(self, timeout: float) -> bool:
+        return self._job is None or self._job.wait(timeout)
+
+    def collect(self) -> None:
+        """Ask the finished job what it left to DALI."""
+        if self._job is not None:
+            self._errors = self._job.errors()
+            self.diverted = self._job.diverted()
+
+    def finish(self, windows: torch.Tensor | None) -> None:
+        if not self.abandoned:
+            self._result = self._renderer.on_device(self._images, [one.index for one in self.diverted], windows)
+        self._finished = True
+        self.diverted = []  # frees the encoded bytes
+
+    def decode_on_cpu(self) -> None:
+        if not self.abandoned:
+            self._errors = sorted(
+                [*self._errors, *self._renderer.again_on_cpu(self, self._images)], key=lambda error: error.index
+            )
+        self.finish(None)
+
+
+class _Normaliser:
+    """uint8 to the loader's output, on the device, by the table of 256 values that the C++ core uses: bit-equal to it."""
+
+    def __init__(
+        self, output: str, mean: Sequence[float] | None, std: Sequence[float] | None, device: torch.device
+    ) -> None:
+        self._table: torch.Tensor | None = None
+        if output != "uint8":
+            values = np.arange(256, dtype=np.float64)[None, :] / 255
+            values = (values - np.array(mean or (0, 0, 0))[:, None]) / np.array(std or (1, 1, 1))[:, None]
+            table = values.astype(np.float32).astype(np.dtype(output))
+            self._table = torch.from_numpy(table).to(device)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        if self._table is None:
+            return images
+        out = torch.empty(images.shape, dtype=self._table.dtype, device=images.device)
+        for c in range(3):
+            out[:, c] = self._table[c][images[:, c].long()]
+        return out

@@ -1,0 +1,48 @@
+#include "divert.hpp"
+
+#include <cstring>
+
+#include "jpeg_cut.hpp"
+#include "jpeg_layout.hpp"
+
+namespace gs {
+namespace {
+
+// Three components that are RGB already: Adobe's transform flag says so, or the component names do.
+bool stored_as_rgb(const JpegLayout& layout, const std::uint8_t* data) {
+    if (layout.components.size() != 3) return false;
+    for (const JpegSegment& s : layout.segments)
+        if (s.marker == 0xEE && s.end - s.begin >= 16 && std::memcmp(data + s.begin + 4, "Adobe", 5) == 0)
+            return data[s.begin + 15] == 0;
+    return layout.components[0].id == 'R' && layout.components[1].id == 'G' && layout.components[2].id == 'B';
+}
+
+// Cameras and editors append bytes of their own behind the end marker.
+bool has_end_marker(ByteView bytes, std::size_t begin) {
+    for (std::size_t at = bytes.size; at >= begin + 2; at--)
+        if (bytes.data[at - 2] == 0xFF && bytes.data[at - 1] == 0xD9) return true;
+    return false;
+}
+
+}  // namespace
+
+bool divert_jpeg(ByteView bytes, const ImageInfo& info, const Rect& window, Diverted& to) {
+    if (info.format != Format::jpeg) return false;
+    try {
+        const JpegLayout layout = read_jpeg_layout(bytes);
+        const std::size_t count = layout.components.size();
+        if (!layout.huffman_sequential() || layout.precision != 8 || (count != 1 && count != 3) ||
+            layout.scan_components != static_cast<int>(count) || stored_as_rgb(layout, bytes.data) ||
+            !has_end_marker(bytes, layout.entropy_begin))
+            return false;
+        Diverted cut;
+        cut.inner = cut_jpeg(bytes, window, cut.bytes);
+        if (cut.bytes.empty()) cut.bytes.assign(bytes.data, bytes.data + bytes.size);
+        to = std::move(cut);
+        return true;
+    } catch (const DecodeError&) {
+        return false;
+    }
+}
+
+}  // namespace gs

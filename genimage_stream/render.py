@@ -1,0 +1,87 @@
+"""What turns requested bytes into a batch of images: the seam between an epoch and a backend, and the CPU's side of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from genimage_stream.buffers import BufferPool
+    from genimage_stream.decode import Job
+    from genimage_stream.geometry import Windows
+
+
+class Rendering(Protocol):
+    """A batch of n images on its way."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until it is done, at most about `timeout` seconds; whether it is."""
+
+    def errors(self) -> list[ImageError]:
+        """The images that failed, by index. Only when done."""
+
+    def images(self) -> torch.Tensor:
+        """(n, 3, height, width) as the loader's options say. Only when done."""
+
+    def stats(self) -> JobStats: ...
+
+    def cancel(self) -> None:
+        """Leave undone what has not begun; nobody will ask for the images. `wait` still says when it is over."""
+
+
+class Renderer(Protocol):
+    """A backend: decodes what it is given in the order in which it is given."""
+
+    def submit(self, source: Sequence[Buffer] | FileRanges, windows: Windows) -> Rendering:
+        """Begin a batch of len(windows.flips) images."""
+
+
+class CpuRenderer:
+    """Decoding, cropping, mirroring and normalising by the threads of the C++ core, then (with a device) one copy."""
+
+    def __init__(
+        self, decoder: BatchDecoder, buffers: BufferPool, rendering: dict[str, Any], device: torch.device | None = None
+    ) -> None:
+        self._decoder = decoder
+        self._buffers = buffers
+        self._rendering = rendering
+        self._device = device
+
+    def submit(self, source: Sequence[Buffer] | FileRanges, windows: Windows) -> CpuRendering:
+        n = len(windows.flips)
+        images = self._buffers.take(n)
+        job = None
+        if n:
+            job = self._decoder.submit(source, images, crops=windows.corners, flips=windows.flips, **self._rendering)
+        return CpuRendering(images, job, self._device)
+
+
+class CpuRendering:
+    def __init__(self, images: torch.Tensor, job: Job | None, device: torch.device | None) -> None:
+        self._images = images
+        self._job = job
+        self._device = device
+
+    def wait(self, timeout: float) -> bool:
+        return self._job is None or self._job.wait(timeout)
+
+    def errors(self) -> list[ImageError]:
+        return [] if self._job is None else self._job.errors()
+
+    def images(self) -> torch.Tensor:
+        if self._device is None or self._device.type == "cpu":
+            return self._images
+        return self._images.to(self._device, non_blocking=True)
+
+    def stats(self) -> JobStats:
+        return JobStats(0, 0.0, 0.0) if self._job is None else self._job.stats()
+
+    def cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()

@@ -1,0 +1,183 @@
+"""The DALI backend in its CPU mode: the batches of `backend="cpu"`, whatever the images and whatever is wrong."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import genimage_stream as gs
+from genimage_stream import dali as backend
+from genimage_stream.decode import make_crop_ready
+from tests.fixtures.jpegs import jpeg, jpeg_of_mode, photograph
+from tests.fixtures.shards import Sample, make_samples, write_dataset
+
+pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install nvidia-dali-cuda120")
+
+CROP = 48
+Change = Callable[[bytes], bytes]
+
+
+def odd_samples() -> list[Sample]:
+    """JPEGs that hardware decoders do not take, or that are smaller than the crop."""
+    progressive = jpeg(90, 70, quality=90, progressive=True)
+    made = [
+        ("progressive", progressive, (90, 70), "RGB"),
+        ("cmyk", jpeg_of_mode("CMYK", 90, 70), (90, 70), "CMYK"),
+        ("gray", jpeg_of_mode("L", 90, 70), (90, 70), "L"),
+        ("narrow", jpeg(30, 70, quality=90), (30, 70), "RGB"),
+        ("tiny", jpeg(9, 5, quality=90), (9, 5), "RGB"),
+        ("rotated", rotated(), (90, 70), "RGB"),
+    ]
+    return [Sample("sd14", "train", "real", f"sd14_train_real_{k}", d, "jpeg", size, m) for k, d, size, m in made]
+
+
+def rotated() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    to = io.BytesIO()
+    Image.fromarray(photograph(90, 70)).save(to, "JPEG", exif=exif)
+    return to.getvalue()
+
+
+def crop_ready(data: bytes) -> bytes:
+    return make_crop_ready(data) or data
+
+
+def dataset(root: Path, change: Change = bytes, keys: tuple[str, ...] = ()) -> gs.Dataset:
+    """Standard and odd samples; `change` is applied to the bytes of all JPEGs, or of those with the given keys."""
+    samples = [*make_samples(6), *odd_samples()]
+    changed = [replace(s, data=change(s.data)) if s.key in keys or not keys else s for s in samples]
+    return gs.open_dataset(write_dataset(root, changed))
+
+
+def epochs(data: gs.Dataset, backend: Any, count: int = 2, **options: Any) -> list[Any]:
+    loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, threads=2, backend=backend, **options)
+    return [batch for _ in range(count) for batch in loader]
+
+
+def assert_same(ours: list[Any], theirs: list[Any]) -> None:
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.keys == b.keys
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+
+
+@pytest.mark.parametrize("output", ["uint8", "float16", "float32"])
+@pytest.mark.parametrize("change", [bytes, crop_ready], ids=["plain", "crop-ready"])
+def test_the_batches_of_the_cpu_backend(tmp_path: Path, change: Change, output: Any) -> None:
+    data = dataset(tmp_path, change)
+    assert_same(epochs(data, "dali", output=output), epochs(data, "cpu", output=output))
+
+
+@pytest.mark.parametrize("small", ["tile", "reflect", "constant", "resize"])
+def test_small_images_by_every_policy(tmp_path: Path, small: Any) -> None:
+    data = dataset(tmp_path)
+    assert_same(epochs(data, "dali", 1, small=small), epochs(data, "cpu", 1, small=small))
+
+
+def test_dali_gets_what_hardware_takes_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    schedule = backend.DaliRenderer._schedule
+
+    def watch(self: Any, rendering: Any) -> None:
+        seen.extend(bytes(one.data) for one in rendering.diverted)
+        schedule(self, rendering)
+
+    monkeypatch.setattr(backend.DaliRenderer, "_schedule", watch)
+    epochs(dataset(tmp_path), "dali", 1)
+    facts = [gs.inspect(data) for data in seen]
+    assert len(facts) == 6 * 3 * 2 + 2  # the standard reals, the gray and the rotated one
+    assert not any(f.progressive or f.mode == "CMYK" for f in facts)
+    assert min(min(f.width, f.height) for f in facts) >= CROP
+
+
+def test_resume_in_the_middle_on_the_other_backend(tmp_path: Path) -> None:
+    data = dataset(tmp_path)
+    whole = epochs(data, "cpu", 1)
+    first = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali")
+    begun = [batch for _, batch in zip(range(3), first, strict=False)]
+    second = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali")
+    second.load_state_dict(first.state_dict())
+    assert_same([*begun, *second], whole)
+
+
+def test_two_epochs_at_once_and_one_left_early(tmp_path: Path) -> None:
+    data = dataset(tmp_path)
+    loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali")
+    first, second = iter(loader), iter(loader)
+    taken = [(next(first), next(second)) for _ in range(3)]
+    first.close()
+    rest = list(second)
+    reference = epochs(data, "cpu")
+    length = len(reference) // 2
+    assert_same([a for a, _ in taken], reference[:3])
+    assert_same([b for _, b in taken] + rest, reference[length:])
+
+
+def damaged(data: bytes) -> bytes:
+    """An undefined Huffman code and what follows in the middle of the picture: sound by its structure, not inside."""
+    return data[: len(data) // 2] + b"\xff\x00" * 12 + data[len(data) // 2 + 24 :]
+
+
+BAD = "sd14_train_real_rotated"
+
+
+def test_a_truncated_file_costs_one_sample(tmp_path: Path) -> None:
+    data = dataset(tmp_path, lambda d: d[: len(d) * 2 // 3], (BAD,))
+    with pytest.raises(gs.DecodeError, match=BAD):
+        epochs(data, "dali", 1)
+    ours = epochs(data, "dali", 1, on_error="skip")
+    assert_same(ours, epochs(data, "cpu", 1, on_error="skip"))
+    assert sum(len(batch) for batch in ours) == len(data) - 1
+
+
+def test_a_batch_that_dali_gives_up_on_is_decoded_by_the_core(tmp_path: Path, caplog: Any) -> None:
+    """A frame header that only the real decoder finds impossible: an undefined quantisation table."""
+
+    def no_table(d: bytes) -> bytes:
+        at = d.index(b"\xff\xc0")
+        return d[: at + 12] + b"\x03" + d[at + 13 :]
+
+    data = dataset(tmp_path, no_table, (BAD,))
+    ours = epochs(data, "dali", 1, on_error="skip")
+    assert_same(ours, epochs(data, "cpu", 1, on_error="skip"))
+    assert sum(len(batch) for batch in ours) == len(data) - 1
+    assert any("DALI did not decode" in record.message for record in caplog.records)
+
+
+def test_without_a_gpu_a_cuda_device_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    data = dataset(tmp_path)
+    for name in ("cpu", "dali"):
+        with pytest.raises(RuntimeError, match="no CUDA device.*without a GPU"):
+            gs.Loader(data, backend=name, device="cuda:0")
+
+
+def test_without_dali_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dataset(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "nvidia.dali", None)
+    with pytest.raises(ImportError, match=r"genimage-stream\[dali-cuda12\]"):
+        gs.Loader(data, backend="dali")
+    assert len(next(iter(gs.Loader(data, 4, crop=CROP))).keys) == 4
+
+
+def test_float_values_are_those_of_the_core() -> None:
+    table = backend._Normaliser("float32", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), torch.device("cpu"))
+    ramp = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).repeat(1, 3, 1, 1)
+    pixels = ramp[0].numpy().transpose(1, 2, 0)
+    to = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(to, "PNG")
+    out = np.empty((1, 3, 16, 16), np.float32)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    gs.decode_batch([to.getvalue()], out, crops=np.zeros((1, 2), np.int32), mean=mean, std=std)
+    assert np.array_equal(table(ramp).numpy(), out)
