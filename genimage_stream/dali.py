@@ -320,7 +320,7 @@ class DaliRendering:
 
 
 class _Normaliser:
-    """uint8 to the loader's output, on the device, by the table of 256 values that the C++ core uses: bit-equal to it."""
+    """uint8 to the loader's output, on the device, by the table that the C++ core uses: bit-equal to it."""
 
     def __init__(
         self, output: str, mean: Sequence[float] | None, std: Sequence[float] | None, device: torch.device

@@ -46,7 +46,7 @@ class Loader(Iterable[Batch]):
       begins. Every rank runs the same number of steps. Nothing is padded or repeated: the last batch may be smaller, or
       empty on some ranks; `drop_last` leaves it out.
     * `threads`: of the decoder, by default as many as there are CPUs to run on. `prefetch`: batches decoded ahead.
-    * `backend`: "cpu", or "dali", which leaves sequential JPEGs to the GPU's decoder (docs/dali.md). `device`: where the
+    * `backend`: "cpu", or "dali", which leaves sequential JPEGs to the GPU (docs/dali.md). `device`: where the
       images are, by default in host memory; backend="cpu" with a CUDA device decodes on the CPU and copies, bit-equal.
       `dali`: how DALI works, a `DaliOptions`.
     * `output`: "uint8", or "float16" / "float32", which are (pixel / 255 - mean) / std per channel.

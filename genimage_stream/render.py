@@ -1,4 +1,4 @@
-"""What turns requested bytes into a batch of images: the seam between an epoch and a backend, and the CPU's side of it."""
+"""What turns requested bytes into a batch of images: the seam between an epoch and a backend; the CPU's side of it."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_without_a_gpu_a_cuda_device_is_refused_in_a_sentence(tmp_path: Path) ->
         pytest.skip("there is a GPU")
     data = dataset(tmp_path)
     for name in ("cpu", "dali"):
-        with pytest.raises(RuntimeError, match="no CUDA device.*without a GPU"):
+        with pytest.raises(RuntimeError, match=r"no CUDA device.*without a GPU"):
             gs.Loader(data, backend=name, device="cuda:0")
 
 
