@@ -239,7 +239,7 @@ class DaliRenderer:
         diverted = rendering.diverted
         windows = torch.empty((len(diverted), *images.shape[1:]), dtype=torch.uint8)
         errors = self.decoder.decode_batch(
-            [one.data for one in diverted],
+            [one.data.data for one in diverted],
             windows,
             crops=np.array([[one.x, one.y] for one in diverted], np.int32),
             flips=np.array([rendering.flips[one.index] for one in diverted], np.uint8),
