@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,9 @@ from genimage_stream.plan import STREAM_ROUND, Order, permutation
 if TYPE_CHECKING:
     from genimage_stream.index import Dataset
 
-Rule = Union[Literal["equal"], float, Mapping[Any, float]]
+Rule = Literal["equal"] | float | Mapping[Any, float]
 Mix = Mapping[str, Rule]
-EpochSize = Union[int, Literal["all", "min", "max"]]
+EpochSize = int | Literal["all", "min", "max"]
 
 _WORDS = ("generator", "label", "split", "format", "synset")
 _NUMBERS = ("class_index",)

@@ -24,7 +24,8 @@ import torch.distributed as dist
 import genimage_stream as gs
 
 root, folder, rank, world_size, attempt, pause = sys.argv[1:]
-dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{attempt}", rank=int(rank), world_size=int(world_size))
+meeting = f"file://{folder}/meet-{attempt}"
+dist.init_process_group("gloo", init_method=meeting, rank=int(rank), world_size=int(world_size))
 loader = gs.Loader(gs.open_dataset(root), 5, crop=16, seed=7, threads=1, mix={"label": "equal"})
 checkpoint = f"{folder}/checkpoint.json"
 if os.path.exists(checkpoint):

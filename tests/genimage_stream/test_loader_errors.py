@@ -120,6 +120,11 @@ def dataset(tmp_path: Path) -> gs.Dataset:
     return gs.open_dataset(make_dataset(tmp_path))
 
 
+def fail_at_the_first(loader: gs.Loader) -> None:
+    for batch in loader:
+        raise KeyError(len(batch))
+
+
 def test_break_exception_and_dropping(dataset: gs.Dataset) -> None:
     for _ in range(20):
         loader = gs.Loader(dataset, 4, crop=CROP, threads=3, prefetch=8)
@@ -127,8 +132,7 @@ def test_break_exception_and_dropping(dataset: gs.Dataset) -> None:
             assert len(batch) == 4
             break
         with pytest.raises(KeyError):
-            for _batch in loader:
-                raise KeyError
+            fail_at_the_first(loader)
         running = iter(loader)
         next(running)
         del loader
