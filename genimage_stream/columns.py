@@ -93,6 +93,21 @@ class IndexColumns:
         self.load(*names)
         return tuple(self._cache[name] for name in names)
 
+    def part(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array:
+        """A column for some rows (rising), read from the row groups that hold them; not kept."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self._open()) as file:
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+            ends = np.cumsum(sizes)
+            wanted = np.unique(np.searchsorted(ends, rows, side="right"))
+            column = file.read_row_groups(wanted.tolist(), columns=[name])[name]
+        starts = np.concatenate([[0], np.cumsum(np.array(sizes)[wanted])])[:-1]
+        group = np.searchsorted(ends, rows, side="right")
+        places = rows - (ends - sizes)[group] + starts[np.searchsorted(wanted, group)]
+        return column.take(pa.array(places)).combine_chunks()
+
     def keys(self, rows: npt.NDArray[np.int64]) -> list[str]:
         """The keys of some rows. The first call reads the whole column: tenths of a second for millions of rows."""
         import pyarrow as pa

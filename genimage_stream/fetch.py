@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +16,8 @@ from genimage_stream.decode import FileRanges, FileSet
 if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Buffer
+
+    from genimage_stream.columns import IndexColumns
 
 
 class Request(Protocol):
@@ -35,9 +39,14 @@ class Request(Protocol):
 
 
 class Reader(Protocol):
-    """Fetches samples' bytes from a fixed list of shards. `ahead`: batches to request beyond those being decoded."""
+    """Fetches samples' bytes from a fixed list of shards. `ahead`: batches to request beyond those being decoded.
+    `wants_order`: call `begin` whatever the order; otherwise only where it goes by windows of shards."""
 
     ahead: int
+    wants_order: bool
+
+    def begin(self, order: list[int], window: int | None) -> None:
+        """An epoch begins in which shards come in this order, `window` of them at a time; None: all at once."""
 
     def request(
         self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
@@ -55,7 +64,8 @@ class Store(Protocol):
     def local_path(self, path: str) -> str | None:
         """The file's place on a local disk; None when it is not on one. It need not be there."""
 
-    def reader(self, shards: list[str]) -> Reader: ...
+    def reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> Reader:
+        """What fetches samples from these shards of the dataset with this index and dataset.json."""
 
 
 class LocalStore:
@@ -74,22 +84,66 @@ class LocalStore:
     def local_path(self, path: str) -> str | None:
         return str(self._root / path)
 
-    def reader(self, shards: list[str]) -> LocalReader:
+    def reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> LocalReader:
         return LocalReader([str(self._root / shard) for shard in shards])
 
 
 class LocalReader:
-    """Files are read by the decoder's own threads: there is nothing to fetch beforehand."""
+    """Files are read by the decoder's own threads. Only where shards come in windows the kernel is asked to read the
+    next window's files front to back while this one is used, so that a spinning disk need not seek."""
 
     ahead = 0
+    wants_order = False
 
     def __init__(self, paths: list[str]) -> None:
+        self._paths = paths
         self._files = FileSet(paths)
+        self._windows: list[list[int]] = []
+        self._window_of: dict[int, int] = {}
+        self._asked = 0
+        self._asker: ThreadPoolExecutor | None = None
+
+    def begin(self, order: list[int], window: int | None) -> None:
+        self._windows = [] if window is None else [order[at : at + window] for at in range(0, len(order), window)]
+        self._window_of = {shard: number for number, part in enumerate(self._windows) for shard in part}
+        self._asked = 0
+
+    def _read_ahead(self, shards: npt.NDArray[np.int32]) -> None:
+        wanted = max((self._window_of.get(shard, 0) for shard in shards.tolist()), default=0) + 2
+        while self._asked < min(wanted, len(self._windows)):
+            if self._asker is None:  # asking blocks while the disk's queue is full
+                self._asker = ThreadPoolExecutor(1, "genimage-stream-read-ahead")
+            self._asker.submit(ask_kernel, [self._paths[shard] for shard in self._windows[self._asked]])
+            self._asked += 1
 
     def request(
         self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
     ) -> LocalRequest:
+        if self._asked < len(self._windows):
+            self._read_ahead(shards)
         return LocalRequest(FileRanges(self._files, shards, offsets, sizes))
+
+
+def ask_kernel(paths: Sequence[str]) -> int:
+    """Ask the kernel to read files into its cache, in this order, up to a quarter of the memory; the bytes asked for.
+
+    A file that is not there is left to those who need it.
+    """
+    left = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    asked = 0
+    for path in paths:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            size = min(os.fstat(descriptor).st_size, left)
+            os.posix_fadvise(descriptor, 0, size, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
+        asked += size
+        left -= size
+    return asked
 
 
 class LocalRequest:
@@ -112,9 +166,19 @@ class LocalRequest:
         return 0.0
 
 
-def open_store(path: str | Path, options: dict[str, Any] | None = None) -> Store:
-    """The store at a folder or an address. Raises ValueError for an address that no store serves."""
+def open_store(
+    path: str | Path, options: dict[str, Any] | None = None, cache: tuple[str | Path, int | str] | None = None
+) -> Store:
+    """The store at a folder or an address, read through a `cache` = (folder, size) when it is an address.
+
+    Raises ValueError for an address that no store serves.
+    """
     text = str(path)
     if "://" not in text:
         return LocalStore(Path(text).expanduser().absolute())
-    raise ValueError(f"{text}: no store for this kind of address")
+    scheme, _, rest = text.partition("://")
+    if scheme == "file":
+        return LocalStore(Path("/" + rest.lstrip("/")))
+    from genimage_stream.remote import RemoteStore
+
+    return RemoteStore(text, options, cache)

@@ -26,21 +26,29 @@ Rows = npt.NDArray[np.int64]
 Window = tuple[int | None, int | None]
 
 
-def open_dataset(path: str | Path, *, storage_options: dict[str, Any] | None = None) -> Dataset:
+def open_dataset(
+    path: str | Path,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_size: int | str = "50GB",
+) -> Dataset:
     """Open a packed dataset by its folder or its `s3://`, `gs://`, `http(s)://` address. Reads no shard.
 
-    `storage_options` go to the object store (see docs/loading.md). Raises FileNotFoundError when there is no finished
-    dataset, ValueError when it is of another format.
+    `storage_options` go to the object store (see docs/loading.md). `cache_dir`: a folder on a local disk where shards
+    of an object store are kept, `cache_size` bytes at most over all datasets and processes that use it. Raises
+    FileNotFoundError when there is no finished dataset, ValueError when it is of another format.
     """
+    from genimage_stream.cache import parse_size
     from genimage_stream.fetch import open_store
 
-    store = open_store(path, storage_options)
+    store = open_store(path, storage_options, None if cache_dir is None else (cache_dir, parse_size(cache_size)))
     try:
         text = store.read(schema.DATASET_FILE)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{store.name} holds no dataset: there is no {schema.DATASET_FILE}. "
-            f"`shard-tools pack SRC {store.name}` makes one."
+            f"{store.name} holds no finished dataset: there is no {schema.DATASET_FILE}. "
+            f"`shard-tools pack SRC {store.name}` makes or finishes one."
         ) from None
     try:
         info = json.loads(bytes(text))

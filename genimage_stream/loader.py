@@ -259,7 +259,7 @@ class Loader(Iterable[Batch]):
             offset, size, width, height = columns.numbers("offset", "size", "width", "height")
             label, generator = self.dataset.targets()
             table = SampleTable(shard, paths, offset, size, width, height, label, generator)
-            self._opened = table, self.dataset.store.reader(paths)
+            self._opened = table, self.dataset.store.reader(paths, columns, self.dataset.info)
         return self._opened
 
     def decoder(self) -> BatchDecoder:

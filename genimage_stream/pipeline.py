@@ -97,6 +97,9 @@ class Epoch(Iterator[Batch]):
         self._fetching: deque[_Work] = deque()
         self._decoding: deque[_Work] = deque()
         self._left_at: float | None = None
+        window = {"full": None, "shards": loader.window, "none": 1}[loader.shuffle]
+        if self._reader.wants_order or loader.shuffle == "shards":
+            self._reader.begin(_first_come(self._table.shard[order.rows[steps.start :]]), window)
 
     # -- planning ------------------------------------------------------------------------------------------------------
 
@@ -249,3 +252,12 @@ class Epoch(Iterator[Batch]):
     def __del__(self) -> None:
         if hasattr(self, "_fetching"):
             self.close()
+
+
+def _first_come(codes: npt.NDArray[np.int32]) -> list[int]:
+    """The distinct codes in the order in which they first come."""
+    first = np.full(int(codes.max(initial=-1)) + 1, -1, np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # of several assignments to one place the last one stays
+    distinct = np.nonzero(first >= 0)[0]
+    found: list[int] = distinct[np.argsort(first[distinct])].tolist()
+    return found

@@ -1,0 +1,230 @@
+"""Shards kept on a local disk: bounded, shared by the processes of a machine, sound after any kill.
+
+Only file locks and renames, no daemon and no database:
+
+* A shard is under its final name only when it is complete, checked and on stable storage.
+* Who downloads a shard holds an exclusive lock on its `.part` file; the others see that and wait, or go round the
+  cache. A killed process loses its lock with its life; the next one starts the `.part` anew.
+* Who reads a shard holds a shared lock on it; eviction takes the exclusive lock first, so it never removes one in use.
+* Room is reserved before a download by giving the `.part` its full length, under the lock of the whole cache; what was
+  used longest ago goes first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PART = ".part"
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+def parse_size(size: int | str) -> int:
+    """Bytes of 50_000_000_000, "50GB", "46GiB". Raises ValueError for anything else."""
+    if isinstance(size, int):
+        found: float = size
+    else:
+        match = re.fullmatch(r"\s*([0-9.]+)\s*([KMGT]?I?)B?\s*", size.upper())
+        if match is None or match[2] not in _UNITS or match[1].count(".") > 1 or match[1] == ".":
+            raise ValueError(f'{size!r} is not a size: write "50GB" or a number of bytes')
+        found = float(match[1]) * _UNITS[match[2]]
+    if found < 0:
+        raise ValueError(f"{size!r} is not a size: it is negative")
+    return int(found)
+
+
+class CachedShard:
+    """A complete shard that stays while this is open."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`; fewer at the end of the file."""
+        return os.pread(self._descriptor, size, offset)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> CachedShard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Download:
+    """A shard on its way into the cache, locked against everybody else: write it, then `finish` or `abandon`."""
+
+    def __init__(self, descriptor: int, part: Path, final: Path) -> None:
+        self._descriptor = descriptor
+        self._part = part
+        self._final = final
+
+    def write(self, offset: int, data: memoryview | bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, offset)
+            offset, view = offset + written, view[written:]
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
+
+    def finish(self) -> CachedShard:
+        """Make it a shard of the cache, and hold that."""
+        os.fsync(self._descriptor)
+        os.rename(self._part, self._final)
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        descriptor, self._descriptor = self._descriptor, -1
+        return CachedShard(descriptor)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        if self._descriptor >= 0:
+            self._part.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class ShardCache:
+    """At most `limit` bytes of shards under `folder`; `dataset` tells the shards of different datasets apart."""
+
+    def __init__(self, folder: str | Path, limit: int | str, dataset: str) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+        self.limit = parse_size(limit)
+        self._own = self.folder / dataset
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def hold(self, shard: str, end: int) -> CachedShard | None:
+        """The cached shard, held; None when it is not there. One that ends before byte `end` is damaged, so none."""
+        path = self._own / shard
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        held = CachedShard(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            facts = os.fstat(descriptor)
+            if not os.path.samestat(facts, os.stat(path)):
+                raise FileNotFoundError  # evicted between the two calls
+            if facts.st_size < end:
+                held.close()
+                _remove_unused(path)
+                return None
+            os.utime(path)  # used just now
+        except (BlockingIOError, FileNotFoundError):
+            held.close()
+            return None
+        return held
+
+    def begin(self, shard: str, size: int, *, evict: bool) -> Download | None:
+        """Start to download a shard of `size` bytes: None when another process is at it, it is there already, or there
+        is no room (with `evict`, none even without what nobody uses). Raises OSError for a full disk."""
+        final = self._own / shard
+        part = final.with_name(final.name + PART)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        download = Download(descriptor, part, final)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(descriptor), os.stat(part)):
+                raise FileNotFoundError  # its last owner finished or left in the meantime
+        except (BlockingIOError, FileNotFoundError):
+            os.close(descriptor)
+            return None
+        if final.exists():
+            download.abandon()
+            return None
+        try:
+            os.ftruncate(descriptor, 0)
+            with self._locked():
+                room = self._make_room(size, evict)
+                if room and size:
+                    os.posix_fallocate(descriptor, 0, size)
+        except BaseException:
+            download.abandon()
+            raise
+        if not room:
+            download.abandon()
+            return None
+        return download
+
+    def being_downloaded(self, shard: str) -> bool:
+        """Whether some process is downloading this shard now."""
+        part = self._own / (shard + PART)
+        try:
+            descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def size(self) -> int:
+        """Bytes that the cache holds, room reserved for downloads included."""
+        return sum(size for _, size, _ in self._files())
+
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """(time of last use, bytes, path) of every shard, complete or not, of every dataset."""
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                if name.endswith((".tar", PART)):
+                    path = Path(folder, name)
+                    try:
+                        facts = path.stat()
+                    except FileNotFoundError:
+                        continue
+                    yield facts.st_mtime, facts.st_size, path
+
+    def _make_room(self, size: int, evict: bool) -> bool:
+        files = sorted(self._files())
+        used = sum(held for _, held, _ in files)
+        for _, held, path in files:
+            if used + size <= self.limit or not evict:
+                break
+            if _remove_unused(path):
+                used -= held
+        return used + size <= self.limit
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Room is counted and reserved by one process at a time. Held for milliseconds."""
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _remove_unused(path: Path) -> bool:
+    """Remove a file unless some process holds a lock on it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            path.unlink()
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,237 @@
+"""Reading an object store through a cache of shards on a local disk.
+
+With the order by shards, or none, the cache works ahead of the consumer: it downloads whole shards, front to back, in
+the order in which they come, the next window while this one is read. The first window is read by single ranges, so
+that the first batch does not wait for gigabytes; its shards are downloaded last, if there is room. In full random order
+every batch touches as many shards as it has samples; then single ranges are fetched as without a cache, and the cache
+fills in the background for as long as there is room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.remote import CHUNK_BYTES, RemoteReader, RemoteRequest, RemoteStore, StoreError, run
+
+if TYPE_CHECKING:
+    from genimage_stream.cache import CachedShard, Download, ShardCache
+    from genimage_stream.columns import IndexColumns
+
+log = logging.getLogger("genimage_stream")
+
+FILLS = 2  # shards downloaded at once; each of them by parallel ranges
+_TAR_BLOCK = 512
+_POLL_SECONDS = 0.1
+
+
+class CachedReader(RemoteReader):
+    """`checked`: whether the index's hashes are those of the stored bytes (not so for crop-ready shards)."""
+
+    wants_order = True
+
+    def __init__(
+        self, store: RemoteStore, cache: ShardCache, shards: list[str], columns: IndexColumns, *, checked: bool
+    ) -> None:
+        super().__init__(store, shards)
+        self._cache = cache
+        self._columns = columns
+        self._checked = checked
+        self._rows = _rows_by_shard(columns.words("shard")[0], len(shards))
+        offset, size = columns.numbers("offset", "size")
+        self._ends = [int((offset[rows] + size[rows]).max(initial=0)) for rows in self._rows]
+        self._held: dict[int, CachedShard] = {}  # of the window that is being read and of the next
+        self._filling: dict[tuple[int, bool], asyncio.Task[bool]] = {}
+        self._turn: dict[int, int] = {}  # when each shard comes in the epoch
+        self._window: int | None = None
+        self._reached = 0
+        self._ahead: asyncio.Task[None] | None = None
+        self._broken = False
+
+    # -- the epoch's order ---------------------------------------------------------------------------------------------
+
+    def begin(self, order: list[int], window: int | None) -> None:
+        """An epoch begins in which shards come in this order, `window` of them at a time; None: all at once."""
+        run(self._begin(order, window))
+
+    async def _begin(self, order: list[int], window: int | None) -> None:
+        if self._ahead is not None:
+            self._ahead.cancel()
+        self._let_go(lambda _: True)
+        self._turn = {shard: turn for turn, shard in enumerate(order)}
+        self._window = window
+        self._reached = 0
+        # The task must not keep the reader alive: when the loader is dropped, it ends.
+        self._ahead = asyncio.ensure_future(_work_ahead(weakref.ref(self), order, window))
+
+    def _let_go(self, of: Callable[[int], bool]) -> None:
+        for shard in [shard for shard in self._held if of(shard)]:
+            self._held.pop(shard).close()
+
+    def request(
+        self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+    ) -> RemoteRequest:
+        return RemoteRequest(self._fetch(shards.tolist(), offsets.tolist(), sizes.tolist()))
+
+    async def _fetch(self, shards: list[int], offsets: list[int], sizes: list[int]) -> list[memoryview]:
+        if self._window is not None and shards:
+            turns = {shard: self._turn.get(shard, 0) for shard in shards}
+            self._reached = max(self._reached, *turns.values())
+            first = min(turns.values()) // self._window * self._window
+            self._let_go(lambda shard: self._turn.get(shard, 0) < first)
+            awaited = [shard for shard, turn in turns.items() if turn >= self._window]
+            await asyncio.gather(*(self._ensure(shard, evict=True, wait=True) for shard in awaited))
+        found, missing = await asyncio.to_thread(self._read_held, shards, offsets, sizes)
+        if missing:
+            rest = await super()._fetch(*([column[i] for i in missing] for column in (shards, offsets, sizes)))
+            for i, data in zip(missing, rest, strict=True):
+                found[i] = data
+        return found
+
+    def _read_held(self, shards: list[int], offsets: list[int], sizes: list[int]) -> tuple[list[memoryview], list[int]]:
+        """The samples that the cache has, and the places of those it has not."""
+        found: list[memoryview] = [memoryview(b"")] * len(shards)
+        missing = []
+        for shard in set(shards):
+            members = [i for i, other in enumerate(shards) if other == shard]
+            held = self._cache.hold(self._shards[shard], self._ends[shard])
+            if held is None:
+                missing += members
+                continue
+            with held:
+                for i in members:
+                    found[i] = memoryview(held.read(offsets[i], sizes[i]))
+        return found, sorted(missing)
+
+    # -- filling -------------------------------------------------------------------------------------------------------
+
+    async def _ensure(self, shard: int, *, evict: bool, wait: bool) -> bool:
+        """Bring a shard into the cache if it is not there and there is room; whether it is worth to go on filling.
+
+        With `wait`, one that another process is downloading is waited for. Trouble with the store is left to those who
+        need the bytes; trouble with the disk turns the cache off.
+        """
+        key = (shard, wait)
+        if key not in self._filling:
+            task = asyncio.ensure_future(self._fill(shard, evict, wait))
+            self._filling[key] = task
+            task.add_done_callback(lambda _: self._filling.pop(key, None))
+        return await asyncio.shield(self._filling[key])
+
+    async def _fill(self, shard: int, evict: bool, wait: bool) -> bool:
+        path = self._shards[shard]
+        try:
+            while not self._broken and shard not in self._held:
+                held = self._cache.hold(path, self._ends[shard])
+                if held is None:
+                    size = (await self._store.head(path))["size"]
+                    download = await asyncio.to_thread(self._cache.begin, path, size, evict=evict)
+                    if download is not None:
+                        held = await self._download(shard, download, size)
+                if held is not None:
+                    if self._window is not None:
+                        self._held[shard] = held
+                    else:
+                        held.close()
+                    return True
+                if not self._cache.being_downloaded(path):
+                    if (held := self._cache.hold(path, self._ends[shard])) is None:
+                        return False  # no room
+                    held.close()
+                elif not wait:
+                    return True
+                await asyncio.sleep(_POLL_SECONDS)
+        except (FileNotFoundError, StoreError) as error:
+            log.debug("not cached: %s", error)
+        except OSError as error:
+            self._broken = True
+            log.warning("the cache at %s is not used any more: %s", self._cache.folder, error)
+        return not self._broken
+
+    async def _download(self, shard: int, download: Download, size: int) -> CachedShard:
+        path = self._shards[shard]
+        turns = asyncio.Semaphore(8)
+
+        async def part(start: int, end: int) -> None:
+            async with turns:
+                data = await self._store.range(path, start, end)
+                await asyncio.to_thread(download.write, start, data)
+
+        parts = [
+            asyncio.ensure_future(part(start, min(start + CHUNK_BYTES, size))) for start in range(0, size, CHUNK_BYTES)
+        ]
+        try:
+            await asyncio.gather(*parts)
+            await asyncio.to_thread(self._check, shard, download, size)
+            return await asyncio.to_thread(download.finish)
+        except BaseException:
+            for one in parts:
+                one.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            download.abandon()
+            raise
+
+    def _check(self, shard: int, download: Download, size: int) -> None:
+        """Compare a downloaded shard with the index: a tar header before every image, the sizes, the hashes."""
+        rows = self._rows[shard]
+        offset, length = (column[rows] for column in self._columns.numbers("offset", "size"))
+        hashes = self._columns.part("sha256", rows).to_pylist() if self._checked else [None] * len(rows)
+        name = f"{self._store.name}/{self._shards[shard]}"
+        if self._ends[shard] > size:
+            raise StoreError(
+                f"{name} ends at byte {size}, but its index goes to byte {self._ends[shard]}: it is truncated"
+            )
+        for start, n, expected in zip(offset.tolist(), length.tolist(), hashes, strict=True):
+            header = download.read(start - _TAR_BLOCK, _TAR_BLOCK)
+            if header[257:262] != b"ustar" or _octal(header[124:136]) != n:
+                raise StoreError(
+                    f"{name}: no image of {n} bytes at byte {start}; index and shard do not belong together"
+                )
+            if expected is not None and hashlib.sha256(download.read(start, n)).hexdigest() != expected:
+                raise StoreError(f"{name}: the image at byte {start} is not the one that was packed")
+
+
+async def _work_ahead(reader: weakref.ref[CachedReader], order: list[int], window: int | None) -> None:
+    """Fill the cache in the epoch's order, from the second window on up to the end of the next one; then, or without
+    windows, while there is room."""
+    running: set[asyncio.Task[bool]] = set()
+    first = window or 0
+    for place, shard in enumerate(order[first:] + order[:first]):
+        turn = place + first
+        spare = window is None or turn >= len(order)
+        while True:
+            found = reader()
+            if found is None or found._broken:
+                return
+            if window is None or min(turn, len(order) - 1) < (found._reached // window + 2) * window:
+                break
+            del found
+            await asyncio.sleep(_POLL_SECONDS)
+        running.add(asyncio.ensure_future(found._ensure(shard, evict=not spare, wait=False)))
+        del found
+        if len(running) == FILLS:
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            if spare and not all(task.result() for task in done):
+                break  # full
+    if running:
+        await asyncio.wait(running)
+
+
+def _rows_by_shard(codes: npt.NDArray[np.int32], shards: int) -> list[npt.NDArray[np.int64]]:
+    rows = np.argsort(codes, kind="stable")
+    return np.split(rows, np.searchsorted(codes[rows], np.arange(1, shards)))
+
+
+def _octal(field: bytes) -> int:
+    digits = field.rstrip(b"\0 ").lstrip()
+    try:
+        return int(digits, 8)
+    except ValueError:
+        return -1

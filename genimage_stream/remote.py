@@ -1,0 +1,295 @@
+"""Bytes from object stores and web servers, through obstore: parallel ranges, bounded retries, no endless waits.
+
+All of a process's downloads run on one event loop in one thread; obstore does the work outside the interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import hashlib
+import os
+import random
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from genimage_stream.columns import IndexColumns
+
+T = TypeVar("T")
+Cache = tuple[str | Path, int | str]  # folder and size of a cache of shards
+
+CHUNK_BYTES = 8 << 20  # of a whole file, per request
+GAP_BYTES = 128 << 10  # ranges closer together than this are one request: cheaper than a round trip
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How a store is asked. An attempt may take `timeout` seconds, a stalled one included; `retries` more attempts
+    follow with growing pauses, the first of `pause` seconds; `parallel` requests run at once."""
+
+    timeout: float = 30.0
+    retries: int = 4
+    pause: float = 0.25
+    parallel: int = 64
+
+    def __post_init__(self) -> None:
+        if self.timeout <= 0 or self.retries < 0 or self.pause < 0 or self.parallel < 1:
+            raise ValueError(f"{self}: timeout and parallel above 0, retries and pause not below")
+
+
+class StoreError(OSError):
+    """A file of a store could not be read: it names the file and the reason."""
+
+
+class RemoteStore:
+    """A dataset at an address. `options`: fields of Patience, `client_options`, and obstore's configuration keys."""
+
+    def __init__(self, address: str, options: dict[str, Any] | None = None, cache: Cache | None = None) -> None:
+        try:
+            from obstore.store import from_url
+        except ImportError as error:
+            raise ImportError(f"{address}: object stores need obstore: pip install 'genimage-stream[s3]'") from error
+        self.name = address.rstrip("/")
+        given = dict(options or {})
+        self.patience = Patience(**{f.name: given.pop(f.name) for f in fields(Patience) if f.name in given})
+        client = {"connect_timeout": "5s", "timeout": f"{self.patience.timeout}s", **given.pop("client_options", {})}
+        endpoint = given.get("endpoint") or given.get("aws_endpoint") or os.environ.get("AWS_ENDPOINT_URL", "")
+        if self.name.startswith("http://") or str(endpoint).startswith("http://"):
+            client.setdefault("allow_http", True)
+        retry = {"max_retries": 0, "retry_timeout": timedelta(seconds=self.patience.timeout)}
+        try:
+            self._store: Any = from_url(self.name, client_options=client, retry_config=retry, config=given)  # type: ignore[call-overload]
+        except Exception as error:
+            raise ValueError(f"{self.name}: {_first_line(error)}") from error
+        self._cache = cache
+
+    def read(self, path: str) -> bytes:
+        return bytes(run(self._read(path)))
+
+    def read_buffer(self, path: str) -> pa.Buffer:
+        import pyarrow as pa
+
+        return pa.py_buffer(run(self._read(path)))
+
+    def local_path(self, path: str) -> None:
+        return None
+
+    def reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> RemoteReader:
+        if self._cache is None:
+            return RemoteReader(self, shards)
+        from genimage_stream.cache import ShardCache
+        from genimage_stream.cached import CachedReader
+
+        # A dataset that was packed anew under the same address shares nothing with the old one.
+        about = f"{self.name} {info.get('plan_digest')} {columns.num_rows}"
+        name = hashlib.blake2b(about.encode(), digest_size=12).hexdigest()
+        checked = not (info.get("options") or {}).get("crop_ready", False)
+        return CachedReader(self, ShardCache(*self._cache, name), shards, columns, checked=checked)
+
+    async def _read(self, path: str) -> bytearray:
+        return await self.download(path, (await self.head(path))["size"])
+
+    async def head(self, path: str) -> dict[str, Any]:
+        """obstore's facts of a file, among them `size` and `e_tag`."""
+        found: dict[str, Any] = await self._attempt(path, lambda: self._store.head_async(path))
+        return found
+
+    async def download(self, path: str, size: int) -> bytearray:
+        """A whole file of `size` bytes, by parallel ranges."""
+        data = bytearray(size)
+
+        async def part(start: int, end: int) -> None:
+            data[start:end] = await self.range(path, start, end)
+
+        starts = range(0, size, CHUNK_BYTES)
+        await asyncio.gather(*(part(start, min(start + CHUNK_BYTES, size)) for start in starts))
+        return data
+
+    async def range(self, path: str, start: int, end: int) -> memoryview:
+        """Bytes start .. end of a file. Raises FileNotFoundError or StoreError."""
+        found = await self._attempt(path, lambda: self._store.get_range_async(path, start=start, end=end))
+        data = memoryview(found)
+        if len(data) != end - start:
+            raise StoreError(
+                f"{self.name}/{path} ends at byte {start + len(data)}, "
+                f"but its index goes to byte {end}: it is truncated"
+            )
+        return data
+
+    async def _attempt(self, path: str, begin: Any) -> Any:
+        from obstore import exceptions
+
+        patience = self.patience
+        lasting = (
+            exceptions.PermissionDeniedError,
+            exceptions.UnauthenticatedError,
+            exceptions.NotSupportedError,
+            exceptions.InvalidPathError,
+        )
+        reason = ""
+        for attempt in range(patience.retries + 1):
+            if attempt:
+                # Half of the pause is chance, so that many loaders do not come back at the same moment.
+                pause = min(patience.pause * 2 ** (attempt - 1), 10.0)
+                await asyncio.sleep(pause * (0.5 + random.random()))
+            try:
+                async with _slots(patience.parallel):
+                    return await asyncio.wait_for(begin(), patience.timeout)
+            except (exceptions.NotFoundError, FileNotFoundError):
+                raise FileNotFoundError(f"{self.name}/{path} is not there") from None
+            except asyncio.TimeoutError:
+                reason = f"no answer within {patience.timeout:g} s"
+            except lasting as error:
+                raise StoreError(f"{self.name}/{path}: {_first_line(error)}") from error
+            except exceptions.BaseError as error:
+                reason = _first_line(error)
+                if "nvalid range" in reason or "416" in reason:
+                    raise StoreError(f"{self.name}/{path} is shorter than its index says: it is truncated") from error
+        raise StoreError(f"{self.name}/{path}: {reason}; gave up after {patience.retries + 1} attempts")
+
+
+class RemoteReader:
+    """Fetches batches' bytes into memory, some batches ahead of the decoder."""
+
+    ahead = 6
+    wants_order = False
+
+    def __init__(self, store: RemoteStore, shards: list[str]) -> None:
+        self._store = store
+        self._shards = shards
+
+    def begin(self, order: list[int], window: int | None) -> None:
+        pass
+
+    def request(
+        self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+    ) -> RemoteRequest:
+        return RemoteRequest(self._fetch(shards.tolist(), offsets.tolist(), sizes.tolist()))
+
+    async def _fetch(self, shards: list[int], offsets: list[int], sizes: list[int]) -> list[memoryview]:
+        found: list[memoryview] = [memoryview(b"")] * len(shards)
+
+        async def part(shard: int, start: int, end: int, members: list[int]) -> None:
+            data = await self._store.range(self._shards[shard], start, end)
+            for i in members:
+                found[i] = data[offsets[i] - start : offsets[i] - start + sizes[i]]
+
+        parts = [part(*span) for span in coalesce(shards, offsets, sizes)]
+        tasks = [asyncio.ensure_future(one) for one in parts]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            raise
+        return found
+
+
+def coalesce(
+    shards: Sequence[int], offsets: Sequence[int], sizes: Sequence[int]
+) -> list[tuple[int, int, int, list[int]]]:
+    """Ranges (shard, start, end, places of the samples in it) that cover all samples; neighbours share one."""
+    spans: list[tuple[int, int, int, list[int]]] = []
+    for i in sorted(range(len(shards)), key=lambda i: (shards[i], offsets[i])):
+        shard, start, end = shards[i], offsets[i], offsets[i] + sizes[i]
+        if spans:
+            before, first, last, members = spans[-1]
+            if before == shard and start - last <= GAP_BYTES and end - first <= CHUNK_BYTES:
+                spans[-1] = (shard, first, max(last, end), [*members, i])
+                continue
+        spans.append((shard, start, end, [i]))
+    return spans
+
+
+class RemoteRequest:
+    def __init__(self, fetch: Coroutine[Any, Any, list[memoryview]]) -> None:
+        self._began = time.perf_counter()
+        self._ended = 0.0
+        self._future = asyncio.run_coroutine_threadsafe(fetch, _loop())
+        self._future.add_done_callback(self._end)
+
+    def _end(self, _: object) -> None:
+        self._ended = time.perf_counter()
+
+    def ready(self) -> bool:
+        return self._future.done()
+
+    def wait(self, timeout: float) -> bool:
+        return bool(concurrent.futures.wait([self._future], timeout).done)
+
+    def source(self) -> list[memoryview]:
+        return self._future.result()
+
+    def cancel(self) -> None:
+        self._future.cancel()
+
+    def seconds(self) -> float:
+        return (self._ended or time.perf_counter()) - self._began
+
+
+# -- the event loop ----------------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_running: tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]] | None = None
+
+
+def _start() -> tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]]:
+    global _running  # noqa: PLW0603 - one loop per process
+    with _lock:
+        if _running is None or _running[0] != os.getpid():  # a fork takes no threads along
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name="genimage-stream-fetch", daemon=True)
+            thread.start()
+            atexit.register(_stop, os.getpid(), loop, thread)
+            _running = (os.getpid(), loop, {})
+        return _running
+
+
+def _stop(pid: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    if pid == os.getpid():
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - the parent may have held it
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    return _start()[1]
+
+
+def _slots(parallel: int) -> asyncio.Semaphore:
+    """Turns for requests; one number of them for all stores that ask for the same."""
+    return _start()[2].setdefault(parallel, asyncio.Semaphore(parallel))
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Do work on the event loop and wait for what it gives."""
+    future = asyncio.run_coroutine_threadsafe(work, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    """obstore puts the whole request below the first line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
