@@ -55,6 +55,20 @@ std::size_t to_size(int count) {
     return static_cast<std::size_t>(count);
 }
 
+// The first `wanted` of the image data's `total` bytes; returns how many there are. When all are wanted, the
+// stream's checksum is looked at too. More data than the image needs is ignored, as libpng does.
+std::size_t inflate(png::Inflater& inflater, ByteView stream, std::uint8_t* raw, std::size_t wanted,
+                    std::size_t total, bool strict) {
+    using Status = png::Inflater::Status;
+    inflater.start(stream, raw);
+    // One byte more than the image has tells whether the stream ends with it.
+    const Status status = inflater.inflate_beyond(wanted == total ? total : wanted - 1);
+    if (inflater.size() >= wanted && (status == Status::more || status == Status::done)) return wanted;
+    if (!strict) return png::inflate_partially(stream, raw, wanted);
+    if (status == Status::damaged) throw DecodeError("damaged PNG: the image data cannot be decompressed");
+    throw DecodeError("truncated PNG: the image data ends too early");
+}
+
 const std::uint8_t* row_of(const Rows& rows, const Pass& pass, int y) {
     return rows.raw + pass.offset + pass.stride * to_size(y);
 }
@@ -195,10 +209,8 @@ void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, 
 
     constexpr std::size_t kFront = (png::kUnfilterReach + 63) / 64 * 64;
     std::uint8_t* raw = s.raw.reserve(kFront + wanted + png::kInflateSlack + png::kUnfilterReach) + kFront;
-    const png::Inflated inflated = s.inflater.inflate(stream, raw, wanted, total, !options.strict);
-    if (options.strict && inflated.error != nullptr)
-        throw DecodeError(std::string("damaged PNG: ") + inflated.error);
-    const Rows rows{raw, inflated.size};
+    const std::size_t inflated = inflate(s.inflater, stream, raw, wanted, total, options.strict);
+    const Rows rows{raw, inflated};
     const png::RowConverter converter(header, s.palette);
     if (header.interlaced)
         send_interlaced(passes, rows, part, options.strict, converter, s, sink);

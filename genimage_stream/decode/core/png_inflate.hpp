@@ -1,38 +1,65 @@
-// The compressed image data of a PNG (a zlib stream, RFC 1950) to filtered rows.
+// The compressed image data of a PNG (a zlib stream, RFC 1950 and 1951) to filtered rows.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
+#include "png_bits.hpp"
+#include "png_huffman.hpp"
+#include "png_symbols.hpp"
 #include "types.hpp"
 
 namespace gs::png {
 
-// Bytes that an output buffer must have beyond the bytes asked for: inflate may write there.
-constexpr std::size_t kInflateSlack = 65536 + 64;
+// Bytes that inflating may write beyond what it is asked for.
+constexpr std::size_t kInflateSlack = kSymbolSlack;
 
-struct Inflated {
-    std::size_t size = 0;         // bytes of the output that are right, at most the bytes asked for
-    const char* error = nullptr;  // why there are no more; nullptr when all that was asked for is there
-};
-
+// Inflates in steps: a crop needs only the beginning, and what is inflated a little at a time is still in the
+// cache when it is unfiltered. The output is one growing piece of memory, and what has been written must stay
+// as it is until the stream is done.
 class Inflater {
   public:
-    Inflater();
-    ~Inflater();
-    Inflater(const Inflater&) = delete;
-    Inflater& operator=(const Inflater&) = delete;
+    enum class Status : std::uint8_t {
+        more,  // as much as was asked for is there, and the stream goes on
+        done,  // the stream ended, and its checksum is right
+        truncated,
+        damaged
+    };
 
-    // The first `wanted` of the stream's `total` bytes into `out`, which has room for wanted + kInflateSlack.
-    // When wanted == total the checksum at the end of the stream is checked too. More than `total` bytes in
-    // the stream are ignored, as libpng does. With `partial`, size tells how much stands before a damage;
-    // without, it is 0 after an error.
-    Inflated inflate(ByteView stream, std::uint8_t* out, std::size_t wanted, std::size_t total, bool partial);
+    // Begins a stream; `out` is where its first byte goes.
+    void start(ByteView stream, std::uint8_t* out);
+
+    // Goes on until more than `wanted` bytes of the stream are there in all, or it ends. May write
+    // kInflateSlack more; size() then counts them too.
+    Status inflate_beyond(std::size_t wanted);
+
+    // Bytes that are there; not to be relied on after an error.
+    std::size_t size() const { return static_cast<std::size_t>(out_ - begin_); }
 
   private:
-    struct Impl;
-    std::unique_ptr<Impl> impl_;
+    enum class Step : std::uint8_t { header, stored, coded, trailer, done };
+
+    bool refill();
+    bool read_block_header();
+    bool read_codes();
+    bool set_fixed_codes();
+    void copy_stored(const std::uint8_t* limit);
+    bool checksum_is_right();
+    Status failed(Status status) const { return reader_.overran() ? Status::truncated : status; }
+
+    BitReader reader_;
+    std::uint8_t* begin_ = nullptr;
+    std::uint8_t* out_ = nullptr;
+    std::size_t stored_left_ = 0;
+    Step step_ = Step::header;
+    bool begun_ = false;  // the zlib header has been read
+    bool is_last_ = false;
+    bool fixed_codes_ = false;  // the tables hold the fixed codes
+    HuffmanTables tables_;
 };
+
+// How much stands before the damage of a stream, by zlib: slower and exact to the byte. At most `wanted`
+// bytes.
+std::size_t inflate_partially(ByteView stream, std::uint8_t* out, std::size_t wanted);
 
 }  // namespace gs::png

@@ -1,0 +1,172 @@
+#include "png_huffman.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+
+namespace gs::png {
+namespace {
+
+constexpr int kMaxSymbols = 288;
+
+// RFC 1951, section 3.2.5.
+constexpr std::uint16_t kLengthBase[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
+                                           31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
+constexpr std::uint8_t kLengthExtra[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
+                                           2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+constexpr std::uint16_t kDistanceBase[30] = {1,    2,    3,    4,    5,    7,    9,    13,    17,    25,
+                                             33,   49,   65,   97,   129,  193,  257,  385,   513,   769,
+                                             1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
+
+// Entries for codes of no bits yet: the bits of the code are added to both fields.
+Entry literal_entry(int symbol) {
+    if (symbol < 256) return Entry{1} << kCountShift | static_cast<Entry>(symbol) << kLiteralShift;
+    if (symbol == 256) return kSpecial | kEndOfBlock;
+    if (symbol > 285) return kSpecial | kInvalid;
+    return static_cast<Entry>(kLengthBase[symbol - 257]) << kBaseShift | kLengthExtra[symbol - 257];
+}
+
+Entry distance_entry(int symbol) {
+    if (symbol > 29) return kSpecial | kInvalid;
+    const Entry extra = symbol < 4 ? 0 : static_cast<Entry>(symbol / 2 - 1);
+    return static_cast<Entry>(kDistanceBase[symbol]) << kBaseShift | extra;
+}
+
+Entry with_code_bits(Entry entry, int bits) {
+    if ((entry & kCountMask) == 0) entry += static_cast<Entry>(bits) << kCodeBitsShift;
+    return entry + static_cast<Entry>(bits);
+}
+
+// The codes of a length are consecutive numbers whose bits stand in the stream from the highest down, so that
+// the lookup sees them reversed. Adds one to a reversed number of `bits` bits that are not all ones.
+std::uint32_t next_reversed(std::uint32_t code, int bits) {
+    std::uint32_t bit = std::uint32_t{1} << (bits - 1);
+    while (code & bit) bit >>= 1;
+    return (code & (bit - 1)) | bit;
+}
+
+// Fills a table for the code lengths. `entry_of` gives the entry of a symbol. `empty` says whether no code at
+// all is a code.
+template <class EntryOf>
+bool fill(const std::uint8_t* lengths, int symbols, int table_bits, Entry* table, std::size_t room,
+          bool empty, EntryOf entry_of) {
+    int count[kMaxCodeBits + 1] = {};
+    for (int i = 0; i < symbols; i++) count[lengths[i]]++;
+    int longest = kMaxCodeBits;
+    while (longest > 0 && count[longest] == 0) longest--;
+    const std::size_t size = std::size_t{1} << table_bits;
+    if (longest == 0) {
+        std::fill_n(table, size, kSpecial | kInvalid);
+        return empty;
+    }
+    int space = 1, first[kMaxCodeBits + 2] = {};
+    for (int bits = 1; bits <= kMaxCodeBits; bits++) {
+        space = 2 * space - count[bits];
+        if (space < 0) return false;
+        first[bits + 1] = first[bits] + count[bits];
+    }
+    if (space > 0 && longest > 1) return false;
+
+    std::uint16_t sorted[kMaxSymbols];
+    for (int i = 0; i < symbols; i++)
+        if (lengths[i] != 0) sorted[first[lengths[i]]++] = static_cast<std::uint16_t>(i);
+
+    if (space > 0) {  // one code of one bit: the other bit is no code
+        std::fill_n(table, size, kSpecial | kInvalid);
+        for (std::size_t i = 0; i < size; i += 2) table[i] = with_code_bits(entry_of(sorted[0]), 1);
+        return true;
+    }
+    // For each number of bits, the table of that many bits: the codes of as many, and twice the table before.
+    const std::uint16_t* symbol = sorted;
+    std::uint32_t code = 0;
+    int bits = 1;
+    table[0] = 0;
+    for (; bits <= table_bits; bits++) {
+        std::memcpy(table + (std::size_t{1} << (bits - 1)), table, sizeof(Entry) << (bits - 1));
+        const std::uint32_t last = (std::uint32_t{1} << bits) - 1;
+        for (int n = count[bits]; n > 0; n--) {
+            table[code] = with_code_bits(entry_of(*symbol++), bits);
+            if (code == last) {  // the code space is full
+                for (std::size_t have = std::size_t{1} << bits; have < size; have *= 2)
+                    std::memcpy(table + have, table, have * sizeof(Entry));
+                return true;
+            }
+            code = next_reversed(code, bits);
+        }
+    }
+    // Longer codes: a subtable for every `table_bits` bits that begin some.
+    std::size_t end = size, subtable = 0;
+    int subtable_bits = 0;
+    std::uint32_t prefix = ~std::uint32_t{0};
+    for (; bits <= longest; bits++) {
+        const std::uint32_t last = (std::uint32_t{1} << bits) - 1;
+        for (int n = count[bits]; n > 0; n--) {
+            if ((code & (size - 1)) != prefix) {
+                prefix = code & static_cast<std::uint32_t>(size - 1);
+                // As many bits as make its codes fill it: these n and longer ones.
+                subtable_bits = bits - table_bits;
+                for (int left = (1 << subtable_bits) - n; left > 0 && table_bits + subtable_bits < longest;) {
+                    subtable_bits++;
+                    left = 2 * left - count[table_bits + subtable_bits];
+                }
+                subtable = end;
+                end += std::size_t{1} << subtable_bits;
+                if (end > room) return false;
+                table[prefix] = kSpecial | kSubtable | static_cast<Entry>(subtable) << kBaseShift |
+                                static_cast<Entry>(subtable_bits) << kCodeBitsShift |
+                                static_cast<Entry>(table_bits);
+            }
+            // The bits above the code's are free: the subtable repeats the entry for all of them.
+            const int own_bits = bits - table_bits;
+            const Entry entry = with_code_bits(entry_of(*symbol++), own_bits);
+            for (std::size_t i = code >> table_bits; i < std::size_t{1} << subtable_bits;
+                 i += std::size_t{1} << own_bits)
+                table[subtable + i] = entry;
+            if (code == last) return true;
+            code = next_reversed(code, bits);
+        }
+    }
+    return true;
+}
+
+// Adds to entries of one literal the literals whose codes follow within the lookup's bits. From the last
+// entry down, because an entry looks at ones before it (or at itself) that must hold a single literal still.
+void join_literals(Entry* table) {
+    const auto is_literal = [](Entry e) { return (e & kCountMask) != 0; };
+    for (int i = (1 << kLiteralBits) - 1; i >= 0; i--) {
+        const Entry e1 = table[i];
+        const unsigned bits1 = e1 & kBitsMask;
+        const Entry e2 = table[static_cast<unsigned>(i) >> bits1];
+        const unsigned bits2 = bits1 + (e2 & kBitsMask);
+        const Entry e3 = table[static_cast<unsigned>(i) >> (bits2 & 31)];
+        const unsigned bits3 = bits2 + (e3 & kBitsMask);
+        // No branches: which entries can be joined is hard to predict.
+        const Entry two = -static_cast<Entry>(is_literal(e1) & is_literal(e2) & (bits2 <= kLiteralBits));
+        const Entry three = two & -static_cast<Entry>(is_literal(e3) & (bits3 <= kLiteralBits));
+        table[i] = e1 + (two & ((e2 & 0xff) + ((e2 & 0xff00) << 8))) +
+                   (three & ((e3 & 0xff) + ((e3 & 0xff00) << 16)));
+    }
+}
+
+}  // namespace
+
+bool HuffmanTables::build(const std::uint8_t* literal_lengths, int literals,
+                          const std::uint8_t* distance_lengths, int distances, bool several) {
+    if (!fill(literal_lengths, literals, kLiteralBits, literal, std::size(literal), false, literal_entry) ||
+        !fill(distance_lengths, distances, kDistanceBits, distance, std::size(distance), true,
+              distance_entry))
+        return false;
+    if (several) join_literals(literal);
+    return true;
+}
+
+bool build_length_code(const std::uint8_t (&lengths)[19], Entry (&table)[1 << kLengthCodeBits]) {
+    int used = 0;
+    for (const std::uint8_t length : lengths) used += length != 0;
+    // Unlike the others this code must fill its space.
+    if (used < 2) return false;
+    return fill(lengths, 19, kLengthCodeBits, table, std::size(table), false,
+                [](int symbol) { return static_cast<Entry>(symbol) << kBaseShift; });
+}
+
+}  // namespace gs::png
