@@ -90,7 +90,7 @@ class BitReader : public BitBuffer {
         count = 0;
     }
 
-    // For after align().
+    // Bytes of which no bit has been looked at.
     std::size_t bytes_left() const { return in < end_ ? static_cast<std::size_t>(end_ - in) : 0; }
 
   private:

@@ -114,7 +114,9 @@ bool Inflater::read_codes() {
     }
     if (lengths[256] == 0) return false;  // the block could not end
     fixed_codes_ = false;
-    return tables_.build(lengths, literals, lengths + literals, distances, true);
+    // Joining costs about as much as it saves in a block of this size.
+    const bool several = reader_.bytes_left() > 4096;
+    return tables_.build(lengths, literals, lengths + literals, distances, several);
 }
 
 void Inflater::copy_stored(const std::uint8_t* limit) {

@@ -5,6 +5,8 @@
 #include "cpu.hpp"
 
 #define GS_INLINE inline __attribute__((always_inline))
+// The loops that copy a match run once or twice: longer steps, which the compiler would try, only cost.
+#define GS_NO_VECTOR(pointer) __asm__("" : "+r"(pointer))
 
 namespace gs::png {
 namespace {
@@ -32,12 +34,14 @@ GS_INLINE void copy_match(std::uint8_t* out, unsigned distance, unsigned length)
             out += 16;
             from += 16;
             copy_16(out, from);
+            GS_NO_VECTOR(out);
         }
     } else if (distance >= 8) {
         do {
             copy_8(out, from);
             out += 8;
             from += 8;
+            GS_NO_VECTOR(out);
         } while (out < end);
     } else {
         // A pattern of `distance` bytes, as often as it fits into 8; each store goes on where whole ones end.
@@ -63,15 +67,18 @@ GS_INLINE void copy_match(std::uint8_t* out, unsigned distance, unsigned length)
         do {
             std::memcpy(out, &pattern, 8);
             out += whole;
+            GS_NO_VECTOR(out);
         } while (out < end);
     }
 }
 
+// Writes a byte too much, of which nothing is known.
 GS_INLINE std::uint8_t* put_literals(std::uint8_t* out, Entry entry) {
-    const std::uint8_t bytes[4] = {static_cast<std::uint8_t>(entry >> 8),
-                                   static_cast<std::uint8_t>(entry >> 16),
-                                   static_cast<std::uint8_t>(entry >> 24), 0};
-    std::memcpy(out, bytes, 4);
+    Entry bytes = entry >> kLiteralShift;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    bytes = __builtin_bswap32(bytes);
+#endif
+    std::memcpy(out, &bytes, 4);
     return out + ((entry & kCountMask) >> kCountShift);
 }
 
