@@ -61,11 +61,17 @@ class Store(Protocol):
 
     def read(self, path: str) -> bytes: ...
     def read_buffer(self, path: str) -> pa.Buffer: ...
+    def opening(self) -> dict[str, Any]:
+        """The arguments of `open_dataset` that open it again, in another process."""
+
     def local_path(self, path: str) -> str | None:
         """The file's place on a local disk; None when it is not on one. It need not be there."""
 
-    def reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> Reader:
-        """What fetches samples from these shards of the dataset with this index and dataset.json."""
+    def reader(self, shards: list[str]) -> Reader:
+        """What fetches samples from these shards."""
+
+    def cached_reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> Reader:
+        """The same through the store's cache, if it has one, for the dataset of this index and dataset.json."""
 
 
 class LocalStore:
@@ -81,10 +87,16 @@ class LocalStore:
 
         return pa.py_buffer(self.read(path))
 
+    def opening(self) -> dict[str, Any]:
+        return {"path": self.name}
+
     def local_path(self, path: str) -> str | None:
         return str(self._root / path)
 
-    def reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> LocalReader:
+    def cached_reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> LocalReader:
+        return self.reader(shards)
+
+    def reader(self, shards: list[str]) -> LocalReader:
         return LocalReader([str(self._root / shard) for shard in shards])
 
 

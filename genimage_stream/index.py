@@ -88,6 +88,9 @@ class Dataset:
     def __len__(self) -> int:
         return self.columns.num_rows if self._rows is None else len(self._rows)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.store.opening(), self._rows)
+
     def __repr__(self) -> str:
         part = "" if self._rows is None else f" of {self.columns.num_rows}"
         return f"Dataset({self.path!r}, {len(self)}{part} samples)"
@@ -245,6 +248,11 @@ class Dataset:
         labels = np.array([LABELS.index(value) for value in values], np.int64)[codes]
         generators = self.columns.words("generator")[0]
         return labels, np.where(labels == 1, generators.astype(np.int64) + 1, 0)
+
+
+def _reopen(opening: dict[str, Any], rows: Rows | None) -> Dataset:
+    whole = open_dataset(**opening)
+    return Dataset(whole.store, whole.info, whole.columns, rows)
 
 
 def _strings(column: str, wanted: Iterable[str]) -> list[str]:

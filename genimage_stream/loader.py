@@ -22,6 +22,7 @@ from genimage_stream.pipeline import Epoch, Progress, SampleTable, Skipped
 from genimage_stream.plan import Order, Shuffle, Steps, epoch_order
 from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.stats import Stats, StatsCounter
+from genimage_stream.torch_dataset import LoaderDataset
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Batch", "Loader"]
 
@@ -95,6 +96,7 @@ class Loader(Iterable[Batch]):
         pin_memory: bool | None = None,
         copy: bool = False,
     ) -> None:
+        self._arguments = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         _one_of("backend", backend, ("cpu", "dali"))
         self.shuffle = _shuffle(shuffle)
         _one_of("output", output, tuple(DTYPES))
@@ -163,7 +165,7 @@ class Loader(Iterable[Batch]):
         decoded = output if backend == "cpu" else "uint8"  # DALI's side normalises on the device
         self.buffers = BufferPool(shape, decoded, pinned=pinned, reuse=not copy, keep=self.prefetch + 2)
         self.counter = StatsCounter(self.prefetch, self.threads)
-        self._opened: tuple[SampleTable, Reader] | None = None
+        self._opened: tuple[int, SampleTable, Reader] | None = None
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
@@ -188,12 +190,29 @@ class Loader(Iterable[Batch]):
 
     def __iter__(self) -> Epoch:
         epoch, start = self._next_epoch, self._start
-        order = self.order(epoch)
-        rank, world_size = self.placement()
-        steps = Steps(len(order), self.batch_size, world_size, self.drop_last, start)
         self._next_epoch, self._start = epoch + 1, 0
         self._progress = Progress(epoch, start)
-        return Epoch(self, order, steps, rank, self._progress)
+        return self.begin(self._progress)
+
+    def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch:
+        """Begin at a place of an epoch, and keep it up to date; or only with every so many of the steps from there."""
+        order = self.order(progress.epoch)
+        rank, world_size = self.placement()
+        steps = Steps(len(order), self.batch_size, world_size, self.drop_last, progress.position)
+        return Epoch(self, order, steps, range(first, len(steps), every), rank, progress)
+
+    def as_iterable_dataset(self) -> LoaderDataset:
+        """The same batches as a `torch.utils.data.IterableDataset`, for those who want a DataLoader around it.
+
+        `DataLoader(loader.as_iterable_dataset(), batch_size=None, num_workers=n)` gives them in the same order. It
+        begins where this loader stands, and takes its rank from here, since workers know nothing of torch.distributed.
+        """
+        rank, world_size = self.placement()
+        arguments = self._arguments | {"rank": rank, "world_size": world_size}
+        return LoaderDataset(self.dataset, arguments, self._next_epoch, self._start)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.dataset, self._arguments, self._next_epoch, self._start)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -207,8 +226,12 @@ class Loader(Iterable[Batch]):
         if epoch < 0:
             raise ValueError(f"epoch={epoch}: epochs count from 0")
         if epoch != self._next_epoch:
-            self._next_epoch, self._start = epoch, 0
-            self._progress = Progress(epoch, 0)
+            self.go_to(epoch, 0)
+
+    def go_to(self, epoch: int, position: int) -> None:
+        """Make the next `for` begin after the first `position` samples of an epoch, counted over all ranks."""
+        self._next_epoch, self._start = epoch, position
+        self._progress = Progress(epoch, position)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the consumer stands: what it has received counts, what was prefetched does not.
@@ -216,7 +239,7 @@ class Loader(Iterable[Batch]):
         A few hundred bytes of plain numbers and strings, the same on every rank after the same number of steps.
         """
         at = self._progress
-        return {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position, **self._identity()}
+        return {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position, **self.identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken, exactly, whatever the world size and batch size are now.
@@ -224,9 +247,13 @@ class Loader(Iterable[Batch]):
         The next `for` gives the rest of that epoch. Raises ValueError when the state belongs to another dataset,
         selection, seed or order, naming what differs.
         """
+        self.go_to(*self.check_state(state))
+
+    def check_state(self, state: dict[str, Any]) -> tuple[int, int]:
+        """Epoch and position of a state. Raises ValueError as `load_state_dict`."""
         if state.get("version") != STATE_VERSION:
             raise ValueError(f"the state has version {state.get('version')}; this loader reads version {STATE_VERSION}")
-        mine = self._identity()
+        mine = self.identity()
         names = [name for name in {**mine, **state} if name not in ("version", "epoch", "position")]
         other = [f"{n}: {state.get(n)!r}, here {mine.get(n)!r}" for n in names if state.get(n) != mine.get(n)]
         if other:
@@ -234,10 +261,10 @@ class Loader(Iterable[Batch]):
         epoch, position = int(state["epoch"]), int(state["position"])
         if epoch < 0 or not 0 <= position <= self.epoch_samples:
             raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")
-        self._next_epoch, self._start = epoch, position
-        self._progress = Progress(epoch, position)
+        return epoch, position
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """What decides which sample comes when; states can go between loaders that agree on it."""
         window = self.window if self.shuffle == "shards" else None
         order: dict[str, Any] = {"seed": self.seed, "shuffle": self.shuffle, "window": window}
         if self._mix is not None:
@@ -252,15 +279,15 @@ class Loader(Iterable[Batch]):
 
     def open(self) -> tuple[SampleTable, Reader]:
         """Where every sample is, what it is, and what fetches it; the index is read on first use."""
-        if self._opened is None:
+        if self._opened is None or self._opened[0] != os.getpid():  # a fork leaves a reader's threads behind
             columns = self.dataset.columns
             columns.load("shard", "offset", "size", "width", "height", "label", "generator")
             shard, paths = self.dataset.shards()
             offset, size, width, height = columns.numbers("offset", "size", "width", "height")
             label, generator = self.dataset.targets()
             table = SampleTable(shard, paths, offset, size, width, height, label, generator)
-            self._opened = table, self.dataset.store.reader(paths, columns, self.dataset.info)
-        return self._opened
+            self._opened = os.getpid(), table, self.dataset.store.cached_reader(paths, columns, self.dataset.info)
+        return self._opened[1:]
 
     def decoder(self) -> BatchDecoder:
         """The decoder's threads, started on first use."""
@@ -293,6 +320,12 @@ class Loader(Iterable[Batch]):
 
     def reset_stats(self) -> None:
         self.counter.reset()
+
+
+def _rebuild(dataset: Dataset, arguments: dict[str, Any], epoch: int, start: int) -> Loader:
+    loader = Loader(dataset, **arguments)
+    loader.go_to(epoch, start)
+    return loader
 
 
 def _plain(rule: Rule) -> Any:

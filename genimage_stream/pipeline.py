@@ -78,22 +78,26 @@ class Skipped:
 
 
 class Epoch(Iterator[Batch]):
-    """The batches of one rank in one epoch; ends its work when exhausted, closed, dropped or on an error."""
+    """The batches of one rank in one epoch, those of the steps `turns`.
 
-    def __init__(self, loader: Loader, order: Order, steps: Steps, rank: int, progress: Progress) -> None:
+    Ends its work when exhausted, closed, dropped or on an error.
+    """
+
+    def __init__(self, loader: Loader, order: Order, steps: Steps, turns: range, rank: int, progress: Progress) -> None:
         self.epoch = progress.epoch
         self._progress = progress
         self.finished = False
         self._loader = loader
         self._order = order
         self._steps = steps
+        self._turns = turns
         self._rank = rank
         self._renderer = loader.renderer()
         self._pid = os.getpid()
         self._table, self._reader = loader.open()
         self._planned: deque[tuple[int, npt.NDArray[np.int64], Windows]] = deque()
         self._next_planned = 0
-        self._next_given = 0
+        self._given = 0
         self._fetching: deque[_Work] = deque()
         self._decoding: deque[_Work] = deque()
         self._left_at: float | None = None
@@ -106,26 +110,26 @@ class Epoch(Iterator[Batch]):
     def _plan_block(self) -> None:
         """Find rows and windows of the next batches of this rank, about _BLOCK samples together."""
         loader = self._loader
-        last = min(len(self._steps), self._next_planned + max(1, _BLOCK // loader.batch_size))
-        parts = [self._steps.part(step, self._rank) for step in range(self._next_planned, last)]
+        turns = self._turns[self._next_planned : self._next_planned + max(1, _BLOCK // loader.batch_size)]
+        parts = [self._steps.part(step, self._rank) for step in turns]
         places = np.concatenate([np.arange(a, b) for a, b in parts])
         rows = self._order.rows[places]
         seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
         sizes = np.stack([self._table.width[rows], self._table.height[rows]], axis=1)
         found = sample_windows(rows, seen, sizes, epoch=self.epoch, **loader.geometry)
         at = 0
-        for step, (a, b) in enumerate(parts, self._next_planned):
+        for step, (a, b) in zip(turns, parts, strict=True):
             part = slice(at, at + b - a)
             self._planned.append((step, rows[part], Windows(found.corners[part], found.flips[part])))
             at += b - a
-        self._next_planned = last
+        self._next_planned += len(turns)
 
     def _top_up(self) -> None:
         """Keep the queues full: requests for bytes ahead of decoding, decoding ahead of the consumer."""
         loader = self._loader
         while len(self._fetching) + len(self._decoding) < loader.prefetch + self._reader.ahead:
             if not self._planned:
-                if self._next_planned == len(self._steps):
+                if self._next_planned == len(self._turns):
                     break
                 self._plan_block()
             step, rows, found = self._planned.popleft()
@@ -153,7 +157,7 @@ class Epoch(Iterator[Batch]):
             self._loader.counter.consumer(began - self._left_at)
         try:
             self._top_up()
-            if self._next_given == len(self._steps):
+            if self._given == len(self._turns):
                 self._progress.epoch, self._progress.position = self.epoch + 1, 0
                 raise StopIteration
             batch = self._oldest(began)
@@ -185,7 +189,7 @@ class Epoch(Iterator[Batch]):
             storage=work.request.seconds() + times.read_seconds,
             decode=times.decode_seconds,
         )
-        self._next_given = work.step + 1
+        self._given += 1
         self._progress.position = self._steps.bounds(work.step)[1]
         return batch
 

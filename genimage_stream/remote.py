@@ -62,6 +62,7 @@ class RemoteStore:
         except ImportError as error:
             raise ImportError(f"{address}: object stores need obstore: pip install 'genimage-stream[s3]'") from error
         self.name = address.rstrip("/")
+        self._options = options
         given = dict(options or {})
         self.patience = Patience(**{f.name: given.pop(f.name) for f in fields(Patience) if f.name in given})
         client = {"connect_timeout": "5s", "timeout": f"{self.patience.timeout}s", **given.pop("client_options", {})}
@@ -83,12 +84,19 @@ class RemoteStore:
 
         return pa.py_buffer(run(self._read(path)))
 
+    def opening(self) -> dict[str, Any]:
+        folder, size = self._cache or (None, 0)
+        return {"path": self.name, "storage_options": self._options, "cache_dir": folder, "cache_size": size}
+
     def local_path(self, path: str) -> None:
         return None
 
-    def reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> RemoteReader:
+    def reader(self, shards: list[str]) -> RemoteReader:
+        return RemoteReader(self, shards)
+
+    def cached_reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> RemoteReader:
         if self._cache is None:
-            return RemoteReader(self, shards)
+            return self.reader(shards)
         from genimage_stream.cache import ShardCache
         from genimage_stream.cached import CachedReader
 

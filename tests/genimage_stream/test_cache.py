@@ -1,0 +1,259 @@
+"""The cache of shards: bounded, shared, sound after a kill; the loader reads the same through it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import genimage_stream as gs
+from genimage_stream.cache import PART, ShardCache, parse_size
+from tests.fixtures.shards import edit_index, make_dataset
+from tests.genimage_stream.test_remote import QUICK, batches, web_server
+
+SHARD = "adm/train/adm-train-00000.tar"
+
+
+def put(cache: ShardCache, shard: str, data: bytes, *, evict: bool = True) -> bool:
+    download = cache.begin(shard, len(data), evict=evict)
+    if download is None:
+        return False
+    download.write(0, data)
+    download.finish().close()
+    return True
+
+
+def has(cache: ShardCache, shard: str, size: int = 1) -> bool:
+    held = cache.hold(shard, size)
+    if held is not None:
+        held.close()
+    return held is not None
+
+
+def test_a_shard_comes_back(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 1000, "one")
+    assert not has(cache, SHARD)
+    assert put(cache, SHARD, b"0123456789")
+    held = cache.hold(SHARD, 10)
+    assert held is not None
+    with held:
+        assert held.read(3, 4) == b"3456"
+    assert not has(ShardCache(tmp_path, 1000, "two"), SHARD)  # of another dataset
+    assert cache.size() == 10
+    assert not put(cache, SHARD, b"again")  # it is there
+
+
+def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 300, "one")
+    for number in range(3):
+        assert put(cache, f"{number}.tar", bytes(100))
+        os.utime(tmp_path / "one" / f"{number}.tar", (number, number))
+    assert has(cache, "0.tar")  # used now
+    assert put(cache, "3.tar", bytes(100))
+    assert [has(cache, f"{number}.tar") for number in range(4)] == [True, False, True, True]
+    assert cache.size() <= 300
+    assert not put(cache, "4.tar", bytes(100), evict=False)
+    assert not put(cache, "5.tar", bytes(301))  # never fits, but may have made room
+    assert cache.size() <= 300
+
+
+def test_what_is_in_use_stays(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 100, "one")
+    put(cache, "0.tar", bytes(100))
+    held = cache.hold("0.tar", 100)
+    assert held is not None
+    with held:
+        assert not put(cache, "1.tar", bytes(50))
+        assert has(cache, "0.tar")
+    assert put(cache, "1.tar", bytes(50))
+
+
+def test_a_shorter_file_is_none(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 1000, "one")
+    put(cache, SHARD, bytes(100))
+    os.truncate(tmp_path / "one" / SHARD, 50)
+    assert not has(cache, SHARD, 100)
+    assert put(cache, SHARD, bytes(100))
+
+
+def test_two_downloads_of_one_shard(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 1000, "one")
+    first = cache.begin(SHARD, 100, evict=True)
+    assert first is not None
+    assert cache.begin(SHARD, 100, evict=True) is None
+    assert cache.being_downloaded(SHARD)
+    assert cache.size() == 100  # reserved
+    first.abandon()
+    assert not cache.being_downloaded(SHARD)
+    assert cache.size() == 0
+    assert put(cache, SHARD, bytes(100))
+
+
+FILL = """
+import sys, time
+from genimage_stream.cache import ShardCache
+cache = ShardCache(sys.argv[1], 1000, "one")
+held = cache.begin("a.tar", 600, evict=True)
+held.write(0, b"x" * 300)
+print("half", flush=True)
+time.sleep(100)
+"""
+
+
+def test_a_killed_download_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 1000, "one")
+    process = subprocess.Popen([sys.executable, "-c", FILL, str(tmp_path)], stdout=subprocess.PIPE, env=environment())
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"half\n"
+        assert cache.being_downloaded("a.tar")
+        assert not put(cache, "b.tar", bytes(600))  # no room while it lives
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert not has(cache, "a.tar")
+    assert not cache.being_downloaded("a.tar")
+    assert put(cache, "b.tar", bytes(600))  # its room is taken back
+    assert not list(tmp_path.rglob(f"*{PART}"))
+    assert put(cache, "a.tar", bytes(400))
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("50GB", 50 * 10**9), ("1.5 MiB", 3 << 19), ("7", 7), (8, 8), ("2k", 2000), ("1TiB", 1 << 40)]
+)
+def test_sizes(text: int | str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "5 apples", "-1", "1.2.3G", ".", -5, "5I"])
+def test_no_sizes(text: int | str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        parse_size(text)
+
+
+# -- the loader through it ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("dataset"), 8, per_shard=6)
+
+
+def settled(folder: Path) -> None:
+    """Wait until nothing is being downloaded."""
+    deadline = time.monotonic() + 30
+    while list(folder.rglob(f"*{PART}")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("shuffle", [True, "shards", False])
+@pytest.mark.parametrize("cache_size", ["1GB", "60kB", 0])
+def test_batches_are_those_of_the_folder(root: Path, tmp_path: Path, shuffle: Any, cache_size: Any) -> None:
+    options: dict[str, Any] = {"shuffle": shuffle, "window": 2}
+    expected = batches(gs.open_dataset(root), **options)
+    with web_server(root) as (address, _):
+        dataset = gs.open_dataset(address, cache_dir=tmp_path, cache_size=cache_size)
+        for _ in range(2):
+            assert batches(dataset, **options) == expected
+        settled(tmp_path)
+        assert sum(file.stat().st_size for file in tmp_path.rglob("*.tar*")) <= parse_size(cache_size)
+
+
+@pytest.mark.parametrize("shuffle", [True, "shards", False])
+def test_in_the_end_the_server_is_not_asked_any_more(root: Path, tmp_path: Path, shuffle: Any) -> None:
+    with web_server(root) as (address, behaviour):
+        loader = gs.Loader(gs.open_dataset(address, cache_dir=tmp_path), 8, crop=16, shuffle=shuffle, window=2)
+        shards = loader.dataset.shards()[1]
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.rglob("*.tar"))) < len(shards):
+            list(loader)
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        settled(tmp_path)
+        asked = behaviour.asked
+        seen = [key for batch in loader for key in batch.keys]
+        assert behaviour.asked == asked
+        assert sorted(seen) == sorted(loader.dataset.table()["key"].to_pylist())
+
+
+@pytest.mark.parametrize("kind", ["content", "place"])
+def test_a_shard_that_does_not_fit_the_index_is_not_kept(tmp_path: Path, kind: str) -> None:
+    root = make_dataset(tmp_path / "dataset", 4)
+    shard = sorted(root.rglob("*.tar"))[0]
+    if kind == "content":
+        data = bytearray(shard.read_bytes())
+        data[gs.open_dataset(root).columns.numbers("offset")[0][0] + 20] ^= 1
+        shard.write_bytes(data)
+    else:
+        import pyarrow as pa
+
+        def shift(table: pa.Table) -> pa.Table:
+            place = table.schema.get_field_index("size")
+            return table.set_column(place, "size", pa.array([n - 1 for n in table["size"].to_pylist()]))
+
+        edit_index(root, shift)
+    with web_server(root) as (address, _):
+        loader = gs.Loader(
+            gs.open_dataset(address, cache_dir=tmp_path / "cache"), 8, crop=16, on_error="skip", strict=False
+        )
+        list(loader)
+        time.sleep(0.5)
+        settled(tmp_path / "cache")
+        assert not list((tmp_path / "cache").rglob(shard.name))
+
+
+def test_a_cache_that_cannot_be_written(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with web_server(root) as (address, _):
+        dataset = gs.open_dataset(address, cache_dir=tmp_path / "file")
+        with pytest.raises(OSError, match="file"):
+            batches(dataset)
+
+
+READ = """
+import sys
+import genimage_stream as gs
+dataset = gs.open_dataset(sys.argv[1], cache_dir=sys.argv[2], cache_size="90kB")
+rank, shuffle = int(sys.argv[3]), sys.argv[4]
+loader = gs.Loader(dataset, 4, crop=16, shuffle=shuffle, window=2, seed=rank)
+for _ in range(3):
+    keys = [key for batch in loader for key in batch.keys]
+    assert len(set(keys)) == len(dataset) == len(keys)
+print("done")
+"""
+
+
+def test_several_processes_share_it_and_one_is_killed(root: Path, tmp_path: Path) -> None:
+    with web_server(root) as (address, _):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", READ, address, str(tmp_path), str(rank), shuffle],
+                env=environment(),
+                stdout=subprocess.PIPE,
+            )
+            for rank, shuffle in enumerate(["shards", "full", "shards"])
+        ]
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.rglob("*.tar*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        processes[0].kill()
+        outputs = [process.communicate(timeout=100)[0] for process in processes]
+        assert [process.returncode for process in processes[1:]] == [0, 0]
+        assert outputs[1:] == [b"done\n", b"done\n"]
+        dataset = gs.open_dataset(address, cache_dir=tmp_path, cache_size="90kB", storage_options=QUICK)
+        assert batches(dataset, shuffle="shards") == batches(gs.open_dataset(root), shuffle="shards")
+    settled(tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*.tar")) <= 90_000
