@@ -103,9 +103,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::vector<std::uint8_t> fast = c.out;
     for (const gs::Simd level : {gs::Simd::plain, gs::Simd::ssse3}) {
         c.place();
-        FUZZ_CHECK(fuzz::at_level(level, [&] { return render_all(c); }) == failed,
-                   "SIMD paths disagree on errors");
-        FUZZ_CHECK(c.out == fast, "SIMD paths differ");
+        // damage outside a window may be noticed by one path and not by another
+        const std::vector<bool> slow = fuzz::at_level(level, [&] { return render_all(c); });
+        const auto bytes = static_cast<std::ptrdiff_t>(c.plan.image_bytes());
+        for (std::size_t i = 0; i < c.images.size(); i++) {
+            const auto at = bytes * static_cast<std::ptrdiff_t>(i);
+            if (!slow[i] && !failed[i])
+                FUZZ_CHECK(std::equal(c.out.begin() + at, c.out.begin() + at + bytes, fast.begin() + at),
+                           "SIMD paths differ");
+        }
     }
 
     const bool resizes =
