@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from genimage_stream.decode import _core
+from genimage_stream.decode.image import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 Crop = tuple[int, int, int, int]
+
+DEFAULT_PNG_LEVEL = 4
+DEFAULT_BAND_ROWS = 32
+DEFAULT_TILE_WIDTH = 256
 
 
 def crop_jpeg(data: Buffer, crop: Crop) -> tuple[bytes, Crop]:
@@ -30,17 +35,35 @@ def crop_jpeg(data: Buffer, crop: Crop) -> tuple[bytes, Crop]:
     return (bytes(data) if cut is None else cut), inner
 
 
-def make_crop_ready(data: Buffer) -> bytes | None:
+def make_crop_ready(
+    data: Buffer, *, png_level: int = DEFAULT_PNG_LEVEL, limits: Limits = DEFAULT_LIMITS
+) -> bytes | None:
     """Recode a JPEG or PNG losslessly so that decoding a crop costs what the crop costs.
 
-    Returns the new file, or None when the file is to stay as it is (see `why_not_crop_ready`). To every other reader it
-    is an ordinary file with the same pixels. Raises DecodeError when `data` is damaged.
+    `png_level` trades size for speed: 0 stores PNG rows as they are (largest, nothing to inflate), 1 to 5 code them
+    without matches, 6 to 9 with (smallest, slowest to read). It does not touch JPEGs.
+
+    Returns the new file, or None when the file is to stay as it is (`recode` says why). To every other reader it is an
+    ordinary file with the same pixels. Raises DecodeError when `data` is damaged or exceeds `limits`.
     """
-    result = _core.make_crop_ready(data)
-    return result if isinstance(result, bytes) else None
+    return recode(data, png_level=png_level, limits=limits)[0]
 
 
-def why_not_crop_ready(data: Buffer) -> str | None:
-    """Say why `make_crop_ready` leaves a file as it is; None when it does not."""
-    result = _core.make_crop_ready(data)
-    return result if isinstance(result, str) else None
+def recode(
+    data: Buffer,
+    *,
+    png_level: int = DEFAULT_PNG_LEVEL,
+    band_rows: int = DEFAULT_BAND_ROWS,
+    tile_width: int = DEFAULT_TILE_WIDTH,
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[bytes | None, str | None]:
+    """Do the work of `make_crop_ready`; returns `(new file, None)` or `(None, why the file stays as it is)`.
+
+    `band_rows` and `tile_width` (pixels, 0: no tiles) shape PNGs; the defaults are measured (docs/crop-ready.md).
+    """
+    if not 0 <= png_level <= 9:
+        raise ValueError(f"png_level is 0 to 9, not {png_level}")
+    if not 1 <= band_rows <= 65535 or not 0 <= tile_width <= 65535:
+        raise ValueError("band_rows is 1 to 65535, tile_width 0 to 65535")
+    result = _core.make_crop_ready(data, png_level, band_rows, tile_width, limits.max_pixels, limits.max_bytes)
+    return (None, result) if isinstance(result, str) else (result, None)

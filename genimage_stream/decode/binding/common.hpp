@@ -5,14 +5,13 @@
 
 #include "core/types.hpp"
 
-void bind_crop_ready(pybind11::module_& m);  // recode for crops, cut a JPEG
-
 namespace gs_binding {
 
 namespace py = pybind11;
 
-void add_image(py::module_& m);  // decode, inspect, check: one image on the calling thread
-void add_batch(py::module_& m);  // FileSet, Pool, Job
+void add_image(py::module_& m);       // decode, inspect, check: one image on the calling thread
+void add_batch(py::module_& m);       // FileSet, Pool, Job
+void add_crop_ready(py::module_& m);  // recode for crops, cut a JPEG
 
 // A bytes-like object's memory; the object cannot be resized while this lives. Needs the GIL at both ends.
 class HeldBytes {

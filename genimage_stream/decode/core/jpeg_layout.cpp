@@ -4,12 +4,10 @@
 #include <cstring>
 #include <string>
 
+#include "big_endian.hpp"
+
 namespace gs {
 namespace {
-
-int big16(const std::uint8_t* p) {
-    return p[0] << 8 | p[1];
-}
 
 bool is_frame(int marker) {
     return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;

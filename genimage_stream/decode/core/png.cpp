@@ -4,6 +4,7 @@
 #include <string>
 
 #include "decode.hpp"
+#include "png_band_reader.hpp"
 #include "png_container.hpp"
 #include "png_inflate.hpp"
 #include "png_passes.hpp"
@@ -13,6 +14,7 @@
 namespace gs {
 
 struct PngState {
+    png::BandReader bands;
     png::Inflater inflater;
     png::Palette palette;
     Buffer joined;  // the compressed data, when it stands in several chunks
@@ -196,6 +198,7 @@ void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, 
         part.y > info.height - part.height)
         throw std::out_of_range("the crop is not inside the image");
     const Header header = png::read_header(bytes);
+    if (s.bands.decode(bytes, header, part, sink)) return;
     const ByteView stream = png::read_chunks(bytes, header, options.strict, s.palette, s.joined);
 
     const Passes passes(header);

@@ -1,0 +1,210 @@
+#include "crop_ready_png.hpp"
+
+#include <libdeflate.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "big_endian.hpp"
+#include "buffer.hpp"
+#include "inspect.hpp"
+#include "png_band_writer.hpp"
+#include "png_container.hpp"
+#include "png_filter.hpp"
+#include "png_inflate.hpp"
+#include "png_unfilter.hpp"
+
+namespace gs {
+namespace {
+
+using png::BandCoding;
+using png::BandShape;
+using png::Header;
+
+constexpr std::size_t kFirstChunk = 8, kIhdrAt = 16, kIhdrBytes = 13;
+// Below this a window is the image, and a table costs more than it saves.
+constexpr int kTinySide = 64;
+// Literals are kept unless they make the image data larger than this share of the original's ...
+constexpr double kLiteralsMayCost = 1.30;
+// ... and a recoded image that grows beyond this stays as it is (but for level 0, which asks for it).
+constexpr double kMayCost = 1.25;
+
+// Chunks that depend on the image data, but by its pixels and not by its coding (sections 11.3 and 14.2 of
+// the specification): they may stay, since the pixels stay.
+bool may_stay(const std::uint8_t* type) {
+    const bool safe_to_copy = (type[3] & 0x20) != 0;
+    static const char* const kKnown[] = {"cHRM", "gAMA", "iCCP", "sBIT", "sRGB", "cICP",
+                                         "mDCV", "cLLI", "bKGD", "hIST", "tRNS", "sPLT",
+                                         "tIME", "oFFs", "pCAL", "sCAL", "sTER"};
+    return safe_to_copy || std::any_of(std::begin(kKnown), std::end(kKnown),
+                                       [type](const char* k) { return std::memcmp(type, k, 4) == 0; });
+}
+
+// What goes with the old coding: offsets into it, by Apple's tools and by this project's.
+bool is_of_the_coding(const std::uint8_t* type) {
+    return std::memcmp(type, "iDOT", 4) == 0 || std::memcmp(type, "gsBd", 4) == 0;
+}
+
+struct Kept {
+    std::vector<ByteView> before;  // whole chunks between IHDR and the image data
+    std::vector<ByteView> after;   // behind it, IEND and what follows it included
+    const char* obstacle = nullptr;
+    bool crop_ready = false;
+};
+
+// The file is known to be sound: read_chunks has been through it.
+Kept sort_chunks(ByteView bytes, const Header& header) {
+    Kept kept;
+    bool data_seen = false;
+    std::size_t at = kIhdrAt + kIhdrBytes + 4;
+    while (true) {
+        const std::uint8_t* chunk = bytes.data + at;
+        const std::uint8_t* type = chunk + 4;
+        const std::size_t size = std::size_t{12} + big32(chunk);
+        if (std::memcmp(type, "IEND", 4) == 0) break;
+        at += size;
+        if (std::memcmp(type, "IDAT", 4) == 0) {
+            data_seen = true;
+            continue;
+        }
+        if (std::memcmp(type, "acTL", 4) == 0) kept.obstacle = "animated";
+        const bool critical = (type[0] & 0x20) == 0;
+        if (is_of_the_coding(type)) {
+            png::BandTable table;
+            kept.crop_ready |= table.parse({chunk + 8, size - 12}, header, bytes.data + kIhdrAt);
+            continue;
+        }
+        if (!critical && !may_stay(type) && kept.obstacle == nullptr)
+            kept.obstacle = "chunks of unknown meaning that depend on the image data";
+        (data_seen ? kept.after : kept.before).push_back({chunk, size});
+    }
+    kept.after.push_back({bytes.data + at, bytes.size - at});
+    return kept;
+}
+
+// The whole image, all bytes of every pixel: row y begins at data + y * stride.
+struct Rows {
+    const std::uint8_t* data;
+    std::size_t stride;
+};
+
+Rows read_rows(const Header& header, ByteView stream) {
+    static thread_local png::Inflater inflater;
+    static thread_local Buffer filtered, plain;
+    const std::size_t row = 1 + header.row_bytes(header.width);
+    const auto height = static_cast<std::size_t>(header.height);
+    if (row * height / 1032 > stream.size)
+        throw DecodeError("truncated PNG: too little image data for its width and height");
+    constexpr std::size_t kFront = (png::kUnfilterReach + 63) / 64 * 64;
+    std::uint8_t* const rows = filtered.reserve(kFront + row * height + png::kInflateSlack) + kFront;
+    const png::Inflated inflated = inflater.inflate(stream, rows, row * height, row * height, false);
+    if (inflated.error != nullptr) throw DecodeError(std::string("damaged PNG: ") + inflated.error);
+    for (std::size_t y = 0; y < height; y++)
+        if (rows[row * y] > png::kPaeth) throw DecodeError("damaged PNG: unknown row filter");
+    const int distance = header.filter_distance();
+    if (distance == 1 || distance == 3) {
+        const png::Layout layout{distance, 1, distance};
+        const std::size_t stride = (row - 1 + png::kUnfilterGap + 63) / 64 * 64;
+        std::uint8_t* const above = plain.reserve(stride * (height + 2));
+        std::memset(above, 0, row);
+        png::unfilter_rows(layout, rows, row, header.height, static_cast<int>((row - 1) / layout.pixel),
+                           above + stride, stride);
+        return {above + stride, stride};
+    }
+    std::uint8_t* const above = plain.reserve(row * (height + 1));
+    std::memset(above, 0, row);
+    for (std::size_t y = 1; y <= height; y++)
+        png::restore_row(static_cast<png::Filter>(rows[row * (y - 1)]), rows + row * (y - 1) + 1,
+                         above + row * (y - 1), row - 1, static_cast<std::size_t>(distance), above + row * y);
+    return {above + row, row};
+}
+
+BandShape literal_shape(const Header& header, const PngRecodeOptions& options) {
+    BandShape shape{BandCoding::literals, options.band_rows, 1, 0};
+    const std::size_t row = 1 + header.row_bytes(header.width);
+    if (options.tile_width > 0 && header.bits_per_pixel() >= 8 && header.width >= 3 * options.tile_width)
+        shape.tile_width = options.tile_width;
+    else  // Narrow images: a crop needs most of each row, so an entry every kilobyte or so is enough.
+        shape.segment_rows = static_cast<int>(std::clamp<std::size_t>(1536 / row, 1, 8));
+    return shape;
+}
+
+void put_chunk(std::vector<std::uint8_t>& out, const char* type, const std::uint8_t* data, std::size_t size) {
+    const std::size_t at = out.size();
+    out.resize(at + 12 + size);
+    std::uint8_t* to = out.data() + at;
+    set32(to, static_cast<std::uint32_t>(size));
+    std::memcpy(to + 4, type, 4);
+    if (size > 0) std::memcpy(to + 8, data, size);
+    set32(to + 8 + size, libdeflate_crc32(0, to + 4, size + 4));
+}
+
+void assemble(ByteView bytes, const Header& header, const BandShape& shape, const Kept& kept,
+              const png::WrittenBands& bands, std::vector<std::uint8_t>& out) {
+    std::vector<std::uint8_t> entries;
+    std::size_t begin = 0;
+    for (const std::size_t end : bands.ends) {
+        put32(entries, static_cast<std::uint32_t>(end - begin));
+        const std::uint32_t type_crc = libdeflate_crc32(0, "IDAT", 4);
+        put32(entries, libdeflate_crc32(type_crc, bands.data.data() + begin, end - begin));
+        begin = end;
+    }
+    const std::vector<std::uint8_t> table =
+        png::write_band_table(shape, header, bytes.data + kIhdrAt, entries, bands.records);
+    out.reserve(bands.data.size() + 12 * bands.ends.size() + table.size() + bytes.size / 64 + 4096);
+    out.insert(out.end(), bytes.data, bytes.data + kIhdrAt + kIhdrBytes + 4);
+    for (const ByteView& chunk : kept.before) out.insert(out.end(), chunk.data, chunk.data + chunk.size);
+    put_chunk(out, "gsBd", table.data(), table.size());
+    begin = 0;
+    for (const std::size_t end : bands.ends) {
+        put_chunk(out, "IDAT", bands.data.data() + begin, end - begin);
+        begin = end;
+    }
+    for (const ByteView& chunk : kept.after) out.insert(out.end(), chunk.data, chunk.data + chunk.size);
+}
+
+}  // namespace
+
+const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
+                                std::vector<std::uint8_t>& out) {
+    out.clear();
+    inspect(bytes, limits);
+    const Header header = png::read_header(bytes);
+    thread_local Buffer joined;
+    png::Palette palette;
+    const ByteView stream = png::read_chunks(bytes, header, true, palette, joined);
+    const Kept kept = sort_chunks(bytes, header);
+    if (kept.obstacle != nullptr) return kept.obstacle;
+    if (kept.crop_ready) return "already crop-ready";
+    if (header.interlaced) return "interlaced";
+    if (header.width <= kTinySide && header.height <= kTinySide) return "tiny";
+
+    const Rows rows = read_rows(header, stream);
+    png::WrittenBands bands;
+    BandShape shape;
+    bool done = false;
+    if (options.level == 0) {
+        shape = {BandCoding::stored, options.band_rows, 0, 0};
+        done = png::write_bands(header, shape, {}, rows.data, rows.stride, bands);
+    } else if (options.level <= 5) {
+        shape = literal_shape(header, options);
+        done = png::write_bands(header, shape, {options.level / 2, 1}, rows.data, rows.stride, bands) &&
+               static_cast<double>(bands.data.size()) <= kLiteralsMayCost * static_cast<double>(stream.size);
+    }
+    if (!done) {
+        shape = {BandCoding::deflate, options.band_rows, 0, 0};
+        png::WrittenBands smaller;
+        if (!png::write_bands(header, shape, {1, std::max(6, options.level)}, rows.data, rows.stride,
+                              smaller))
+            return "rows too long";
+        bands = std::move(smaller);
+    }
+    if (options.level > 0 &&
+        static_cast<double>(bands.data.size()) > kMayCost * static_cast<double>(stream.size))
+        return "much larger when crop-ready";
+    assemble(bytes, header, shape, kept, bands, out);
+    return nullptr;
+}
+
+}  // namespace gs

@@ -1,0 +1,27 @@
+// A PNG in the crop-ready form: the same pixels in bands of rows that stand alone (see png_band_table.hpp).
+#pragma once
+
+#include <vector>
+
+#include "types.hpp"
+
+namespace gs {
+
+struct PngRecodeOptions {
+    // 0: stored, largest and fastest to read; 1..5: literals, by the effort of choosing filters; 6..9:
+    // deflate with matches, smallest and slowest both ways.
+    int level = 4;
+    int band_rows = 32;
+    int tile_width = 256;  // of wide images; 0: never
+};
+
+// Writes the crop-ready form of a PNG to `out`. Colour type, bit depth, palette and every chunk that an
+// editor may keep are carried over, and so is what follows the end of the image.
+//
+// Returns nullptr when done, else the reason why the file is to stay as it is (`out` is then empty):
+// interlaced, animated, tiny, chunks of unknown meaning that depend on the image data, much larger than the
+// original, or already crop-ready. Throws DecodeError when the file is damaged.
+const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
+                                std::vector<std::uint8_t>& out);
+
+}  // namespace gs

@@ -1,0 +1,122 @@
+#include "literal_block.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "huffman_code.hpp"
+
+namespace gs {
+namespace {
+
+constexpr int kEnd = 256;
+// The order in which a block header gives the lengths of the code-length code (RFC 1951, 3.2.7).
+constexpr std::uint8_t kOrder[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
+
+// A symbol of the run-length code of the code lengths, with its extra bits.
+struct Run {
+    std::uint8_t symbol;
+    std::uint8_t extra;
+};
+
+int extra_bits(int symbol) {
+    return symbol == 16 ? 2 : symbol == 17 ? 3 : symbol == 18 ? 7 : 0;
+}
+
+int run_lengths(const std::uint8_t* lengths, int n, Run* runs) {
+    int out = 0;
+    for (int i = 0; i < n;) {
+        int same = 1;
+        while (i + same < n && lengths[i + same] == lengths[i]) same++;
+        const std::uint8_t length = lengths[i];
+        i += same;
+        if (length == 0) {
+            for (; same >= 11; same -= std::min(same, 138))
+                runs[out++] = {18, static_cast<std::uint8_t>(std::min(same, 138) - 11)};
+            if (same >= 3) {
+                runs[out++] = {17, static_cast<std::uint8_t>(same - 3)};
+                same = 0;
+            }
+        } else {
+            runs[out++] = {length, 0};
+            same--;
+            for (; same >= 3; same -= std::min(same, 6))
+                runs[out++] = {16, static_cast<std::uint8_t>(std::min(same, 6) - 3)};
+        }
+        for (; same > 0; same--) runs[out++] = {length, 0};
+    }
+    return out;
+}
+
+}  // namespace
+
+void BitWriter::put_symbols(const std::uint8_t* symbols, std::size_t size, const std::uint16_t* codes,
+                            const std::uint8_t* lengths) {
+    // Three symbols of at most 15 bits and 7 bits held over always fit 52 bits: whole words are stored, and
+    // the position moves by the bytes that are complete.
+    const std::size_t used = out_.size();
+    out_.resize(used + size * 2 + 16);
+    std::uint8_t* to = out_.data() + used;
+    std::uint64_t held = held_;
+    int count = count_;
+    std::size_t i = 0;
+    for (; i + 3 <= size; i += 3) {
+        for (int k = 0; k < 3; k++) {
+            held |= std::uint64_t{codes[symbols[i + k]]} << count;
+            count += lengths[symbols[i + k]];
+        }
+        std::memcpy(to, &held, 8);
+        to += count >> 3;
+        held >>= count & ~7;
+        count &= 7;
+    }
+    for (; i < size; i++) {
+        held |= std::uint64_t{codes[symbols[i]]} << count;
+        count += lengths[symbols[i]];
+        std::memcpy(to, &held, 8);
+        to += count >> 3;
+        held >>= count & ~7;
+        count &= 7;
+    }
+    out_.resize(static_cast<std::size_t>(to - out_.data()));
+    held_ = held;
+    count_ = count;
+}
+
+LiteralCode make_literal_code(const std::uint32_t counts[256]) {
+    std::uint32_t with_end[257];
+    std::copy_n(counts, 256, with_end);
+    with_end[kEnd] = 1;
+    LiteralCode code;
+    huffman_lengths(with_end, 257, kLiteralBits, code.lengths);
+    huffman_codes(code.lengths, 257, code.codes);
+    return code;
+}
+
+void put_literal_header(BitWriter& to, const LiteralCode& code, bool final_block) {
+    // No distance is ever used; one code of one bit keeps every decoder content (RFC 1951, 3.2.7).
+    std::uint8_t lengths[258];
+    std::copy_n(code.lengths, 257, lengths);
+    lengths[257] = 1;
+    Run runs[258];
+    const int n = run_lengths(lengths, 258, runs);
+    std::uint32_t counts[19] = {};
+    for (int i = 0; i < n; i++) counts[runs[i].symbol]++;
+    std::uint8_t meta_lengths[19];
+    std::uint16_t meta_codes[19];
+    huffman_lengths(counts, 19, 7, meta_lengths);
+    huffman_codes(meta_lengths, 19, meta_codes);
+    int shown = 19;
+    while (shown > 4 && meta_lengths[kOrder[shown - 1]] == 0) shown--;
+    to.put(final_block ? 1 : 0, 1);
+    to.put(2, 2);  // dynamic Huffman codes
+    to.put(0, 5);  // 257 literal and length codes
+    to.put(0, 5);  // 1 distance code
+    to.put(static_cast<std::uint64_t>(shown - 4), 4);
+    for (int i = 0; i < shown; i++) to.put(meta_lengths[kOrder[i]], 3);
+    for (int i = 0; i < n; i++) {
+        to.put(meta_codes[runs[i].symbol], meta_lengths[runs[i].symbol]);
+        to.put(runs[i].extra, extra_bits(runs[i].symbol));
+    }
+}
+
+}  // namespace gs

@@ -1,0 +1,189 @@
+#include "png_band_writer.hpp"
+
+#include <libdeflate.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstring>
+#include <new>
+#include <optional>
+
+#include "big_endian.hpp"
+#include "literal_block.hpp"
+#include "png_filter.hpp"
+
+namespace gs::png {
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+// An empty stored block ends a band at a byte border.
+constexpr std::uint8_t kFlush[4] = {0x00, 0x00, 0xFF, 0xFF};
+
+void append(Bytes& out, const std::uint8_t* from, std::size_t size) {
+    out.insert(out.end(), from, from + size);
+}
+
+void count_bytes(const std::uint8_t* p, std::size_t size, std::uint32_t counts[256]) {
+    std::uint32_t part[4][256] = {};  // four, so that equal neighbours do not wait for each other
+    std::size_t i = 0;
+    for (; i + 4 <= size; i += 4)
+        for (std::size_t k = 0; k < 4; k++) part[k][p[i + k]]++;
+    for (; i < size; i++) part[0][p[i]]++;
+    for (int v = 0; v < 256; v++) counts[v] = part[0][v] + part[1][v] + part[2][v] + part[3][v];
+}
+
+// One band's filtered rows, `rows` of them, `row` bytes each.
+struct Band {
+    const std::uint8_t* data;
+    std::size_t row;
+    int rows;
+    bool last;
+
+    std::size_t size() const { return row * static_cast<std::size_t>(rows); }
+};
+
+bool write_literals(const Header& header, const BandShape& shape, const Band& band,
+                    const std::uint32_t counts[256], WrittenBands& to) {
+    const LiteralCode code = make_literal_code(counts);
+    BitWriter bits(to.data);
+    put_literal_header(bits, code, band.last);
+    put16(to.records, static_cast<std::uint32_t>(bits.bits()));
+    const int tiles = shape.tiles(header);
+    const std::size_t tile_bytes = header.row_bytes(shape.tile_width);
+    for (int y = 0; y < band.rows; y += shape.segment_rows) {
+        const std::uint8_t* row = band.data + band.row * static_cast<std::size_t>(y);
+        const int rows = std::min(shape.segment_rows, band.rows - y);
+        for (int t = 0; t < tiles; t++) {
+            // The first tile of a row has its filter byte in front.
+            const std::size_t begin = t == 0 ? 0 : 1 + tile_bytes * static_cast<std::size_t>(t);
+            const std::size_t end = t + 1 == tiles ? band.row * static_cast<std::size_t>(rows)
+                                                   : 1 + tile_bytes * (static_cast<std::size_t>(t) + 1);
+            const std::size_t before = bits.bits();
+            bits.put_symbols(row + begin, end - begin, code.codes, code.lengths);
+            const std::size_t used = bits.bits() - before;
+            if (used > 65535) return false;
+            put16(to.records, static_cast<std::uint32_t>(used));
+        }
+    }
+    bits.put(code.codes[256], code.lengths[256]);
+    if (!band.last) bits.put(0, 3);  // the header of a stored block that is not the last
+    bits.align();
+    if (!band.last) append(to.data, kFlush, 4);
+    return true;
+}
+
+// The pixels left of every tile but the first.
+void write_left_pixels(const Header& header, const BandShape& shape, const std::uint8_t* rows,
+                       std::size_t stride, int count, Bytes& to) {
+    const std::size_t pixel = header.row_bytes(1);
+    for (int y = 0; y < count; y++, rows += stride)
+        for (int t = 1; t < shape.tiles(header); t++)
+            append(to, rows + header.row_bytes(t * shape.tile_width) - pixel, pixel);
+}
+
+bool write_stored(const Header& header, const BandShape& shape, const Band& band, Bytes& to) {
+    const int step = shape.stored_rows(header);
+    if (step == 0) return false;
+    for (int y = 0; y < band.rows; y += step) {
+        const int rows = std::min(step, band.rows - y);
+        const std::size_t size = band.row * static_cast<std::size_t>(rows);
+        const auto low = static_cast<std::uint8_t>(size), high = static_cast<std::uint8_t>(size >> 8);
+        const bool final_block = band.last && y + rows == band.rows;
+        const std::uint8_t head[5] = {static_cast<std::uint8_t>(final_block), low, high,
+                                      static_cast<std::uint8_t>(~low), static_cast<std::uint8_t>(~high)};
+        append(to, head, 5);
+        append(to, band.data + band.row * static_cast<std::size_t>(y), size);
+    }
+    return true;
+}
+
+// zlib's deflate with a full flush after each band.
+class Deflater {
+  public:
+    explicit Deflater(int level) {
+        if (deflateInit2(&z_, level, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) != Z_OK) throw std::bad_alloc();
+    }
+    ~Deflater() { deflateEnd(&z_); }
+    Deflater(const Deflater&) = delete;
+    Deflater& operator=(const Deflater&) = delete;
+
+    bool write(const Band& band, Bytes& to) {
+        if (band.size() > UINT_MAX) return false;
+        z_.next_in = const_cast<Bytef*>(band.data);
+        z_.avail_in = static_cast<uInt>(band.size());
+        do {
+            const std::size_t at = to.size();
+            to.resize(at + 65536);
+            z_.next_out = to.data() + at;
+            z_.avail_out = 65536;
+            deflate(&z_, band.last ? Z_FINISH : Z_FULL_FLUSH);
+            to.resize(to.size() - z_.avail_out);
+        } while (z_.avail_out == 0);
+        return true;
+    }
+
+  private:
+    z_stream z_{};
+};
+
+}  // namespace
+
+bool write_bands(const Header& header, const BandShape& shape, const BandEffort& effort,
+                 const std::uint8_t* rows, std::size_t stride, WrittenBands& to) {
+    to.data.clear();
+    to.ends.clear();
+    to.records.clear();
+    const int bands = shape.bands(header);
+    const std::size_t row_size = header.row_bytes(header.width), row = row_size + 1;
+    const auto distance = static_cast<std::size_t>(header.filter_distance());
+    Bytes filtered(row * static_cast<std::size_t>(std::min(shape.band_rows, header.height)));
+    Bytes scratch(row + 256);
+    FilterChooser chooser;
+    std::optional<Deflater> deflater;
+    if (shape.coding == BandCoding::deflate) deflater.emplace(effort.deflate);
+    std::uint32_t adler = 1;
+    to.data.reserve(row * static_cast<std::size_t>(header.height) * 5 / 8);
+    to.data.push_back(0x78);  // zlib: deflate with a window of 32 KiB
+    to.data.push_back(0x01);
+    for (int b = 0; b < bands; b++) {
+        const Band band{filtered.data(), row, shape.rows(header, b), b + 1 == bands};
+        const std::uint8_t* from =
+            rows + stride * static_cast<std::size_t>(b) * static_cast<std::size_t>(shape.band_rows);
+        // Samples of less than a byte and palette indices are no quantities: filters only disturb them.
+        const bool plain =
+            shape.coding == BandCoding::stored || header.color == Color::palette || header.bit_depth < 8;
+        for (int y = 0; y < band.rows; y++) {
+            const std::uint8_t* in = from + stride * static_cast<std::size_t>(y);
+            std::uint8_t* out = filtered.data() + row * static_cast<std::size_t>(y);
+            if (plain) {
+                out[0] = kNone;
+                std::memcpy(out + 1, in, row_size);
+            } else {
+                chooser.filter(in, y == 0 ? nullptr : in - stride, row_size, distance, effort.filters, out,
+                               scratch.data());
+            }
+        }
+        adler = libdeflate_adler32(adler, band.data, band.size());
+        bool done = false;
+        if (shape.coding == BandCoding::stored) {
+            done = write_stored(header, shape, band, to.data);
+        } else if (shape.coding == BandCoding::deflate) {
+            done = deflater->write(band, to.data);
+        } else {
+            std::uint32_t counts[256];
+            count_bytes(band.data, band.size(), counts);
+            chooser.learn(counts);
+            done = write_literals(header, shape, band, counts, to);
+            write_left_pixels(header, shape, from, stride, band.rows, to.records);
+        }
+        if (!done) return false;
+        if (band.last) put32(to.data, adler);
+        to.ends.push_back(to.data.size());
+        if (to.data.size() > UINT_MAX) return false;
+    }
+    return true;
+}
+
+}  // namespace gs::png
