@@ -24,6 +24,7 @@ from genimage_stream.schema import (
     index_schema,
     quarantine_schema,
 )
+from genimage_stream.vocabulary import LABELS
 from shard_tools import state
 from shard_tools.engines import local
 from shard_tools.errors import ToolError
@@ -244,7 +245,7 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
                 state.save_result(storage, plan.shards[result.number], result, work.planned)
     finally:
         progress.end()
-    _gather(work, options, storage)
+    gather(work, options, storage)
 
 
 def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
@@ -256,7 +257,7 @@ def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
             )
 
 
-def _gather(work: Work, options: PackOptions, storage: Storage) -> None:
+def gather(work: Work, options: PackOptions, storage: Storage) -> None:
     """Write the index, the quarantine list and, last of all, dataset.json: with it the dataset is finished."""
     plan = work.plan
     counts: Counter[tuple[str, str, str]] = Counter()
@@ -316,9 +317,12 @@ def _gather(work: Work, options: PackOptions, storage: Storage) -> None:
     )
 
 
-def _by_label(table: pa.Table) -> list[tuple[str, int, int]]:
-    grouped = table.select(["label", "size"]).group_by("label").aggregate([("size", "count"), ("size", "sum")])
-    return [(row["label"], row["size_count"], row["size_sum"]) for row in grouped.to_pylist()]
+def _by_label(table: pa.Table) -> Iterator[tuple[str, int, int]]:
+    labels, sizes = np.array(table["label"].to_pylist()), table["size"].to_numpy()
+    for label in LABELS:
+        rows = labels == label
+        if rows.any():
+            yield label, int(rows.sum()), int(sizes[rows].sum())
 
 
 def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:

@@ -105,7 +105,7 @@ def scan(
 ) -> Listing:
     """List what is in `sources`. Raises ToolError when a source is missing, empty or of no known layout."""
     containers: list[Container] = []
-    scanner = _Scanner(mappings, set(generators) if generators else None, set(splits) if splits else None)
+    scanner = Scanner(mappings, set(generators) if generators else None, set(splits) if splits else None)
     for source in sources:
         prefix = os.path.basename(os.path.normpath(source)) if len(sources) > 1 else ""
         found = discover(source, prefix)
@@ -130,7 +130,7 @@ def scan(
     return listing
 
 
-class _Scanner:
+class Scanner:
     def __init__(self, mappings: Sequence[Mapping], generators: set[str] | None, splits: set[str] | None) -> None:
         self.mappings, self.generators, self.splits = mappings, generators, splits
         self.used: set[Mapping] = set()

@@ -7,17 +7,21 @@ one is written again, to the same bytes.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from genimage_stream.schema import DATASET_FILE, idx_path, index_schema
+from genimage_stream.vocabulary import synsets
 from shard_tools.errors import TargetError
 from shard_tools.plan import Plan, Shard
 from shard_tools.scan import Rejected
-from shard_tools.shard import ShardResult, synset_of
+from shard_tools.shard import ShardResult
 from shard_tools.storage import Storage
 
 STATE = ".pack"
@@ -102,7 +106,9 @@ def save_result(storage: Storage, shard: Shard, result: ShardResult, planned: Pl
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    storage.write(result_name(result.number), sink.getvalue().to_pybytes())
+    raw = sink.getvalue().to_pybytes()
+    # A result that a power failure tears is found out by its checksum, and its shard is written again.
+    storage.write(result_name(result.number), raw + zlib.crc32(raw).to_bytes(4, "little"), durable=False)
 
 
 def load_result(storage: Storage, number: int) -> tuple[pa.Table, int, list[tuple[int, str]]] | None:
@@ -110,9 +116,9 @@ def load_result(storage: Storage, number: int) -> tuple[pa.Table, int, list[tupl
     result.
     """
     raw = storage.read(result_name(number))
-    if raw is None:
+    if raw is None or zlib.crc32(memoryview(raw)[:-4]).to_bytes(4, "little") != raw[-4:]:
         return None
-    table = pa.ipc.open_file(raw).read_all()
+    table = pa.ipc.open_file(pa.py_buffer(raw)[:-4]).read_all()
     rest = json.loads(table.schema.metadata[b"result"])
     return table.replace_schema_metadata(None), rest["size"], [(item, reason) for item, reason in rest["quarantined"]]
 
@@ -135,36 +141,49 @@ def finished_shards(storage: Storage, plan: Plan) -> set[int]:
 
 def index_rows(shard: Shard, result: ShardResult, planned: Planned) -> pa.Table:
     """The shard's rows of the index."""
-    rows = pa.array([shard.begin + p.item for p in result.packed], pa.int64())
-    n = len(result.packed)
     schema = index_schema()
-    classes = planned.class_index[rows.to_numpy()]
-    unlisted = planned.synset.take(rows).to_pylist()
-    facts = [p.facts for p in result.packed]
+    if not result.packed:
+        return schema.empty_table()
+    items, offsets, sizes, facts, digests = zip(*result.packed, strict=True)
+    rows = pa.array(items, pa.int64()).to_numpy() + shard.begin
+    picked = pa.array(rows)
+    n = len(items)
+    classes = planned.class_index[rows]
+    listed = pa.array(synsets(), pa.string()).take(pa.array(classes, mask=classes < 0))
     columns: dict[str, Any] = {
-        "key": planned.key.take(rows),
-        "generator": [shard.generator] * n,
-        "split": [shard.split] * n,
-        "label": planned.label.take(rows).to_pylist(),
+        "key": planned.key.take(picked),
+        "generator": _constant(shard.generator, n),
+        "split": _constant(shard.split, n),
+        "label": planned.label.take(picked),
         "class_index": pa.array(classes, pa.int16(), mask=classes < 0),
-        "synset": [synset_of(int(c), s) for c, s in zip(classes, unlisted, strict=True)],
-        "shard": [shard.path] * n,
-        "offset": [p.offset for p in result.packed],
-        "size": [p.size for p in result.packed],
+        "synset": pc.coalesce(listed, planned.synset.take(picked)),
+        "shard": _constant(shard.path, n),
+        "offset": offsets,
+        "size": sizes,
         "format": [f.format for f in facts],
         "mode": [f.mode for f in facts],
         "width": [f.width for f in facts],
         "height": [f.height for f in facts],
         "jpeg_quality": [f.jpeg_quality for f in facts],
         "progressive": [f.progressive for f in facts],
-        "sha256": [p.sha256 for p in result.packed],
-        "source": planned.source.take(rows),
+        "sha256": digests,
+        "source": planned.source.take(picked),
     }
-    arrays = [
-        c if isinstance(c, pa.Array) else pa.array(c, field.type)
-        for field, c in zip(schema, (columns[name] for name in schema.names), strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays([_column(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _constant(word: str, n: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([word]))
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
+    """A column of the index from an array or a sequence; words become dictionaries."""
+    if not pa.types.is_dictionary(kind):
+        return values if isinstance(values, pa.Array) else pa.array(values, kind)
+    if isinstance(values, pa.DictionaryArray):
+        return values
+    words = values if isinstance(values, pa.Array) else pa.array(values, pa.string())
+    return words.dictionary_encode()
 
 
 def quarantine_rows(

@@ -30,8 +30,11 @@ class Storage(Protocol):
         """The file's bytes, None when it is not there."""
 
     def size(self, name: str) -> int | None: ...
-    def write(self, name: str, data: bytes) -> None:
-        """Replace a file as a whole: readers see the old bytes or the new ones."""
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Replace a file as a whole: readers see the old bytes or the new ones.
+
+        What is not `durable` may be lost or torn by a power failure; it has to be recognisable then.
+        """
 
     def create(self, name: str) -> ShardFile: ...
     def names(self, below: str = "") -> list[str]:
@@ -59,13 +62,15 @@ class LocalFile:
                 while len(rest):
                     rest = rest[os.write(self._descriptor, rest) :]
 
-    def commit(self) -> None:
+    def commit(self, durable: bool = True) -> None:
         with explained(self._path):
-            os.fsync(self._descriptor)
+            if durable:
+                os.fsync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
             os.rename(self._part, self._path)
-            sync_folder(self._path.parent)
+            if durable:
+                sync_folder(self._path.parent)
 
     def abort(self) -> None:
         if self._descriptor >= 0:
@@ -93,11 +98,11 @@ class LocalStorage:
         except FileNotFoundError:
             return None
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
         file = LocalFile(self.path(name))
         try:
             file.write([data])
-            file.commit()
+            file.commit(durable)
         except BaseException:
             file.abort()
             raise
