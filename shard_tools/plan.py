@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.schema import FORMAT_VERSION, shard_path
-from shard_tools.tar import sample_bytes
+from shard_tools.tar import END, sample_bytes
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def make_plan(
         generator, split = group_names[number]
         rows = rows[_permutation(len(rows), f"{seed}/{generator}/{split}")]
         order[at : at + len(rows)] = rows
-        borders = _borders(cost[rows], shard_bytes)
+        borders = _borders(cost[rows], max(1, shard_bytes - len(END)))
         shards += [
             Shard(shard_path(generator, split, i), generator, split, at + int(borders[i]), at + int(borders[i + 1]))
             for i in range(len(borders) - 1)
@@ -92,19 +92,20 @@ def _permutation(n: int, name: str) -> npt.NDArray[np.int64]:
 
 
 def _borders(cost: npt.NDArray[np.int64], limit: int) -> list[int]:
-    """Cut a row of samples into the fewest runs of at most `limit` bytes, and among those make the largest smallest."""
+    """Cut a row of samples into the fewest runs of at most `limit` bytes, and these into nearly equal ones."""
     total = np.concatenate([[0], np.cumsum(cost)])
     fewest = _fill(total, limit)
-    low, high = int(total[-1]) // (len(fewest) - 1), limit
-    best = fewest
-    while low < high:
-        middle = (low + high) // 2
-        trial = _fill(total, middle)
-        if len(trial) <= len(fewest):
-            best, high = trial, middle
-        else:
-            low = middle + 1
-    return best
+    borders = [0]
+    for left in range(len(fewest) - 1, 0, -1):
+        begin = borders[-1]
+        target = total[begin] + (total[-1] - total[begin]) / left
+        end = int(np.searchsorted(total, target))
+        if end - 1 > begin and total[end] - target > target - total[end - 1]:
+            end -= 1
+        borders.append(min(max(end, begin + 1), len(cost)))
+    runs = np.diff(total[borders])
+    # Equal runs can only be too long where single samples are nearly as large as a shard.
+    return borders if len(set(borders)) == len(fewest) and runs.max() <= limit else fewest
 
 
 def _fill(total: npt.NDArray[np.int64], limit: int) -> list[int]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from shard_tools.errors import TargetError
 
+_WRITE_BACK = 8 << 20  # bytes written before the disk is asked to begin with them
+_SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -48,6 +53,7 @@ class LocalFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._written = self._begun = 0
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +61,10 @@ class LocalFile:
 
     def write(self, parts: Sequence[bytes]) -> None:
         expected = sum(map(len, parts))
+        self._written += expected
+        if self._written - self._begun >= _WRITE_BACK:
+            begin_write_back(self._descriptor, self._begun, self._written - self._begun)
+            self._begun = self._written
         with explained(self._path):
             written = os.writev(self._descriptor, parts)
             if written != expected:  # a nearly full disk takes a part; writing the rest says why
@@ -139,6 +149,19 @@ class explained:  # noqa: N801 (reads as a word at its uses)
                 "command again: finished shards are kept"
             ) from error
         raise TargetError(f"{self._path} cannot be written: {error.strerror}") from error
+
+
+def begin_write_back(descriptor: int, offset: int, size: int) -> None:
+    """Let the kernel begin to write this part of a file to the disk, so that the sync at its end has little left to
+    wait for. A hint: where there is no such call, nothing is lost but time.
+    """
+    if _LIBC is not None:
+        _LIBC.sync_file_range(
+            ctypes.c_int(descriptor),
+            ctypes.c_int64(offset),
+            ctypes.c_int64(size),
+            ctypes.c_uint(_SYNC_FILE_RANGE_WRITE),
+        )
 
 
 def sync_folder(folder: Path) -> None:

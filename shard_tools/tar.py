@@ -6,9 +6,8 @@ Written out here instead of through `tarfile`, which costs ten times as much a m
 
 from __future__ import annotations
 
-import json
 import tarfile
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,11 +57,20 @@ def suffix_of(form: str) -> str:
     return SUFFIXES.get(form, form)
 
 
-def small_members(key: str, label: str, facts: dict[str, Any]) -> tuple[list[tuple[str, int]], bytes]:
-    """The members `<key>.cls` and `<key>.json`: their (suffix, size), and their headers, contents and padding."""
-    cls = b"1" if label == "fake" else b"0"
-    text = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).encode()
+class Small(NamedTuple):
+    """The place of a small member's contents, counted from the end of the image and its padding."""
+
+    ending: str
+    offset: int
+    size: int
+
+
+def small_members(key: str, label: str, facts: bytes) -> tuple[tuple[Small, Small], bytes]:
+    """The members `<key>.cls` and `<key>.json` with headers and padding, and where their contents are in them."""
+    cls_head = header(key + ".cls", 1)
+    json_head = header(key + ".json", len(facts))
+    json_at = len(cls_head) + BLOCK + len(json_head)
     raw = b"".join(
-        (header(key + ".cls", 1), cls, _PADDING[1], header(key + ".json", len(text)), text, padding(len(text)))
+        (cls_head, b"1" if label == "fake" else b"0", _PADDING[1], json_head, facts, _PADDING[len(facts) % BLOCK])
     )
-    return [("cls", 1), ("json", len(text))], raw
+    return (Small("cls", len(cls_head), 1), Small("json", json_at, len(facts))), raw

@@ -45,7 +45,7 @@ class ContainerListing:
 
 
 class Reader(Protocol):
-    """Reads files of one container. Not shared between threads."""
+    """Reads files of one container; several threads may read at once."""
 
     def read(self, where: Location) -> bytes:
         """The whole file. Raises UnreadableImageError for this file alone, SourceError when the container is at

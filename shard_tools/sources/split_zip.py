@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -64,6 +65,7 @@ class ZipReader:
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
         self._open: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def read_raw(self, disk: int, offset: int, size: int) -> bytes:
         """Up to `size` bytes from an offset within a volume, running on into the next volumes."""
@@ -90,7 +92,10 @@ class ZipReader:
         try:
             descriptor = self._open.get(path)
             if descriptor is None:
-                descriptor = self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                with self._lock:
+                    descriptor = self._open.get(path)
+                    if descriptor is None:
+                        descriptor = self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             data = os.pread(descriptor, size, offset)
             while 0 < len(data) < size:  # a read of more than 2 GB, or a network disk's short answer
                 more = os.pread(descriptor, size - len(data), offset + len(data))
