@@ -23,12 +23,13 @@ WIDTH = 340
 
 @dataclass(frozen=True)
 class Series:
-    """A line or area: its name, its CSS class, its values; `dash` draws it broken."""
+    """A line or area: name, CSS class, values; `dash` draws it broken; `spread`: (lowest, highest) of each value."""
 
     name: str
     css: str
     values: Sequence[float]
     dash: bool = False
+    spread: Sequence[tuple[float, float]] = ()
 
 
 def frame(width: float, height: float, title: str, description: str, parts: Sequence[str]) -> str:
@@ -144,7 +145,7 @@ def lines(
     """Lines over a few points `at` (each is a tick), marked by a different shape per series."""
     left, right, above, below = 48.0, WIDTH - 16.0, 32.0, height - 38
     x = Scale(0, max(at, default=1), left, right)
-    y = Scale(0, top([max(s.values, default=0) for s in series]), below, above)
+    y = Scale(0, top([max([*s.values, *(high for _, high in s.spread)], default=0) for s in series]), below, above)
     out = [label(0, 14, title, css="title"), *y_axis(y, left, right, write)]
     out.append(f'<path class="axis" d="M{left:.1f} {below:.1f}H{right:.1f}"/>')
     out += [label(x(v), below + 15, f"{v:g}", anchor="middle") for v in at]
@@ -155,6 +156,9 @@ def lines(
         drawn = points if len(points) > 1 else [(left, points[0][1]), (right, points[0][1])]
         path = "L".join(f"{px:.1f} {py:.1f}" for px, py in drawn)
         out.append(f'<path class="stroke {one.css}{" dash" if one.dash else ""}" d="M{path}"/>')
+        aside = 3.0 * (place - (len(series) - 1) / 2)  # so that the spreads of two lines can be told apart
+        for (px, _), (lowest, highest) in zip(points, one.spread, strict=False):
+            out.append(f'<path class="thin {one.css}" d="M{px + aside:.1f} {y(lowest):.1f}V{y(highest):.1f}"/>')
         for (px, py), v in zip(points, one.values, strict=True):
             out.append(
                 f'<g class="fill {one.css}">{marker(place, px, py)}<title>{text(one.name)}: {write(v)}</title></g>'

@@ -1,0 +1,5 @@
+"""`python -m genimage_stream`."""
+
+from genimage_stream.cli import main
+
+main()

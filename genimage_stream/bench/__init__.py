@@ -1,0 +1,5 @@
+"""`genimage-stream bench`: how fast this machine feeds a detector from these shards, and what holds it back.
+
+`run.py` measures: `storage.py` reads without decoding, `loading.py` decodes from memory and loads end to end;
+`verdict.py` names the bottleneck; `page.py` and `terminal.py` show the figures.
+"""

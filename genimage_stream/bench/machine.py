@@ -1,0 +1,66 @@
+"""The machine and the versions that a figure belongs to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def cores() -> int:
+    """CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def describe(place: str | None) -> dict[str, Any]:
+    """Facts for the record; `place` is the dataset's folder when it is local. What cannot be found out is None."""
+    return {
+        "cpu": _line("/proc/cpuinfo", "model name") or platform.machine(),
+        "cores": cores(),
+        "memory_bytes": _memory(),
+        "load": round(os.getloadavg()[0], 2),
+        "gpu": _gpu(),
+        "file_system": _file_system(place) if place else None,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": sys.version.split()[0],
+        "torch": metadata.version("torch"),
+        "genimage_stream": metadata.version("genimage-stream"),
+    }
+
+
+def _line(path: str, key: str) -> str | None:
+    try:
+        for line in Path(path).read_text("utf-8", "replace").splitlines():
+            if line.startswith(key):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return None
+
+
+def _memory() -> int | None:
+    found = _line("/proc/meminfo", "MemTotal")
+    return int(found.split()[0]) * 1024 if found else None
+
+
+def _gpu() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def _file_system(place: str) -> str | None:
+    """The type of the file system, as /proc/mounts names it."""
+    try:
+        device = os.stat(place).st_dev
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        if line.split()[2] == wanted:
+            return line.partition(" - ")[2].split()[0]
+    return None

@@ -1,0 +1,199 @@
+"""Measure storage, decoding and loading of one dataset on this machine, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from genimage_stream.bench.machine import cores, describe
+from genimage_stream.bench.rate import Rate
+
+if TYPE_CHECKING:
+    from genimage_stream.bench.storage import Storage
+    from genimage_stream.bench.verdict import Verdict
+    from genimage_stream.index import Dataset
+
+TURNS = 3
+
+Say = Callable[[str], None]
+
+
+class BenchError(Exception):
+    """The benchmark cannot run; the message says why in one sentence and what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure. `seconds` are those of each single measurement; `threads` the numbers of threads to try."""
+
+    seconds: float = 5.0
+    crop: int = 224
+    batch_size: int = 64
+    threads: tuple[int, ...] = field(default_factory=lambda: default_threads(cores()))
+    output: Literal["uint8", "float16", "float32"] = "float32"
+    backend: Literal["cpu"] = "cpu"
+    generators: tuple[str, ...] | None = None
+    splits: tuple[str, ...] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured; `decode` and `end_to_end` by number of threads."""
+
+    path: str
+    samples: int
+    bytes_per_sample: float
+    crop_ready: bool
+    options: Options
+    machine: dict[str, Any]
+    storage: Storage
+    decode: dict[int, Rate]
+    end_to_end: dict[int, Rate]
+    cached_share_during: float | None
+    skipped: int
+    verdict: Verdict
+    notes: list[str]
+
+    def plain(self) -> dict[str, Any]:
+        """As one object for JSON; speeds in images and bytes per second."""
+        return asdict(self)
+
+
+def default_threads(count: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and the number of cores itself."""
+    powers = [1 << i for i in range(count.bit_length()) if 1 << i <= count]
+    return tuple(sorted({*powers, count}))
+
+
+def check(options: Options) -> None:
+    """Raises BenchError for options that make no sense."""
+    if not 0 < options.seconds <= 3600:
+        raise BenchError(f"--seconds {options.seconds:g}: between 0 and 3600")
+    for name, value in (("crop", options.crop), ("batch-size", options.batch_size)):
+        if value < 1:
+            raise BenchError(f"--{name} {value}: at least 1")
+    if not options.threads or min(options.threads) < 1:
+        raise BenchError("--threads: write numbers from 1 up, separated by commas, as 1,2,4")
+
+
+def open_for(path: str, options: Options) -> Dataset:
+    """The dataset, or the part of it that was asked for. Raises BenchError when it is not there or not finished."""
+    from genimage_stream.index import open_dataset
+
+    if "://" not in path and not Path(path).expanduser().is_dir():
+        raise BenchError(f"{path}: there is no such folder; give the folder or address of a packed dataset")
+    try:
+        dataset = open_dataset(path)
+        dataset = dataset.select(generators=options.generators, splits=options.splits)
+    except (OSError, ValueError, ImportError) as error:
+        raise BenchError(str(error)) from error
+    if not len(dataset):
+        raise BenchError(f"{path}: no samples are left to measure; choose other --generators or --splits")
+    return dataset
+
+
+def run(path: str, options: Options, say: Say = lambda line: None) -> Results:
+    """Measure; `say` gets a line before each step. Raises BenchError, one sentence, for all that is in the way."""
+    check(options)
+    dataset = open_for(path, options)
+    try:
+        return _run(path, dataset, options, say)
+    except (OSError, ValueError, ImportError, NotImplementedError, MemoryError) as error:
+        raise BenchError(f"{error or type(error).__name__}") from error
+
+
+def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
+    from genimage_stream.bench.loading import Loading, in_memory
+    from genimage_stream.bench.storage import cached_share, measure_storage
+    from genimage_stream.bench.verdict import judge
+
+    machine = describe(dataset.store.local_path("."))
+    notes = _notes(machine)
+    most = max(options.threads)
+    say("storage alone")
+    storage = measure_storage(dataset, seconds=options.seconds, threads=most, seed=options.seed)
+    loader = {
+        "batch_size": options.batch_size,
+        "crop": options.crop,
+        "output": options.output,
+        "backend": options.backend,
+        "seed": options.seed,
+    }
+    say("reading samples into memory")
+    memory = in_memory(dataset, options.seed)
+    runs = {
+        (kind, threads): Loading(source, threads=threads, **loader)
+        for threads in options.threads
+        for kind, source in (("decode", memory), ("end to end", dataset))
+    }
+    shares = []
+    for turn in range(TURNS):  # interleaved: whatever else the machine does then disturbs all alike
+        for (kind, threads), loading in runs.items():
+            say(f"{kind}, threads: {threads}, turn {turn + 1} of {TURNS}")
+            if kind == "end to end":
+                shares.append(cached_share(dataset, seed=options.seed + turn))
+            loading.turn(options.seconds / TURNS)
+    decode: dict[int, Rate] = {}
+    end_to_end: dict[int, Rate] = {}
+    skipped = 0
+    for (kind, threads), loading in runs.items():
+        rate, failed = loading.close()
+        if rate is None:
+            raise BenchError(f"{path}: no image could be decoded; `shard-tools verify --decode {path}` tells why")
+        (decode if kind == "decode" else end_to_end)[threads] = rate
+        skipped += failed
+    known = [share for share in shares if share is not None]
+    share = sum(known) / len(known) if known else None
+    best = max(end_to_end, key=lambda t: end_to_end[t].images_per_second)
+    crop_ready = bool((dataset.info.get("options") or {}).get("crop_ready"))
+    verdict = judge(
+        storage=_storage_met(storage, share),
+        decode=decode[best].images_per_second,
+        end_to_end=end_to_end[best].images_per_second,
+        threads=best,
+        most=most,
+        cores=cores(),
+        crop_ready=crop_ready,
+    )
+    if skipped:
+        notes.append(f"{skipped:,} images did not decode and were left out: see `shard-tools verify --decode {path}`.")
+    mean = float(dataset.columns.numbers("size")[0][dataset.rows].mean())
+    return Results(
+        path, len(dataset), mean, crop_ready, options, machine, storage, decode, end_to_end, share, skipped, verdict,
+        [*notes, *storage.notes],
+    )  # fmt: skip
+
+
+def _storage_met(storage: Storage, share: float | None) -> float:
+    """Images per second of storage as a run meets it that finds this share of the samples in the page cache."""
+    speeds = [rate.images_per_second for rate in (storage.random, storage.cached) if rate is not None]
+    if not speeds:
+        return float("inf")
+    share = 0.0 if share is None or storage.cached is None else share
+    return 1 / ((1 - share) / speeds[0] + share / speeds[-1])
+
+
+def _notes(machine: dict[str, Any]) -> list[str]:
+    notes = []
+    count = machine["cores"]
+    if count == 1:
+        notes.append(
+            "This machine has one core, which the consumer and the decoder share: only one thread is measured."
+        )
+    if machine["load"] > 0.5 * count:
+        notes.append(
+            f"Other programs were running at the beginning (load {machine['load']:g} on {count} cores): "
+            "the figures are lower than those of an idle machine."
+        )
+    return notes
+
+
+def parse_threads(text: str) -> tuple[int, ...]:
+    """1,2,4 as numbers. Raises BenchError."""
+    try:
+        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
+    except ValueError:
+        raise BenchError(f"--threads {text}: write numbers separated by commas, as 1,2,4") from None

@@ -1,0 +1,37 @@
+"""The figures of a benchmark as lines for a terminal or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from genimage_stream.bench.rate import Rate
+from genimage_stream.bench.run import Results
+from genimage_stream.page.scales import number, size
+
+
+def lines(results: Results) -> Iterator[str]:
+    """What `genimage-stream bench` prints without --json."""
+    options, machine = results.options, results.machine
+    yield f"{results.path}: {number(results.samples)} samples, {size(results.bytes_per_sample)} each on average"
+    asked = f"crop {options.crop}, batches of {options.batch_size}, {options.output}"
+    yield f"{machine['cpu']}, {machine['cores']} cores; {asked}"
+    yield ""
+    yield f"{'':34} {'images/s':>9} {'(lowest to highest)':>21} {'read':>11}"
+    storage = results.storage
+    readers = f"{storage.threads} reader{'s' if storage.threads > 1 else ''}"
+    yield from _line(f"storage, random, {readers}", storage.random)
+    yield from _line(f"storage, page cache, {readers}", storage.cached)
+    yield from _line("storage, sequential, 1 reader", storage.sequential)
+    for name, rates in (("decoding from memory", results.decode), ("end to end", results.end_to_end)):
+        for threads, rate in rates.items():
+            yield from _line(f"{name}, {threads} thread{'s' if threads > 1 else ''}", rate)
+    yield ""
+    yield results.verdict.sentence
+    yield from results.notes
+
+
+def _line(name: str, rate: Rate | None) -> Iterator[str]:
+    if rate is not None:
+        spread = f"({rate.lowest:,.0f} to {rate.highest:,.0f})"
+        read = f"{size(rate.bytes_per_second)}/s"
+        yield f"{name:34} {rate.images_per_second:>9,.0f} {spread:>21} {read:>11}"

@@ -1,0 +1,56 @@
+"""The bottleneck in one sentence.
+
+Each thread of the loader reads a sample and decodes it, so the speed to expect end to end is that of both one after the
+other: 1 / (1/storage + 1/decoding). Much less than that means that something else holds it back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXPLAINED = 0.75  # of the expected speed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`bottleneck`: "storage", "decode" or "other"; `sentence` says it with the figures and what would help."""
+
+    bottleneck: str
+    sentence: str
+
+
+def judge(
+    *, storage: float, decode: float, end_to_end: float, threads: int, most: int, cores: int, crop_ready: bool
+) -> Verdict:
+    """From images per second of storage (as the run met it), of decoding from memory and end to end.
+
+    `threads` gave the speed end to end, `most` were tried.
+    """
+    figures = (
+        f"{end_to_end:,.0f} images/s end to end with {_threads(threads)}, while decoding from memory gives "
+        f"{decode:,.0f} and storage alone {storage:,.0f}"
+    )
+    expected = 1 / (1 / storage + 1 / decode)
+    if end_to_end < EXPLAINED * expected:
+        return Verdict(
+            "other",
+            f"Neither storage nor decoding explains the speed ({figures}): other work on the machine takes the cores, "
+            "or memory is slow; run again on an idle machine.",
+        )
+    if storage < decode:
+        return Verdict(
+            "storage",
+            f"Storage is the bottleneck: {figures}; a faster disk, the shards in memory, or reading shard by shard "
+            '(`shuffle="shards"`) would help.',
+        )
+    if most < cores:
+        help_ = f"more threads would help, there are {cores} cores"
+    elif not crop_ready:
+        help_ = "more cores would help, and so would shards packed with `--crop-ready`"
+    else:
+        help_ = "more cores would help"
+    return Verdict("decode", f"Decoding is the bottleneck: {figures}; {help_}.")
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

@@ -1,0 +1,290 @@
+"""`genimage-stream bench`: that it measures what it says, its page in a browser, its refusals. Never how fast it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genimage_stream import open_dataset
+from genimage_stream.bench import loading, storage
+from genimage_stream.bench.page import render
+from genimage_stream.bench.rate import Meter
+from genimage_stream.bench.run import BenchError, Options, default_threads, parse_threads, run
+from genimage_stream.bench.verdict import judge
+from tests.browser import assert_good_page, look
+from tests.fixtures.genimage import make_tree
+
+QUICK = ("--seconds", "0.2", "--crop", "32", "--batch-size", "8")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small dataset in several shards. Not to be written to."""
+    root = tmp_path_factory.mktemp("bench")
+    make_tree(root / "tree", generators=("adm", "sd14"), count=10)
+    command = [sys.executable, "-m", "shard_tools", "pack", root / "tree", root / "dst", "--shard-size", "40kB"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    return root / "dst"
+
+
+def bench(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "genimage_stream", "bench", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, **options)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def test_json(packed: Path) -> None:
+    done = bench(packed, "--json", "--threads", "1,2", "--output", "uint8", *QUICK)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["samples"] == 80
+    assert set(facts["decode"]) == set(facts["end_to_end"]) == {"1", "2"}
+    assert facts["verdict"]["bottleneck"] in ("storage", "decode", "other")
+    assert facts["verdict"]["sentence"].count(".") == 1
+    for rate in [*facts["decode"].values(), *facts["end_to_end"].values(), facts["storage"]["sequential"]]:
+        assert 0 < rate["lowest"] <= rate["images_per_second"] <= rate["highest"]
+        assert rate["bytes_per_second"] > 0
+    assert facts["storage"]["random"]["images"] == facts["storage"]["cached"]["images"]
+    assert facts["options"]["output"] == "uint8"
+    assert facts["machine"]["cores"] == len(os.sched_getaffinity(0))
+
+
+def test_lines_and_page(packed: Path, tmp_path: Path) -> None:
+    done = bench(packed, "--html", tmp_path / "out.html", "--threads", "1,2", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "end to end, 2 threads" in done.stdout
+    assert "images/s end to end with" in done.stdout
+    assert all(line.startswith("bench: ") for line in done.stderr.splitlines())
+    with look(tmp_path / "out.html") as view:
+        assert_good_page(view)
+        assert len(view.accessible("image")) == 2
+        assert "images/s end to end with" in view.evaluate("document.querySelector('header').textContent")
+
+
+def test_page_of_one_thread_and_a_hostile_name(packed: Path, tmp_path: Path) -> None:
+    place = tmp_path / "<i>x&amp;"
+    place.symlink_to(packed)
+    results = run(str(place), Options(seconds=0.1, crop=16, batch_size=4, threads=(1,)))
+    (tmp_path / "one.html").write_text(render(results), "utf-8")
+    with look(tmp_path / "one.html") as view:
+        assert_good_page(view)
+        assert view.evaluate("document.querySelectorAll('i').length") == 0
+
+
+def test_one_core(packed: Path) -> None:
+    """Pinned to one core, one thread is measured, and it says so."""
+    one = min(os.sched_getaffinity(0))
+    done = bench(packed, "--json", *QUICK, preexec_fn=lambda: os.sched_setaffinity(0, {one}))
+    facts = json.loads(done.stdout)
+    assert list(facts["end_to_end"]) == ["1"]
+    assert facts["machine"]["cores"] == 1
+    assert any("one core" in note for note in facts["notes"])
+
+
+def test_no_gpu_is_no_matter(packed: Path) -> None:
+    done = bench(packed, "--json", "--threads", 1, *QUICK, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["machine"]["gpu"] is None
+
+
+def test_read_only_dataset(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    for path in [*(tmp_path / "dst").rglob("*"), tmp_path / "dst"]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = bench(tmp_path / "dst", "--threads", 1, *QUICK)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_selection(packed: Path) -> None:
+    options = Options(seconds=0.1, crop=16, batch_size=4, threads=(1,), generators=("sd14",), splits=("val",))
+    assert run(str(packed), options).samples == 20
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+def refused(*arguments: object) -> str:
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    said = [line for line in done.stderr.splitlines() if not line.startswith("bench: ")]
+    assert len(said) == 1
+    assert said[0].startswith("genimage-stream: ")
+    return said[0]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    assert "there is no such folder" in refused(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    assert "holds no dataset" in refused(tmp_path / "empty")
+    refused("ftp://example.org/dst")
+
+
+def test_unfinished(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    (tmp_path / "dst/index.parquet").unlink()
+    assert "not finished" in refused(tmp_path / "dst")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--threads", "1,x"), "--threads"),
+        (("--threads", "0"), "--threads"),
+        (("--threads", ","), "--threads"),
+        (("--crop", "0"), "--crop"),
+        (("--batch-size", "0"), "--batch-size"),
+        (("--seconds", "0"), "--seconds"),
+        (("--seconds", "nan"), "--seconds"),
+        (("--output", "int8"), "--output"),
+        (("--generators", "dalle"), "dalle"),
+        (("--html", "/proc/bench.html"), "cannot be written"),
+        (("--html", "/nowhere/bench.html"), "no folder"),
+    ],
+)
+def test_options_that_make_no_sense(packed: Path, options: tuple[str, ...], says: str) -> None:
+    assert says in refused(packed, *options)
+
+
+def test_error_as_json(tmp_path: Path) -> None:
+    done = bench(tmp_path / "nothing", "--json")
+    assert done.returncode == 2
+    assert "no such folder" in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize("how", ["missing", "short"])
+def test_damaged_shard(packed: Path, tmp_path: Path, how: str) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    for shard in (tmp_path / "dst").rglob("*.tar"):
+        if how == "missing":
+            shard.unlink()
+        else:
+            shard.write_bytes(shard.read_bytes()[:1000])
+    refused(tmp_path / "dst", *QUICK)
+
+
+def test_images_that_do_not_decode_are_counted(packed: Path, tmp_path: Path) -> None:
+    """One image is overwritten: it is left out, counted and told; when all are, nothing can be measured."""
+    shutil.copytree(packed, tmp_path / "dst")
+    dataset = open_dataset(tmp_path / "dst")
+    codes, shards = dataset.shards()
+    offsets, sizes = dataset.columns.numbers("offset", "size")
+
+    def overwrite(rows: range) -> None:
+        for row in rows:
+            with open(tmp_path / "dst" / shards[codes[row]], "r+b") as file:
+                file.seek(int(offsets[row]))
+                file.write(bytes(int(sizes[row])))
+
+    options = Options(seconds=0.1, crop=16, batch_size=4, threads=(1,))
+    overwrite(range(1))
+    results = run(str(tmp_path / "dst"), options)
+    assert results.skipped > 0
+    assert any("did not decode" in note for note in results.notes)
+
+
+# -- the parts ---------------------------------------------------------------------------------------------------------
+
+
+def test_rate_is_the_median_of_slices() -> None:
+    meter = Meter()
+    for images in (10, 20, 30, 40, 500):
+        meter.add(1.0, images, 1000)
+    rate = meter.rate()
+    assert rate is not None
+    assert (rate.lowest, rate.images_per_second, rate.highest) == (10.0, 30.0, 500.0)
+    assert rate.images == 600
+    assert rate.bytes_per_second == 1000
+    assert Meter().rate() is None
+    one = Meter()
+    one.add(2.0, 8, 16)
+    assert one.rate() is not None
+    assert one.rate().images_per_second == 4.0  # type: ignore[union-attr]
+
+
+def test_memory_store_loads_the_same_pixels(packed: Path) -> None:
+    from genimage_stream import Loader
+
+    dataset = open_dataset(packed)
+    memory = loading.in_memory(dataset, seed=0)
+    assert len(memory) == len(dataset)
+    options: dict[str, Any] = {"batch_size": 16, "crop": 24, "seed": 5, "rank": 0, "world_size": 1}
+    for ours, theirs in zip(Loader(memory, **options), Loader(dataset, **options), strict=True):
+        assert ours.keys == theirs.keys
+        assert np.array_equal(ours.images.numpy(), theirs.images.numpy())
+
+
+def test_memory_is_bounded(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "MEMORY_IMAGES", 7)
+    assert len(loading.in_memory(open_dataset(packed), seed=0)) == 7
+    monkeypatch.setattr(loading, "MEMORY_BYTES", 1)
+    assert len(loading.in_memory(open_dataset(packed), seed=0)) == 1
+
+
+def test_forgotten_bytes_leave_the_page_cache(packed: Path) -> None:
+    shard = next(packed.rglob("*.tar"))
+    files = storage.LocalFiles([str(shard)])
+    size = shard.stat().st_size
+    os.sync()
+    files.read(0, 0, size)
+    if files.is_cached(0, 0, size) is None:
+        pytest.skip("this file system does not tell what is in the page cache")
+    assert files.is_cached(0, 0, size) is True
+    files.forget(0, 0, size)
+    if files.is_cached(0, 0, size):
+        pytest.skip("this file system keeps its files in memory")
+    files.close()
+    with pytest.raises(OSError, match="too short"):
+        files.read(0, size - 10, 20)
+    files.close()
+
+
+def test_open_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "OPEN_FILES", 2)
+    paths = []
+    for i in range(5):
+        (tmp_path / str(i)).write_bytes(bytes([i] * 10))
+        paths.append(str(tmp_path / str(i)))
+    before = len(os.listdir("/proc/self/fd"))
+    files = storage.LocalFiles(paths)
+    for i in (0, 1, 2, 3, 4, 0):
+        assert files.read(i, 0, 10) == 10
+    assert len(os.listdir("/proc/self/fd")) - before == 2
+    files.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_verdicts() -> None:
+    def said(storage: float, decode: float, end_to_end: float, **more: Any) -> Any:
+        facts = {"threads": 2, "most": 2, "cores": 2, "crop_ready": False, **more}
+        return judge(storage=storage, decode=decode, end_to_end=end_to_end, **facts)
+
+    assert said(100, 1000, 90).bottleneck == "storage"
+    assert said(9000, 1000, 900).bottleneck == "decode"
+    assert said(9000, 1000, 300).bottleneck == "other"
+    assert said(float("inf"), 1000, 900).bottleneck == "decode"
+    assert "--crop-ready" in said(9000, 1000, 900).sentence
+    assert "--crop-ready" not in said(9000, 1000, 900, crop_ready=True).sentence
+    assert "more threads" in said(9000, 1000, 900, cores=8).sentence
+
+
+def test_default_threads() -> None:
+    assert default_threads(1) == (1,)
+    assert default_threads(2) == (1, 2)
+    assert default_threads(6) == (1, 2, 4, 6)
+    assert default_threads(64) == (1, 2, 4, 8, 16, 32, 64)
+    assert parse_threads("4,1, 2,2") == (1, 2, 4)
+    with pytest.raises(BenchError):
+        parse_threads("two")
