@@ -98,8 +98,12 @@ Rows read_rows(const Header& header, ByteView stream) {
         throw DecodeError("truncated PNG: too little image data for its width and height");
     constexpr std::size_t kFront = (png::kUnfilterReach + 63) / 64 * 64;
     std::uint8_t* const rows = filtered.reserve(kFront + row * height + png::kInflateSlack) + kFront;
-    const png::Inflated inflated = inflater.inflate(stream, rows, row * height, row * height, false);
-    if (inflated.error != nullptr) throw DecodeError(std::string("damaged PNG: ") + inflated.error);
+    inflater.start(stream, rows);
+    const png::Inflater::Status status = inflater.inflate_beyond(row * height);
+    if (status == png::Inflater::Status::damaged)
+        throw DecodeError("damaged PNG: the image data cannot be decompressed");
+    if (status == png::Inflater::Status::truncated || inflater.size() < row * height)
+        throw DecodeError("truncated PNG: the image data ends too early");
     for (std::size_t y = 0; y < height; y++)
         if (rows[row * y] > png::kPaeth) throw DecodeError("damaged PNG: unknown row filter");
     const int distance = header.filter_distance();
