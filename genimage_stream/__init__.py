@@ -26,7 +26,9 @@ from genimage_stream.decode import (
 )
 
 if TYPE_CHECKING:
+    from genimage_stream.dali import DaliOptions
     from genimage_stream.decode.webdataset_handler import webdataset_handler
+    from genimage_stream.fidelity_report import fidelity
     from genimage_stream.index import Dataset, open_dataset
     from genimage_stream.loader import Batch, Loader
 
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Batch",
     "BatchDecoder",
+    "DaliOptions",
     "Dataset",
     "DecodeError",
     "FileRanges",
@@ -46,6 +49,7 @@ __all__ = [
     "crop_jpeg",
     "decode",
     "decode_batch",
+    "fidelity",
     "inspect",
     "make_crop_ready",
     "open_dataset",
@@ -57,6 +61,8 @@ _LAZY = {
     "open_dataset": "index",
     "Batch": "loader",
     "Loader": "loader",
+    "DaliOptions": "dali",
+    "fidelity": "fidelity_report",
     "webdataset_handler": "decode.webdataset_handler",
 }
 

@@ -3,7 +3,7 @@
 The core's threads read every image. A JPEG that hardware takes comes back as bytes, cut down to the window when the
 shards are crop-ready; the rest is decoded at once, window only, into a (pinned) uint8 batch. That batch goes to the
 device, DALI's windows are written over the places of their images, and normalisation happens there, by the same table
-as on the CPU: only the JPEG decoder itself can make a difference to `backend="cpu"` (see `fidelity.py`).
+as on the CPU: only the JPEG decoder itself can make a difference to `backend="cpu"` (see `fidelity_report.py`).
 
 Without a GPU (`device` None or "cpu") DALI decodes on the CPU, by libjpeg-turbo, and the pixels are the same.
 """
@@ -87,6 +87,7 @@ class DaliRenderer:
         output: str,
         device: torch.device,
         options: DaliOptions,
+        channels_last: bool = False,
     ) -> None:
         self.decoder = decoder
         self.device = device
@@ -96,6 +97,7 @@ class DaliRenderer:
         self._buffers = buffers
         self._window = window
         self._batch_size = batch_size
+        self._channels_last = channels_last
         self._pixels = {name: rendering[name] for name in ("small", "fill") if name in rendering}
         self._normalise = _Normaliser(output, rendering.get("mean"), rendering.get("std"), device)
         self._jobs: deque[DaliRendering] = deque()  # decoded by the core, or about to be; not yet with DALI
@@ -232,7 +234,8 @@ class DaliRenderer:
         moved = images if self.device.type == "cpu" else images.to(self.device, non_blocking=True)
         if windows is not None:
             moved[torch.tensor(places, device=self.device)] = windows
-        return self._normalise(moved)
+        finished = self._normalise(moved)
+        return finished.to(memory_format=torch.channels_last) if self._channels_last else finished
 
     def again_on_cpu(self, rendering: DaliRendering, images: torch.Tensor) -> list[ImageError]:
         """Decode the diverted images of a batch by the core, into their places in `images`."""

@@ -23,6 +23,7 @@ from genimage_stream.plan import Order, Shuffle, Steps, epoch_order
 from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.stats import Stats, StatsCounter
 from genimage_stream.torch_dataset import LoaderDataset
+from genimage_stream.tune import tuned
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Batch", "Loader"]
 
@@ -49,7 +50,8 @@ class Loader(Iterable[Batch]):
     * `threads`: of the decoder, by default as many as there are CPUs to run on. `prefetch`: batches decoded ahead.
     * `backend`: "cpu", or "dali", which leaves sequential JPEGs to the GPU (docs/dali.md). `device`: where the
       images are, by default in host memory; backend="cpu" with a CUDA device decodes on the CPU and copies, bit-equal.
-      `dali`: how DALI works, a `DaliOptions`.
+      `dali`: how DALI works, a `DaliOptions`; `tune`: find that out by some seconds of trials, the first time.
+      `channels_last`: the same (n, 3, height, width) with the channels next to each other in memory.
     * `output`: "uint8", or "float16" / "float32", which are (pixel / 255 - mean) / std per channel.
     * `crop_position`: "random" or "center"; by default random where the order is, else center. `flip`: mirror half of
       the samples; False by default, because it is an augmentation. `small`: how an image smaller than the crop goes on
@@ -77,6 +79,8 @@ class Loader(Iterable[Batch]):
         backend: Literal["cpu", "dali"] = "cpu",
         device: str | torch.device | None = None,
         dali: DaliOptions | None = None,
+        tune: bool = False,
+        channels_last: bool = False,
         output: Literal["uint8", "float16", "float32"] = "uint8",
         drop_last: bool = False,
         window: int = 16,
@@ -156,10 +160,16 @@ class Loader(Iterable[Batch]):
         self.backend = backend
         self.device = None if device is None and backend == "cpu" else resolve_device(device)
         self.output = output
-        self._dali_options = dali or DaliOptions()
+        self.channels_last = channels_last
         self._renderer: Renderer | None = None
         if backend == "dali":
             load_dali()  # its absence is an error here, not in the first epoch
+        elif tune or dali is not None:
+            raise ValueError('tune and dali are options of backend="dali"')
+        if tune and dali is None:
+            work: dict[str, Any] = {"batch_size": batch_size, "crop": (height, width), "output": output, "threads": threads}
+            dali = tuned(dataset, device=self.device, **work)
+        self._dali_options = dali or DaliOptions()
         pinned = torch.cuda.is_available() if pin_memory is None else pin_memory
         shape = (batch_size, 3, height, width)
         decoded = output if backend == "cpu" else "uint8"  # DALI's side normalises on the device
@@ -299,7 +309,9 @@ class Loader(Iterable[Batch]):
         """The backend, made on first use."""
         if self._renderer is None:
             if self.backend == "cpu":
-                self._renderer = CpuRenderer(self.decoder(), self.buffers, self.rendering, self.device)
+                self._renderer = CpuRenderer(
+                    self.decoder(), self.buffers, self.rendering, device=self.device, channels_last=self.channels_last
+                )
             else:
                 assert self.device is not None
                 self._renderer = DaliRenderer(
@@ -311,6 +323,7 @@ class Loader(Iterable[Batch]):
                     output=self.output,
                     device=self.device,
                     options=self._dali_options,
+                    channels_last=self.channels_last,
                 )
         return self._renderer
 

@@ -46,12 +46,19 @@ class CpuRenderer:
     """Decoding, cropping, mirroring and normalising by the threads of the C++ core, then (with a device) one copy."""
 
     def __init__(
-        self, decoder: BatchDecoder, buffers: BufferPool, rendering: dict[str, Any], device: torch.device | None = None
+        self,
+        decoder: BatchDecoder,
+        buffers: BufferPool,
+        rendering: dict[str, Any],
+        *,
+        device: torch.device | None = None,
+        channels_last: bool = False,
     ) -> None:
         self._decoder = decoder
         self._buffers = buffers
         self._rendering = rendering
         self._device = device
+        self._channels_last = channels_last
 
     def submit(self, source: Sequence[Buffer] | FileRanges, windows: Windows) -> CpuRendering:
         n = len(windows.flips)
@@ -59,14 +66,15 @@ class CpuRenderer:
         job = None
         if n:
             job = self._decoder.submit(source, images, crops=windows.corners, flips=windows.flips, **self._rendering)
-        return CpuRendering(images, job, self._device)
+        return CpuRendering(images, job, self._device, self._channels_last)
 
 
 class CpuRendering:
-    def __init__(self, images: torch.Tensor, job: Job | None, device: torch.device | None) -> None:
+    def __init__(self, images: torch.Tensor, job: Job | None, device: torch.device | None, channels_last: bool) -> None:
         self._images = images
         self._job = job
         self._device = device
+        self._channels_last = channels_last
 
     def wait(self, timeout: float) -> bool:
         return self._job is None or self._job.wait(timeout)
@@ -75,9 +83,8 @@ class CpuRendering:
         return [] if self._job is None else self._job.errors()
 
     def images(self) -> torch.Tensor:
-        if self._device is None or self._device.type == "cpu":
-            return self._images
-        return self._images.to(self._device, non_blocking=True)
+        images = self._images if self._device is None else self._images.to(self._device, non_blocking=True)
+        return images.to(memory_format=torch.channels_last) if self._channels_last else images
 
     def stats(self) -> JobStats:
         return JobStats(0, 0.0, 0.0) if self._job is None else self._job.stats()

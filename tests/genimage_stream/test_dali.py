@@ -15,6 +15,8 @@ from PIL import Image
 
 import genimage_stream as gs
 from genimage_stream import dali as backend
+from genimage_stream import tune
+from genimage_stream.dali import DaliOptions
 from genimage_stream.decode import make_crop_ready
 from tests.fixtures.jpegs import jpeg, jpeg_of_mode, photograph
 from tests.fixtures.shards import Sample, make_samples, write_dataset
@@ -169,6 +171,71 @@ def test_without_dali_the_sentence_says_what_to_install(tmp_path: Path, monkeypa
     with pytest.raises(ImportError, match=r"genimage-stream\[dali-cuda12\]"):
         gs.Loader(data, backend="dali")
     assert len(next(iter(gs.Loader(data, 4, crop=CROP))).keys) == 4
+
+
+@pytest.mark.parametrize("name", ["cpu", "dali"])
+def test_channels_last_is_the_same_in_another_order_of_memory(tmp_path: Path, name: Any) -> None:
+    data = dataset(tmp_path)
+    ours = epochs(data, name, 1, channels_last=True)
+    assert all(batch.images.is_contiguous(memory_format=torch.channels_last) for batch in ours)
+    assert_same(ours, epochs(data, "cpu", 1))
+
+
+def test_fidelity_in_cpu_mode_finds_no_difference(tmp_path: Path) -> None:
+    streams = gs.fidelity(dataset(tmp_path), crop=CROP)
+    assert [s.stream for s in streams] == ["real", "adm", "biggan", "sd14"]
+    assert sum(s.images for s in streams) == 6 * 3 * 2 * 2 + 6
+    assert all(s.identical == s.images and s.largest == 0 and s.differing == 0 for s in streams)
+
+
+def test_fidelity_counts_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = backend.DaliRenderer.on_device
+
+    def spoil(self: Any, images: Any, places: list[int], windows: Any) -> torch.Tensor:
+        if windows is not None:
+            windows = windows.clone()
+            windows[:, 0, 0, 0] ^= 2
+        return finish(self, images, places, windows)
+
+    monkeypatch.setattr(backend.DaliRenderer, "on_device", spoil)
+    real, *fakes = gs.fidelity(dataset(tmp_path), crop=CROP)
+    assert real.largest == 2
+    assert real.identical == 4  # those that DALI does not get
+    assert real.differing == pytest.approx((real.images - 4) / (real.images * 3 * CROP * CROP))
+    assert all(s.identical == s.images for s in fakes)
+
+
+def test_tuning_searches_once_and_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = dataset(tmp_path / "data")
+    searches: list[Any] = []
+    monkeypatch.setattr(tune, "_images_per_second", lambda _, options, *rest: searches.append(options) or 1.0)
+    loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali", tune=True)
+    assert searches
+    before = len(searches)
+    assert_same(list(loader), epochs(data, "cpu", 1))
+    gs.Loader(data, 7, crop=CROP, backend="dali", tune=True)
+    assert len(searches) == before
+    (tmp_path / "cache/genimage-stream/dali.json").write_text("not JSON")
+    gs.Loader(data, 7, crop=CROP, backend="dali", tune=True)
+    assert len(searches) == 2 * before
+
+
+def test_tuning_measures_real_runs(tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data")
+    found = tune.tuned(data, seconds=0.01, cache=tmp_path / "cache.json", batch_size=7, crop=CROP)
+    assert found.ahead in (1, 2, 3, 5)
+
+
+def test_the_search_finds_the_best_of_independent_options() -> None:
+    best = DaliOptions(hw_decoder_load=0.7, threads=4, ahead=2)
+
+    def rate(options: DaliOptions) -> float:
+        same = [getattr(options, name) == getattr(best, name) for name in ("hw_decoder_load", "threads", "ahead")]
+        return 100 * 1.1 ** sum(same)
+
+    assert tune.search(rate, on_gpu=True, cpus=16)[0] == best
+    assert tune.search(rate, on_gpu=False, cpus=1)[0].threads <= 2
 
 
 def test_float_values_are_those_of_the_core() -> None:
