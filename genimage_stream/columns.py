@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Codes = npt.NDArray[np.int32]
 
+_DIGITS = np.full(256, 255, np.uint8)  # the value of a hexadecimal digit
+_DIGITS[list(b"0123456789abcdef")] = np.arange(16)
+
 
 class IndexColumns:
     """Columns of one `index.parquet`. `name` is what errors call it; `source` a local path or the file's bytes.
@@ -107,6 +110,26 @@ class IndexColumns:
         group = np.searchsorted(ends, rows, side="right")
         places = rows - (ends - sizes)[group] + starts[np.searchsorted(wanted, group)]
         return column.take(pa.array(places)).combine_chunks()
+
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """The first 64 bits of every sample's sha256. Raises ValueError when a hash is not one."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        with self._lock:
+            if "sha256" not in self._cache:
+                column = self.table(["sha256"])["sha256"]
+                digits = column.cast(pa.large_string()).combine_chunks()
+                if digits.null_count or pc.any(pc.not_equal(pc.binary_length(digits), 64)).as_py():
+                    raise ValueError(f"{self.name} has a sample without a sha256: pack the dataset again")
+                text = np.frombuffer(digits.buffers()[2], np.uint8, 64 * len(digits), 64 * digits.offset)
+                values = _DIGITS[text.reshape(-1, 64)[:, :16]]
+                if (values > 15).any():
+                    raise ValueError(f"{self.name} has a sha256 that is not hexadecimal: pack the dataset again")
+                pairs = np.ascontiguousarray(values[:, 0::2] << 4 | values[:, 1::2])
+                self._cache["sha256"] = pairs.view(">u8")[:, 0].astype(np.uint64)
+            found: npt.NDArray[np.uint64] = self._cache["sha256"]
+            return found
 
     def keys(self, rows: npt.NDArray[np.int64]) -> list[str]:
         """The keys of some rows. The first call reads the whole column: tenths of a second for millions of rows."""

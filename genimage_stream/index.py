@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream import schema
+from genimage_stream import schema, subsets
 from genimage_stream.columns import Codes, IndexColumns
 
 if TYPE_CHECKING:
@@ -177,6 +177,26 @@ class Dataset:
         if where is not None:
             keep &= self._take(self.columns.matches(where))
         return self._with(self.rows[keep])
+
+    def first(self, n: int, *, per: Sequence[str] = ("generator", "split", "label")) -> Dataset:
+        """The first n samples of each group, in the order of their keys, which is that of their file names."""
+        return self._with(subsets.first(self, n, per))
+
+    def sample(self, n: int, *, per: Sequence[str] = (), seed: int = 0) -> Dataset:
+        """n random samples, or n of each group; all of a smaller one.
+
+        The choice goes by the images' content (sha256) and the seed: it is the same however the dataset was packed.
+        """
+        return self._with(subsets.sample(self, n, per, seed))
+
+    def split(
+        self, *fractions: float, per: Sequence[str] = ("generator", "split", "label"), seed: int = 0
+    ) -> list[Dataset]:
+        """Random parts, as `train, held_out = dataset.split(0.9, 0.1)`, each with its fraction of every group.
+
+        They share no sample and are together everything. The choice goes by the images' content, as in `sample`.
+        """
+        return [self._with(rows) for rows in subsets.split(self, fractions, per, seed)]
 
     def _among(self, column: str, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:
         codes, values = self.columns.words(column)

@@ -56,7 +56,7 @@ class Mixture:
     def __init__(self, dataset: Dataset, mix: Mix, size: EpochSize = "all") -> None:
         if not mix:
             raise ValueError("mix={}: name at least one column")
-        found = _groups(dataset, list(mix))
+        found = groups_of(dataset, list(mix))
         shares = _shares(mix, {values: len(rows) for values, rows in found.items()})
         kept = [(values, found[values], share) for values, share in sorted(shares.items()) if share > 0]
         ratios = [len(rows) / share for _, rows, share in kept]
@@ -116,7 +116,8 @@ def largest_remainders(shares: list[float], total: int) -> list[int]:
     return quotas
 
 
-def _groups(dataset: Dataset, columns: list[str]) -> dict[tuple[Any, ...], npt.NDArray[np.int64]]:
+def groups_of(dataset: Dataset, columns: list[str]) -> dict[tuple[Any, ...], npt.NDArray[np.int64]]:
+    """The selected rows by their values in some columns. Raises ValueError for a column that makes no groups."""
     rows = dataset.rows
     codes: list[npt.NDArray[np.int64]] = []
     names: list[list[str] | None] = []
@@ -129,10 +130,10 @@ def _groups(dataset: Dataset, columns: list[str]) -> dict[tuple[Any, ...], npt.N
             codes.append(dataset.columns.numbers(column)[0][rows])
             names.append(None)
         else:
-            raise ValueError(f"mix cannot go by {column!r}; it can by {', '.join((*_WORDS, *_NUMBERS))}")
+            raise ValueError(f"groups cannot go by {column!r}; they can by {', '.join((*_WORDS, *_NUMBERS))}")
         if (codes[-1] < 0).any():
             raise ValueError(
-                f"mix goes by {column}, but {int((codes[-1] < 0).sum())} of the selected samples have none: "
+                f"groups go by {column}, but {int((codes[-1] < 0).sum())} of the selected samples have none: "
                 "select those that do"
             )
     sizes = [int(code.max()) + 1 for code in codes]

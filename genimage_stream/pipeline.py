@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("genimage_stream")
 
 _BLOCK = 1024  # samples whose parameters are found at once: NumPy's cost per call is then shared by many batches
+_LONG_POLL_SECONDS = 10.0  # where nothing but the core is waited for, which answers Ctrl-C itself
 _POLL_SECONDS = 0.2  # between looks for Ctrl-C while the threads of the core work
 
 
@@ -49,13 +50,25 @@ class SampleTable:
     generator: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """One batch of this rank: its samples, where their bytes are, what they are, and which windows they show."""
+
+    step: int
+    rows: npt.NDArray[np.int64]
+    shard: npt.NDArray[np.int32]
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    label: npt.NDArray[np.int64]
+    generator: npt.NDArray[np.int64]
+    windows: Windows
+
+
 @dataclass
 class _Work:
     """One batch on its way."""
 
-    step: int
-    rows: npt.NDArray[np.int64]
-    windows: Windows
+    plan: _Planned
     request: Request
     rendering: Rendering | None = None  # once the bytes are there
 
@@ -95,7 +108,7 @@ class Epoch(Iterator[Batch]):
         self._renderer = loader.renderer()
         self._pid = os.getpid()
         self._table, self._reader = loader.open()
-        self._planned: deque[tuple[int, npt.NDArray[np.int64], Windows]] = deque()
+        self._planned: deque[_Planned] = deque()
         self._next_planned = 0
         self._given = 0
         self._fetching: deque[_Work] = deque()
@@ -115,12 +128,26 @@ class Epoch(Iterator[Batch]):
         places = np.concatenate([np.arange(a, b) for a, b in parts])
         rows = self._order.rows[places]
         seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
-        sizes = np.stack([self._table.width[rows], self._table.height[rows]], axis=1)
+        table = self._table
+        sizes = np.stack([table.width[rows], table.height[rows]], axis=1)
         found = sample_windows(rows, seen, sizes, epoch=self.epoch, **loader.geometry)
+        shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
+        label, generator = table.label[rows], table.generator[rows]
         at = 0
         for step, (a, b) in zip(turns, parts, strict=True):
             part = slice(at, at + b - a)
-            self._planned.append((step, rows[part], Windows(found.corners[part], found.flips[part])))
+            self._planned.append(
+                _Planned(
+                    step=step,
+                    rows=rows[part],
+                    shard=shard[part],
+                    offset=offset[part],
+                    size=size[part],
+                    label=label[part],
+                    generator=generator[part],
+                    windows=Windows(found.corners[part], found.flips[part]),
+                )
+            )
             at += b - a
         self._next_planned += len(turns)
 
@@ -132,17 +159,16 @@ class Epoch(Iterator[Batch]):
                 if self._next_planned == len(self._turns):
                     break
                 self._plan_block()
-            step, rows, found = self._planned.popleft()
-            table = self._table
-            request = self._reader.request(table.shard[rows], table.offset[rows], table.size[rows])
-            self._fetching.append(_Work(step, rows, found, request))
+            plan = self._planned.popleft()
+            request = self._reader.request(plan.shard, plan.offset, plan.size)
+            self._fetching.append(_Work(plan, request))
         while self._fetching and len(self._decoding) < loader.prefetch and self._fetching[0].request.ready():
             self._submit()
 
     def _submit(self) -> None:
         work = self._fetching[0]
         source = work.request.source()
-        work.rendering = self._renderer.submit(source, work.windows)
+        work.rendering = self._renderer.submit(source, work.plan.windows)
         self._decoding.append(self._fetching.popleft())
 
     # -- handing over --------------------------------------------------------------------------------------------------
@@ -172,46 +198,55 @@ class Epoch(Iterator[Batch]):
         while not self._decoding:
             self._fetching[0].request.wait(_POLL_SECONDS)
             self._top_up()
+        fetched = stats.now()
         work = self._decoding[0]
         assert work.rendering is not None
-        while not work.rendering.wait(_POLL_SECONDS):
+        while not work.rendering.wait(_POLL_SECONDS if self._fetching else _LONG_POLL_SECONDS):
             self._top_up()  # bytes may have come in meanwhile
+        decoded = stats.now()
         self._decoding.popleft()
         batch, skipped = self._collect(work)
         self._top_up()
         times = work.rendering.stats()
+        # The decoder's threads read local files themselves: of the wait for them, reading has the share it had of their
+        # time.
+        reading = times.read_seconds / max(times.read_seconds + times.decode_seconds, 1e-9)
         self._loader.counter.add(
             images=len(batch),
-            size_bytes=int(self._table.size[work.rows].sum()),
+            size_bytes=int(work.plan.size.sum()),
             skipped=skipped,
             ready=ready,
             wait=stats.now() - began,
+            storage_wait=fetched - began + (decoded - fetched) * reading,
             storage=work.request.seconds() + times.read_seconds,
             decode=times.decode_seconds,
         )
         self._given += 1
-        self._progress.position = self._steps.bounds(work.step)[1]
+        self._progress.position = self._steps.bounds(work.plan.step)[1]
         return batch
 
     def _collect(self, work: _Work) -> tuple[Batch, int]:
         assert work.rendering is not None
         errors = work.rendering.errors()
-        images, rows = work.rendering.images(), work.rows
+        images, plan = work.rendering.images(), work.plan
+        # Copies: a batch that is kept or sent elsewhere should not take its block of the plan along.
+        rows, label, generator = plan.rows.copy(), plan.label.copy(), plan.generator.copy()
         if errors:
             for error in errors:
                 self._judge(error, int(rows[error.index]))
             keep = np.ones(len(rows), bool)
             keep[[error.index for error in errors]] = False
-            images, rows = images[torch.from_numpy(keep)], rows[keep]
+            rows, label, generator = rows[keep], label[keep], generator[keep]
+            images = images[torch.from_numpy(keep)]
         columns = self._loader.dataset.columns
         batch = Batch(
             images=images,
-            labels=torch.from_numpy(self._table.label[rows]),
-            generators=torch.from_numpy(self._table.generator[rows]),
-            rows=torch.from_numpy(rows.copy()),
+            labels=torch.from_numpy(label),
+            generators=torch.from_numpy(generator),
+            rows=torch.from_numpy(rows),
             keys=lambda: columns.keys(rows),
             epoch=self.epoch,
-            step=work.step,
+            step=plan.step,
         )
         return batch, len(errors)
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 class Stats:
     """Counts and times since the loader was made or its statistics were reset.
 
-    `seconds` is the time spent inside epochs, of which `wait_seconds` the consumer waited for the loader and
-    `consumer_seconds` the loader was left alone by the consumer. `storage_seconds` and `decode_seconds` are added up
+    `seconds` is the time spent inside epochs, of which `wait_seconds` the consumer waited for the loader (for
+    `storage_wait_seconds` of them because bytes were not there yet) and `consumer_seconds` the loader was left alone by
+    the consumer. `storage_seconds` and `decode_seconds` are added up
     over threads: time for reading encoded bytes and for turning them into pixels. `ready` is the mean number of
     finished batches found when one was asked for, `queue_depth` the number of batches kept in work.
     """
@@ -23,6 +24,7 @@ class Stats:
     skipped: int
     seconds: float
     wait_seconds: float
+    storage_wait_seconds: float
     consumer_seconds: float
     storage_seconds: float
     decode_seconds: float
@@ -43,13 +45,13 @@ class Stats:
     def bottleneck(self) -> str:
         """What would have to be faster: `consumer`, `storage` or `decode`; `none` before the first batch.
 
-        The consumer, when it waited for less than a tenth of the time; else what the threads spent more time on.
+        The consumer, when it waited for less than a tenth of the time; else what it waited for longer.
         """
         if not self.batches:
             return "none"
         if self.wait_seconds < 0.1 * self.seconds:
             return "consumer"
-        return "storage" if self.storage_seconds > self.decode_seconds else "decode"
+        return "storage" if self.storage_wait_seconds > self.wait_seconds / 2 else "decode"
 
     def __str__(self) -> str:
         share = self.wait_seconds / self.seconds if self.seconds else 0.0
@@ -72,10 +74,19 @@ class StatsCounter:
     def reset(self) -> None:
         with self._lock:
             self._counts = {"batches": 0, "images": 0, "bytes": 0, "skipped": 0, "ready": 0}
-            self._times = {"wait": 0.0, "consumer": 0.0, "storage": 0.0, "decode": 0.0}
+            self._times = {"wait": 0.0, "storage_wait": 0.0, "consumer": 0.0, "storage": 0.0, "decode": 0.0}
 
     def add(
-        self, *, images: int, size_bytes: int, skipped: int, ready: int, wait: float, storage: float, decode: float
+        self,
+        *,
+        images: int,
+        size_bytes: int,
+        skipped: int,
+        ready: int,
+        wait: float,
+        storage_wait: float,
+        storage: float,
+        decode: float,
     ) -> None:
         """One batch was handed over."""
         with self._lock:
@@ -86,6 +97,7 @@ class StatsCounter:
             counts["skipped"] += skipped
             counts["ready"] += ready
             times["wait"] += wait
+            times["storage_wait"] += storage_wait
             times["storage"] += storage
             times["decode"] += decode
 
@@ -104,6 +116,7 @@ class StatsCounter:
                 skipped=counts["skipped"],
                 seconds=times["wait"] + times["consumer"],
                 wait_seconds=times["wait"],
+                storage_wait_seconds=times["storage_wait"],
                 consumer_seconds=times["consumer"],
                 storage_seconds=times["storage"],
                 decode_seconds=times["decode"],
