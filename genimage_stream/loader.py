@@ -167,8 +167,8 @@ class Loader(Iterable[Batch]):
         elif tune or dali is not None:
             raise ValueError('tune and dali are options of backend="dali"')
         if tune and dali is None:
-            work: dict[str, Any] = {"batch_size": batch_size, "crop": (height, width), "output": output, "threads": threads}
-            dali = tuned(dataset, device=self.device, **work)
+            size: Any = {"batch_size": batch_size, "crop": (height, width)}
+            dali = tuned(dataset, device=self.device, output=output, threads=threads, **size)
         self._dali_options = dali or DaliOptions()
         pinned = torch.cuda.is_available() if pin_memory is None else pin_memory
         shape = (batch_size, 3, height, width)
