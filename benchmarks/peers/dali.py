@@ -1,0 +1,72 @@
+"""NVIDIA DALI on the CPU, whole images decoded, then crop_mirror_normalize: its documented training pipeline.
+
+Reads the shards with their .idx files. DALI cannot tile: images smaller than the window are padded with zeros, which
+is less work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import MEAN, STD, Work
+
+TITLE = "DALI, CPU"
+PACKAGES = ("nvidia-dali-cuda120", "torch")
+REQUIREMENTS: tuple[str, ...] = ()
+
+
+def whole(encoded: Any, work: Work) -> tuple[Any, dict[str, Any]]:
+    """The decoded image, and where crop_mirror_normalize shall cut."""
+    from nvidia.dali import fn, types
+
+    images = fn.decoders.image(encoded, device="cpu", output_type=types.RGB)
+    return images, {"crop_pos_x": fn.random.uniform(range=(0, 1)), "crop_pos_y": fn.random.uniform(range=(0, 1))}
+
+
+def open_stream(
+    work: Work, decode: Callable[[Any, Work], tuple[Any, dict[str, Any]]] = whole
+) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    from nvidia.dali import fn, pipeline_def, types
+    from nvidia.dali.plugin.base_iterator import LastBatchPolicy
+    from nvidia.dali.plugin.pytorch import DALIGenericIterator
+
+    @pipeline_def(batch_size=work.batch_size, num_threads=work.workers, device_id=None, seed=work.seed)  # type: ignore[untyped-decorator]
+    def pipeline() -> tuple[Any, Any]:
+        encoded, label = fn.readers.webdataset(
+            paths=list(work.shards),
+            index_paths=[str(Path(shard).with_suffix(".idx")) for shard in work.shards],
+            ext=["jpg;png", "cls"],
+            random_shuffle=True,
+            initial_fill=500,
+            name="reader",
+        )
+        decoded, where = decode(encoded, work)
+        images = fn.crop_mirror_normalize(
+            decoded,
+            **where,
+            crop=(work.crop, work.crop),
+            mirror=fn.random.coin_flip(),
+            mean=[255 * m for m in MEAN],
+            std=[255 * s for s in STD],
+            dtype=types.FLOAT,
+            output_layout="CHW",
+            out_of_bounds_policy="pad",
+        )
+        # The label is the text "0" or "1".
+        return images, fn.cast(label, dtype=types.INT64) - 48
+
+    iterator = DALIGenericIterator(
+        [pipeline()],
+        ["images", "labels"],
+        reader_name="reader",
+        last_batch_policy=LastBatchPolicy.PARTIAL,
+        auto_reset=True,
+    )
+
+    def epoch() -> Iterator[tuple[Any, Any]]:
+        for (batch,) in iterator:
+            yield batch["images"], batch["labels"].squeeze(1)
+
+    return epoch

@@ -1,0 +1,67 @@
+"""Hugging Face datasets, streamed, its Image feature decoding with Pillow.
+
+Its webdataset builder takes the samples of a shard to have the same members and refuses shards that mix .jpg and .png,
+so the same bytes are given to it as Parquet, which its documentation names as the other format for streaming images.
+Shuffled in a buffer, transformed on the fly, workers over the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import Work
+from benchmarks.peers.tars import samples
+
+TITLE = "HF datasets + Pillow"
+PACKAGES = ("datasets", "pillow", "torch")
+REQUIREMENTS = ("datasets==5.2.0",)
+
+
+def prepare(work: Work) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = Path(work.scratch) / "parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, shard in enumerate(work.shards):
+        path = folder / f"{number:05}.parquet"
+        if path.exists():
+            continue
+        rows = list(samples(Work(work.dataset, (shard,), work.images, work.scratch)))
+        table = pa.table(
+            {
+                "image": [{"bytes": image, "path": name} for name, image, _ in rows],
+                "label": [label for *_, label in rows],
+            }
+        )
+        pq.write_table(table, path.with_suffix(".part"), row_group_size=100)
+        path.with_suffix(".part").rename(path)
+
+
+def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    import datasets
+    import torch
+    from torch.utils.data import DataLoader
+
+    from benchmarks.peers import pixels
+
+    def transform(row: dict[str, Any]) -> dict[str, Any]:
+        return {"image": pixels.pillow_window(row["image"]["bytes"], work.crop), "label": row["label"]}
+
+    def collate(rows: list[dict[str, Any]]) -> tuple[Any, Any]:
+        return pixels.collate([(row["image"], row["label"]) for row in rows])
+
+    torch.set_num_threads(1)
+    files = sorted(str(path) for path in (Path(work.scratch) / "parquet").glob("*.parquet"))
+    stream = datasets.load_dataset("parquet", data_files={"train": files}, split="train", streaming=True)
+    stream = stream.shuffle(seed=work.seed, buffer_size=500).map(transform)
+    loader = DataLoader(
+        stream,
+        batch_size=work.batch_size,
+        num_workers=work.workers,
+        collate_fn=collate,
+        persistent_workers=True,
+    )
+    return lambda: iter(loader)

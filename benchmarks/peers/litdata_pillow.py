@@ -1,0 +1,65 @@
+"""LitData: shards converted by `optimize` to its chunks, the files' own bytes kept in them, decoded with Pillow.
+
+As its README recommends for images that are decoded on the fly: 64 MB chunks, StreamingDataset(shuffle=True),
+StreamingDataLoader with workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import Work
+from benchmarks.peers.tars import samples
+
+TITLE = "LitData + Pillow"
+PACKAGES = ("litdata", "pillow", "torch")
+REQUIREMENTS = ("litdata==0.2.76",)
+
+
+def one_shard(arguments: tuple[str, Work]) -> Iterator[dict[str, Any]]:
+    shard, work = arguments
+    for _, image, label in samples(Work(work.dataset, (shard,), work.images, work.scratch)):
+        yield {"image": image, "label": label}
+
+
+def decode(sample: dict[str, Any], crop: int) -> tuple[Any, int]:
+    from benchmarks.peers import pixels
+
+    return pixels.pillow_window(sample["image"], crop), sample["label"]
+
+
+def prepare(work: Work) -> None:
+    import litdata
+
+    output = Path(work.scratch) / "chunks"
+    if (output / "index.json").exists():
+        return
+    litdata.optimize(
+        fn=one_shard,
+        inputs=[(shard, work) for shard in work.shards],
+        output_dir=str(output),
+        chunk_bytes="64MB",
+        num_workers=work.workers,
+    )
+
+
+def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    import litdata
+    import torch
+
+    from benchmarks.peers import pixels
+
+    torch.set_num_threads(1)
+    loader = litdata.StreamingDataLoader(
+        litdata.StreamingDataset(
+            str(Path(work.scratch) / "chunks"), shuffle=True, seed=work.seed, transform=partial(decode, crop=work.crop)
+        ),
+        batch_size=work.batch_size,
+        num_workers=work.workers,
+        collate_fn=pixels.collate,
+        persistent_workers=True,
+    )
+    return lambda: iter(loader)
