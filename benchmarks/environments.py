@@ -25,12 +25,12 @@ ROOM = ROOT / ".bench"
 TIMEOUT_SECONDS = 900
 
 
-class NotInstalled(RuntimeError):
+class NotInstalledError(RuntimeError):
     """A peer that cannot be had on this machine; says why, in one line."""
 
 
 def environment(name: str) -> str:
-    """The interpreter that runs a peer, its environment made if need be. Raises NotInstalled."""
+    """The interpreter that runs a peer, its environment made if need be. Raises NotInstalledError."""
     peer: Any = import_module(f"benchmarks.peers.{name}")
     requirements: tuple[str, ...] = peer.REQUIREMENTS
     if not requirements:
@@ -44,7 +44,7 @@ def environment(name: str) -> str:
     if stamp.exists() and stamp.read_text() == wanted:
         return str(python)
     if failed := remembered_failure(folder, wanted):
-        raise NotInstalled(failed)
+        raise NotInstalledError(failed)
     print(f"bench: making the environment of {name}: {' '.join(requirements)}", file=sys.stderr, flush=True)
     venv.EnvBuilder(with_pip=False, clear=True, symlinks=True).create(folder)
     (site,) = folder.glob("lib/python*/site-packages")
@@ -59,7 +59,7 @@ def environment(name: str) -> str:
         ]
         why = f"pip could not install {' '.join(requirements)}: {lines[0][:200]}"
         (folder / "failed").write_text(f"{wanted}\n{why}")
-        raise NotInstalled(why)
+        raise NotInstalledError(why)
     stamp.write_text(wanted)
     return str(python)
 
@@ -94,7 +94,7 @@ def main() -> int:
     for name in sys.argv[1:] or PEERS:
         try:
             print(f"{name}: {environment(name)}")
-        except NotInstalled as error:
+        except NotInstalledError as error:
             print(f"{name}: {error}")
     return 0
 
