@@ -31,11 +31,13 @@ format: setup ## let ruff and clang-format rewrite the sources
 	@$(PYTHON_BIN) -m ruff format
 	@.venv/bin/clang-format -i $(CXX_SOURCES)
 
-bench: setup ## throughput beside other loaders, under 10 minutes once their environments are there
-	@$(PYTHON_BIN) -m benchmarks
+bench: ## throughput beside other loaders, under 10 minutes once their environments are there
+	@scripts/setup.sh --bench
+	@$(PYTHON_BIN) -m benchmarks.end_to_end
 
-bench-full: setup ## the same with every peer, more repetitions and the scaling curves
-	@$(PYTHON_BIN) -m benchmarks --full
+bench-full: ## the same with more rounds, and each stream by itself
+	@scripts/setup.sh --bench
+	@$(PYTHON_BIN) -m benchmarks.end_to_end --full
 
 lock: setup ## resolve requirements/*.lock again from pyproject.toml (needs python3.10 to python3.13)
 	@$(PYTHON_BIN) scripts/lock.py

@@ -4,6 +4,7 @@
 #   scripts/setup.sh           what the package and the demo need
 #   scripts/setup.sh --tests   also what the tests need (zip, DALI); what cannot be had is said, its tests are skipped
 #   scripts/setup.sh --ci      also what the continuous integration needs (a browser, clang)
+#   scripts/setup.sh --bench   also what the peers of the benchmark need (FFmpeg, OpenCV, DALI)
 #
 # PYTHON=python3.12 chooses the interpreter of .venv. pip's own settings (PIP_INDEX_URL and the like) are honoured.
 set -eu
@@ -19,7 +20,8 @@ for option; do
     case $option in
         --tests) want="build tests" ;;
         --ci) want="build tests ci" ;;
-        *) die "unknown option $option; scripts/setup.sh knows --tests and --ci" ;;
+        --bench) want="build bench" ;;
+        *) die "unknown option $option; scripts/setup.sh knows --tests, --ci and --bench" ;;
     esac
 done
 
@@ -54,7 +56,7 @@ is_complete() {
     "$venv/bin/python" -c '' 2>/dev/null || return 1
     ls genimage_stream/decode/_core*.so >/dev/null 2>&1 || return 1
     stamped stamp-lock "$lock_digest" && stamped stamp-build "$build_digest" && system_is_complete || return 1
-    case $want in *tests*) stamped stamp-dali "$dali_digest" ;; esac
+    case $want in *tests* | *bench*) stamped stamp-dali "$dali_digest" ;; esac
 }
 system_digest=$(digest_of_files requirements/system.txt)
 if is_complete; then exit 0; fi
@@ -140,7 +142,8 @@ for stage in $want; do
     if [ "$stage" = build ]; then
         die "these packages are missing: $packages; install them (as root: apt-get install $packages) and run make setup again"
     fi
-    say "without $packages some tests will be skipped (as root: apt-get install $packages)"
+    case $stage in bench) lost="some peers will be left out" ;; *) lost="some tests will be skipped" ;; esac
+    say "without $packages $lost (as root: apt-get install $packages)"
 done
 
 if [ -z "$python" ]; then
@@ -185,13 +188,13 @@ if ! stamped stamp-build "$build_digest" || ! ls genimage_stream/decode/_core*.s
     digest_of_build >"$venv/stamp-build"
 fi
 case $want in
-    *tests*)
+    *tests* | *bench*)
         if ! stamped stamp-dali "$dali_digest"; then
-            say "installing DALI for the interoperability tests (some 500 MB)"
+            say "installing DALI, which tests and benchmarks compare with (some 500 MB)"
             if pip_install -r requirements/dali.lock; then
                 echo "$dali_digest" >"$venv/stamp-dali"
             else
-                say "without DALI its tests will be skipped (pip install -r requirements/dali.lock)"
+                say "without DALI what compares with it is left out (pip install -r requirements/dali.lock)"
             fi
         fi
         ;;
