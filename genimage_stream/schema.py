@@ -26,11 +26,15 @@ def idx_path(shard: str) -> str:
     return shard.removesuffix(".tar") + ".idx"
 
 
-def index_schema() -> pa.Schema:
-    """A row per packed sample, in the order of the shards and of the samples within them."""
+def index_schema(*, crop_ready: bool = False) -> pa.Schema:
+    """A row per packed sample, in the order of the shards and of the samples within them.
+
+    Datasets packed with --crop-ready have two more columns, since what they store are recoded files.
+    """
     import pyarrow as pa
 
     word = pa.dictionary(pa.int32(), pa.string())
+    digests = [("stored_sha256", pa.string()), ("pixel_sha256", pa.string())]  # of the stored bytes; of the RGB pixels
     return pa.schema(
         [
             ("key", pa.string()),
@@ -50,6 +54,7 @@ def index_schema() -> pa.Schema:
             ("progressive", pa.bool_()),
             ("sha256", pa.string()),  # of the original bytes, hexadecimal
             ("source", pa.string()),  # path within SRC, or archive:member
+            *(digests if crop_ready else []),
         ]
     )
 

@@ -99,6 +99,9 @@ def pack(
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one per core.")] = 0,
     check: Annotated[str, typer.Option(help="full: decode every image; header: only probe.")] = "full",
     crop_ready: Annotated[bool, typer.Option("--crop-ready", help="Recode losslessly for fast crops.")] = False,
+    png_level: Annotated[
+        int, typer.Option(min=0, max=9, help="Of crop-ready PNGs: 0 stored, largest and fastest; 9 smallest.")
+    ] = 4,
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     generators: Generators = None,
     splits: Splits = None,
@@ -131,6 +134,7 @@ def pack(
             workers=workers,
             check="header" if check == "header" else "full",
             crop_ready=crop_ready,
+            png_level=png_level,
             engine=engine,
             allow_missing_volumes=allow_missing_volumes,
             mappings=tuple(parse_mapping(text) for text in maps or ()),

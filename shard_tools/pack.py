@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genimage_stream import __version__
+from genimage_stream.decode.crop_ready import DEFAULT_PNG_LEVEL
 from genimage_stream.schema import (
     DATASET_FILE,
     FORMAT_VERSION,
@@ -50,6 +51,7 @@ class PackOptions:
     workers: int = 0  # 0: one per core
     check: Check = "full"
     crop_ready: bool = False
+    png_level: int = DEFAULT_PNG_LEVEL  # of crop-ready PNGs
     engine: str = "local"
     generators: tuple[str, ...] | None = None
     splits: tuple[str, ...] | None = None
@@ -63,6 +65,7 @@ class PackOptions:
             "shard_size": self.shard_bytes,
             "check": self.check,
             "crop_ready": self.crop_ready,
+            **({"png_level": self.png_level} if self.crop_ready else {}),
             "generators": sorted(self.generators) if self.generators else None,
             "splits": sorted(self.splits) if self.splits else None,
         }
@@ -142,7 +145,7 @@ def _location(listing: Listing, row: int) -> tuple[int, Location]:
     )
 
 
-def shard_task(work: Work, number: int, check: Check) -> ShardTask:
+def shard_task(work: Work, number: int, check: Check, png_level: int | None = None) -> ShardTask:
     listing, shard = work.listing, work.plan.shards[number]
     part = slice(shard.begin, shard.end)
     rows = work.row[part]
@@ -165,13 +168,13 @@ def shard_task(work: Work, number: int, check: Check) -> ShardTask:
         Item(key, g.label, class_index, synset, g.container, Location(f"{g.path}/{name}" if g.path else name, *where))
         for key, class_index, synset, g, name, *where in columns
     ]
-    return ShardTask(number, shard.path, shard.generator, shard.split, items, check)
+    return ShardTask(number, shard.path, shard.generator, shard.split, items, check, png_level)
 
 
 def pack(sources: Sequence[str], destination: str, options: PackOptions, progress: Progress) -> PackSummary:
     """Pack `sources` into `destination`, going on where an earlier run was interrupted. Raises ToolError."""
-    if options.crop_ready:
-        raise NotImplementedError("--crop-ready is not available yet")
+    if not 0 <= options.png_level <= 9:
+        raise ToolError(f"--png-level {options.png_level}: choose 0 (stored, largest) to 9 (smallest)")
     if options.engine not in ENGINES:
         raise ToolError(f"--engine {options.engine}: choose one of {', '.join(ENGINES)}")
     storage = open_storage(destination)
@@ -235,7 +238,8 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
     todo_bytes = sum(int(sizes[plan.shards[n].begin : plan.shards[n].end].sum()) for n in pending)
     _warn_of_room(storage, todo_bytes, progress)
     workers = min(options.workers or local.cores(), max(1, len(pending)))
-    tasks = (shard_task(work, number, options.check) for number in pending)
+    png_level = options.png_level if options.crop_ready else None
+    tasks = (shard_task(work, number, options.check, png_level) for number in pending)
     progress.begin("packing", todo, todo_bytes)
     try:
         with contextlib.closing(
@@ -279,7 +283,7 @@ def gather(work: Work, options: PackOptions, storage: Storage) -> None:
                 sizes[shard.generator, shard.split, label] += total
             yield table
 
-    storage.write(INDEX_FILE, _parquet(tables(), index_schema()))
+    storage.write(INDEX_FILE, _parquet(tables(), index_schema(crop_ready=options.crop_ready)))
     rows = state.quarantine_rows(plan, work.planned, work.rejected, iter(quarantined))
     table = pa.Table.from_pylist(rows, schema=quarantine_schema())
     storage.write(QUARANTINE_FILE, _parquet(iter([table]), quarantine_schema()))

@@ -16,6 +16,7 @@ from genimage_stream.decode import ImageFacts
 from genimage_stream.schema import idx_path
 from genimage_stream.vocabulary import synsets
 from shard_tools import tar
+from shard_tools.crop_ready import recode_image
 from shard_tools.errors import UnreadableImageError
 from shard_tools.inspect import Check, image_facts
 from shard_tools.read_ahead import THREADS, read_ahead
@@ -42,6 +43,7 @@ class ShardTask:
     split: str
     items: list[Item]
     check: Check
+    png_level: int | None = None  # of crop-ready images; None: the original bytes are stored
 
 
 class Packed(NamedTuple):
@@ -51,7 +53,9 @@ class Packed(NamedTuple):
     offset: int  # of the image's bytes in the tar
     size: int
     facts: ImageFacts
-    sha256: str
+    sha256: str  # of the original bytes
+    stored_sha256: str | None = None  # these two of crop-ready shards only
+    pixel_sha256: str | None = None
 
 
 class Quarantined(NamedTuple):
@@ -62,6 +66,7 @@ class Quarantined(NamedTuple):
 @dataclass
 class ShardResult:
     number: int
+    crop_ready: bool = False
     size: int = 0  # bytes of the tar, 0 when no sample was sound and there is no file
     packed: list[Packed] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
@@ -111,6 +116,7 @@ def sample_facts(
     facts: ImageFacts,
     size: int,
     sha256: str,
+    stored_sha256: str | None = None,
 ) -> bytes:
     """Contents of `<key>.json`: facts of the image, none of where it was found.
 
@@ -118,23 +124,33 @@ def sample_facts(
     long; a test compares the two.
     """
     name = synset_of(class_index, synset)
-    return (
+    text = (
         f'{{"generator":"{generator}","split":"{split}","label":"{label}",'
         f'"class_index":{class_index if class_index >= 0 else "null"},'
         f'"synset":{"null" if name is None else chr(34) + name + chr(34)},'
         f'"format":"{facts.format}","mode":"{facts.mode}","width":{facts.width},"height":{facts.height},'
         f'"jpeg_quality":{"null" if facts.jpeg_quality is None else facts.jpeg_quality},'
-        f'"progressive":{"true" if facts.progressive else "false"},"size":{size},"sha256":"{sha256}"}}'
-    ).encode()
+        f'"progressive":{"true" if facts.progressive else "false"},"size":{size},"sha256":"{sha256}"'
+    )
+    return (text + ("}" if stored_sha256 is None else f',"stored_sha256":"{stored_sha256}"}}')).encode()
 
 
 def synset_of(class_index: int, synset: str | None) -> str | None:
     return synset if class_index < 0 else synsets()[class_index]
 
 
+def _to_store(data: bytes, task: ShardTask) -> tuple[bytes, ImageFacts, str, str | None, str | None]:
+    """(bytes to store, facts, sha256 of the original, of the stored bytes, of the pixels) of one image."""
+    facts = image_facts(data, task.check if task.png_level is None else "header")
+    if task.png_level is None:
+        return data, facts, hashlib.sha256(data).hexdigest(), None, None
+    recoded = recode_image(data, task.png_level)
+    return recoded.data, facts, recoded.sha256, recoded.stored_sha256, recoded.pixel_sha256
+
+
 def write_shard(task: ShardTask, readers: Readers, storage: Storage, report: Report) -> ShardResult:
     """Read, check, hash and write every sample of a task. Raises SourceError or TargetError; then no file is left."""
-    result = ShardResult(task.number)
+    result = ShardResult(task.number, task.png_level is not None)
     file = None
     index: list[str] = []
     position = 0
@@ -146,7 +162,7 @@ def write_shard(task: ShardTask, readers: Readers, storage: Storage, report: Rep
             try:
                 if isinstance(data, Exception):
                     raise data
-                facts = image_facts(data, task.check)
+                packed = _to_store(data, task)
             except UnreadableImageError as error:
                 result.quarantined.append(Quarantined(number, str(error)))
                 bad += 1
@@ -155,20 +171,28 @@ def write_shard(task: ShardTask, readers: Readers, storage: Storage, report: Rep
                 if done == 64:
                     report(done, read, bad)
                     done = read = bad = 0
-            sha256 = hashlib.sha256(data).hexdigest()
-            size = len(data)
+            stored, facts, sha256, stored_sha256, pixel_sha256 = packed
+            size = len(stored)
             suffix = tar.suffix_of(facts.format)
             head = tar.header(f"{item.key}.{suffix}", size)
             fields = sample_facts(
-                task.generator, task.split, item.label, item.class_index, item.synset, facts, size, sha256
+                task.generator,
+                task.split,
+                item.label,
+                item.class_index,
+                item.synset,
+                facts,
+                size,
+                sha256,
+                stored_sha256,
             )
             small, tail = tar.small_members(item.key, item.label, fields)
             pad = tar.padding(size)
             offset = position + len(head)
             if file is None:
                 file = storage.create(task.path)
-            file.write((head, data, pad, tail))
-            result.packed.append(Packed(number, offset, size, facts, sha256))
+            file.write((head, stored, pad, tail))
+            result.packed.append(Packed(number, offset, size, facts, sha256, stored_sha256, pixel_sha256))
             position = offset + size + len(pad)
             index.append(index_line(item.key, suffix, offset, size, small, position))
             position += len(tail)

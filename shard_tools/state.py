@@ -141,10 +141,10 @@ def finished_shards(storage: Storage, plan: Plan) -> set[int]:
 
 def index_rows(shard: Shard, result: ShardResult, planned: Planned) -> pa.Table:
     """The shard's rows of the index."""
-    schema = index_schema()
+    schema = index_schema(crop_ready=result.crop_ready)
     if not result.packed:
         return schema.empty_table()
-    items, offsets, sizes, facts, digests = zip(*result.packed, strict=True)
+    items, offsets, sizes, facts, digests, stored_digests, pixel_digests = zip(*result.packed, strict=True)
     rows = pa.array(items, pa.int64()).to_numpy() + shard.begin
     picked = pa.array(rows)
     n = len(items)
@@ -168,6 +168,8 @@ def index_rows(shard: Shard, result: ShardResult, planned: Planned) -> pa.Table:
         "progressive": [f.progressive for f in facts],
         "sha256": digests,
         "source": planned.source.take(picked),
+        "stored_sha256": stored_digests,
+        "pixel_sha256": pixel_digests,
     }
     return pa.Table.from_arrays([_column(columns[field.name], field.type) for field in schema], schema=schema)
 

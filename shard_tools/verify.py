@@ -18,8 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genimage_stream.decode import ImageFacts
+from genimage_stream.decode import decode as decode_image
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
 from shard_tools import state, tar
+from shard_tools.crop_ready import pixel_digest
 from shard_tools.engines.local import cores
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.inspect import image_facts
@@ -77,7 +79,8 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
     except TargetError as error:
         result.problems.append(str(error))
         return result
-    if index.schema.names != index_schema().names:
+    crop_ready = bool((dataset.get("options") or {}).get("crop_ready"))
+    if index.schema.names != index_schema(crop_ready=crop_ready).names:
         result.problems.append(
             f"{storage.path(INDEX_FILE)} has other columns than format {dataset.get('format_version')}"
         )
@@ -207,7 +210,15 @@ def _sample(
     facts = ImageFacts(row["format"], row["mode"], row["width"], row["height"], 8, quality, progressive)
     class_index = -1 if row["class_index"] is None else row["class_index"]
     fields = sample_facts(
-        row["generator"], row["split"], row["label"], class_index, row["synset"], facts, size, row["sha256"]
+        row["generator"],
+        row["split"],
+        row["label"],
+        class_index,
+        row["synset"],
+        facts,
+        size,
+        row["sha256"],
+        row.get("stored_sha256"),
     )
     small, tail = tar.small_members(key, row["label"], fields)
     if row["offset"] != position + len(head):
@@ -218,21 +229,24 @@ def _sample(
         problems.append(f"{shown}: {key}: the shard ends within this sample")
     elif found_head != head:
         problems.append(f"{shown}: {key}: the tar header of the image is not what the index says")
-    elif hashlib.sha256(data).hexdigest() != row["sha256"]:
+    elif hashlib.sha256(data).hexdigest() != (row.get("stored_sha256") or row["sha256"]):
         problems.append(f"{shown}: {key}: the image's bytes have changed (sha256 differs)")
     elif found_tail != tail or found_pad != tar.padding(size):
         problems.append(f"{shown}: {key}: .cls or .json are not what the index says")
     elif decode:
-        problems += _decodes(data, facts, shown, key)
+        problems += _decodes(data, facts, row.get("pixel_sha256"), shown, key)
     end_of_image = position + len(head) + size + len(found_pad)
     line = index_line(key, suffix, position + len(head), size, small, end_of_image)
     return end_of_image + len(tail), line
 
 
-def _decodes(data: bytes, facts: ImageFacts, shown: str, key: str) -> Sequence[str]:
+def _decodes(data: bytes, facts: ImageFacts, pixels: str | None, shown: str, key: str) -> Sequence[str]:
+    """`pixels`: the digest of the original's pixels, where it is recorded."""
     try:
         found = image_facts(data)
     except UnreadableImageError as error:
         return [f"{shown}: {key}: does not decode: {error}"]
+    if pixels is not None and pixel_digest(decode_image(data)) != pixels:
+        return [f"{shown}: {key}: does not show the pixels of the original (their sha256 differs)"]
     said, seen = ((f.format, f.mode, f.width, f.height) for f in (facts, found))
     return [] if said == seen else [f"{shown}: {key}: is {seen}, the index says {said}"]

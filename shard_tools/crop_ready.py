@@ -1,0 +1,44 @@
+"""The lossless recode of one image while packing, and the digests that prove it lossless."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.decode import DecodeError, decode, make_crop_ready
+from shard_tools.errors import UnreadableImageError
+
+
+class Recoded(NamedTuple):
+    data: bytes  # what is stored: the crop-ready file, or the original where that is to stay as it is
+    sha256: str  # of the original bytes
+    stored_sha256: str  # of `data`
+    pixel_sha256: str  # of the decoded image, (height, width, 3) uint8 RGB, C-contiguous
+
+
+def pixel_digest(pixels: npt.NDArray[np.uint8]) -> str:
+    """The sha256 that `pixel_sha256` holds, of a decoded image."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def recode_image(data: bytes, png_level: int) -> Recoded:
+    """Recode one image and decode both files: what is stored shows the very pixels of the original, or is the original.
+
+    Raises UnreadableImageError when the original does not decode.
+    """
+    try:
+        pixels = decode(data)
+    except DecodeError as error:
+        raise UnreadableImageError(str(error)) from error
+    try:
+        made = make_crop_ready(data, png_level=png_level)
+    except DecodeError:
+        made = None  # it decodes, so it is packed; an oddity that only recoding trips over is no reason not to
+    sha256 = hashlib.sha256(data).hexdigest()
+    pixel_sha256 = pixel_digest(pixels)
+    if made is None or not np.array_equal(decode(made), pixels):
+        return Recoded(data, sha256, sha256, pixel_sha256)
+    return Recoded(made, sha256, hashlib.sha256(made).hexdigest(), pixel_sha256)
