@@ -76,7 +76,7 @@ class Mixture:
         self.size = total
 
     def order(self, *, seed: int, epoch: int) -> Order:
-        """The samples of one epoch, in the order of the index; `occurrences` tell visits to the same one apart."""
+        """The samples of one epoch, group by group; `occurrences` tell visits to the same one apart."""
         rows, occurrences = [], []
         for number, group in enumerate(self.groups):
             places, visits = rounds(
@@ -84,9 +84,7 @@ class Mixture:
             )
             rows.append(group.rows[places])
             occurrences.append(visits)
-        all_rows, all_occurrences = np.concatenate(rows), np.concatenate(occurrences)
-        by_row = np.lexsort((all_occurrences, all_rows))
-        return Order(all_rows[by_row], all_occurrences[by_row])
+        return Order(np.concatenate(rows), np.concatenate(occurrences))
 
 
 def rounds(

@@ -25,7 +25,7 @@ STREAM_ORDER, STREAM_SHARDS, STREAM_ROUND, STREAM_SUBSET = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class Order:
-    """The samples of one epoch: `rows` of the index (n,), `occurrences` (n,) counts earlier visits to the same row.
+    """Samples of one epoch: `rows` of the index (n,), `occurrences` (n,) tells visits to the same row apart.
 
     `occurrences` is None where every sample comes once.
     """
@@ -83,14 +83,17 @@ def epoch_order(
 ) -> Order:
     """The order in which an epoch's samples come.
 
-    * `none`: as they stand.
+    * `none`: by rows, visits to the same one together.
     * `full`: any order of all samples is as likely as any other.
     * `shards`: the shards in random order, `window` of them at a time; within a window any order of its samples is as
       likely as any other. Two samples of one shard are then never further apart than a window's samples, and a batch
       draws from at most `window` shards (or twice as many, across a border). `shards` (n,) gives each sample's shard.
     """
     if shuffle == "none":
-        return order
+        if order.occurrences is None:
+            return order
+        places = np.lexsort((order.occurrences, order.rows))
+        return Order(order.rows[places], order.occurrences[places])
     if shuffle == "full":
         places = permutation(len(order), seed=seed, epoch=epoch, stream=STREAM_ORDER)
     else:
@@ -98,11 +101,14 @@ def epoch_order(
             raise ValueError("the order by shards needs each sample's shard")
         if window < 1:
             raise ValueError(f"window={window}: a window holds at least one shard")
-        _, shard = np.unique(shards, return_inverse=True)
-        count = int(shard.max()) + 1 if len(shard) else 0
-        turn = np.empty(count, np.int64)
-        turn[permutation(count, seed=seed, epoch=epoch, stream=STREAM_SHARDS)] = np.arange(count)
-        places = permutation(len(order), seed=seed, epoch=epoch, stream=STREAM_ORDER, groups=turn[shard] // window)
+        present = np.flatnonzero(np.bincount(shards))
+        number = np.empty(len(present), np.int64)  # each shard's window
+        number[permutation(len(present), seed=seed, epoch=epoch, stream=STREAM_SHARDS)] = (
+            np.arange(len(present)) // window
+        )
+        of_shard = np.zeros(int(shards.max(initial=-1)) + 1, np.int64)
+        of_shard[present] = number
+        places = permutation(len(order), seed=seed, epoch=epoch, stream=STREAM_ORDER, groups=of_shard[shards])
     return Order(order.rows[places], None if order.occurrences is None else order.occurrences[places])
 
 
