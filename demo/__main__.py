@@ -45,7 +45,7 @@ def main() -> int:
     from demo.tree import make_tree
 
     heading("a GenImage-shaped tree, made from photographs that scikit-image and scikit-learn ship")
-    make_tree(TREE)
+    print(make_tree(TREE))
     print(STAND_INS)
 
     heading("what is there, and what is wrong with it")

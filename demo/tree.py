@@ -134,11 +134,12 @@ def files_of(name: str) -> Iterator[tuple[str, bytes]]:
                 nature = f"ILSVRC2012_val_{1 + place * count + number:08}.JPEG"
             fake = encode(stand_in(name, split, rng), "PNG")
             yield f"{generator.folder}/{split}/ai/{generator.file_name(class_index, number)}", fake
-            yield f"{generator.folder}/{split}/nature/{nature}", real(split, number, rng)
-            last = fake
+            photograph = real(split, number, rng)
+            yield f"{generator.folder}/{split}/nature/{nature}", photograph
     for path, kind in FAULTS.items():
         if path.startswith(generator.folder + "/"):
-            yield path, {"empty": b"", "cut": last[: len(last) * 2 // 3], "page": b"<html>404 Not Found</html>"}[kind]
+            whole = fake if "/ai/" in path else photograph
+            yield path, {"empty": b"", "cut": whole[: len(whole) * 2 // 3], "page": b"<html>404 Not Found</html>"}[kind]
     for path in DROPPINGS:
         if path.startswith(generator.folder + "/"):
             yield path, b"\0\5\26\7"
@@ -156,11 +157,13 @@ def write_subset(root: Path, name: str) -> tuple[int, int]:
     return files, size_bytes
 
 
-def make_tree(root: Path) -> None:
-    """Write the whole tree to `root`, which appears only when it is complete; one that is there already is kept."""
+def make_tree(root: Path) -> str:
+    """Write the whole tree to `root`, which appears only when it is complete; one that is there already is kept.
+
+    Returns what there is to say about it.
+    """
     if root.exists():
-        print(f"{root} is there already and is kept; make clean removes it")
-        return
+        return f"{root} is there already and is kept; make clean removes it"
     unfinished = root.with_name(root.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     # The generators with the largest images first, so that no process is left with one of them at the end.
@@ -169,4 +172,4 @@ def make_tree(root: Path) -> None:
         written = list(pool.map(write_subset, [unfinished] * len(names), names))
     unfinished.rename(root)
     files, size_bytes = sum(count for count, _ in written), sum(size for _, size in written)
-    print(f"{root}: {files} files, {size_bytes / 1e6:.0f} MB")
+    return f"{root}: {files} files, {size_bytes / 1e6:.0f} MB"

@@ -27,8 +27,10 @@ class PeerProcess:
         scratch.mkdir(parents=True, exist_ok=True)
         work_path = scratch / "work.json"
         work.save(work_path)
-        self.log_path = scratch / "log.txt"
-        self._log = self.log_path.open("w")
+        log_path = scratch / "log.txt"
+        self._log = log_path.open("w")
+        # Results quote errors, and what is quoted must not name a folder of this machine.
+        self.log_path = log_path.relative_to(ROOT) if log_path.is_relative_to(ROOT) else Path(log_path.name)
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.peers.serve", name, str(work_path)],
             cwd=ROOT,
