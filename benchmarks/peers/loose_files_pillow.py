@@ -23,8 +23,8 @@ def prepare(work: Work) -> None:
     done = root / "done"
     if done.exists():
         return
-    for label in LABELS:
-        (root / label).mkdir(parents=True, exist_ok=True)
+    for folder in LABELS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
     for name, image, label in samples(work):
         (root / LABELS[label] / Path(name).name).write_bytes(image)
     done.touch()
