@@ -1,6 +1,6 @@
 """Writes the seed corpora: small images of every kind that the decoders tell apart, each with parameter bytes appended.
 
-    python make_seeds.py FOLDER        writes FOLDER/jpeg and FOLDER/png
+    python make_seeds.py FOLDER        writes FOLDER/jpeg, FOLDER/png and FOLDER/inflate
 
 Everything is derived from a fixed seed. Needs Pillow and NumPy.
 """
@@ -97,6 +97,20 @@ def pngs(rng: np.random.Generator) -> dict[str, bytes]:
     return files
 
 
+def streams(rng: np.random.Generator) -> dict[str, bytes]:
+    """Bytes to be compressed, and streams of every kind of block; fuzz_inflate has its parameters in front."""
+    files = {}
+    for size in (0, 1, 30, 400, 9000, 70000):
+        for name, top in (("flat", 2), ("smooth", 7), ("noise", 256)):
+            data = rng.integers(0, top, size, dtype=np.uint8).tobytes()
+            data += data[: size // 3] * 2
+            for level in (-1, 0, 1, 9):
+                packed = data if level < 0 else zlib.compress(data, level)
+                choice = int(rng.integers(0, 1 << 14)) * 4 + (int(rng.integers(1, 4)) if level < 0 else 0)
+                files[f"{name}-{size}-level{level}"] = struct.pack("<HH", choice, int(rng.integers(0, 3000))) + packed
+    return files
+
+
 def main(folder: Path) -> None:
     rng = np.random.default_rng(2024)
     for kind, files in (("jpeg", jpegs(rng)), ("png", pngs(rng))):
@@ -104,6 +118,9 @@ def main(folder: Path) -> None:
         for name, data in files.items():
             parameters = rng.integers(0, 256, PARAMETERS, dtype=np.uint8).tobytes()
             (folder / kind / name).write_bytes(data + parameters)
+    (folder / "inflate").mkdir(parents=True, exist_ok=True)
+    for name, data in streams(rng).items():
+        (folder / "inflate" / name).write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -27,20 +27,21 @@ constexpr std::uint16_t kDistanceBase[30] = {1,    2,    3,    4,    5,    7,   
 // Entries for codes of no bits yet: the bits of the code are added to both fields.
 Entry literal_entry(int symbol) {
     if (symbol < 256) return Entry{1} << kCountShift | static_cast<Entry>(symbol) << kLiteralShift;
-    if (symbol == 256) return kSpecial | kEndOfBlock;
-    if (symbol > 285) return kSpecial | kInvalid;
+    if (symbol == 256) return kEndOfBlock;
+    if (symbol > 285) return kInvalid;
     return static_cast<Entry>(kLengthBase[symbol - 257]) << kBaseShift | kLengthExtra[symbol - 257];
 }
 
 Entry distance_entry(int symbol) {
-    if (symbol > 29) return kSpecial | kInvalid;
+    if (symbol > 29) return kInvalid;
     const Entry extra = symbol < 4 ? 0 : static_cast<Entry>(symbol / 2 - 1);
-    return static_cast<Entry>(kDistanceBase[symbol]) << kBaseShift | extra;
+    return static_cast<Entry>(kDistanceBase[symbol]) << kBaseShift | kDistance | extra;
 }
 
 Entry with_code_bits(Entry entry, int bits) {
     if ((entry & kCountMask) == 0) entry += static_cast<Entry>(bits) << kCodeBitsShift;
-    return entry + static_cast<Entry>(bits);
+    return entry & (kEndOfBlock | kInvalid) && !(entry & kCountMask) ? entry
+                                                                     : entry + static_cast<Entry>(bits);
 }
 
 // The codes of a length are consecutive numbers whose bits stand in the stream from the highest down, so that
@@ -62,7 +63,7 @@ bool fill(const std::uint8_t* lengths, int symbols, int table_bits, Entry* table
     while (longest > 0 && count[longest] == 0) longest--;
     const std::size_t size = std::size_t{1} << table_bits;
     if (longest == 0) {
-        std::fill_n(table, size, kSpecial | kInvalid);
+        std::fill_n(table, size, kInvalid);
         return empty;
     }
     int space = 1, first[kMaxCodeBits + 2] = {};
@@ -78,7 +79,7 @@ bool fill(const std::uint8_t* lengths, int symbols, int table_bits, Entry* table
         if (lengths[i] != 0) sorted[first[lengths[i]]++] = static_cast<std::uint16_t>(i);
 
     if (space > 0) {  // one code of one bit: the other bit is no code
-        std::fill_n(table, size, kSpecial | kInvalid);
+        std::fill_n(table, size, kInvalid);
         for (std::size_t i = 0; i < size; i += 2) table[i] = with_code_bits(entry_of(sorted[0]), 1);
         return true;
     }
@@ -118,9 +119,8 @@ bool fill(const std::uint8_t* lengths, int symbols, int table_bits, Entry* table
                 subtable = end;
                 end += std::size_t{1} << subtable_bits;
                 if (end > room) return false;
-                table[prefix] = kSpecial | kSubtable | static_cast<Entry>(subtable) << kBaseShift |
-                                static_cast<Entry>(subtable_bits) << kCodeBitsShift |
-                                static_cast<Entry>(table_bits);
+                table[prefix] = kSubtable | static_cast<Entry>(subtable) << kBaseShift |
+                                static_cast<Entry>(subtable_bits) << kCodeBitsShift;
             }
             // The bits above the code's are free: the subtable repeats the entry for all of them.
             const int own_bits = bits - table_bits;

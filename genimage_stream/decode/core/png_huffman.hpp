@@ -18,17 +18,16 @@ constexpr int kLengthCodeBits = 7;  // for the codes that code the lengths of co
 // An entry, from its lowest bit:
 //   6 bits   how many bits of the stream it stands for, extra bits included
 //   2 bits   how many literals it holds: 1 to 3; they are the three bytes above
-// and without literals
+// and without literals, for a length or distance
 //   4 bits   how many of the bits are the code's own; what lies above them are extra bits
-//   4 bits   kSpecial ... kInvalid below
-//   16 bits  base of the length or distance; kSubtable: where the subtable begins, and its bits in place of
-//   the
-//            code's own
+//   4 bits   flags
+//   16 bits  base of the length or distance
+// An entry whose lowest 8 bits are zero is something else: the end of the block (the code's bits as above),
+// no code at all, or a subtable: where it begins in place of the base, and its bits in place of the code's.
 using Entry = std::uint32_t;
-constexpr Entry kBitsMask = 0x3f, kCountMask = 0xc0;
+constexpr Entry kBitsMask = 0x3f, kCountMask = 0xc0, kRegularMask = 0xff;
 constexpr int kCountShift = 6, kLiteralShift = 8, kCodeBitsShift = 8, kBaseShift = 16;
-constexpr Entry kSpecial = 1 << 12;  // neither literals nor a length or distance:
-constexpr Entry kSubtable = 1 << 13, kEndOfBlock = 1 << 14, kInvalid = 1 << 15;
+constexpr Entry kSubtable = 1 << 12, kDistance = 1 << 13, kEndOfBlock = 1 << 14, kInvalid = 1 << 15;
 
 struct HuffmanTables {
     // Bounds of the subtables: a subtable of 2^k entries holds at least k + 1 codes of at most 288 (32).

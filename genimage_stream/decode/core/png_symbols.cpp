@@ -83,96 +83,95 @@ GS_INLINE std::uint8_t* put_literals(std::uint8_t* out, Entry entry) {
 }
 
 // The extra bits of a length or distance: those of the entry's bits that lie above the code's own.
-GS_INLINE unsigned extra_bits(const BitBuffer& r, Entry entry) {
-    const std::uint64_t all = r.bits & ((std::uint64_t{1} << (entry & kBitsMask)) - 1);
+GS_INLINE unsigned extra_bits(std::uint64_t bits, Entry entry) {
+    const std::uint64_t all = bits & ((std::uint64_t{1} << (entry & kBitsMask)) - 1);
     return static_cast<unsigned>(all >> (entry >> kCodeBitsShift & 15));
 }
 
-// The chain that bounds the loop: bits -> index -> entry -> bits, some 7 cycles for one to three literals.
-// All else goes on beside it. An entry is always looked up before it is known what the one before it was for.
+// Keeps the compiler from moving a load into the branch that needs it.
+#define GS_NOW(value) __asm__("" : "+r"(value))
+
 GS_INLINE SymbolsEnd decode(BitReader& shared, const HuffmanTables& tables, const std::uint8_t* begin,
                             std::uint8_t*& shared_out, const std::uint8_t* limit) {
-    BitBuffer r = shared;
     const std::uint8_t* const safe = shared.safe();
+    BitBuffer r = shared;
     std::uint8_t* out = shared_out;
     const Entry* const literal = tables.literal;
     const Entry* const distance = tables.distance;
-    SymbolsEnd why;
     r.refill();
     Entry entry = literal[r.peek(kLiteralBits)];
+    SymbolsEnd why;
     while (true) {
-        // Here: 56 bits or more, none of them of the entry used; the next lookup takes up to 12.
-        if (out >= limit) {
-            why = SymbolsEnd::limit;
+        // Here: 56 bits or more, none of them of the entry used.
+        if (__builtin_expect((out >= limit) | (r.in > safe), 0)) {
+            why = out >= limit ? SymbolsEnd::limit : SymbolsEnd::input;
             break;
         }
-        if (r.in > safe) {
-            why = SymbolsEnd::input;
-            break;
-        }
+        std::uint64_t bits = r.bits;
+        r.drop(entry);
+        Entry after_literal = literal[r.peek(kLiteralBits)], after_length = distance[r.peek(kDistanceBits)];
+        GS_NOW(after_literal);
+        GS_NOW(after_length);
         if (entry & kCountMask) {
             out = put_literals(out, entry);
+            entry = after_literal;
+            bits = r.bits;
             r.drop(entry);
-            entry = literal[r.peek(kLiteralBits)];
+            after_literal = literal[r.peek(kLiteralBits)];
+            after_length = distance[r.peek(kDistanceBits)];
+            GS_NOW(after_literal);
+            GS_NOW(after_length);
+            r.refill();
+            if (entry & kCountMask) {
+                out = put_literals(out, entry);
+                entry = after_literal;
+                continue;
+            }
+        }
+        if (__builtin_expect((entry & kRegularMask) == 0, 0)) {
+            if (entry & kSubtable) {
+                r.drop(kLiteralBits);
+                entry = literal[(entry >> kBaseShift) + r.peek(entry >> kCodeBitsShift & 15)];
+            }
             if (entry & kCountMask) {
                 out = put_literals(out, entry);
                 r.drop(entry);
+                r.refill();
                 entry = literal[r.peek(kLiteralBits)];
-                if (entry & kCountMask) {
-                    out = put_literals(out, entry);
-                    r.drop(entry);
-                    entry = literal[r.peek(kLiteralBits)];
-                    if (entry & kCountMask) {
-                        out = put_literals(out, entry);
-                        r.drop(entry);
-                        r.refill();
-                        entry = literal[r.peek(kLiteralBits)];
-                        continue;
-                    }
-                }
+                continue;
             }
-            r.refill();
-        }
-        if (__builtin_expect((entry & kSpecial) != 0, 0)) {
-            if (entry & kSubtable) {
-                r.drop(entry);
-                entry = literal[(entry >> kBaseShift) + r.peek(entry >> kCodeBitsShift & 15)];
-                if (entry & kCountMask) {
-                    out = put_literals(out, entry);
-                    r.drop(entry);
-                    r.refill();
-                    entry = literal[r.peek(kLiteralBits)];
-                    continue;
-                }
-            }
-            if (entry & kSpecial) {
-                r.drop(entry);
+            if ((entry & kRegularMask) == 0) {
+                r.drop(entry >> kCodeBitsShift & 15);
                 why = entry & kEndOfBlock ? SymbolsEnd::end_of_block : SymbolsEnd::damaged;
                 break;
             }
+            bits = r.bits;
+            r.drop(entry);
+            r.refill();
+            after_length = distance[r.peek(kDistanceBits)];
         }
-        // A match. Length: at most 20 bits with what the subtable took; distance: 28; that is within 56.
-        const unsigned length = (entry >> kBaseShift) + extra_bits(r, entry);
-        r.drop(entry);
-        entry = distance[r.peek(kDistanceBits)];
-        if (__builtin_expect((entry & kSpecial) != 0, 0)) {
+        const unsigned length = (entry >> kBaseShift) + extra_bits(bits, entry);
+        entry = after_length;
+        if (__builtin_expect((entry & kRegularMask) == 0, 0)) {
+            r.refill();
             if (entry & kSubtable) {
-                r.drop(entry);
+                r.drop(kDistanceBits);
                 entry = distance[(entry >> kBaseShift) + r.peek(entry >> kCodeBitsShift & 15)];
             }
-            if (entry & kSpecial) {
+            if ((entry & kRegularMask) == 0) {
                 why = SymbolsEnd::damaged;
                 break;
             }
         }
-        const unsigned far = (entry >> kBaseShift) + extra_bits(r, entry);
+        bits = r.bits;
         r.drop(entry);
+        const unsigned far = (entry >> kBaseShift) + extra_bits(bits, entry);
+        entry = literal[r.peek(kLiteralBits)];
+        r.refill();
         if (__builtin_expect(far > static_cast<std::size_t>(out - begin), 0)) {
             why = SymbolsEnd::damaged;
             break;
         }
-        r.refill();
-        entry = literal[r.peek(kLiteralBits)];
         copy_match(out, far, length);
         out += length;
     }
