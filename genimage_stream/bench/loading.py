@@ -18,6 +18,8 @@ from genimage_stream.loader import Loader
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from genimage_stream.columns import IndexColumns
+
 MEMORY_BYTES = 256 << 20  # of encoded images kept for decoding alone
 MEMORY_IMAGES = 1024
 LONG_EPOCH = 400  # batches
@@ -44,15 +46,25 @@ class MemoryStore:
     def local_path(self, path: str) -> str | None:
         return None
 
+    def opening(self) -> dict[str, Any]:
+        raise TypeError("samples in memory cannot be opened again in another process")
+
     def reader(self, shards: list[str]) -> MemoryReader:
+        return MemoryReader(self._data)
+
+    def cached_reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> MemoryReader:
         return MemoryReader(self._data)
 
 
 class MemoryReader:
     ahead = 0
+    wants_order = False
 
     def __init__(self, data: dict[tuple[int, int], bytes]) -> None:
         self._data = data
+
+    def begin(self, order: list[int], window: int | None) -> None:
+        pass
 
     def request(
         self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
