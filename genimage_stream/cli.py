@@ -41,6 +41,12 @@ def bench(
         typer.Option(metavar="1,2,4", help="Numbers of decoder threads to try; by default up to one a core."),
     ] = None,
     output: Annotated[str, typer.Option(help="uint8, float16 or float32.")] = "float32",
+    shuffle: Annotated[str, typer.Option(help="full, shards (windows of shards front to back) or none.")] = "full",
+    backend: Annotated[str, typer.Option(help="cpu or dali.")] = "cpu",
+    device: Annotated[str | None, typer.Option(help="Where batches go, as cuda:0; by default host memory.")] = None,
+    cache_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep shards of an address in this folder.")
+    ] = None,
     generators: Annotated[str | None, typer.Option(metavar="A,B", help="Only these generators.")] = None,
     splits: Annotated[str | None, typer.Option(metavar="train,val", help="Only these splits.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice and order of the samples.")] = 0,
@@ -63,6 +69,10 @@ def bench(
             batch_size=batch_size,
             threads=default_threads(cores()) if threads is None else parse_threads(threads),
             output=_one_of("output", output, ("uint8", "float16", "float32")),
+            shuffle=_one_of("shuffle", shuffle, ("full", "shards", "none")),
+            backend=_one_of("backend", backend, ("cpu", "dali")),
+            device=device,
+            cache_dir=cache_dir,
             generators=_words(generators),
             splits=_words(splits),
             seed=seed,

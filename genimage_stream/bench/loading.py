@@ -5,11 +5,12 @@ Both run the same code with the same options, so what lies between the two figur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from genimage_stream.bench.rate import Meter, Rate, now
 from genimage_stream.index import Dataset
@@ -145,7 +146,7 @@ class Loading:
             self._next()
         spent, last, before = 0.0, now(), self._loader.stats()
         while spent < seconds:
-            images = self._next()
+            images = self._next()  # on a GPU: when it is finished there
             at, stats = now(), self._loader.stats()
             self._meter.add(at - last, images, stats.bytes - before.bytes)
             spent += at - last
@@ -157,9 +158,21 @@ class Loading:
         while batch is None:
             self._epoch = iter(self._loader)
             batch = next(self._epoch, None)
+        if batch.images.is_cuda:
+            torch.cuda.current_stream(batch.images.device).synchronize()
         return len(batch)
 
     def close(self) -> tuple[Rate | None, int]:
         """(speed, images that did not decode); None when no image did."""
         self._epoch.close()
         return self._meter.rate(), self._loader.stats().skipped
+
+
+def first_batch_seconds(open_it: Callable[[], Dataset], **options: Any) -> float:
+    """From opening the dataset to its first batch."""
+    start = now()
+    epoch = iter(Loader(open_it(), rank=0, world_size=1, on_error="skip", **options))
+    next(epoch, None)
+    spent = now() - start
+    epoch.close()
+    return spent

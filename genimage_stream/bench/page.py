@@ -17,10 +17,10 @@ def render(results: Results) -> str:
     facts = [
         ("Images/s end to end", number(round(best.images_per_second))),
         ("Bottleneck", BOTTLENECKS[results.verdict.bottleneck]),
+        ("First batch after", f"{results.first_batch_seconds:.2f} s"),
         ("Samples", number(results.samples)),
         ("Cores", results.machine["cores"]),
         ("Crop", f"{results.options.crop} pixels"),
-        ("Batch", number(results.options.batch_size)),
     ]
     lead = f'<p class="lead">{html.text(results.verdict.sentence)}</p>{html.facts(facts)}'
     lead += "".join(html.note(html.text(note)) for note in results.notes)
@@ -142,6 +142,11 @@ def _conditions(results: Results) -> Section:
             f"genimage-stream {machine['genimage_stream']}, Python {machine['python']}, torch {machine['torch']}",
         ),
         ("Crop, batch, output", f"{options.crop} pixels, {options.batch_size} images, {options.output}"),
+        (
+            "Order",
+            {"full": "all samples shuffled", "shards": "windows of shards", "none": "as packed"}[options.shuffle],
+        ),
+        ("Backend", f"{options.backend}, batches {'on ' + options.device if options.device else 'in host memory'}"),
         ("Time per measurement", f"{options.seconds:g} s in {TURNS} turns, storage {options.seconds:g} s"),
         ("Seed", options.seed),
     ]

@@ -33,7 +33,10 @@ class Options:
     batch_size: int = 64
     threads: tuple[int, ...] = field(default_factory=lambda: default_threads(cores()))
     output: Literal["uint8", "float16", "float32"] = "float32"
-    backend: Literal["cpu"] = "cpu"
+    shuffle: Literal["full", "shards", "none"] = "full"
+    backend: Literal["cpu", "dali"] = "cpu"
+    device: str | None = None
+    cache_dir: str | None = None
     generators: tuple[str, ...] | None = None
     splits: tuple[str, ...] | None = None
     seed: int = 0
@@ -41,7 +44,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that was measured; `decode` and `end_to_end` by number of threads."""
+    """Everything that was measured; `decode` and `end_to_end` by number of threads.
+
+    `first_batch_seconds`: from opening the dataset to the first batch, the modules being imported already.
+    """
 
     path: str
     samples: int
@@ -52,6 +58,7 @@ class Results:
     storage: Storage
     decode: dict[int, Rate]
     end_to_end: dict[int, Rate]
+    first_batch_seconds: float
     cached_share_during: float | None
     skipped: int
     verdict: Verdict
@@ -86,7 +93,7 @@ def open_for(path: str, options: Options) -> Dataset:
     if "://" not in path and not Path(path).expanduser().is_dir():
         raise BenchError(f"{path}: there is no such folder; give the folder or address of a packed dataset")
     try:
-        dataset = open_dataset(path)
+        dataset = open_dataset(path, cache_dir=options.cache_dir)
         dataset = dataset.select(generators=options.generators, splits=options.splits)
     except (OSError, ValueError, ImportError) as error:
         raise BenchError(str(error)) from error
@@ -101,12 +108,12 @@ def run(path: str, options: Options, say: Say = lambda line: None) -> Results:
     dataset = open_for(path, options)
     try:
         return _run(path, dataset, options, say)
-    except (OSError, ValueError, ImportError, NotImplementedError, MemoryError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, MemoryError) as error:
         raise BenchError(f"{error or type(error).__name__}") from error
 
 
 def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
-    from genimage_stream.bench.loading import Loading, in_memory
+    from genimage_stream.bench.loading import Loading, first_batch_seconds, in_memory
     from genimage_stream.bench.storage import cached_share, measure_storage
     from genimage_stream.bench.verdict import judge
 
@@ -119,9 +126,13 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
         "batch_size": options.batch_size,
         "crop": options.crop,
         "output": options.output,
+        "shuffle": options.shuffle if options.shuffle != "none" else False,
         "backend": options.backend,
+        "device": options.device,
         "seed": options.seed,
     }
+    say("time to the first batch")
+    first_batch = first_batch_seconds(lambda: open_for(path, options), threads=most, **loader)
     say("reading samples into memory")
     memory = in_memory(dataset, options.seed)
     runs = {
@@ -150,7 +161,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     best = max(end_to_end, key=lambda t: end_to_end[t].images_per_second)
     crop_ready = bool((dataset.info.get("options") or {}).get("crop_ready"))
     verdict = judge(
-        storage=_storage_met(storage, share),
+        storage=_storage_met(storage, share, options.shuffle),
         decode=decode[best].images_per_second,
         end_to_end=end_to_end[best].images_per_second,
         threads=best,
@@ -162,14 +173,27 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
         notes.append(f"{skipped:,} images did not decode and were left out: see `shard-tools verify --decode {path}`.")
     mean = float(dataset.columns.numbers("size")[0][dataset.rows].mean())
     return Results(
-        path, len(dataset), mean, crop_ready, options, machine, storage, decode, end_to_end, share, skipped, verdict,
-        [*notes, *storage.notes],
-    )  # fmt: skip
+        path=path,
+        samples=len(dataset),
+        bytes_per_sample=mean,
+        crop_ready=crop_ready,
+        options=options,
+        machine=machine,
+        storage=storage,
+        decode=decode,
+        end_to_end=end_to_end,
+        first_batch_seconds=first_batch,
+        cached_share_during=share,
+        skipped=skipped,
+        verdict=verdict,
+        notes=[*notes, *storage.notes],
+    )
 
 
-def _storage_met(storage: Storage, share: float | None) -> float:
+def _storage_met(storage: Storage, share: float | None, shuffle: str) -> float:
     """Images per second of storage as a run meets it that finds this share of the samples in the page cache."""
-    speeds = [rate.images_per_second for rate in (storage.random, storage.cached) if rate is not None]
+    direct = storage.sequential if shuffle != "full" and storage.sequential is not None else storage.random
+    speeds = [rate.images_per_second for rate in (direct, storage.cached) if rate is not None]
     if not speeds:
         return float("inf")
     share = 0.0 if share is None or storage.cached is None else share

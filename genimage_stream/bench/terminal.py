@@ -25,6 +25,7 @@ def lines(results: Results) -> Iterator[str]:
     for name, rates in (("decoding from memory", results.decode), ("end to end", results.end_to_end)):
         for threads, rate in rates.items():
             yield from _line(f"{name}, {threads} thread{'s' if threads > 1 else ''}", rate)
+    yield f"{'first batch after':34} {results.first_batch_seconds:>9.2f} s"
     yield ""
     yield results.verdict.sentence
     yield from results.notes

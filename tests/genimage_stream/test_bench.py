@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from genimage_stream import open_dataset
 from genimage_stream.bench import loading, storage
@@ -19,6 +20,7 @@ from genimage_stream.bench.page import render
 from genimage_stream.bench.rate import Meter
 from genimage_stream.bench.run import BenchError, Options, default_threads, parse_threads, run
 from genimage_stream.bench.verdict import judge
+from genimage_stream.cli import app
 from tests.browser import assert_good_page, look
 from tests.fixtures.genimage import make_tree
 
@@ -94,9 +96,15 @@ def test_one_core(packed: Path) -> None:
 
 
 def test_no_gpu_is_no_matter(packed: Path) -> None:
-    done = bench(packed, "--json", "--threads", 1, *QUICK, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = bench(packed, "--json", "--threads", 1, "--shuffle", "shards", *QUICK, env=hidden)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["machine"]["gpu"] is None
+    facts = json.loads(done.stdout)
+    assert facts["machine"]["gpu"] is None
+    assert facts["first_batch_seconds"] > 0
+    asked = bench(packed, "--device", "cuda:0", *QUICK, env=hidden)
+    assert asked.returncode == 2
+    assert asked.stderr.splitlines()[-1].startswith("genimage-stream: ")
 
 
 def test_read_only_dataset(packed: Path, tmp_path: Path) -> None:
@@ -116,8 +124,10 @@ def test_a_selection(packed: Path) -> None:
 
 
 def refused(*arguments: object) -> str:
-    done = bench(*arguments)
-    assert done.returncode == 2
+    """The one sentence with which the command ends, run in this process."""
+    done = CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code == 2
     assert done.stdout == ""
     said = [line for line in done.stderr.splitlines() if not line.startswith("bench: ")]
     assert len(said) == 1
@@ -128,7 +138,7 @@ def refused(*arguments: object) -> str:
 def test_nothing_there(tmp_path: Path) -> None:
     assert "there is no such folder" in refused(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    assert "holds no dataset" in refused(tmp_path / "empty")
+    assert "dataset.json" in refused(tmp_path / "empty")
     refused("ftp://example.org/dst")
 
 
@@ -149,6 +159,8 @@ def test_unfinished(packed: Path, tmp_path: Path) -> None:
         (("--seconds", "0"), "--seconds"),
         (("--seconds", "nan"), "--seconds"),
         (("--output", "int8"), "--output"),
+        (("--shuffle", "some"), "--shuffle"),
+        (("--backend", "gpu"), "--backend"),
         (("--generators", "dalle"), "dalle"),
         (("--html", "/proc/bench.html"), "cannot be written"),
         (("--html", "/nowhere/bench.html"), "no folder"),
