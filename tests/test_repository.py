@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import genimage_stream
 
 ROOT = Path(__file__).parents[1]
 # What scripts/setup.sh may call, apart from a package manager.
-TOOLS = ("awk", "cat", "cp", "cut", "c++", "dirname", "env", "find", "flock", "grep", "head", "id", "ls", "mktemp")
+TOOLS = ("awk", "cat", "cp", "cut", "dirname", "env", "find", "flock", "grep", "head", "id", "ls", "mktemp")
 TOOLS += ("rm", "sed", "sh", "sha256sum", "sort", "tail", "xargs")
 
 
@@ -50,6 +51,10 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if path := shutil.which(name):
             (folder / name).symlink_to(path)
     (folder / "python3").symlink_to(sys.executable)
+    # A compiler may itself be a wrapper that looks for the next one on PATH.
+    compiler = folder / "c++"
+    compiler.write_text(f'#!/bin/sh\nPATH={shlex.quote(os.environ["PATH"])} exec {shutil.which("c++")} "$@"\n')
+    compiler.chmod(0o755)
     return folder
 
 
