@@ -6,13 +6,10 @@ from collections import Counter
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from genimage_stream.schema import INDEX_FILE
 from genimage_stream.vocabulary import LABELS, PUBLISHED, SPLITS
-from shard_tools.errors import TargetError
 from shard_tools.scan import Listing
-from shard_tools.verify import open_dataset_json
+from shard_tools.verify import open_dataset_json, read_index
 
 _COLUMNS = ["generator", "split", "label", "format", "mode", "size", "width", "height", "class_index"]
 
@@ -25,10 +22,7 @@ def published(generator: str, split: str, label: str) -> int | None:
 def dataset_info(destination: str) -> dict[str, Any]:
     """What `info` says about a finished dataset, ready for JSON. Raises TargetError when there is none."""
     storage, dataset = open_dataset_json(destination)
-    try:
-        index = pq.read_table(storage.path(INDEX_FILE), columns=_COLUMNS)
-    except (OSError, ValueError) as error:
-        raise TargetError(f"{storage.path(INDEX_FILE)} cannot be read ({error}): run shard-tools verify") from error
+    index = read_index(storage, _COLUMNS)
     by = ["generator", "split", "label"]
     facts: dict[tuple[str, ...], dict[str, Any]] = {}
     for column in ("format", "mode"):

@@ -43,7 +43,7 @@ def locked(storage: Storage) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()}\n".encode())
         yield
-        if not any(name != LOCK for name in storage.names(STATE)):
+        if not any(name != LOCK for name in storage.files(STATE)):
             shutil.rmtree(storage.path(STATE), ignore_errors=True)
     finally:
         os.close(descriptor)

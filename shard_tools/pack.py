@@ -27,7 +27,7 @@ from genimage_stream.schema import (
 )
 from genimage_stream.vocabulary import LABELS
 from shard_tools import state
-from shard_tools.engines import local
+from shard_tools.engines import local, ray
 from shard_tools.errors import ToolError
 from shard_tools.inspect import Check
 from shard_tools.keys import assign_keys
@@ -38,7 +38,7 @@ from shard_tools.report.progress import Progress
 from shard_tools.scan import Listing, Rejected, scan
 from shard_tools.shard import Item, Readers, ShardTask
 from shard_tools.sources.base import Location
-from shard_tools.storage import LocalStorage, Storage, open_storage
+from shard_tools.storage import LocalStorage, Storage, explained, open_storage
 
 ENGINES = ("local", "ray")
 ROW_GROUP = 128 * 1024
@@ -197,9 +197,24 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
     with locked(storage):
         found = state.begin(storage, work.plan, len(listing))
         if found != "finished":
+            _unfold(listing, storage)
+        if found != "finished":
             _carry_out(work, options, storage, progress, found)
         _clean(storage)
     return _summary(storage, work, found)
+
+
+def _unfold(listing: Listing, storage: Storage) -> None:
+    """Turn Parquet sources into files that can be read in any order."""
+    for number, container in enumerate(listing.containers):
+        if getattr(container, "parquet", None):
+            if not isinstance(storage, LocalStorage):
+                raise ToolError(f"{container.name}: Parquet can only be packed to a local destination: give one")
+            from shard_tools.sources.arrow import TableContainer, unfold
+
+            assert isinstance(container, TableContainer)
+            with explained(storage.path(state.STATE)):
+                listing.containers[number] = unfold(container, str(storage.path(f"{state.STATE}/unfolded")), number)
 
 
 def _apart(sources: Sequence[str], storage: Storage) -> None:
@@ -226,7 +241,7 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
                 "planned_shards": len(plan.shards),
             },
         )
-    for name in storage.names():
+    for name in storage.files():
         if name.endswith(".part"):
             storage.remove(name)
     done = state.finished_shards(storage, plan)
@@ -237,14 +252,15 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
     todo = sum(plan.shards[n].end - plan.shards[n].begin for n in pending)
     todo_bytes = sum(int(sizes[plan.shards[n].begin : plan.shards[n].end].sum()) for n in pending)
     _warn_of_room(storage, todo_bytes, progress)
-    workers = min(options.workers or local.cores(), max(1, len(pending)))
     png_level = options.png_level if options.crop_ready else None
     tasks = (shard_task(work, number, options.check, png_level) for number in pending)
+    if options.engine == "ray":
+        run, workers = ray.run, options.workers
+    else:
+        run, workers = local.run, min(options.workers or local.cores(), max(1, len(pending)))
     progress.begin("packing", todo, todo_bytes)
     try:
-        with contextlib.closing(
-            local.run(tasks, work.listing.containers, storage, workers, progress.advance)
-        ) as results:
+        with contextlib.closing(run(tasks, work.listing.containers, storage, workers, progress.advance)) as results:
             for result in results:
                 state.save_result(storage, plan.shards[result.number], result, work.planned)
     finally:
@@ -350,9 +366,9 @@ def _joined(tables: list[pa.Table]) -> pa.Table:
 
 def _clean(storage: Storage) -> None:
     """The dataset is finished: what only served to get there can go."""
-    names = [name for name in storage.names(state.STATE) if name != state.LOCK]
-    for name in names:
-        storage.remove(name)
+    for name in storage.files():
+        if name.endswith(".part") or (name.startswith(state.STATE + "/") and name != state.LOCK):
+            storage.remove(name)
 
 
 def _summary(storage: Storage, work: Work, found: str) -> PackSummary:

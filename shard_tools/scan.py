@@ -149,9 +149,7 @@ class Scanner:
         self.incomplete += listed.incomplete
         self.droppings += listed.droppings
         self.problems += listed.problems
-        # An archive lies in folders too, and carries their meaning in its own name.
-        outside = container.name.split("/") if container.name else []
-        places = [self._place(container, outside, folder, context) for folder in listed.folders]
+        places = [self._place(container, folder, context) for folder in listed.folders]
         unnamed = {
             _base(folder.path)
             for folder, place in zip(listed.folders, places, strict=True)
@@ -164,10 +162,9 @@ class Scanner:
             own = context[-1] if _base(folder.path) in unnamed else None
             self._folder(number, container, folder, place, own)
 
-    def _place(self, container: Container, outside: list[str], folder: FolderListing, context: list[str]) -> Place:
+    def _place(self, container: Container, folder: FolderListing, context: list[str]) -> Place:
         inside = folder.path.split("/") if folder.path else []
-        stems = [*outside[:-1], outside[-1].rsplit(".", 1)[0]] if outside else []
-        place = place_of([*stems, *inside], context)
+        place = place_of([*container.folders, *inside], context)
         path = source_path(container, folder.path, "")
         for mapping in self.mappings:
             if mapping.covers(path) or mapping.covers(folder.path):

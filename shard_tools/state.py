@@ -50,7 +50,7 @@ def read_json(storage: Storage, name: str) -> dict[str, Any] | None:
             raise ValueError("not an object")
     except ValueError as error:
         raise TargetError(
-            f"{storage.url}/{name} is damaged ({error}): remove the destination and pack again"
+            f"{storage.shown(name)} is damaged ({error}): remove the destination and pack again"
         ) from error
     return value
 
@@ -83,7 +83,7 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
                 "the source back as it was"
             )
         return state
-    foreign = [name for name in storage.names() if not name.startswith(STATE + "/")]
+    foreign = [name for name in sorted(storage.files()) if not name.startswith(STATE + "/")]
     if foreign:
         raise TargetError(
             f"{storage.url} is not empty and holds no dataset (there is {foreign[0]}): choose another destination"
@@ -125,7 +125,7 @@ def load_result(storage: Storage, number: int) -> tuple[pa.Table, int, list[tupl
 
 def finished_shards(storage: Storage, plan: Plan) -> set[int]:
     """Shards whose result, tar and index are all there."""
-    there = set(storage.names(f"{STATE}/shards"))
+    there = storage.files()
     done = set()
     for number, shard in enumerate(plan.shards):
         if result_name(number) not in there:
@@ -134,7 +134,7 @@ def finished_shards(storage: Storage, plan: Plan) -> set[int]:
         if loaded is None:
             continue
         size = loaded[1]
-        if size == 0 or (storage.size(shard.path) == size and storage.size(idx_path(shard.path)) is not None):
+        if size == 0 or (there.get(shard.path) == size and idx_path(shard.path) in there):
             done.add(number)
     return done
 

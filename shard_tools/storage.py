@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from shard_tools.errors import TargetError
+from shard_tools.object_storage import is_object_url
 
 _WRITE_BACK = 8 << 20  # bytes written before the disk is asked to begin with them
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
@@ -26,13 +29,25 @@ class ShardFile(Protocol):
     def abort(self) -> None: ...
 
 
+class Stream(Protocol):
+    size: int
+
+    def read(self, size: int) -> bytes: ...
+
+
 class Storage(Protocol):
     """The place of one dataset. Picklable; names are relative, with "/" between folders."""
 
     @property
     def url(self) -> str: ...
+    def shown(self, name: str) -> str:
+        """A file's path as people know it."""
+
     def read(self, name: str) -> bytes | None:
         """The file's bytes, None when it is not there."""
+
+    def open(self, name: str) -> AbstractContextManager[Stream]:
+        """Read a file from its beginning on. Raises FileNotFoundError."""
 
     def size(self, name: str) -> int | None: ...
     def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
@@ -42,8 +57,8 @@ class Storage(Protocol):
         """
 
     def create(self, name: str) -> ShardFile: ...
-    def names(self, below: str = "") -> list[str]:
-        """All files below a folder, sorted."""
+    def files(self, below: str = "") -> dict[str, int]:
+        """All files below a folder with their sizes in bytes."""
 
     def remove(self, name: str) -> None: ...
 
@@ -54,7 +69,7 @@ class LocalFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = self._begun = 0
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}.part")
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -96,6 +111,14 @@ class LocalStorage:
     def path(self, name: str) -> Path:
         return Path(self.url, name)
 
+    def shown(self, name: str) -> str:
+        return str(self.path(name))
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[Stream]:
+        with self.path(name).open("rb", buffering=1 << 20) as file:
+            yield _LocalStream(file)
+
     def read(self, name: str) -> bytes | None:
         try:
             return self.path(name).read_bytes()
@@ -120,15 +143,23 @@ class LocalStorage:
     def create(self, name: str) -> LocalFile:
         return LocalFile(self.path(name))
 
-    def names(self, below: str = "") -> list[str]:
-        found = []
+    def files(self, below: str = "") -> dict[str, int]:
+        found = {}
         for folder, _, files in os.walk(self.path(below)):
             inner = os.path.relpath(folder, self.url)
-            found += [name if inner == "." else f"{inner}/{name}" for name in files]
-        return sorted(found)
+            for name in files:
+                path = name if inner == "." else f"{inner}/{name}"
+                found[path] = os.lstat(os.path.join(folder, name)).st_size
+        return found
 
     def remove(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)
+
+
+class _LocalStream:
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+        self.size = os.fstat(file.fileno()).st_size
 
 
 class explained:  # noqa: N801 (reads as a word at its uses)
@@ -181,4 +212,8 @@ def open_storage(url: str) -> Storage:
         if os.path.lexists(path) and not os.path.isdir(path):
             raise TargetError(f"{path} is a file, not a folder: choose another destination")
         return LocalStorage(path)
-    raise TargetError(f"{url}: shards are written to a local path")
+    if is_object_url(url):
+        from shard_tools.object_storage import ObjectStorage
+
+        return ObjectStorage(url)
+    raise TargetError(f"{url}: shards are written to a local path, s3://, gs:// or az://")

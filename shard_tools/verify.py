@@ -27,7 +27,7 @@ from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.inspect import image_facts
 from shard_tools.report.progress import Progress
 from shard_tools.shard import index_line, sample_facts
-from shard_tools.storage import LocalStorage, open_storage
+from shard_tools.storage import LocalStorage, Storage, open_storage
 
 
 @dataclass
@@ -44,21 +44,24 @@ class Verified:
         return not self.problems
 
 
-def read_index(storage: LocalStorage) -> pa.Table:
-    path = storage.path(INDEX_FILE)
+def read_index(storage: Storage, columns: list[str] | None = None) -> pa.Table:
+    shown = storage.shown(INDEX_FILE)
     try:
-        return pq.read_table(path)
+        if isinstance(storage, LocalStorage):
+            return pq.read_table(storage.path(INDEX_FILE), columns=columns)
+        raw = storage.read(INDEX_FILE)
+        if raw is None:
+            raise FileNotFoundError(shown)
+        return pq.read_table(pa.BufferReader(raw), columns=columns)
     except FileNotFoundError as error:
-        raise TargetError(f"{path} is missing: pack again") from error
-    except (OSError, pa.ArrowException) as error:
-        raise TargetError(f"{path} cannot be read ({error}): pack again") from error
+        raise TargetError(f"{shown} is missing: pack again") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise TargetError(f"{shown} cannot be read ({error}): pack again") from error
 
 
-def open_dataset_json(destination: str) -> tuple[LocalStorage, dict[str, Any]]:
+def open_dataset_json(destination: str) -> tuple[Storage, dict[str, Any]]:
     storage = open_storage(destination)
-    if not isinstance(storage, LocalStorage):
-        raise TargetError(f"{destination}: give a local path")
-    if not os.path.isdir(storage.url):
+    if isinstance(storage, LocalStorage) and not os.path.isdir(storage.url):
         raise TargetError(f"{destination}: there is no such folder; give the folder that `pack` wrote")
     dataset = state.read_json(storage, DATASET_FILE)
     if dataset is None:
@@ -82,7 +85,7 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
     crop_ready = bool((dataset.get("options") or {}).get("crop_ready"))
     if index.schema.names != index_schema(crop_ready=crop_ready).names:
         result.problems.append(
-            f"{storage.path(INDEX_FILE)} has other columns than format {dataset.get('format_version')}"
+            f"{storage.shown(INDEX_FILE)} has other columns than format {dataset.get('format_version')}"
         )
         return result
     result.samples = len(index)
@@ -107,10 +110,10 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
         progress.end()
     known = {path for path, _, _ in runs} | {idx_path(path) for path, _, _ in runs}
     known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE}
-    for name in storage.names():
+    for name in storage.files():
         if name not in known:
             what = "an unfinished file" if name.endswith(".part") else "not part of the dataset"
-            result.problems.append(f"{storage.path(name)}: {what}")
+            result.problems.append(f"{storage.shown(name)}: {what}")
     result.problems.sort()
     return result
 
@@ -126,21 +129,24 @@ def _take(
     return rest
 
 
-def _counts(storage: LocalStorage, dataset: dict[str, Any], index: pa.Table) -> list[str]:
+def _counts(storage: Storage, dataset: dict[str, Any], index: pa.Table) -> list[str]:
     problems = []
     counts = dataset["counts"]
     if counts["samples"] != len(index):
-        problems.append(f"{storage.path(INDEX_FILE)} has {len(index)} rows, {DATASET_FILE} says {counts['samples']}")
+        problems.append(f"{storage.shown(INDEX_FILE)} has {len(index)} rows, {DATASET_FILE} says {counts['samples']}")
     try:
-        quarantined = pq.read_metadata(storage.path(QUARANTINE_FILE)).num_rows
+        raw = storage.read(QUARANTINE_FILE)
+        if raw is None:
+            raise FileNotFoundError("it is missing")
+        quarantined = pq.read_metadata(pa.BufferReader(raw)).num_rows
         if counts["quarantined"] != quarantined:
             problems.append(
-                f"{storage.path(QUARANTINE_FILE)} has {quarantined} rows, {DATASET_FILE} says {counts['quarantined']}"
+                f"{storage.shown(QUARANTINE_FILE)} has {quarantined} rows, {DATASET_FILE} says {counts['quarantined']}"
             )
     except (OSError, pa.ArrowException) as error:
-        problems.append(f"{storage.path(QUARANTINE_FILE)} cannot be read: {error}")
+        problems.append(f"{storage.shown(QUARANTINE_FILE)} cannot be read: {error}")
     if len(index) and pc.count_distinct(index["key"]).as_py() != len(index):
-        problems.append(f"{storage.path(INDEX_FILE)}: keys are not unique")
+        problems.append(f"{storage.shown(INDEX_FILE)}: keys are not unique")
     in_index = {path: end - begin for path, begin, end in shard_runs(index)}
     for shard in dataset["shards"]:
         if in_index.pop(shard["path"], 0) != shard["samples"]:
@@ -167,16 +173,16 @@ def shard_runs(index: pa.Table) -> list[tuple[str, int, int]]:
 
 
 def verify_shard(
-    storage: LocalStorage, path: str, rows: pa.Table, size: int | None, decode: bool, progress: Progress
+    storage: Storage, path: str, rows: pa.Table, size: int | None, decode: bool, progress: Progress
 ) -> tuple[list[str], int]:
     """(problems, bytes read) of one shard."""
-    shown = str(storage.path(path))
+    shown = storage.shown(path)
     problems: list[str] = []
     lines: list[str] = []
     position = 0
     try:
-        with open(storage.path(path), "rb", buffering=1 << 20) as file:
-            actual = os.fstat(file.fileno()).st_size
+        with storage.open(path) as file:
+            actual = file.size
             if size is not None and actual != size:
                 problems.append(f"{shown} has {actual} bytes, {DATASET_FILE} says {size}")
             for row in rows.to_pylist():
@@ -189,13 +195,15 @@ def verify_shard(
             if file.read(len(tar.END) + 1) != tar.END:
                 problems.append(f"{shown}: the end of the archive is not where the index says")
     except OSError as error:
-        return [f"{shown} cannot be read: {error.strerror}"], position
+        return [f"{shown} cannot be read: {error.strerror or 'it is missing'}"], position
+    except TargetError as error:
+        return [str(error)], position
     expected = f"v1.2 {len(lines)}\n" + "".join(lines)
     raw = storage.read(idx_path(path))
     if raw is None:
-        problems.append(f"{storage.path(idx_path(path))} is missing")
+        problems.append(f"{storage.shown(idx_path(path))} is missing")
     elif raw != expected.encode():
-        problems.append(f"{storage.path(idx_path(path))} does not describe its shard")
+        problems.append(f"{storage.shown(idx_path(path))} does not describe its shard")
     return problems, position
 
 

@@ -66,4 +66,8 @@ class Container(Protocol):
     def prefix(self) -> str:
         """What stands before the paths of its files in the column `source`: "", "folder/" or "archive.zip:"."""
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folder names that stand above its own, outermost first: they too say what its files are."""
+
     def reader(self) -> Reader: ...

@@ -11,6 +11,7 @@ from shard_tools.sources.folder import FolderContainer
 from shard_tools.sources.split_zip import open_volumes
 from shard_tools.sources.volumes import is_archive_name, volume_sets
 
+TABLE_SUFFIXES = (".arrow", ".parquet")
 _PLAIN = (".png", ".PNG", ".jpg", ".jpeg", ".JPEG", ".JPG", ".webp")
 
 
@@ -34,6 +35,10 @@ def discover(source: str, prefix: str = "") -> list[tuple[Container, ContainerLi
     listing = tree.contents()
     found: list[tuple[Container, ContainerListing]] = [(tree, listing)]
     for folder in listing.folders:
+        tables = [name for name in folder.names if name.endswith(TABLE_SUFFIXES)]
+        if tables:
+            _leave_out(folder, set(tables))
+            found += _tables(root, prefix, folder.path, tables)
         archives = [name for name in folder.names if not name.endswith(_PLAIN) and is_archive_name(name)]
         if archives:
             _leave_out(folder, set(archives))
@@ -46,6 +51,16 @@ def _archives(root: str, prefix: str, path: str, names: list[str]) -> list[tuple
     within = "/".join(part for part in (prefix, path) if part)
     opened = [open_volumes(os.path.join(root, path), within, volumes) for volumes in volume_sets(names)]
     return [(archive, archive.contents()) for archive in opened]
+
+
+def _tables(root: str, prefix: str, path: str, names: list[str]) -> list[tuple[Container, ContainerListing]]:
+    from shard_tools.sources.arrow import open_table
+
+    opened = []
+    for name in sorted(names):
+        within = "/".join(part for part in (prefix, path, name) if part)
+        opened.append(open_table(os.path.join(root, path, name), within))
+    return [(table, table.contents()) for table in opened]
 
 
 def _one_archive(source: str, prefix: str) -> list[tuple[Container, ContainerListing]]:

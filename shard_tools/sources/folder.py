@@ -24,6 +24,10 @@ class FolderContainer:
     def prefix(self) -> str:
         return self.name + "/" if self.name else ""
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return tuple(self.name.split("/")) if self.name else ()
+
     def contents(self) -> ContainerListing:
         """Every file below the root. Folders are listed by several threads: network disks answer slowly, not seldom."""
         listing = ContainerListing()

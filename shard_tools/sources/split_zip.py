@@ -47,6 +47,12 @@ class ZipContainer:
     def prefix(self) -> str:
         return self.name + ":"
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        # An archive's own name speaks like a folder's.
+        above, _, name = self.name.rpartition("/")
+        return (*(above.split("/") if above else ()), name.rsplit(".", 1)[0])
+
     def contents(self) -> ContainerListing:
         return self.listing
 

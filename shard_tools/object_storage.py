@@ -1,0 +1,164 @@
+"""A dataset in an object store (s3://, gs://, az://), through obstore.
+
+A shard is uploaded in parts and appears when the last one is in; an upload that is given up leaves nothing visible (the
+store's own rule for unfinished uploads should remove their parts). Credentials and endpoints come from the
+environment, as every tool of the store reads them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from shard_tools.errors import TargetError, ToolError
+
+PART_BYTES = 8 << 20  # of an upload; at most 10,000 parts make up an object
+UPLOADS = 4  # parts under way at once
+SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
+
+
+def is_object_url(path: str) -> bool:
+    return path.partition("://")[0] in SCHEMES and "://" in path
+
+
+def open_store(url: str, error: type[ToolError] = TargetError) -> Any:
+    """An obstore store for an address. Raises `error` when obstore is missing or the address is none."""
+    try:
+        from obstore.store import from_url
+    except ImportError as missing:
+        raise error(f"{url}: object stores need obstore: pip install 'genimage-stream[s3]'") from missing
+    client: dict[str, Any] = {"connect_timeout": "10s", "timeout": "600s"}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", os.environ.get("AWS_ENDPOINT", ""))
+    if endpoint.startswith("http://"):
+        client["allow_http"] = True
+    try:
+        # One request for each removal: not every server of this protocol knows the bulk one.
+        config = {"aws_disable_bulk_delete": "true"} if url.startswith("s3") else None
+        return from_url(url, config=config, client_options=client)  # type: ignore[call-overload]
+    except Exception as failed:
+        raise error(f"{url}: {first_line(failed)}") from failed
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+class ObjectStorage:
+    """See `storage.Storage`. Worker processes get its address and connect by themselves."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._connected: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": self.url, "_connected": None}
+
+    @property
+    def _store(self) -> Any:
+        if self._connected is None:
+            self._connected = open_store(self.url)
+        return self._connected
+
+    def shown(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
+    def read(self, name: str) -> bytes | None:
+        import obstore
+
+        with self._explained(name, "read"):
+            try:
+                return bytes(obstore.get(self._store, name).bytes())
+            except FileNotFoundError:
+                return None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[Any]:
+        import obstore
+
+        with self._explained(name, "read"):
+            yield _Stream(obstore.open_reader(self._store, name, buffer_size=PART_BYTES))
+
+    def size(self, name: str) -> int | None:
+        import obstore
+
+        with self._explained(name, "read"):
+            try:
+                return int(obstore.head(self._store, name)["size"])
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        import obstore
+
+        with self._explained(name, "written"):
+            obstore.put(self._store, name, data, chunk_size=PART_BYTES, max_concurrency=UPLOADS)
+
+    def create(self, name: str) -> ObjectFile:
+        return ObjectFile(self, name)
+
+    def files(self, below: str = "") -> dict[str, int]:
+        import obstore
+
+        with self._explained(below, "listed"):
+            found: dict[str, int] = {}
+            for batch in obstore.list(self._store, prefix=below or None):
+                found.update((entry["path"], entry["size"]) for entry in batch)
+            return found
+
+    def remove(self, name: str) -> None:
+        import obstore
+
+        with self._explained(name, "removed"), contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._store, name)
+
+    @contextlib.contextmanager
+    def _explained(self, name: str, what: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as error:
+            raise TargetError(
+                f"{self.shown(name)} cannot be {what}: {first_line(error)}; look at the address, the credentials "
+                "and the network, and run the same command again: finished shards are kept"
+            ) from error
+
+
+class ObjectFile:
+    """An object that is being uploaded."""
+
+    def __init__(self, storage: ObjectStorage, name: str) -> None:
+        import obstore
+
+        self._storage, self._name = storage, name
+        with storage._explained(name, "written"):
+            self._writer: Any = obstore.open_writer(
+                storage._store, name, buffer_size=PART_BYTES, max_concurrency=UPLOADS
+            )
+
+    def write(self, parts: Sequence[bytes]) -> None:
+        with self._storage._explained(self._name, "written"):
+            self._writer.write(b"".join(parts))
+
+    def commit(self) -> None:
+        with self._storage._explained(self._name, "written"):
+            self._writer.close()
+        self._writer = None
+
+    def abort(self) -> None:
+        self._writer = None  # dropped without being closed: the upload is never completed
+
+
+class _Stream:
+    """`read(size)` as of a file, in bytes."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self.size = int(reader.size)
+
+    def read(self, size: int) -> bytes:
+        return bytes(self._reader.read(size)) if size else b""

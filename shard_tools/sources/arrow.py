@@ -1,0 +1,243 @@
+"""Mirrors of GenImage as tables: Arrow files (as Hugging Face `datasets` writes them) and Parquet.
+
+A row is an image: a column `image` of bytes, or of a struct with `bytes` and `path`; its path in `image_path`, `path`
+or `file_name`; and perhaps a `label`. The path says most. A label is believed where it is a word (or the number of a
+word that the file's own metadata names); a bare number means whatever it means for those rows of the file whose path
+tells, because mirrors number real and fake both ways.
+
+Arrow files are mapped into memory and read row by row. Parquet has no such access: a row can only be had with its
+whole row group, and packing reads in shuffled order. So Parquet is first unfolded into an Arrow file beside the
+shards, which goes when they are finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from genimage_stream.vocabulary import simplify
+from shard_tools.errors import SourceError, UnreadableImageError
+from shard_tools.layout import LABEL_FOLDERS, place_of
+from shard_tools.names import generator_hint, is_dropping, real_split
+from shard_tools.sources.base import ContainerListing, FolderListing, Location
+
+_IMAGE_COLUMNS = ("image", "img", "png", "jpg", "bytes")
+_PATH_COLUMNS = ("image_path", "path", "file_name", "filename", "file", "name")
+_LABEL_FOLDER = {"real": "nature", "fake": "ai"}
+
+
+@dataclass(frozen=True)
+class TableContainer:
+    path: str  # absolute; of the Arrow file
+    name: str  # path within SRC of the file as it was found
+    listing: ContainerListing = field(compare=False, repr=False, default_factory=ContainerListing)
+    parquet: str | None = None  # the file is still to be unfolded from this one
+
+    @property
+    def prefix(self) -> str:
+        return self.name + ":"
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return tuple(self.name.split("/")[:-1])
+
+    def contents(self) -> ContainerListing:
+        return self.listing
+
+    def reader(self) -> TableReader:
+        return TableReader(self.path)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "name": self.name, "listing": ContainerListing(), "parquet": self.parquet}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+
+
+class TableReader:
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._chunks: list[pa.Array] | None = None
+        self._starts: Any = None
+
+    def read(self, where: Location) -> bytes:
+        with self._lock:
+            if self._chunks is None:
+                try:
+                    self._chunks = _images(_open_arrow(self._path)).chunks
+                except (OSError, pa.ArrowException) as error:
+                    raise SourceError(
+                        f"{self._path} cannot be read ({error}): bring it back and run the same command again to go on"
+                    ) from error
+                self._starts = np.cumsum([0, *map(len, self._chunks)])
+        number = int(np.searchsorted(self._starts, where.offset, side="right")) - 1
+        if number >= len(self._chunks):
+            raise SourceError(f"{self._path} has become shorter since it was listed: bring it back as it was")
+        value = self._chunks[number][where.offset - int(self._starts[number])]
+        if not value.is_valid:
+            raise UnreadableImageError("the row has no image bytes")
+        data = bytes(value.as_buffer())
+        if len(data) != where.size:
+            raise SourceError(f"{self._path} has changed since it was listed: run the command again")
+        return data
+
+    def close(self) -> None:
+        self._chunks = None
+
+
+def _open_arrow(path: str) -> pa.Table:
+    """An Arrow file or stream, mapped and not read."""
+    source = pa.memory_map(path)
+    try:
+        return pa.ipc.open_file(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_stream(source).read_all()
+
+
+def _images(table: pa.Table) -> pa.ChunkedArray:
+    """The column of image bytes. Raises pa.ArrowInvalid when there is none."""
+    for name in _IMAGE_COLUMNS:
+        if name in table.column_names:
+            column = table[name]
+            if pa.types.is_struct(column.type):
+                names = [column.type.field(i).name for i in range(column.type.num_fields)]
+                if "bytes" in names:
+                    return pc.struct_field(column, "bytes")
+            elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+                return column
+    raise pa.ArrowInvalid(f"it has no column of image bytes (looked for {', '.join(_IMAGE_COLUMNS)})")
+
+
+def _paths(table: pa.Table) -> list[str | None]:
+    for name in _PATH_COLUMNS:
+        if name in table.column_names and pa.types.is_string(table[name].type):
+            found: list[str | None] = table[name].to_pylist()
+            return found
+    for name in _IMAGE_COLUMNS:
+        if name in table.column_names and pa.types.is_struct(table[name].type):
+            kinds = table[name].type
+            if "path" in [kinds.field(i).name for i in range(kinds.num_fields)]:
+                paths: list[str | None] = pc.struct_field(table[name], "path").to_pylist()
+                return paths
+    return [None] * len(table)
+
+
+def _labels(table: pa.Table) -> tuple[list[Any], list[str] | None]:
+    """The column `label`, and the words its numbers stand for when the file's metadata says so."""
+    if "label" not in table.column_names:
+        return [None] * len(table), None
+    names = None
+    raw = (table.schema.metadata or {}).get(b"huggingface")
+    if raw:
+        try:
+            names = json.loads(raw)["info"]["features"]["label"].get("names")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            names = None
+    return table["label"].to_pylist(), names
+
+
+def open_table(path: str, name: str) -> TableContainer:
+    """List a table file. What is wrong with it as a whole stands in the listing."""
+    listing = ContainerListing()
+    parquet = path.lower().endswith(".parquet")
+    try:
+        folders = _list(path, listing, parquet)
+    except (OSError, pa.ArrowException) as error:
+        listing.incomplete.append(f"{path} cannot be read: {error}; download it again")
+        folders = []
+    listing.folders = folders
+    return TableContainer(path, name, listing, path if parquet else None)
+
+
+def _list(path: str, listing: ContainerListing, parquet: bool) -> list[FolderListing]:
+    if parquet:
+        table, lengths = _parquet_facts(path)
+    else:
+        table = _open_arrow(path)
+        lengths = pc.binary_length(_images(table)).to_pylist()
+    paths = _paths(table)
+    labels, words = _labels(table)
+    stem = os.path.splitext(os.path.basename(path))[0]
+    rows: list[tuple[str, str, str | None]] = []
+    votes: dict[Any, Counter[str]] = {}
+    for number, (full, label) in enumerate(zip(paths, labels, strict=True)):
+        folder, _, name = (full or f"{stem}-{number:08d}").strip("/").rpartition("/")
+        told = place_of(folder.split("/") if folder else []).label
+        if told is None and words is not None and isinstance(label, int) and 0 <= label < len(words):
+            told = LABEL_FOLDERS.get(simplify(str(words[label])))
+        if told is None and isinstance(label, str):
+            told = LABEL_FOLDERS.get(simplify(label))
+        if told is None:
+            told = "fake" if generator_hint(name) else "real" if real_split(name) else None
+        if told is not None and isinstance(label, int):
+            votes.setdefault(label, Counter())[told] += 1
+        rows.append((folder, name, told))
+    meaning = {label: next(iter(count)) for label, count in votes.items() if len(count) == 1}
+    folders: dict[str, FolderListing] = {}
+    for number, (folder, name, told) in enumerate(rows):
+        if is_dropping(name):
+            listing.droppings += 1
+            continue
+        label = told or meaning.get(labels[number])
+        if label is not None and place_of(folder.split("/") if folder else []).label is None:
+            where = "/".join(part for part in (folder, _LABEL_FOLDER[label]) if part)
+        else:
+            where = folder
+        into = folders.setdefault(where, FolderListing(where))
+        into.names.append(name)
+        into.sizes.append(lengths[number] or 0)
+        into.offsets.append(number)
+        if lengths[number] is None:
+            into.unreadable[name] = "the row has no image bytes"
+    for into in folders.values():
+        into.stored, into.methods, into.crcs = ([0] * len(into.names) for _ in range(3))
+    return [folders[where] for where in sorted(folders)]
+
+
+def _parquet_facts(path: str) -> tuple[pa.Table, list[int | None]]:
+    """All small columns, and the lengths of the images; the images themselves pass through a row group at a time."""
+    lengths: list[int | None] = []
+    tables: list[pa.Table] = []
+    for table in _row_groups(path):
+        lengths += pc.binary_length(_images(table)).to_pylist()
+        paths = pa.array(_paths(table), pa.string())
+        small = {"image_path": paths}
+        if "label" in table.column_names:
+            small["label"] = table["label"]
+        tables.append(pa.table(small).replace_schema_metadata(table.schema.metadata))
+    if not tables:
+        raise pa.ArrowInvalid("it has no rows")
+    return pa.concat_tables(tables), lengths
+
+
+def _row_groups(path: str) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number).replace_schema_metadata(file.schema_arrow.metadata)
+
+
+def unfold(container: TableContainer, folder: str, number: int) -> TableContainer:
+    """Write a Parquet container's images into an Arrow file in `folder`, unless it is there already; read from that."""
+    assert container.parquet is not None
+    target = os.path.join(folder, f"{number:05d}.arrow")
+    if not os.path.exists(target):
+        os.makedirs(folder, exist_ok=True)
+        part = f"{target}.part"
+        schema = pa.schema([("image", pa.large_binary())])
+        with pa.OSFile(part, "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for table in _row_groups(container.parquet):
+                writer.write_table(pa.table({"image": _images(table).cast(pa.large_binary())}, schema=schema))
+        os.rename(part, target)
+    return TableContainer(target, container.name, container.listing)

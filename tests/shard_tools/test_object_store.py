@@ -1,0 +1,135 @@
+"""A destination on s3://, against a real S3 server: the same bytes as on a disk, also after interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.s3 import S3Server, s3_server
+from tests.shard_tools.conftest import Ran, shard_tools, tree_bytes
+
+Tree = tuple[Path, list[Any]]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    pytest.importorskip("obstore")
+    with s3_server(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
+def environment(server: S3Server) -> dict[str, str]:
+    given = {f"AWS_{name.upper()}": value for name, value in server.options.items()}
+    return {**os.environ, **given, "AWS_ENDPOINT_URL": server.endpoint}
+
+
+def run(server: S3Server, *arguments: object) -> Ran:
+    return shard_tools(*arguments, env=environment(server))
+
+
+def objects(server: S3Server, prefix: str) -> dict[str, bytes]:
+    import obstore
+
+    store = server.store(prefix)
+    names = [entry["path"] for batch in obstore.list(store) for entry in batch]
+    return {name: bytes(obstore.get(store, name).bytes()) for name in names}
+
+
+def test_the_same_bytes_as_on_a_disk(server: S3Server, standard_tree: Tree, packed: Path) -> None:
+    url = f"{server.url}/one"
+    command = ("pack", standard_tree[0], url, "--shard-size", "60kB", "--workers", 2)
+    done = run(server, *command, "--json")
+    assert (done.code, done.json["state"]) == (0, "new"), done.err
+    assert objects(server, "one") == tree_bytes(packed)
+    assert run(server, *command, "--json").json["state"] == "finished"
+    done = run(server, "verify", url, "--json")
+    assert (done.code, done.json["problems"]) == (0, [])
+    assert run(server, "info", url, "--json").json["samples"] == len(standard_tree[1])
+    done = run(server, "pack", standard_tree[0], url, "--seed", 3)
+    assert done.code == 2
+    assert "choose another destination" in done.err
+
+
+def test_killed_and_resumed(server: S3Server, standard_tree: Tree, packed: Path) -> None:
+    import obstore
+
+    url = f"{server.url}/two"
+    command = [sys.executable, "-m", "shard_tools", "pack", str(standard_tree[0]), url, "--shard-size", "60kB"]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"], env=environment(server), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    store = server.store("two")
+    while process.poll() is None and sum(len(batch) for batch in obstore.list(store)) < 12:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    left = objects(server, "two")
+    assert "dataset.json" not in left
+    expected = tree_bytes(packed)
+    assert all(data == expected[name] for name, data in left.items() if not name.startswith(".pack/"))
+    done = run(server, *command[3:])
+    assert done.code == 0
+    assert "going on" in done.err
+    assert objects(server, "two") == expected
+
+
+def test_an_upload_that_is_given_up_is_not_visible(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shard_tools.object_storage import PART_BYTES, ObjectStorage
+
+    for name, value in environment(server).items():
+        monkeypatch.setenv(name, value)
+    storage = ObjectStorage(f"{server.url}/three")
+    file = storage.create("a/b.tar")
+    file.write([bytes(PART_BYTES), b"more"])
+    file.write([bytes(PART_BYTES)])
+    file.abort()
+    assert storage.files() == {}
+    file = storage.create("a/b.tar")
+    file.write([bytes(PART_BYTES), b"more", bytes(PART_BYTES)])
+    assert storage.files() == {}
+    file.commit()
+    assert storage.files() == {"a/b.tar": 2 * PART_BYTES + 4}
+    storage.remove("a/b.tar")
+    storage.remove("a/b.tar")
+    assert storage.read("a/b.tar") is None
+    assert storage.size("a/b.tar") is None
+
+
+def test_damage_is_found(server: S3Server, standard_tree: Tree) -> None:
+    import obstore
+
+    url = f"{server.url}/four"
+    options = ("--generators", "adm", "--splits", "val")
+    assert run(server, "pack", standard_tree[0], url, *options).code == 0
+    store = server.store("four")
+    name = "adm/val/adm-val-00000.tar"
+    raw = bytearray(obstore.get(store, name).bytes())
+    raw[700] ^= 1
+    obstore.put(store, name, bytes(raw))
+    done = run(server, "verify", url)
+    assert done.code == 1
+    assert "sha256" in done.out
+    obstore.delete(server.store("four"), name)
+    done = run(server, "verify", url)
+    assert done.code == 1
+    assert name in done.out
+
+
+def test_addresses_that_do_not_work(server: S3Server, standard_tree: Tree) -> None:
+    done = run(server, "pack", standard_tree[0], "s3://no-such-bucket/x")
+    assert done.code == 2
+    assert "s3://no-such-bucket/x" in done.err
+    done = run(server, "verify", f"{server.url}/nothing-here")
+    assert done.code == 2
+    assert "holds no dataset" in done.err
+    done = run(server, "pack", standard_tree[0], "ftp://host/x")
+    assert done.code == 2
+    assert "s3://" in done.err
