@@ -7,12 +7,17 @@ bool HuffmanTable::build(const HuffmanSpec& spec, bool is_dc) {
     if (spec_size == spec_size_ && std::memcmp(spec_, spec.counts, static_cast<std::size_t>(spec_size)) == 0)
         return spec_ok_;
     spec_size_ = spec_size;
-    spec_ok_ = false;
     std::memcpy(spec_, spec.counts, static_cast<std::size_t>(spec_size));
-    std::memcpy(symbols, spec.counts + 16, static_cast<std::size_t>(spec.symbols));
+    spec_ok_ = build_codes(spec, is_dc);
+    if (spec_ok_ && !is_dc) pair_up();
+    return spec_ok_;
+}
 
-    constexpr std::uint32_t kRareEntry = kRare << 8;
-    for (std::uint32_t& e : entry) e = kRareEntry;
+// Fills `entry` with one code each, in the form of DC tables; the end of a block is a size of 0 with the run
+// kEndOfBlock.
+bool HuffmanTable::build_codes(const HuffmanSpec& spec, bool is_dc) {
+    std::memcpy(symbols, spec.counts + 16, static_cast<std::size_t>(spec.symbols));
+    for (std::uint32_t& e : entry) e = AcStep::kRare << 8 | 63u << 24;
     std::uint32_t code = 0;
     int index = 0;
     limit[0] = 0;
@@ -22,24 +27,66 @@ bool HuffmanTable::build(const HuffmanSpec& spec, bool is_dc) {
         base[length] = index - static_cast<std::int32_t>(code);
         for (int i = 0; i < spec_[length - 1]; i++, index++, code++) {
             if (code >= 1u << length) return false;
-            const std::uint32_t symbol = symbols[index], run = symbol >> 4, size = symbol & 15;
+            const std::uint32_t symbol = symbols[index], size = symbol & 15;
+            std::uint32_t run = symbol >> 4;
             if (is_dc && symbol > 15) return false;
-            if (length > kBits) continue;
-            std::uint32_t e = (length + size) | run << 8 | length << 16 | (63 - size) << 24;
-            if (is_dc) {
-                if (size > 11) continue;
-            } else if (size == 0 && run != 15) {
-                e = length | kEndOfBlock << 8 | length << 16 | 63u << 24;
-            } else if (size > 10 || length + size > kMostBits) {
-                continue;
-            }
+            if (!is_dc && symbol == 0xF0) continue;  // sixteen zeros and no coefficient
+            if (length > kBits || size > (is_dc ? 11 : 10) || (!is_dc && length + size > kMostBits)) continue;
+            if (!is_dc && size == 0) run = AcStep::kEndOfBlock;
+            const std::uint32_t e = (length + size) | run << 8 | length << 16 | (63 - size) << 24;
             const std::uint32_t first = code << (kBits - length);
             for (std::uint32_t j = 0; j < 1u << (kBits - length); j++) entry[first + j] = e;
         }
         limit[length] = code << (16 - length);
     }
-    spec_ok_ = true;
     return true;
+}
+
+// From entries of one code each: `step` with a second coefficient, and `entry` with as many codes as fit.
+void HuffmanTable::pair_up() {
+    std::uint32_t single[1 << kBits];
+    std::memcpy(single, entry, sizeof single);
+    constexpr std::uint32_t kMask = (1 << kBits) - 1;
+    for (std::uint32_t i = 0; i <= kMask; i++) {
+        const std::uint32_t e = single[i], bits = e & 255, run = e >> 8 & 255;
+        AcStep& s = step[i];
+        s = {};
+        s.bits = static_cast<std::uint8_t>(bits);
+        s.run = static_cast<std::uint8_t>(run);
+        s.length = static_cast<std::uint8_t>(e >> 16);
+        s.size = static_cast<std::uint8_t>(63 - (e >> 24));
+        std::uint32_t all_bits = bits, advance = run + 1;
+        if (run == AcStep::kRare) {
+            entry[i] = AcStep::kRare << 8;
+            continue;
+        }
+        if (run == AcStep::kEndOfBlock) {
+            entry[i] = bits | AcStep::kEndOfBlock << 8;
+            continue;
+        }
+        bool ended = false;
+        for (int n = 2; all_bits < kBits && !ended; n++) {
+            const std::uint32_t next = single[i << all_bits & kMask];
+            const std::uint32_t next_bits = next & 255, next_run = next >> 8 & 255, length = next >> 16 & 255;
+            if (next_run == AcStep::kRare || all_bits + length > kBits || all_bits + next_bits > kMostBits)
+                break;
+            ended = next_run == AcStep::kEndOfBlock;
+            if (n == 2 && ended) {
+                s.bits = static_cast<std::uint8_t>(all_bits + next_bits);
+                s.advance = AcStep::kEndOfBlock + 1;
+            } else if (n == 2 && all_bits + next_bits <= kBits) {
+                const std::uint64_t top = std::uint64_t{i << all_bits & kMask} << (64 - kBits);
+                s.bits = static_cast<std::uint8_t>(all_bits + next_bits);
+                s.advance = static_cast<std::uint8_t>(next_run + 1);
+                s.second = static_cast<std::int16_t>(coefficient(top, length, next >> 24));
+            }
+            const std::uint32_t further = ended ? AcStep::kEndOfBlock : next_run + 1;
+            if (!ended && advance + further > 63) break;
+            all_bits += next_bits;
+            advance += further;
+        }
+        entry[i] = all_bits | advance << 8;
+    }
 }
 
 int HuffmanTable::find(std::uint32_t top16, std::uint32_t& length) const {
@@ -57,7 +104,7 @@ std::uint32_t rare_symbol(BitReader& in, const HuffmanTable& table, std::uint32_
     if (symbol < 0 || size > 10) return kDoubt;
     if (size == 0 && run != 15) {
         in.skip(length);
-        return k + HuffmanTable::kEndOfBlock + 1;
+        return k + AcStep::kEndOfBlock + 1;
     }
     value = coefficient(in.bits, length, 63 - size);
     in.skip(length + size);

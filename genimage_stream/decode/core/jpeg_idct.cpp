@@ -66,8 +66,9 @@ void pass(std::int32_t* v, int step, int shift) {
 
 }  // namespace
 
-const std::uint8_t kPairPlace[320] = {GS_EIGHT(0),  GS_EIGHT(8),  GS_EIGHT(16), GS_EIGHT(24),
+const std::uint8_t kPairPlace[576] = {GS_EIGHT(0),  GS_EIGHT(8),  GS_EIGHT(16), GS_EIGHT(24),
                                       GS_EIGHT(32), GS_EIGHT(40), GS_EIGHT(48), GS_EIGHT(56),
+                                      GS_DUMMY_64,  GS_DUMMY_64,  GS_DUMMY_64,  GS_DUMMY_64,
                                       GS_DUMMY_64,  GS_DUMMY_64,  GS_DUMMY_64,  GS_DUMMY_64};
 
 void make_quant_pair(const std::uint8_t* lane0, const std::uint8_t* lane1, std::int16_t* pair) {

@@ -20,8 +20,8 @@ namespace gs::jpeg {
 constexpr int kPairEntries = 128 + 16;  // the last 16 are the dummy places of jpeg_huffman.hpp
 constexpr int kRow0Limit = 8192;
 
-// Where coefficient k of the zigzag order goes in a lane of a pair; k = 64..319 go to the dummy.
-extern const std::uint8_t kPairPlace[320];
+// Where coefficient k of the zigzag order goes in a lane of a pair; k = 64..575 go to the dummy.
+extern const std::uint8_t kPairPlace[576];
 
 // Quantisers of the two blocks in the layout of a pair, from tables in zigzag order.
 void make_quant_pair(const std::uint8_t* lane0, const std::uint8_t* lane1, std::int16_t* pair);

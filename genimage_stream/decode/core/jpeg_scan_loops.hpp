@@ -35,8 +35,8 @@ GS_LOOP_TARGET GS_INLINE bool decode_loop(Scan& s, int mcus, const SamplePlane* 
             const ScanBlock* block = group.block + m * group.blocks_per_mcu;
             for (const ScanBlock* end = block + group.blocks_per_mcu; block != end; block++) {
                 std::int16_t* to = s.coefficients + block->pair * kPairEntries + block->lane * 8;
-                const std::uint32_t n = decode_block<true>(reader, *block->dc, *block->ac,
-                                                           s.predictor[block->component], to, kPairPlace);
+                const std::uint32_t n = decode_block(reader, *block->dc, *block->ac,
+                                                     s.predictor[block->component], to, kPairPlace);
                 if (GS_UNLIKELY(n == kDoubt)) return false;
                 extent[block->pair] = std::max(extent[block->pair], n);
             }
@@ -67,8 +67,7 @@ GS_LOOP_TARGET GS_INLINE bool skip_loop(Scan& s, std::int64_t mcus) {
         s.left--;
         const ScanBlock* block = group.block;
         for (const ScanBlock* end = block + group.blocks_per_mcu; block != end; block++)
-            if (GS_UNLIKELY(decode_block<false>(reader, *block->dc, *block->ac, s.predictor[block->component],
-                                                nullptr, nullptr) == kDoubt))
+            if (GS_UNLIKELY(!skip_block(reader, *block->dc, *block->ac, s.predictor[block->component])))
                 return false;
         if (GS_UNLIKELY(reader.overrun())) return false;
     }
