@@ -68,7 +68,7 @@ void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options,
     // A crop ends before the end of the data, so that decoding alone would not notice that it is cut off.
     if (options.strict && !has_end_marker(bytes)) throw DecodeError("truncated JPEG: no end marker");
     const jpeg::Kernels* own = own_kernels();
-    if (own != nullptr && state.baseline.decode(bytes, part, *own, sink)) return;
+    if (own != nullptr && state.own.decode(bytes, part, *own, sink)) return;
     state.library.decode(bytes, info, part, options.strict, sink);
 }
 

@@ -64,10 +64,12 @@ bool EntropyData::unwrap(ByteView b, std::size_t begin, std::size_t count, std::
             from += 2;
         }
         list[i].size = static_cast<std::size_t>(to - base) - list[i].begin;
+        end_ = static_cast<std::size_t>(from - b.data);
         while (from < end && *from == 0xFF) from++;  // fill bytes before the marker
         if (from == end) return false;
         const int marker = *from++;
-        if (marker != (i + 1 < count ? 0xD0 + static_cast<int>(i % 8) : 0xD9)) return false;
+        const bool restart = marker >= 0xD0 && marker <= 0xD7;
+        if (i + 1 < count ? marker != 0xD0 + static_cast<int>(i % 8) : restart || marker == 0) return false;
     }
     std::memset(to, 0, kPadding);
     return true;

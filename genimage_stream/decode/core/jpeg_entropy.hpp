@@ -26,16 +26,20 @@ class EntropyData {
     // the decoder looks where it is (12 blocks of 64 symbols of at most 26 bits).
     static constexpr std::size_t kPadding = 4096;
 
-    // Reads the scan that begins at `begin` and must consist of `count` intervals, up to the end marker; the
-    // last of them behind which data is wanted is `last`. False when the data is not exactly like that.
+    // Reads the scan that begins at `begin` and must consist of `count` intervals, up to the marker behind
+    // it. Only the intervals from `first` to `last` are unwrapped. False when the data is not exactly like
+    // that.
     bool unwrap(ByteView bytes, std::size_t begin, std::size_t count, std::size_t first, std::size_t last);
 
+    // Where the marker behind the scan stands.
+    std::size_t end() const { return end_; }
     const std::uint8_t* bytes() { return bytes_.data(); }
     const Interval& interval(std::size_t i) { return reinterpret_cast<Interval*>(intervals_.data())[i]; }
 
   private:
     Buffer bytes_;
     Buffer intervals_;
+    std::size_t end_ = 0;
 };
 
 }  // namespace gs::jpeg

@@ -5,14 +5,6 @@
 namespace gs::jpeg {
 namespace {
 
-struct Reading {
-    Header& header;
-    bool jfif = false;
-    bool adobe = false;
-    int adobe_transform = 0;
-    bool frame = false;
-};
-
 bool quantisation(Header& header, const std::uint8_t* p, const std::uint8_t* end) {
     while (p < end) {
         const int precision = *p >> 4, number = *p & 15;
@@ -39,7 +31,10 @@ bool huffman(Header& header, const std::uint8_t* p, const std::uint8_t* end) {
     return true;
 }
 
-bool frame_header(Header& header, const std::uint8_t* p, std::size_t size) {
+}  // namespace
+
+bool HeaderReader::frame_header(const std::uint8_t* p, std::size_t size) {
+    Header& header = header_;
     if (size < 6 || p[0] != 8) return false;
     header.height = p[1] << 8 | p[2];
     header.width = p[3] << 8 | p[4];
@@ -72,70 +67,108 @@ bool frame_header(Header& header, const std::uint8_t* p, std::size_t size) {
     return known && header.width > 2 * c[0].h;
 }
 
-bool scan_header(Header& header, const std::uint8_t* p, std::size_t size) {
-    const auto n = static_cast<std::size_t>(header.components);
-    if (size != 4 + 2 * n || p[0] != header.components) return false;
+bool HeaderReader::scan_header(const std::uint8_t* p, std::size_t size) {
+    ScanHeader& scan = header_.scan;
+    if (size < 1 || p[0] < 1 || p[0] > header_.components) return false;
+    scan.components = p[0];
+    const auto n = static_cast<std::size_t>(scan.components);
+    if (size != 4 + 2 * n) return false;
+    int index = -1;
     for (std::size_t i = 0; i < n; i++) {
-        Component& c = header.component[i];
-        if (p[1 + 2 * i] != c.id) return false;
+        do index++;
+        while (index < header_.components && header_.component[index].id != p[1 + 2 * i]);
+        if (index >= header_.components) return false;
+        scan.component[i] = index;
+        Component& c = header_.component[index];
         c.dc = p[2 + 2 * i] >> 4;
         c.ac = p[2 + 2 * i] & 15;
-        if (c.dc > 3 || c.ac > 3) return false;
-        if (header.dc[c.dc].counts == nullptr || header.ac[c.ac].counts == nullptr) return false;
-        if (header.quant[c.quant] == nullptr) return false;
+        if (c.dc > 3 || c.ac > 3 || header_.quant[c.quant] == nullptr) return false;
     }
-    return p[1 + 2 * n] == 0 && p[2 + 2 * n] == 63 && p[3 + 2 * n] == 0;
+    scan.first = p[1 + 2 * n];
+    scan.last = p[2 + 2 * n];
+    scan.high = p[3 + 2 * n] >> 4;
+    scan.low = p[3 + 2 * n] & 15;
+    if (header_.progressive) return true;
+    return scan.components == header_.components && scan.first == 0 && scan.last == 63 && scan.high == 0 &&
+           scan.low == 0;
 }
 
 // libjpeg's rule (jdapimin.c, default_decompress_parms) for three components: JFIF means YCbCr; without it an
 // Adobe segment decides; without either, the component ids.
-bool is_ycc(const Reading& r) {
-    if (r.jfif) return true;
-    if (r.adobe) return r.adobe_transform != 0;
-    const Component* c = r.header.component;
+bool HeaderReader::is_ycc() const {
+    if (jfif_) return true;
+    if (adobe_) return adobe_transform_ != 0;
+    const Component* c = header_.component;
     return !(c[0].id == 'R' && c[1].id == 'G' && c[2].id == 'B');
 }
 
-}  // namespace
-
-bool read_header(ByteView b, Header& header) {
-    header = Header{};
-    Reading r{header};
-    if (b.size < 4 || b.data[0] != 0xFF || b.data[1] != 0xD8) return false;
-    std::size_t at = 2;
-    while (true) {
-        if (at >= b.size || b.data[at] != 0xFF) return false;
-        while (at < b.size && b.data[at] == 0xFF) at++;
-        if (at + 3 > b.size) return false;
-        const int marker = b.data[at++];
-        const std::size_t length = std::size_t{b.data[at]} << 8 | b.data[at + 1];
-        if (length < 2 || length > b.size - at) return false;
-        const std::uint8_t* p = b.data + at + 2;
-        const std::size_t size = length - 2;
-        at += length;
-        if (marker == 0xE0) {
-            if (size >= 14 && std::memcmp(p, "JFIF\0", 5) == 0) r.jfif = true;
-        } else if (marker == 0xEE) {
+// Any segment but a scan header.
+bool HeaderReader::segment(int marker, const std::uint8_t* p, std::size_t size) {
+    switch (marker) {
+        case 0xE0:
+            if (size >= 14 && std::memcmp(p, "JFIF\0", 5) == 0) jfif_ = true;
+            return true;
+        case 0xEE:
             if (size >= 12 && std::memcmp(p, "Adobe", 5) == 0) {
-                r.adobe = true;
-                r.adobe_transform = p[11];
+                adobe_ = true;
+                adobe_transform_ = p[11];
             }
-        } else if (marker == 0xDB) {
-            if (!quantisation(header, p, p + size)) return false;
-        } else if (marker == 0xC4) {
-            if (!huffman(header, p, p + size)) return false;
-        } else if (marker == 0xDD) {
+            return true;
+        case 0xDB:  // libjpeg keeps the tables of a component's first scan; files that change them are left
+                    // to it
+            return !scanned_ && quantisation(header_, p, p + size);
+        case 0xC4:
+            return huffman(header_, p, p + size);
+        case 0xDD:
             if (size != 2) return false;
-            header.restart_interval = p[0] << 8 | p[1];
-        } else if (marker == 0xC0 || marker == 0xC1) {
-            if (r.frame || !frame_header(header, p, size)) return false;
-            r.frame = true;
-        } else if (marker == 0xDA) {
-            header.entropy_begin = at;
-            return r.frame && scan_header(header, p, size) && (header.components == 1 || is_ycc(r));
-        } else if (!((marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE)) {
-            return false;
+            header_.restart_interval = p[0] << 8 | p[1];
+            return true;
+        case 0xC0:
+        case 0xC1:
+        case 0xC2:
+            if (frame_ || !frame_header(p, size)) return false;
+            frame_ = true;
+            header_.progressive = marker == 0xC2;
+            return true;
+        default:
+            return (marker >= 0xE1 && marker <= 0xEF) || marker == 0xFE;
+    }
+}
+
+HeaderReader::Found HeaderReader::begin() {
+    header_ = Header{};
+    if (bytes_.size < 4 || bytes_.data[0] != 0xFF || bytes_.data[1] != 0xD8) return Found::other;
+    return read();
+}
+
+HeaderReader::Found HeaderReader::next(std::size_t at) {
+    at_ = at;
+    scanned_ = true;
+    return read();
+}
+
+HeaderReader::Found HeaderReader::read() {
+    const ByteView& b = bytes_;
+    while (true) {
+        if (at_ >= b.size || b.data[at_] != 0xFF) return Found::other;
+        while (at_ < b.size && b.data[at_] == 0xFF) at_++;
+        if (at_ >= b.size) return Found::other;
+        const int marker = b.data[at_++];
+        if (marker == 0xD9) return scanned_ ? Found::end : Found::other;
+        if (at_ + 2 > b.size) return Found::other;
+        const std::size_t length = std::size_t{b.data[at_]} << 8 | b.data[at_ + 1];
+        if (length < 2 || length > b.size - at_) return Found::other;
+        const std::uint8_t* p = b.data + at_ + 2;
+        const std::size_t size = length - 2;
+        at_ += length;
+        if (marker != 0xDA) {
+            if (!segment(marker, p, size)) return Found::other;
+            continue;
         }
+        header_.entropy_begin = at_;
+        const bool taken =
+            frame_ && scan_header(p, size) && (scanned_ || header_.components == 1 || is_ycc());
+        return taken ? Found::scan : Found::other;
     }
 }
 

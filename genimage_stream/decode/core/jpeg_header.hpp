@@ -24,16 +24,28 @@ struct Component {
     int ac = 0;
 };
 
+// A scan header (T.81, B.2.3).
+struct ScanHeader {
+    int components = 0;
+    int component[3] = {};  // indices into Header::component
+    int first = 0;          // zigzag positions, both inclusive
+    int last = 63;
+    int high = 0;  // successive approximation: the bit sent before (0: none) and the one sent now
+    int low = 0;
+};
+
 struct Header {
     int width = 0;
     int height = 0;
+    bool progressive = false;
     int components = 0;
     Component component[3];
     HuffmanSpec dc[4];
     HuffmanSpec ac[4];
     const std::uint8_t* quant[4] = {};  // 64 bytes in zigzag order; nullptr: not defined or of 16 bits
     int restart_interval = 0;           // in MCUs; 0: none
-    std::size_t entropy_begin = 0;      // first byte behind the scan header
+    ScanHeader scan;                    // the last one read
+    std::size_t entropy_begin = 0;      // first byte behind it
 
     int h() const { return component[0].h; }  // MCU size in blocks
     int v() const { return component[0].v; }
@@ -41,8 +53,37 @@ struct Header {
     int mcu_rows() const { return (height + 8 * v() - 1) / (8 * v()); }
 };
 
-// False for everything that is better left to libjpeg: other kinds of JPEG, unusual samplings, and anything
-// unexpected in the header, so that libjpeg's verdict on it counts.
-bool read_header(ByteView bytes, Header& header);
+// Reads a file's segments, from one scan to the next.
+class HeaderReader {
+  public:
+    enum class Found {
+        scan,
+        end,   // of the image
+        other  // something better left to libjpeg: other kinds of JPEG, unusual samplings, anything
+               // unexpected, so that libjpeg's verdict on it counts
+    };
+
+    HeaderReader(ByteView bytes, Header& header) : bytes_(bytes), header_(header) {}
+    // Up to and including the first scan header. The scan of a sequential file has all components.
+    Found begin();
+    // Goes on behind a scan, at the marker that ended it.
+    Found next(std::size_t at);
+
+  private:
+    Found read();
+    bool segment(int marker, const std::uint8_t* p, std::size_t size);
+    bool frame_header(const std::uint8_t* p, std::size_t size);
+    bool scan_header(const std::uint8_t* p, std::size_t size);
+    bool is_ycc() const;
+
+    ByteView bytes_;
+    Header& header_;
+    std::size_t at_ = 2;
+    bool frame_ = false;
+    bool scanned_ = false;
+    bool jfif_ = false;
+    bool adobe_ = false;
+    int adobe_transform_ = 0;
+};
 
 }  // namespace gs::jpeg

@@ -2,20 +2,23 @@
 
 namespace gs::jpeg {
 
-bool HuffmanTable::build(const HuffmanSpec& spec, bool is_dc) {
+bool HuffmanTable::build(const HuffmanSpec& spec, Use use) {
     const int spec_size = 16 + spec.symbols;
-    if (spec_size == spec_size_ && std::memcmp(spec_, spec.counts, static_cast<std::size_t>(spec_size)) == 0)
+    if (spec_size == spec_size_ && use == use_ &&
+        std::memcmp(spec_, spec.counts, static_cast<std::size_t>(spec_size)) == 0)
         return spec_ok_;
     spec_size_ = spec_size;
+    use_ = use;
     std::memcpy(spec_, spec.counts, static_cast<std::size_t>(spec_size));
-    spec_ok_ = build_codes(spec, is_dc);
-    if (spec_ok_ && !is_dc) pair_up();
+    spec_ok_ = build_codes(spec);
+    if (spec_ok_ && (use == Use::ac || use == Use::ac_first)) pair_up();
     return spec_ok_;
 }
 
 // Fills `entry` with one code each, in the form of DC tables; the end of a block is a size of 0 with the run
 // kEndOfBlock.
-bool HuffmanTable::build_codes(const HuffmanSpec& spec, bool is_dc) {
+bool HuffmanTable::build_codes(const HuffmanSpec& spec) {
+    const bool is_dc = use_ == Use::dc;
     std::memcpy(symbols, spec.counts + 16, static_cast<std::size_t>(spec.symbols));
     for (std::uint32_t& e : entry) e = AcStep::kRare << 8 | 63u << 24;
     std::uint32_t code = 0;
@@ -30,9 +33,12 @@ bool HuffmanTable::build_codes(const HuffmanSpec& spec, bool is_dc) {
             const std::uint32_t symbol = symbols[index], size = symbol & 15;
             std::uint32_t run = symbol >> 4;
             if (is_dc && symbol > 15) return false;
-            if (!is_dc && symbol == 0xF0) continue;  // sixteen zeros and no coefficient
             if (length > kBits || size > (is_dc ? 11 : 10) || (!is_dc && length + size > kMostBits)) continue;
-            if (!is_dc && size == 0) run = AcStep::kEndOfBlock;
+            if (!is_dc && size == 0 && use_ != Use::ac_refinement) {
+                // Left to the rare ones: sixteen zeros without a coefficient, and runs of ended blocks.
+                if (run == 15 || (run != 0 && use_ == Use::ac_first)) continue;
+                run = AcStep::kEndOfBlock;
+            }
             const std::uint32_t e = (length + size) | run << 8 | length << 16 | (63 - size) << 24;
             const std::uint32_t first = code << (kBits - length);
             for (std::uint32_t j = 0; j < 1u << (kBits - length); j++) entry[first + j] = e;

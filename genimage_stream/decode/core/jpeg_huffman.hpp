@@ -101,10 +101,10 @@ struct HuffmanTable {
     static constexpr int kBits = 10;      // codes longer than this are rare
     static constexpr int kMostBits = 18;  // in a step, so that three fit into 56 bits
 
-    // DC tables: bits 0-7 length of code and value, 16-23 length of the code, 24-31 63 minus the length of
-    // the value; 8-15 kRare for codes that are not in the table. AC tables, for passing over blocks: bits 0-7
-    // length of all that the entry holds, 8-15 places that it advances, kEndOfBlock more at the end of a
-    // block.
+    // DC and refinement tables: bits 0-7 length of code and value, 16-23 length of the code, 24-31 63 minus
+    // the length of the value; 8-15 kRare for codes that are not in the table. AC tables, for passing over
+    // blocks: bits 0-7 length of all that the entry holds, 8-15 places that it advances, kEndOfBlock more at
+    // the end of a block.
     std::uint32_t entry[1 << kBits];
     AcStep step[1 << kBits];
 
@@ -115,17 +115,24 @@ struct HuffmanTable {
     std::int32_t base[17];
     std::uint8_t symbols[256];
 
+    enum class Use {
+        dc,
+        ac,             // of sequential scans
+        ac_first,       // of progressive scans: an end of block may stand for a run of blocks
+        ac_refinement,  // only `entry`, one code each
+    };
     // False when the table is not one (libjpeg says what is wrong with it).
-    bool build(const HuffmanSpec& spec, bool is_dc);
+    bool build(const HuffmanSpec& spec, Use use);
     // The symbol of the code that `top16` begins with, its length in `length`; -1: no such code.
     int find(std::uint32_t top16, std::uint32_t& length) const;
 
   private:
-    bool build_codes(const HuffmanSpec& spec, bool is_dc);
+    bool build_codes(const HuffmanSpec& spec);
     void pair_up();
 
     std::uint8_t spec_[16 + 256];  // what was built last: files of one origin share tables
     int spec_size_ = 0;
+    Use use_ = Use::dc;
     bool spec_ok_ = false;
 };
 

@@ -2,22 +2,55 @@
 #if defined(__x86_64__)
 #define GS_LOOP_TARGET __attribute__((target("avx2,bmi,bmi2,lzcnt")))
 #include "jpeg_idct_avx2.hpp"
-#include "jpeg_scan_loops.hpp"
+#include "jpeg_progressive_loops.hpp"
 
 namespace gs::jpeg {
 namespace {
 
+// Whether row 0 kept below the limit in all transforms.
+GS_AVX2_INLINE bool kept_below(__m256i peak) {
+    static_assert(kRow0Limit == 1 << 13);
+    const __m256i over = _mm256_srli_epi16(peak, 13);
+    return _mm256_testz_si256(over, over);
+}
+
 GS_AVX2 bool decode(Scan& scan, int mcus, const SamplePlane* planes) {
     __m256i peak = _mm256_setzero_si256();
-    const bool read = decode_loop(
-        scan, mcus, planes,
-        [&](std::int16_t * pair, const std::int16_t* quant, int extent, std::uint8_t* a, std::uint8_t* b,
-            std::ptrdiff_t stride) __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt"))) {
-            idct_pair_avx2(pair, quant, extent, a, b, stride, peak);
-        });
-    const __m256i over = _mm256_srli_epi16(peak, 13);
-    static_assert(kRow0Limit == 1 << 13);
-    return read && _mm256_testz_si256(over, over);
+    const auto idct = [&](std::int16_t* pair, const std::int16_t* quant, int extent, std::uint8_t* a,
+                          std::uint8_t* b, std::ptrdiff_t stride)
+                          GS_LOOP_LAMBDA { idct_pair_avx2(pair, quant, extent, a, b, stride, peak); };
+    return decode_loop(scan, mcus, planes, idct) && kept_below(peak);
+}
+
+struct Avx2Bits {
+    GS_AVX2_INLINE static std::uint32_t zeros(const std::int16_t* block) {
+        const auto* v = reinterpret_cast<const __m256i*>(block);
+        const __m256i none = _mm256_setzero_si256();
+        const __m256i a = _mm256_cmpeq_epi16(_mm256_loadu_si256(v), none);
+        const __m256i b = _mm256_cmpeq_epi16(_mm256_loadu_si256(v + 1), none);
+        const __m256i in_order = _mm256_permute4x64_epi64(_mm256_packs_epi16(a, b), 0xD8);
+        return static_cast<std::uint32_t>(_mm256_movemask_epi8(in_order));
+    }
+    GS_AVX2_INLINE static std::uint64_t nonzero(const std::int16_t* block) {
+        return ~(std::uint64_t{zeros(block)} | std::uint64_t{zeros(block + 32)} << 32);
+    }
+    GS_AVX2_INLINE static std::uint32_t nth(std::uint64_t mask, std::uint32_t n) {
+        return static_cast<std::uint32_t>(_tzcnt_u64(_pdep_u64(std::uint64_t{1} << n, mask)));
+    }
+};
+
+GS_AVX2 bool scan(Scan& scan, const ProgressiveScan& progressive) {
+    return progressive_loop<Avx2Bits>(scan, progressive);
+}
+
+GS_AVX2 bool render(Scan& scan, const CoefficientPlane* coefficients, int row, int left, int mcus,
+                    const SamplePlane* planes) {
+    __m256i peak = _mm256_setzero_si256();
+    const auto idct = [&](std::int16_t* pair, const std::int16_t* quant, int extent, std::uint8_t* a,
+                          std::uint8_t* b, std::ptrdiff_t stride)
+                          GS_LOOP_LAMBDA { idct_pair_avx2(pair, quant, extent, a, b, stride, peak); };
+    render_loop<Avx2Bits>(scan, coefficients, row, left, mcus, planes, idct);
+    return kept_below(peak);
 }
 
 GS_AVX2 bool skip(Scan& scan, std::int64_t mcus) {
@@ -149,8 +182,8 @@ GS_AVX2 void gray_to_rgb(const std::uint8_t* y, int count, std::uint8_t* rgb) {
     }
 }
 
-const Kernels kAvx2Kernels = {"avx2",        decode,      skip,       upsample_h2,
-                              upsample_h2v2, upsample_v2, ycc_to_rgb, gray_to_rgb};
+const Kernels kAvx2Kernels = {"avx2",      decode,        skip,        scan,       render,
+                              upsample_h2, upsample_h2v2, upsample_v2, ycc_to_rgb, gray_to_rgb};
 
 }  // namespace
 

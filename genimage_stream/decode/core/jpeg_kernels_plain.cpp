@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "jpeg_scan_loops.hpp"
+#include "jpeg_progressive_loops.hpp"
 
 namespace gs::jpeg {
 namespace {
@@ -16,6 +16,33 @@ bool decode(Scan& scan, int mcus, const SamplePlane* planes) {
                                       if (!idct_pair_plain(pair, quant, extent, a, b, stride)) sound = false;
                                   });
     return read && sound;
+}
+
+struct PlainBits {
+    static std::uint64_t nonzero(const std::int16_t* block) {
+        std::uint64_t mask = 0;
+        for (int k = 0; k < 64; k++) mask |= std::uint64_t{block[k] != 0} << k;
+        return mask;
+    }
+    static std::uint32_t nth(std::uint64_t mask, std::uint32_t n) {
+        for (; n > 0; n--) mask &= mask - 1;
+        return mask == 0 ? 64 : static_cast<std::uint32_t>(__builtin_ctzll(mask));
+    }
+};
+
+bool scan(Scan& scan, const ProgressiveScan& progressive) {
+    return progressive_loop<PlainBits>(scan, progressive);
+}
+
+bool render(Scan& scan, const CoefficientPlane* coefficients, int row, int left, int mcus,
+            const SamplePlane* planes) {
+    bool sound = true;
+    render_loop<PlainBits>(scan, coefficients, row, left, mcus, planes,
+                           [&](std::int16_t* pair, const std::int16_t* quant, int extent, std::uint8_t* a,
+                               std::uint8_t* b, std::ptrdiff_t stride) {
+                               if (!idct_pair_plain(pair, quant, extent, a, b, stride)) sound = false;
+                           });
+    return sound;
 }
 
 bool skip(Scan& scan, std::int64_t mcus) {
@@ -62,7 +89,7 @@ void gray_to_rgb(const std::uint8_t* y, int count, std::uint8_t* rgb) {
 
 }  // namespace
 
-const Kernels kPlainKernels = {"plain",       decode,      skip,       upsample_h2,
-                               upsample_h2v2, upsample_v2, ycc_to_rgb, gray_to_rgb};
+const Kernels kPlainKernels = {"plain",     decode,        skip,        scan,       render,
+                               upsample_h2, upsample_h2v2, upsample_v2, ycc_to_rgb, gray_to_rgb};
 
 }  // namespace gs::jpeg

@@ -66,6 +66,9 @@ struct Scan {
     }
 };
 
+struct CoefficientPlane;
+struct ProgressiveScan;
+
 // The inner loops for one instruction set. Rows may be read and written up to kRowSlack bytes behind their
 // end.
 constexpr int kRowSlack = 96;
@@ -76,6 +79,11 @@ struct Kernels {
     bool (*decode)(Scan& scan, int mcus, const SamplePlane* planes);
     // Passes over the next `mcus` MCUs, keeping the DC predictions.
     bool (*skip)(Scan& scan, std::int64_t mcus);
+    // Reads one scan of a progressive image into its coefficients; false as for `decode`.
+    bool (*scan)(Scan& scan, const ProgressiveScan& progressive);
+    // Transforms `mcus` MCUs of such an image from column `left` of row `row` on; false as for `decode`.
+    bool (*render)(Scan& scan, const CoefficientPlane* coefficients, int row, int left, int mcus,
+                   const SamplePlane* planes);
     // Twice the width by libjpeg's triangle filter; in[-1] and in[count] must be the neighbours.
     void (*upsample_h2)(const std::uint8_t* in, int count, std::uint8_t* out);
     // The same for a row between the nearer row `near` and the farther one `far`.

@@ -6,6 +6,7 @@
 #ifndef GS_LOOP_TARGET
 #define GS_LOOP_TARGET
 #endif
+#define GS_LOOP_LAMBDA __attribute__((always_inline)) GS_LOOP_TARGET
 
 #include <algorithm>
 

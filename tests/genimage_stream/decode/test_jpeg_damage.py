@@ -142,3 +142,14 @@ def test_random_damage_never_does_more_than_raise() -> None:
             for strict in (True, False):
                 with suppress(gs.DecodeError):
                     gs.decode(bad, strict=strict, limits=gs.Limits(max_pixels=1 << 22))
+
+
+def test_no_image_depends_on_the_one_before() -> None:
+    """libjpeg itself keeps the tables of an image for later ones that have none."""
+    data = encode(picture(60, 40), quality=35, optimize=True)
+    table = data.index(b"\xff\xdb")
+    without = data[:table] + data[table + 2 + int.from_bytes(data[table + 2 : table + 4], "big") :]
+    for _ in range(2):
+        with pytest.raises(gs.DecodeError):
+            gs.decode(without)
+        gs.decode(data)

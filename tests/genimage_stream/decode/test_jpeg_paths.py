@@ -47,7 +47,12 @@ def variants(width: int, height: int, seed: int) -> Iterator[bytes]:
         yield encode_sampled(
             pixels, sampling, quality, restart=int(rng.integers(0, 6)), optimize=bool(rng.integers(0, 2))
         )
-    yield encode(pixels, "L", quality=int(rng.integers(1, 101)), restart_marker_blocks=int(rng.integers(0, 5)))
+        yield encode_sampled(pixels, sampling, quality, restart=int(rng.integers(0, 6)), progressive=True)
+    for progressive in (False, True):
+        blocks = int(rng.integers(0, 5))
+        yield encode(
+            pixels, "L", quality=int(rng.integers(1, 101)), restart_marker_blocks=blocks, progressive=progressive
+        )
 
 
 def random_crop(rng: np.random.Generator, width: int, height: int) -> Crop:

@@ -1,17 +1,18 @@
-// The own decoder for sequential Huffman-coded JPEGs: bit for bit libjpeg-turbo's pixels, faster, and with a
-// crop only as much work as the crop needs.
+// The own decoder for Huffman-coded JPEGs, sequential and progressive: bit for bit libjpeg-turbo's pixels,
+// faster, and with a crop only as much work as the crop needs.
 //
 // MCUs above, left and right of the crop are only Huffman-decoded; what lies below is not touched; whole
 // restart intervals that the crop does not need are not even Huffman-decoded.
 #pragma once
 
 #include "buffer.hpp"
+#include "jpeg_progressive.hpp"
 #include "jpeg_scan.hpp"
 #include "types.hpp"
 
 namespace gs::jpeg {
 
-class BaselineDecoder {
+class OwnDecoder {
   public:
     // Decodes `crop`, which lies inside the image. False: the image is of another kind, or there is anything
     // wrong or doubtful about it, and libjpeg shall have it; the sink may have received rows by then.
@@ -34,8 +35,11 @@ class BaselineDecoder {
         int mcu_rows = 8;  // sample rows of an MCU row
     };
 
-    bool prepare(ByteView bytes, const Rect& crop);
-    bool make_group();
+    bool prepare(ByteView bytes, const Rect& crop, const Kernels& kernels);
+    bool prepare_scan(ByteView bytes);
+    bool build_tables();
+    void make_group();
+    bool decode_row(int row, const Kernels& kernels);
     void make_planes();
     bool move_to(std::int64_t mcu, const Kernels& kernels);
     void pad_edges();
@@ -48,6 +52,7 @@ class BaselineDecoder {
     HuffmanTable dc_[4];
     HuffmanTable ac_[4];
     Scan scan_;
+    ProgressiveImage progressive_;
     Region region_{};
     std::int64_t position_ = 0;  // the next MCU of the scan
     Plane planes_[3];

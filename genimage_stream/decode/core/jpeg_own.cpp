@@ -1,4 +1,4 @@
-#include "jpeg_baseline.hpp"
+#include "jpeg_own.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -15,19 +15,13 @@ std::ptrdiff_t round_up(std::ptrdiff_t v, std::ptrdiff_t to) {
 
 }  // namespace
 
-bool BaselineDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink) {
-    if (!prepare(bytes, crop)) return false;
+bool OwnDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink) {
+    if (!prepare(bytes, crop, kernels)) return false;
     const int mcu_height = 8 * header_.v();
     const int crop_end = crop.y + crop.height;
-    const std::int64_t per_row = header_.mcus_per_row();
-    SamplePlane planes[3];
     int emitted = crop.y;
     for (int row = region_.top; row < region_.bottom; row++) {
-        if (!move_to(row * per_row + region_.left, kernels)) return false;
-        for (int c = 0; c < header_.components; c++)
-            planes[c] = {planes_[c].origin, planes_[c].stride, 8 * header_.component[c].h * scan_.group.mcus};
-        if (!kernels.decode(scan_, region_.right - region_.left, planes)) return false;
-        position_ += region_.right - region_.left;
+        if (!decode_row(row, kernels)) return false;
         pad_edges();
         // With vertical filtering the last row waits for the MCU row below.
         int ready = (row + 1) * mcu_height - (header_.v() == 2 && row + 1 < header_.mcu_rows() ? 1 : 0);
@@ -36,46 +30,72 @@ bool BaselineDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& ke
         emitted = std::max(emitted, ready);
         keep_last_rows();
     }
-    // At the very end of the scan nothing but the filling of the last byte may be left over.
-    return position_ < per_row * header_.mcu_rows() || scan_.reader.at_end();
+    // At the very end of a sequential scan nothing but the filling of the last byte may be left over.
+    const std::int64_t mcus = std::int64_t{header_.mcus_per_row()} * header_.mcu_rows();
+    return header_.progressive || position_ < mcus || scan_.reader.at_end();
 }
 
-bool BaselineDecoder::prepare(ByteView bytes, const Rect& crop) {
-    if (!read_header(bytes, header_) || !make_group()) return false;
+bool OwnDecoder::prepare(ByteView bytes, const Rect& crop, const Kernels& kernels) {
+    HeaderReader reader(bytes, header_);
+    if (reader.begin() != HeaderReader::Found::scan) return false;
     const int h = header_.h(), v = header_.v();
-    const int rows = header_.mcu_rows(), per_row = header_.mcus_per_row();
     const int right = crop.x + crop.width - 1, bottom = crop.y + crop.height - 1;
     // The filters reach one chroma sample further on each side.
     const int reach_x = h == 2 ? 2 : 0, reach_y = v == 2 ? 1 : 0;
     region_.left = std::max(crop.x - reach_x, 0) / (8 * h);
-    region_.right = std::min((right + reach_x) / (8 * h) + 1, per_row);
+    region_.right = std::min((right + reach_x) / (8 * h) + 1, header_.mcus_per_row());
     region_.top = std::max(crop.y - reach_y, 0) / (8 * v);
-    region_.bottom = std::min((bottom + reach_y) / (8 * v) + 1, rows);
+    region_.bottom = std::min((bottom + reach_y) / (8 * v) + 1, header_.mcu_rows());
+    make_group();
     make_planes();
-
-    const std::int64_t mcus = std::int64_t{per_row} * rows;
-    const std::int64_t in_interval = header_.restart_interval > 0 ? header_.restart_interval : mcus;
-    const std::int64_t first = std::int64_t{region_.top} * per_row + region_.left;
-    const std::int64_t last = std::int64_t{region_.bottom - 1} * per_row + region_.right - 1;
-    if (!scan_.data.unwrap(
-            bytes, header_.entropy_begin, static_cast<std::size_t>((mcus + in_interval - 1) / in_interval),
-            static_cast<std::size_t>(first / in_interval), static_cast<std::size_t>(last / in_interval)))
-        return false;
-    scan_.interval_mcus = in_interval;
-    scan_.enter(static_cast<std::size_t>(first / in_interval));
-    position_ = first / in_interval * in_interval;
     pixels_.reserve(
         static_cast<std::size_t>(kRowsAtOnce * round_up(3 * std::ptrdiff_t{crop.width} + kRowSlack, 64)));
     for (Buffer& row : upsampled_) row.reserve(static_cast<std::size_t>(crop.width) + 8 + 2 * kRowSlack);
+    if (header_.progressive) return progressive_.read(bytes, reader, header_, scan_, dc_, ac_, kernels);
+    return build_tables() && prepare_scan(bytes) && reader.next(scan_.data.end()) == HeaderReader::Found::end;
+}
+
+bool OwnDecoder::prepare_scan(ByteView bytes) {
+    const std::int64_t per_row = header_.mcus_per_row(), mcus = per_row * header_.mcu_rows();
+    const std::int64_t in_interval = header_.restart_interval > 0 ? header_.restart_interval : mcus;
+    const auto count = static_cast<std::size_t>((mcus + in_interval - 1) / in_interval);
+    const auto first = static_cast<std::size_t>((region_.top * per_row + region_.left) / in_interval);
+    const auto last =
+        static_cast<std::size_t>(((region_.bottom - 1) * per_row + region_.right - 1) / in_interval);
+    if (!scan_.data.unwrap(bytes, header_.entropy_begin, count, first, last)) return false;
+    scan_.interval_mcus = in_interval;
+    scan_.enter(first);
+    position_ = static_cast<std::int64_t>(first) * in_interval;
     return true;
 }
 
-bool BaselineDecoder::make_group() {
+bool OwnDecoder::decode_row(int row, const Kernels& kernels) {
+    SamplePlane planes[3];
+    for (int c = 0; c < header_.components; c++)
+        planes[c] = {planes_[c].origin, planes_[c].stride, 8 * header_.component[c].h * scan_.group.mcus};
+    const int mcus = region_.right - region_.left;
+    if (header_.progressive)
+        return kernels.render(scan_, progressive_.planes(), row, region_.left, mcus, planes);
+    if (!move_to(std::int64_t{row} * header_.mcus_per_row() + region_.left, kernels)) return false;
+    position_ += mcus;
+    return kernels.decode(scan_, mcus, planes);
+}
+
+bool OwnDecoder::build_tables() {
+    for (int i = 0; i < header_.components; i++) {
+        const Component& c = header_.component[i];
+        const HuffmanSpec &dc = header_.dc[c.dc], &ac = header_.ac[c.ac];
+        if (dc.counts == nullptr || ac.counts == nullptr) return false;
+        if (!dc_[c.dc].build(dc, HuffmanTable::Use::dc) || !ac_[c.ac].build(ac, HuffmanTable::Use::ac))
+            return false;
+    }
+    return true;
+}
+
+// What the blocks of an MCU are, how they pair up, and where their samples go.
+void OwnDecoder::make_group() {
     ScanGroup& group = scan_.group;
     const Component* c = header_.component;
-    for (int i = 0; i < header_.components; i++)
-        if (!dc_[c[i].dc].build(header_.dc[c[i].dc], true) || !ac_[c[i].ac].build(header_.ac[c[i].ac], false))
-            return false;
     const int luma = c[0].h * c[0].v;
     group.blocks_per_mcu = header_.components == 1 ? 1 : luma + 2;
     group.mcus = luma == 1 ? 2 : 1;
@@ -99,13 +119,13 @@ bool BaselineDecoder::make_group() {
     }
     for (int i = 0; i < group.pairs; i++) {
         const ScanTarget* target = group.pair[i].target;
-        make_quant_pair(header_.quant[c[target[0].component].quant],
-                        header_.quant[c[target[1].component].quant], group.pair[i].quant);
+        const std::uint8_t* table[2];
+        for (int lane = 0; lane < 2; lane++) table[lane] = header_.quant[c[target[lane].component].quant];
+        make_quant_pair(table[0], table[1], group.pair[i].quant);
     }
-    return true;
 }
 
-void BaselineDecoder::make_planes() {
+void OwnDecoder::make_planes() {
     const int mcus = region_.right - region_.left;
     for (int i = 0; i < header_.components; i++) {
         const Component& c = header_.component[i];
@@ -124,7 +144,7 @@ void BaselineDecoder::make_planes() {
 
 // Decodes nothing but goes on to MCU number `mcu`: from the begin of its restart interval, or from where we
 // are.
-bool BaselineDecoder::move_to(std::int64_t mcu, const Kernels& kernels) {
+bool OwnDecoder::move_to(std::int64_t mcu, const Kernels& kernels) {
     const std::int64_t interval = mcu / scan_.interval_mcus;
     if (interval > (position_ - 1) / scan_.interval_mcus && interval * scan_.interval_mcus > position_) {
         scan_.enter(static_cast<std::size_t>(interval));
@@ -136,7 +156,7 @@ bool BaselineDecoder::move_to(std::int64_t mcu, const Kernels& kernels) {
 }
 
 // Chroma continues beyond the image's edges by its outermost samples, as libjpeg's filters have it.
-void BaselineDecoder::pad_edges() {
+void OwnDecoder::pad_edges() {
     for (int i = 1; i < header_.components; i++) {
         const Plane& p = planes_[i];
         const int end = p.width - p.first_x;  // the column behind the last one
@@ -148,7 +168,7 @@ void BaselineDecoder::pad_edges() {
     }
 }
 
-void BaselineDecoder::keep_last_rows() {
+void OwnDecoder::keep_last_rows() {
     if (header_.v() == 1) return;
     for (int i = 0; i < header_.components; i++) {
         const Plane& p = planes_[i];
@@ -157,8 +177,8 @@ void BaselineDecoder::keep_last_rows() {
     }
 }
 
-void BaselineDecoder::emit(int mcu_row, int begin, int end, const Rect& crop, const Kernels& kernels,
-                           RowSink& sink) {
+void OwnDecoder::emit(int mcu_row, int begin, int end, const Rect& crop, const Kernels& kernels,
+                      RowSink& sink) {
     const std::ptrdiff_t stride = round_up(3 * std::ptrdiff_t{crop.width} + kRowSlack, 64);
     const Plane& luma = planes_[0];
     for (int first = begin; first < end; first += kRowsAtOnce) {
@@ -181,8 +201,8 @@ void BaselineDecoder::emit(int mcu_row, int begin, int end, const Rect& crop, co
 }
 
 // The chroma of image row `y` at full resolution, from the crop's left edge on.
-const std::uint8_t* BaselineDecoder::chroma_row(int component, int mcu_row, int y, const Rect& crop,
-                                                const Kernels& kernels) {
+const std::uint8_t* OwnDecoder::chroma_row(int component, int mcu_row, int y, const Rect& crop,
+                                           const Kernels& kernels) {
     const Plane& p = planes_[component];
     const int h = header_.h(), v = header_.v();
     const int left = crop.x / h, count = (crop.x + crop.width - 1) / h - left + 1;
