@@ -204,49 +204,98 @@ bool is_complete(const std::uint8_t* lengths, int n, int limit) {
     return used == 1u << limit;
 }
 
+// The table, from the code lengths. An entry of a symbol s of l bits leaves b = 12 - l bits for what follows:
+// those entries differ only in what one or two symbols fit b bits, which is the same for all symbols of l
+// bits.
 void fill_table(const std::uint8_t lengths[257], LiteralTable& table) {
-    // First the symbol that the bits begin with: its length in the low half, itself in the high half.
+    constexpr std::uint32_t kHalf = 1u << (kLiteralBits - 1);
     std::uint16_t codes[257];
     huffman_codes(lengths, 257, codes);
-    struct First {
-        std::uint8_t length;
-        std::uint8_t symbol;
+    std::uint32_t one[kHalf];   // by 11 bits: the first symbol, as an entry; its bits may be more than 11
+    std::uint32_t two[kHalf];   // two, where they fit
+    std::uint32_t rest[kHalf];  // what follows a symbol, ready to be added to its entry
+    const auto fits = [](std::uint32_t entry, std::uint32_t bits) {
+        return (entry & 63) != 0 && (entry & 63) <= bits;
     };
-    First first[1 << kLiteralBits];
-    for (int s = 0; s < 257; s++) {
-        const int length = lengths[s];
-        if (length == 0) continue;
-        const First entry{static_cast<std::uint8_t>(s == 256 ? 0 : length), static_cast<std::uint8_t>(s)};
-        for (std::uint32_t i = codes[s]; i <= kMask; i += 1u << length) first[i] = entry;
-    }
-    // Then as many as the bits hold. The bits beyond the twelve read as zeros; what would need them is not
-    // taken.
-    for (std::uint32_t i = 0; i <= kMask; i++) {
-        const First a = first[i];
-        const First b = first[i >> a.length];
-        const unsigned two = a.length + b.length;
-        const bool has_two = two <= kLiteralBits && b.length > 0 && a.length > 0;
-        const First c = first[i >> (two & 15)];
-        const unsigned three = two + c.length;
-        const bool has_three = has_two && three <= kLiteralBits && c.length > 0;
-        std::uint32_t entry = a.length | 1u << 6 | std::uint32_t{a.symbol} << 8;
-        if (has_two) entry = two | 2u << 6 | (entry & 0xFF00) | std::uint32_t{b.symbol} << 16;
-        if (has_three) entry = three | 3u << 6 | (entry & 0xFFFF00) | std::uint32_t{c.symbol} << 24;
-        table.entries[i] = entry;
-    }
+    // The symbols by length: those of l bits are sorted[begins[l] .. begins[l + 1]).
+    int begins[kLiteralBits + 2] = {};
+    std::uint16_t sorted[257];
+    for (int s = 0; s < 257; s++)
+        if (lengths[s] > 0) begins[lengths[s] + 1]++;
+    for (int l = 1; l <= kLiteralBits; l++) begins[l + 1] += begins[l];
+    int next[kLiteralBits + 2];
+    std::copy_n(begins, kLiteralBits + 2, next);
+    for (int s = 0; s < 257; s++)
+        if (lengths[s] > 0) sorted[next[lengths[s]]++] = static_cast<std::uint16_t>(s);
+    // Calls use(length, code, its entry) for the symbols of each length in turn, begin(length) before.
+    const auto by_length = [&](auto begin, auto use) {
+        for (int l = 1; l <= kLiteralBits; l++) {
+            if (begins[l] == begins[l + 1]) continue;
+            const auto length = static_cast<std::uint32_t>(l);
+            begin(length);
+            for (int k = begins[l]; k < begins[l + 1]; k++) {
+                const std::uint32_t symbol = sorted[k];
+                use(length, codes[symbol], symbol == 256 ? 1u << 6 : length | 1u << 6 | symbol << 8);
+            }
+        }
+    };
+    const auto add = [](std::uint32_t following) { return (following & 0xFF) | (following & ~0xFFu) << 8; };
+    by_length([](std::uint32_t) {},
+              [&](std::uint32_t l, std::uint32_t code, std::uint32_t entry) {
+                  // A code of 12 bits stands at its lower 11; none of 11 or fewer can be there.
+                  for (std::uint32_t i = code & (kHalf - 1); i < kHalf; i += 1u << l) one[i] = entry;
+              });
+    by_length(
+        [&](std::uint32_t l) {
+            const std::uint32_t bits = l < kLiteralBits ? kLiteralBits - 1 - l : 0;
+            for (std::uint32_t i = 0; i < (1u << bits); i++) rest[i] = fits(one[i], bits) ? add(one[i]) : 0;
+        },
+        [&](std::uint32_t l, std::uint32_t code, std::uint32_t entry) {
+            const bool ends = (entry & 63) == 0;
+            for (std::uint32_t i = code & (kHalf - 1), k = 0; i < kHalf; i += 1u << l, k++)
+                two[i] = ends ? entry : entry + rest[k];
+        });
+    by_length(
+        [&](std::uint32_t l) {
+            const std::uint32_t bits = kLiteralBits - l;
+            for (std::uint32_t i = 0; i < (1u << bits); i++)
+                rest[i] = fits(two[i], bits) ? add(two[i]) : fits(one[i], bits) ? add(one[i]) : 0;
+        },
+        [&](std::uint32_t l, std::uint32_t code, std::uint32_t entry) {
+            const bool ends = (entry & 63) == 0;
+            for (std::uint32_t i = code, k = 0; i <= kMask; i += 1u << l, k++)
+                table.entries[i] = ends ? entry : entry + rest[k];
+        });
 }
 
 }  // namespace
 
-int read_literal_header(ByteView data, LiteralTable& table) {
+namespace {
+
+// Compares headers but for the first bit, which says whether the block is the last.
+bool is_same_header(ByteView data, int bits, const LiteralTable& table) {
+    const auto whole = static_cast<std::size_t>(bits / 8);
+    if (bits != table.header_bits || whole >= data.size) return false;
+    const int left = (1 << (bits % 8)) - 1;
+    return ((data.data[0] ^ table.header[0]) & 0xFE) == 0 &&
+           std::memcmp(data.data + 1, table.header + 1, whole - 1) == 0 &&
+           ((data.data[whole] ^ table.header[whole]) & left) == 0;
+}
+
+}  // namespace
+
+bool read_literal_header(ByteView data, int header_bits, LiteralTable& table) {
+    if (header_bits < 32 || header_bits / 8 >= kMaxLiteralHeader) return false;
+    if (is_same_header(data, header_bits, table)) return true;
+    table.header_bits = 0;
     BitReader in(data);
     in.skip(1);
-    if (in.take(2) != 2) return 0;
-    if (in.take(5) != 0 || in.take(5) != 0) return 0;  // no lengths, one distance code
+    if (in.take(2) != 2) return false;
+    if (in.take(5) != 0 || in.take(5) != 0) return false;  // no lengths, one distance code
     const int shown = static_cast<int>(in.take(4)) + 4;
     std::uint8_t meta[19] = {};
     for (int i = 0; i < shown; i++) meta[kOrder[i]] = static_cast<std::uint8_t>(in.take(3));
-    if (!is_complete(meta, 19, 7)) return 0;
+    if (!is_complete(meta, 19, 7)) return false;
     std::uint16_t codes[19];
     huffman_codes(meta, 19, codes);
     std::uint8_t symbols[128];
@@ -256,25 +305,28 @@ int read_literal_header(ByteView data, LiteralTable& table) {
                 symbols[i] = static_cast<std::uint8_t>(s);
     std::uint8_t lengths[258];
     for (int n = 0; n < 258;) {
-        if (in.overrun()) return 0;
+        if (in.overrun()) return false;
         const int s = symbols[in.peek(7)];
         in.skip(meta[s]);
         int repeat = 1;
         std::uint8_t length = static_cast<std::uint8_t>(s);
         if (s == 16) {
-            if (n == 0) return 0;
+            if (n == 0) return false;
             length = lengths[n - 1];
             repeat = 3 + static_cast<int>(in.take(2));
         } else if (s >= 17) {
             length = 0;
             repeat = s == 17 ? 3 + static_cast<int>(in.take(3)) : 11 + static_cast<int>(in.take(7));
         }
-        if (repeat > 258 - n) return 0;
+        if (repeat > 258 - n) return false;
         while (repeat-- > 0) lengths[n++] = length;
     }
-    if (in.overrun() || lengths[256] == 0 || !is_complete(lengths, 257, kLiteralBits)) return 0;
+    if (in.overrun() || lengths[256] == 0 || !is_complete(lengths, 257, kLiteralBits)) return false;
+    if (in.bit() != static_cast<std::size_t>(header_bits)) return false;
     fill_table(lengths, table);
-    return static_cast<int>(in.bit());
+    table.header_bits = header_bits;
+    std::memcpy(table.header, data.data, static_cast<std::size_t>(header_bits / 8 + 1));
+    return true;
 }
 
 }  // namespace gs

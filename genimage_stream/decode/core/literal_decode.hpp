@@ -9,16 +9,21 @@
 
 namespace gs {
 
+constexpr int kMaxLiteralHeader = 512;  // bytes; 258 lengths of at most 7 + 7 bits each would take 463
+
 // For every value of the next 12 bits: the symbols that are whole in them, up to three. An entry holds the
 // bits they take in bits 0..5, their number in bits 6..7 and the symbols from bit 8 on. The end-of-block
 // symbol takes no bits here: a reader who meets it stands still.
 struct LiteralTable {
     std::uint32_t entries[1 << kLiteralBits];
+    // The header that the entries are of: what follows may say the same, then they stay.
+    int header_bits = 0;
+    std::uint8_t header[kMaxLiteralHeader] = {};
 };
 
-// Reads a block's header at the first bit of `data` and fills the table. Returns the bits it takes, or 0 when
-// it is not the header of a dynamic block of literals whose code fits.
-int read_literal_header(ByteView data, LiteralTable& table);
+// Reads a block's header at the first bit of `data`, which takes `header_bits` bits, and makes the table.
+// False when it is not the header of a dynamic block of literals whose code fits.
+bool read_literal_header(ByteView data, int header_bits, LiteralTable& table);
 
 // A run of symbols to be decoded.
 struct LiteralRun {

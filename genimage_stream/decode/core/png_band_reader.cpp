@@ -136,8 +136,8 @@ void BandReader::decode_literal_band(const Window& w, ByteView band, int index, 
     const int band_rows = shape.rows(w.header, index), tiles = shape.tiles(w.header);
     const int segments = shape.segments(band_rows);
     const std::uint8_t* record = w.table.record(index);
-    const int header_bits = read_literal_header(band, literals_);
-    if (header_bits == 0 || header_bits != big16(record)) fail(index);
+    const int header_bits = big16(record);
+    if (!read_literal_header(band, header_bits, literals_)) fail(index);
 
     const std::size_t pixel = w.header.row_bytes(1);
     const std::uint8_t* lengths = record + 2;

@@ -18,6 +18,9 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
+// How many thousandths of its bands' own codes a shared code may take.
+constexpr std::uint64_t kSharingMayCost = 1004;
+
 // An empty stored block ends a band at a byte border.
 constexpr std::uint8_t kFlush[4] = {0x00, 0x00, 0xFF, 0xFF};
 
@@ -44,9 +47,44 @@ struct Band {
     std::size_t size() const { return row * static_cast<std::size_t>(rows); }
 };
 
-bool write_literals(const Header& header, const BandShape& shape, const Band& band,
-                    const std::uint32_t counts[256], WrittenBands& to) {
-    const LiteralCode code = make_literal_code(counts);
+std::uint64_t coded_bits(const std::uint32_t counts[256], const LiteralCode& code) {
+    std::uint64_t bits = 0;
+    for (int v = 0; v < 256; v++) bits += std::uint64_t{counts[v]} * code.lengths[v];
+    return bits;
+}
+
+// A code for every band. A reader needs a moment to make a code's table, so neighbours share one where that
+// costs little; it recognises the same code by the same header.
+std::vector<LiteralCode> choose_codes(const std::vector<std::uint32_t>& counts, std::size_t bands) {
+    std::vector<LiteralCode> codes;
+    std::uint32_t shared[256];
+    std::uint64_t apart = 0;  // bits of the group's bands, each with the code of its own
+    std::size_t begin = 0;
+    for (std::size_t b = 0; b < bands; b++) {
+        const std::uint32_t* own = counts.data() + 256 * b;
+        codes.push_back(make_literal_code(own));
+        const std::uint64_t own_bits = coded_bits(own, codes.back());
+        if (b > begin) {
+            std::uint32_t together[256];
+            for (int v = 0; v < 256; v++) together[v] = shared[v] + own[v];
+            const LiteralCode code = make_literal_code(together);
+            const std::uint64_t bits = coded_bits(together, code);
+            if (bits <= (apart + own_bits) * kSharingMayCost / 1000) {
+                std::copy_n(together, 256, shared);
+                apart += own_bits;
+                std::fill(codes.begin() + static_cast<std::ptrdiff_t>(begin), codes.end(), code);
+                continue;
+            }
+        }
+        std::copy_n(own, 256, shared);
+        apart = own_bits;
+        begin = b;
+    }
+    return codes;
+}
+
+bool write_literals(const Header& header, const BandShape& shape, const Band& band, const LiteralCode& code,
+                    WrittenBands& to) {
     BitWriter bits(to.data);
     put_literal_header(bits, code, band.last);
     put16(to.records, static_cast<std::uint32_t>(bits.bits()));
@@ -99,6 +137,34 @@ bool write_stored(const Header& header, const BandShape& shape, const Band& band
     return true;
 }
 
+// Filters the whole image into `out`, each band for itself; `counts` (256 per band) gets how often each byte
+// occurs, unless it is empty.
+void filter_bands(const Header& header, const BandShape& shape, int effort, const std::uint8_t* rows,
+                  std::size_t stride, std::uint8_t* out, std::vector<std::uint32_t>& counts) {
+    const std::size_t size = header.row_bytes(header.width), row = size + 1;
+    const auto distance = static_cast<std::size_t>(header.filter_distance());
+    // Samples of less than a byte and palette indices are no quantities: filters only disturb them.
+    const bool plain =
+        shape.coding == BandCoding::stored || header.color == Color::palette || header.bit_depth < 8;
+    Bytes scratch(row + 256);
+    FilterChooser chooser;
+    for (int y = 0; y < header.height; y++, rows += stride, out += row) {
+        const int in_band = y % shape.band_rows;
+        if (plain) {
+            out[0] = kNone;
+            std::memcpy(out + 1, rows, size);
+        } else {
+            chooser.filter(rows, in_band == 0 ? nullptr : rows - stride, size, distance, effort, out,
+                           scratch.data());
+        }
+        if (counts.empty() || (in_band + 1 < shape.band_rows && y + 1 < header.height)) continue;
+        std::uint32_t* of_band = counts.data() + 256 * static_cast<std::size_t>(y / shape.band_rows);
+        count_bytes(out - row * static_cast<std::size_t>(in_band),
+                    row * static_cast<std::size_t>(in_band + 1), of_band);
+        chooser.learn(of_band);
+    }
+}
+
 // zlib's deflate with a full flush after each band.
 class Deflater {
   public:
@@ -135,51 +201,35 @@ bool write_bands(const Header& header, const BandShape& shape, const BandEffort&
     to.data.clear();
     to.ends.clear();
     to.records.clear();
-    const int bands = shape.bands(header);
-    const std::size_t row_size = header.row_bytes(header.width), row = row_size + 1;
-    const auto distance = static_cast<std::size_t>(header.filter_distance());
-    Bytes filtered(row * static_cast<std::size_t>(std::min(shape.band_rows, header.height)));
-    Bytes scratch(row + 256);
-    FilterChooser chooser;
+    const auto bands = static_cast<std::size_t>(shape.bands(header));
+    const std::size_t row = 1 + header.row_bytes(header.width);
+    const bool literals = shape.coding == BandCoding::literals;
+    Bytes filtered(row * static_cast<std::size_t>(header.height));
+    std::vector<std::uint32_t> counts(literals ? 256 * bands : 0);
+    filter_bands(header, shape, effort.filters, rows, stride, filtered.data(), counts);
+    std::vector<LiteralCode> codes;
+    if (literals) codes = choose_codes(counts, bands);
     std::optional<Deflater> deflater;
     if (shape.coding == BandCoding::deflate) deflater.emplace(effort.deflate);
-    std::uint32_t adler = 1;
+
     to.data.reserve(row * static_cast<std::size_t>(header.height) * 5 / 8);
     to.data.push_back(0x78);  // zlib: deflate with a window of 32 KiB
     to.data.push_back(0x01);
-    for (int b = 0; b < bands; b++) {
-        const Band band{filtered.data(), row, shape.rows(header, b), b + 1 == bands};
-        const std::uint8_t* from =
-            rows + stride * static_cast<std::size_t>(b) * static_cast<std::size_t>(shape.band_rows);
-        // Samples of less than a byte and palette indices are no quantities: filters only disturb them.
-        const bool plain =
-            shape.coding == BandCoding::stored || header.color == Color::palette || header.bit_depth < 8;
-        for (int y = 0; y < band.rows; y++) {
-            const std::uint8_t* in = from + stride * static_cast<std::size_t>(y);
-            std::uint8_t* out = filtered.data() + row * static_cast<std::size_t>(y);
-            if (plain) {
-                out[0] = kNone;
-                std::memcpy(out + 1, in, row_size);
-            } else {
-                chooser.filter(in, y == 0 ? nullptr : in - stride, row_size, distance, effort.filters, out,
-                               scratch.data());
-            }
-        }
-        adler = libdeflate_adler32(adler, band.data, band.size());
+    for (std::size_t b = 0; b < bands; b++) {
+        const std::size_t top = b * static_cast<std::size_t>(shape.band_rows);
+        const Band band{filtered.data() + row * top, row, shape.rows(header, static_cast<int>(b)),
+                        b + 1 == bands};
         bool done = false;
         if (shape.coding == BandCoding::stored) {
             done = write_stored(header, shape, band, to.data);
         } else if (shape.coding == BandCoding::deflate) {
             done = deflater->write(band, to.data);
         } else {
-            std::uint32_t counts[256];
-            count_bytes(band.data, band.size(), counts);
-            chooser.learn(counts);
-            done = write_literals(header, shape, band, counts, to);
-            write_left_pixels(header, shape, from, stride, band.rows, to.records);
+            done = write_literals(header, shape, band, codes[b], to);
+            write_left_pixels(header, shape, rows + stride * top, stride, band.rows, to.records);
         }
         if (!done) return false;
-        if (band.last) put32(to.data, adler);
+        if (band.last) put32(to.data, libdeflate_adler32(1, filtered.data(), filtered.size()));
         to.ends.push_back(to.data.size());
         if (to.data.size() > UINT_MAX) return false;
     }
