@@ -54,7 +54,7 @@ std::vector<bool> render_all(Case& c) {
     std::vector<bool> failed;
     for (std::size_t i = 0; i < c.images.size(); i++) {
         try {
-            gs::render(c.plan, static_cast<int>(i), c.images[i], nullptr, fuzz::workspace());
+            gs::render(c.plan, static_cast<int>(i), c.images[i], nullptr, fuzz::workspace(), nullptr);
             failed.push_back(false);
         } catch (const gs::DecodeError&) {
             std::fill_n(c.out.begin() + static_cast<std::ptrdiff_t>(c.plan.image_bytes() * i),

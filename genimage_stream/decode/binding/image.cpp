@@ -31,9 +31,16 @@ class NullSink : public gs::RowSink {
     void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
 };
 
-gs::Workspace& workspace() {
-    thread_local gs::Workspace one;
-    return one;
+// Decodes with what this thread keeps from image to image. To be called without the GIL.
+void decode_here(gs::ByteView bytes, const gs::ImageInfo& info, const gs::Rect* part,
+                 const gs::DecodeOptions& options, gs::RowSink& sink) {
+    thread_local gs::Workspace workspace;
+    struct Settled {
+        std::int64_t pixels;
+        std::size_t bytes;
+        ~Settled() { workspace.settle(pixels, bytes); }
+    } settled{std::int64_t{info.width} * info.height, bytes.size};
+    gs::decode(bytes, part, options, workspace, sink);
 }
 
 gs::DecodeOptions options_of(bool strict, std::int64_t max_pixels, std::int64_t max_bytes) {
@@ -64,7 +71,7 @@ py::array_t<std::uint8_t> decode(const py::object& data, std::optional<std::tupl
     ArraySink sink(out.mutable_data(), part.width);
     {
         py::gil_scoped_release release;
-        gs::decode(held.view(), &part, options, workspace(), sink);
+        decode_here(held.view(), info, &part, options, sink);
     }
     return out;
 }
@@ -81,7 +88,7 @@ py::tuple check(const py::object& data, std::int64_t max_pixels, std::int64_t ma
     NullSink sink;
     {
         py::gil_scoped_release release;
-        gs::decode(held.view(), nullptr, options, workspace(), sink);
+        decode_here(held.view(), info, nullptr, options, sink);
     }
     return facts(info);
 }

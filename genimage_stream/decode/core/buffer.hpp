@@ -28,6 +28,11 @@ class Buffer {
         }
         return data_;
     }
+    void release() {
+        std::free(data_);
+        data_ = nullptr;
+        capacity_ = 0;
+    }
     std::uint8_t* data() { return data_; }
     std::size_t capacity() const { return capacity_; }
 

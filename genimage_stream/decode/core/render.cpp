@@ -180,12 +180,19 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
                     plan.normalizer);
 
     const ImageInfo info = inspect(bytes, plan.options.limits);
+    struct Settled {  // at the end, whichever end
+        Workspace& workspace;
+        std::int64_t pixels;
+        std::size_t bytes;
+        ~Settled() { workspace.settle(pixels, bytes); }
+    } settled{workspace, std::int64_t{info.width} * info.height, bytes.size};
     Subject subject{bytes, {info.width, info.height}};
     if (info.format != Format::jpeg && info.format != Format::png) {
         if (!foreign)
             throw DecodeError(std::string("a ") + format_name(info.format) + " image: not decoded here");
         subject.size = foreign->decode(bytes, plan.options, workspace.foreign);
         subject.pixels = workspace.foreign.data();
+        settled.pixels = std::int64_t{subject.size.width} * subject.size.height;
     }
     const Resize resize = resize_of(plan, i, subject.size);
     const Size canvas = resize.to;

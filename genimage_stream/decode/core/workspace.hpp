@@ -1,7 +1,11 @@
 // What one thread keeps from image to image, so that the steady state allocates nothing.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
 #include <memory>
+#include <new>
 
 #include "buffer.hpp"
 
@@ -24,6 +28,21 @@ struct Workspace {
     Workspace() : jpeg(make_jpeg_state()), png(make_png_state()) {}
     Workspace(const Workspace&) = delete;
     Workspace& operator=(const Workspace&) = delete;
+
+    // To be called after each image, sound or not. What an uncommonly large one needed is given back, so that
+    // a thread does not hold gigabytes for ever because of one file; below these bounds nothing is ever given
+    // back.
+    static constexpr std::int64_t kKeptPixels = std::int64_t{1} << 24;
+    static constexpr std::size_t kKeptBytes = std::size_t{1} << 26;
+    void settle(std::int64_t image_pixels, std::size_t encoded_bytes) noexcept {
+        if (image_pixels <= kKeptPixels && encoded_bytes <= kKeptBytes) return;
+        for (Buffer* buffer : {&encoded, &pixels, &foreign, &across, &down, &rows}) buffer->release();
+        try {
+            jpeg = make_jpeg_state();
+            png = make_png_state();
+        } catch (const std::bad_alloc&) {  // then the old state stays
+        }
+    }
 
     std::unique_ptr<JpegState, JpegStateDeleter> jpeg;
     std::unique_ptr<PngState, PngStateDeleter> png;

@@ -250,3 +250,46 @@ def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 WEBP = encoded("WEBP")
+
+
+def test_one_huge_image_does_not_hold_its_memory() -> None:
+    """A thread gives back what an uncommonly large image needed."""
+    import subprocess
+    import sys
+
+    script = """
+import io
+import numpy as np
+from PIL import Image
+import genimage_stream as gs
+
+def resident_mb():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+files = []
+for form in ("PNG", "JPEG"):
+    file = io.BytesIO()
+    Image.new("L", (7000, 7000), 128).save(file, form)
+    files.append(file.getvalue())
+small = io.BytesIO()
+Image.new("RGB", (64, 64)).save(small, "PNG")
+decoder = gs.BatchDecoder(1)
+out = np.zeros((3, 3, 224, 224), np.uint8)
+before = resident_mb()
+for _ in range(2):
+    errors = decoder.decode_batch([*files, small.getvalue()], out, crops=np.zeros((3, 2), np.int32), small="resize",
+                                  resized=np.full((3, 2), 256, np.int32))
+    assert not errors, errors
+    for data in files:
+        gs.check(data)
+print(resident_mb() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert float(done.stdout) < 60
