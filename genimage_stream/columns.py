@@ -58,8 +58,9 @@ class IndexColumns:
         unknown = [name for name in names if name not in self.names]
         if unknown:
             raise ValueError(f"{self.name} has no column {', '.join(unknown)}; its columns: {', '.join(self.names)}")
-        # `partitioning=None`, or a folder's name with a "=" in it would become a column.
-        return pq.read_table(self._open(), columns=list(names), partitioning=None)
+        # Not `read_table`: it imports Arrow's dataset machinery, and takes a "=" in a folder's name for a column.
+        with pq.ParquetFile(self._open()) as file:
+            return file.read(columns=list(names))
 
     def matches(self, condition: pads.Expression) -> npt.NDArray[np.bool_]:
         """Whether each row meets an Arrow expression; a null answer counts as no. Reads only the columns it names."""
@@ -93,6 +94,10 @@ class IndexColumns:
 
     def numbers(self, *names: str) -> tuple[npt.NDArray[np.int64], ...]:
         """Columns of whole numbers as int64 (rows,); null is -1."""
+        return tuple(column.astype(np.int64, copy=False) for column in self.native(*names))
+
+    def native(self, *names: str) -> tuple[npt.NDArray[Any], ...]:
+        """Columns of whole numbers as wide as the index has them, without a copy; null is -1."""
         self.load(*names)
         return tuple(self._cache[name] for name in names)
 
@@ -148,6 +153,9 @@ def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:
     """Dictionary-encoded strings, each row group with a dictionary of its own, as codes into one sorted list."""
     array = column.unify_dictionaries().combine_chunks()
     values: list[str] = array.dictionary.to_pylist()
+    if not array.null_count and values == sorted(set(values)):
+        as_they_are: Codes = array.indices.to_numpy().astype(np.int32, copy=False)
+        return as_they_are, values
     rank = np.empty(len(values) + 1, np.int32)
     rank[np.array(sorted(range(len(values)), key=values.__getitem__), np.int64)] = np.arange(len(values))
     rank[-1] = -1
@@ -156,7 +164,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:
     return codes, sorted(values)
 
 
-def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     filled = column.fill_null(-1) if column.null_count else column
-    found: npt.NDArray[np.int64] = filled.to_numpy().astype(np.int64, copy=False)
+    found: npt.NDArray[Any] = filled.to_numpy()
     return found

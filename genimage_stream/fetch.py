@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -39,19 +39,24 @@ class Request(Protocol):
 
 
 class Reader(Protocol):
-    """Fetches samples' bytes from a fixed list of shards. `ahead`: batches to request beyond those being decoded.
-    `wants_order`: call `begin` whatever the order; otherwise only where it goes by windows of shards."""
+    """Fetches samples' bytes from a fixed list of shards. `ahead`: batches to request beyond those being decoded."""
 
     ahead: int
-    wants_order: bool
-
-    def begin(self, order: list[int], window: int | None) -> None:
-        """An epoch begins in which shards come in this order, `window` of them at a time; None: all at once."""
 
     def request(
         self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
     ) -> Request:
         """Ask for n samples: `shards` are places in the list, `offsets` and `sizes` in bytes, each (n,)."""
+
+
+@runtime_checkable
+class OrderedReader(Reader, Protocol):
+    """A reader that works ahead. `wants_order`: in every order, otherwise only where it goes by windows of shards."""
+
+    wants_order: bool
+
+    def begin(self, order: list[int], window: int | None) -> None:
+        """An epoch begins in which shards come in this order, `window` of them at a time; None: all at once."""
 
 
 class Store(Protocol):
@@ -61,17 +66,22 @@ class Store(Protocol):
 
     def read(self, path: str) -> bytes: ...
     def read_buffer(self, path: str) -> pa.Buffer: ...
-    def opening(self) -> dict[str, Any]:
-        """The arguments of `open_dataset` that open it again, in another process."""
-
     def local_path(self, path: str) -> str | None:
         """The file's place on a local disk; None when it is not on one. It need not be there."""
 
     def reader(self, shards: list[str]) -> Reader:
         """What fetches samples from these shards."""
 
+
+@runtime_checkable
+class OpenedStore(Store, Protocol):
+    """A store that `open_store` made."""
+
+    def opening(self) -> dict[str, Any]:
+        """The arguments of `open_dataset` that open it again, in another process."""
+
     def cached_reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> Reader:
-        """The same through the store's cache, if it has one, for the dataset of this index and dataset.json."""
+        """`reader` through the store's cache, if it has one, for the dataset of this index and dataset.json."""
 
 
 class LocalStore:

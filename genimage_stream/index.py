@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
-    from genimage_stream.fetch import Store
+    from genimage_stream.fetch import Reader, Store
 
 LABELS = ("real", "fake")  # a label's number is its place here
 
@@ -89,6 +89,10 @@ class Dataset:
         return self.columns.num_rows if self._rows is None else len(self._rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from genimage_stream.fetch import OpenedStore
+
+        if not isinstance(self.store, OpenedStore):
+            raise TypeError(f"{self!r} was not opened by open_dataset, so another process cannot open it")
         return _reopen, (self.store.opening(), self._rows)
 
     def __repr__(self) -> str:
@@ -104,6 +108,11 @@ class Dataset:
     def generators(self) -> list[str]:
         """The generators of the whole dataset, sorted: a fake of generators[i] has the code i + 1 in a batch."""
         return list(self.columns.words("generator")[1])
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was selected: every row of the index is here."""
+        return self._rows is None
 
     @property
     def rows(self) -> Rows:
@@ -256,18 +265,31 @@ class Dataset:
         """Each row's shard, int32 (all rows,), as a place in the list of the shards' paths within the dataset."""
         return self.columns.words("shard")
 
+    def reader(self) -> Reader:
+        """What fetches samples' bytes: through the cache, if the dataset was opened with one."""
+        from genimage_stream.fetch import OpenedStore
+
+        paths = self.shards()[1]
+        if isinstance(self.store, OpenedStore):
+            return self.store.cached_reader(paths, self.columns, self.info)
+        return self.store.reader(paths)
+
     def targets(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Labels (0 real, 1 fake) and generator codes (0 real, 1 + place in `generators` for a fake) of all rows.
 
         Raises ValueError when the index holds another label.
         """
+        labels = self.label_numbers()[self.columns.words("label")[0]]
+        generators = self.columns.words("generator")[0]
+        return labels, (generators.astype(np.int64) + 1) * labels
+
+    def label_numbers(self) -> npt.NDArray[np.int64]:
+        """The number, 0 real or 1 fake, of each code of the index's labels. Raises ValueError for another label."""
         codes, values = self.columns.words("label")
         unknown = [value for value in values if value not in LABELS] + ["null"] * bool((codes < 0).any())
         if unknown:
             raise ValueError(f"{self.columns.name} holds the label {unknown[0]!r}; labels are real and fake")
-        labels = np.array([LABELS.index(value) for value in values], np.int64)[codes]
-        generators = self.columns.words("generator")[0]
-        return labels, np.where(labels == 1, generators.astype(np.int64) + 1, 0)
+        return np.array([LABELS.index(value) for value in values], np.int64)
 
 
 def _reopen(opening: dict[str, Any], rows: Rows | None) -> Dataset:

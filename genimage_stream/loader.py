@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from genimage_stream.batch import Batch
@@ -181,7 +182,12 @@ class Loader(Iterable[Batch]):
 
     def order(self, epoch: int) -> Order:
         """The samples of an epoch in the order in which they come, over all ranks."""
-        drawn = Order(self.dataset.rows) if self._mixture is None else self._mixture.order(seed=self.seed, epoch=epoch)
+        if self._mixture is not None:
+            drawn = self._mixture.order(seed=self.seed, epoch=epoch)
+        elif self.dataset.whole and self.shuffle != "shards":
+            return epoch_order(len(self.dataset), seed=self.seed, epoch=epoch, shuffle=self.shuffle)
+        else:
+            drawn = Order(self.dataset.rows)
         shards = self.dataset.shards()[0][drawn.rows] if self.shuffle == "shards" else None
         return epoch_order(drawn, seed=self.seed, epoch=epoch, shuffle=self.shuffle, shards=shards, window=self.window)
 
@@ -293,10 +299,21 @@ class Loader(Iterable[Batch]):
             columns = self.dataset.columns
             columns.load("shard", "offset", "size", "width", "height", "label", "generator")
             shard, paths = self.dataset.shards()
-            offset, size, width, height = columns.numbers("offset", "size", "width", "height")
-            label, generator = self.dataset.targets()
-            table = SampleTable(shard, paths, offset, size, width, height, label, generator)
-            self._opened = os.getpid(), table, self.dataset.store.cached_reader(paths, columns, self.dataset.info)
+            offset, size = columns.numbers("offset", "size")
+            width, height = columns.native("width", "height")
+            table = SampleTable(
+                shard,
+                paths,
+                offset,
+                size,
+                width,
+                height,
+                label=columns.words("label")[0],
+                generator=columns.words("generator")[0],
+                label_number=self.dataset.label_numbers(),
+                fake_number=np.arange(1, len(self.dataset.generators) + 1),
+            )
+            self._opened = os.getpid(), table, self.dataset.reader()
         return self._opened[1:]
 
     def decoder(self) -> BatchDecoder:

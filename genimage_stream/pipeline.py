@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import torch
 from genimage_stream import stats
 from genimage_stream.batch import Batch
 from genimage_stream.decode import DecodeError
+from genimage_stream.fetch import OrderedReader
 from genimage_stream.geometry import Windows, sample_windows
 
 if TYPE_CHECKING:
@@ -44,10 +45,12 @@ class SampleTable:
     shard_paths: list[str]
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
-    width: npt.NDArray[np.int64]
-    height: npt.NDArray[np.int64]
-    label: npt.NDArray[np.int64]
-    generator: npt.NDArray[np.int64]
+    width: npt.NDArray[np.integer[Any]]
+    height: npt.NDArray[np.integer[Any]]
+    label: npt.NDArray[np.int32]  # codes of the index, which the next two turn into the batch's
+    generator: npt.NDArray[np.int32]
+    label_number: npt.NDArray[np.int64]  # of each label's code: 0 real, 1 fake
+    fake_number: npt.NDArray[np.int64]  # of each generator's code
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class Epoch(Iterator[Batch]):
         self._decoding: deque[_Work] = deque()
         self._left_at: float | None = None
         window = {"full": None, "shards": loader.window, "none": 1}[loader.shuffle]
-        if self._reader.wants_order or loader.shuffle == "shards":
+        if isinstance(self._reader, OrderedReader) and (self._reader.wants_order or loader.shuffle == "shards"):
             self._reader.begin(_first_come(self._table.shard[order.rows[steps.start :]]), window)
 
     # -- planning ------------------------------------------------------------------------------------------------------
@@ -129,10 +132,11 @@ class Epoch(Iterator[Batch]):
         rows = self._order.rows[places]
         seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
         table = self._table
-        sizes = np.stack([table.width[rows], table.height[rows]], axis=1)
+        sizes = np.stack([table.width[rows], table.height[rows]], axis=1).astype(np.int64)
         found = sample_windows(rows, seen, sizes, epoch=self.epoch, **loader.geometry)
         shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
-        label, generator = table.label[rows], table.generator[rows]
+        label = table.label_number[table.label[rows]]
+        generator = table.fake_number[table.generator[rows]] * label
         at = 0
         for step, (a, b) in zip(turns, parts, strict=True):
             part = slice(at, at + b - a)

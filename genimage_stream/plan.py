@@ -18,6 +18,8 @@ from genimage_stream.philox import split_seed
 Shuffle = Literal["full", "shards", "none"]
 Rows = npt.NDArray[np.int64]
 
+_STEP = 1 << 16  # a piece of an array that stays in the processor's cache
+
 # One stream of random words for each question, so that no two decisions share words.
 # Streams of rounds have their group's number above the lowest eight bits.
 STREAM_ORDER, STREAM_SHARDS, STREAM_ROUND, STREAM_SUBSET = 1, 2, 3, 4
@@ -66,14 +68,16 @@ def permutation(
         words |= groups.astype(np.uint64) << np.uint64(64 - group_bits) if group_bits else np.uint64(0)
     mask = np.uint64((1 << index_bits) - 1)
     words &= ~mask
-    words |= np.arange(n, dtype=np.uint64)
+    for first in range(0, n, _STEP):
+        part = words[first : first + _STEP]
+        part |= np.arange(first, first + len(part), dtype=np.uint64)
     words.sort()
     words &= mask
     return words.view(np.int64)
 
 
 def epoch_order(
-    order: Order,
+    order: Order | int,
     *,
     seed: int,
     epoch: int,
@@ -81,7 +85,7 @@ def epoch_order(
     shards: npt.NDArray[np.integer[Any]] | None = None,
     window: int = 16,
 ) -> Order:
-    """The order in which an epoch's samples come.
+    """The order in which an epoch's samples come; a number stands for the rows below it, each once.
 
     * `none`: by rows, visits to the same one together.
     * `full`: any order of all samples is as likely as any other.
@@ -89,6 +93,10 @@ def epoch_order(
       likely as any other. Two samples of one shard are then never further apart than a window's samples, and a batch
       draws from at most `window` shards (or twice as many, across a border). `shards` (n,) gives each sample's shard.
     """
+    if isinstance(order, int):
+        if shuffle == "full":
+            return Order(permutation(order, seed=seed, epoch=epoch, stream=STREAM_ORDER))
+        order = Order(np.arange(order))
     if shuffle == "none":
         if order.occurrences is None:
             return order

@@ -172,14 +172,10 @@ class RemoteReader:
     """Fetches batches' bytes into memory, some batches ahead of the decoder."""
 
     ahead = 6
-    wants_order = False
 
     def __init__(self, store: RemoteStore, shards: list[str]) -> None:
         self._store = store
         self._shards = shards
-
-    def begin(self, order: list[int], window: int | None) -> None:
-        pass
 
     def request(
         self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
