@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.genimage import GENERATORS, bad_files, fake_png, make_tree, real_jpeg
-from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, tars
+from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tars
 
 #: Every broken file known from GenImage, by the place it has there.
 BAD_NAMES = {
@@ -162,15 +162,15 @@ def test_nothing_but_bad_files(tmp_path: Path) -> None:
     done = pack_here(tmp_path / "src", tmp_path / "dst")
     assert (done.samples, done.quarantined, done.shards) == (0, 1, 0)
     assert index_rows(tmp_path / "dst") == []
-    assert shard_tools("verify", tmp_path / "dst").code == 0
+    assert shard_tools_here("verify", tmp_path / "dst").code == 0
 
 
 def test_strict(tmp_path: Path) -> None:
     put(tmp_path / "src", f"{folder('adm')}/0_adm_1.PNG", fake_png(np.random.default_rng(2), 16))
-    assert shard_tools("pack", tmp_path / "src", tmp_path / "one", "--strict").code == 0
+    assert shard_tools_here("pack", tmp_path / "src", tmp_path / "one", "--strict").code == 0
     put(tmp_path / "src", f"{folder('adm')}/0_adm_2.PNG", b"")
-    assert shard_tools("pack", tmp_path / "src", tmp_path / "two").code == 0
-    done = shard_tools("pack", tmp_path / "src", tmp_path / "three", "--strict", "--json")
+    assert shard_tools_here("pack", tmp_path / "src", tmp_path / "two").code == 0
+    done = shard_tools_here("pack", tmp_path / "src", tmp_path / "three", "--strict", "--json")
     assert (done.code, done.json["quarantined"]) == (1, 1)
 
 
@@ -180,5 +180,5 @@ def test_header_check_only_probes(tmp_path: Path) -> None:
     put(tmp_path / "src", f"{folder('adm')}/0_adm_2.PNG", b"nothing")
     done = pack_here(tmp_path / "src", tmp_path / "dst", check="header")
     assert (done.samples, done.quarantined) == (1, 1)
-    assert shard_tools("verify", tmp_path / "dst").code == 0
-    assert shard_tools("verify", tmp_path / "dst", "--decode").code == 1
+    assert shard_tools_here("verify", tmp_path / "dst").code == 0
+    assert shard_tools_here("verify", tmp_path / "dst", "--decode").code == 1

@@ -22,7 +22,7 @@ from shard_tools.layout import parse_mapping
 from shard_tools.pack import PackOptions, pack
 from shard_tools.report.progress import Silent
 from tests.fixtures.genimage import make_tree
-from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, tree_bytes
+from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, shard_tools_here, tree_bytes
 
 Tree = tuple[Path, list[Any]]
 
@@ -47,10 +47,10 @@ def test_kill_at_random_moments(workers: int, standard_tree: Tree, packed: Path,
     rng = random.Random(workers)
     destination = tmp_path / "dst"
     unfinished = 0
-    for attempt in range(7):
+    for attempt in range(5):
         process = start(standard_tree[0], destination, workers)
         # Wait until it has begun to write, so that the kill meets it at work.
-        while attempt < 6 and process.poll() is None and not list(destination.glob("*/*/.*.part")):
+        while attempt < 4 and process.poll() is None and not list(destination.glob("*/*/.*.part")):
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.15))
         # The whole group dies as in a power cut, or the parent alone as by a careless `kill -9`.
@@ -63,7 +63,7 @@ def test_kill_at_random_moments(workers: int, standard_tree: Tree, packed: Path,
             continue
         unfinished += not (destination / "dataset.json").exists()
         final_names_are_whole(destination, packed)
-    done = shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 3 - workers)
+    done = shard_tools_here("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 3 - workers)
     assert done.code == 0, done.err
     assert unfinished > 0
     assert tree_bytes(destination) == tree_bytes(packed)
@@ -79,14 +79,14 @@ def test_finished_shards_are_not_written_again(standard_tree: Tree, packed: Path
     finished = {p: p.stat().st_mtime_ns for p in sorted(destination.rglob("*.tar"))[:5]}
     results = len(list(destination.glob(".pack/shards/*.arrow")))
     assert results >= 5
-    done = shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB")
+    done = shard_tools_here("pack", standard_tree[0], destination, "--shard-size", "60kB")
     assert f"going on: {results} of" in done.err
     assert finished == {p: p.stat().st_mtime_ns for p in finished}
     assert tree_bytes(destination) == tree_bytes(packed)
 
 
 def test_a_worker_that_is_killed_is_reported(tmp_path: Path) -> None:
-    make_tree(tmp_path / "src", generators=("midjourney",), count=150)
+    make_tree(tmp_path / "src", generators=("biggan",), count=150)
     process = subprocess.Popen(
         [
             sys.executable,
@@ -96,7 +96,7 @@ def test_a_worker_that_is_killed_is_reported(tmp_path: Path) -> None:
             str(tmp_path / "src"),
             str(tmp_path / "dst"),
             "--shard-size",
-            "60kB",
+            "20kB",
             "--workers",
             "2",
         ],
@@ -113,8 +113,8 @@ def test_a_worker_that_is_killed_is_reported(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "was killed by signal 9" in err
     assert "run the same command again" in err
-    assert shard_tools("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "60kB").code == 0
-    assert shard_tools("verify", tmp_path / "dst").code == 0
+    assert shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "20kB").code == 0
+    assert shard_tools_here("verify", tmp_path / "dst").code == 0
 
 
 def test_interrupt_from_the_keyboard(standard_tree: Tree, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_two_packers_on_one_destination(standard_tree: Tree, packed: Path, tmp_p
     while first.poll() is None and not list((tmp_path / "dst").glob("*/*/.*.part")):
         time.sleep(0.002)
     os.kill(first.pid, signal.SIGSTOP)
-    second = shard_tools("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "60kB")
+    second = shard_tools_here("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "60kB")
     os.kill(first.pid, signal.SIGCONT)
     assert second.code == 2
     assert f"is being packed by another process (process {first.pid})" in second.err
@@ -174,13 +174,13 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 def test_full_disk(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "400k"):
         destination = tmp_path / "disk" / "dst"
-        done = shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 2)
+        done = shard_tools_here("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 2)
         assert done.code == 2
         assert "no room left" in done.err
         final_names_are_whole(destination, packed)
         assert not list(destination.rglob("*.part"))
         subprocess.run(["mount", "-o", "remount,size=50m", str(tmp_path / "disk")], check=True)
-        assert shard_tools("pack", standard_tree[0], destination, "--shard-size", "60kB").code == 0
+        assert shard_tools_here("pack", standard_tree[0], destination, "--shard-size", "60kB").code == 0
         assert tree_bytes(destination) == tree_bytes(packed)
 
 
@@ -224,11 +224,11 @@ def test_sources_that_vanish_or_change(tmp_path: Path) -> None:
 def test_destination_of_other_options_or_files(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "dst")
     before = tree_bytes(tmp_path / "dst")
-    done = shard_tools("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "60kB", "--seed", 5)
+    done = shard_tools_here("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "60kB", "--seed", 5)
     assert done.code == 2
     assert "seed = 0, not 5" in done.err
     make_tree(tmp_path / "other", generators=("adm",), count=2)
-    done = shard_tools("pack", tmp_path / "other", tmp_path / "dst", "--shard-size", "60kB", "--json")
+    done = shard_tools_here("pack", tmp_path / "other", tmp_path / "dst", "--shard-size", "60kB", "--json")
     assert done.code == 2
     assert "of other files" in done.json["error"]
     assert tree_bytes(tmp_path / "dst") == before
@@ -240,10 +240,10 @@ def test_unfinished_destination_of_other_options(standard_tree: Tree, tmp_path: 
         time.sleep(0.002)
     process.kill()
     process.wait()
-    done = shard_tools("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "70kB")
+    done = shard_tools_here("pack", standard_tree[0], tmp_path / "dst", "--shard-size", "70kB")
     assert done.code == 2
     assert "shard_size = 60000, not 70000" in done.err
-    done = shard_tools("verify", tmp_path / "dst")
+    done = shard_tools_here("verify", tmp_path / "dst")
     assert done.code == 2
     assert "is not finished" in done.err
 
@@ -255,7 +255,7 @@ def test_foreign_destinations(standard_tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "dataset.json").write_text("[]")
     for name, message in (("thesis", "is not empty"), ("file", "file"), ("foreign", "damaged")):
-        done = shard_tools("pack", standard_tree[0], tmp_path / name)
+        done = shard_tools_here("pack", standard_tree[0], tmp_path / name)
         assert done.code == 2
         assert message in done.err
         assert str(tmp_path / name) in done.err
@@ -274,7 +274,7 @@ def test_unusable_sources(tmp_path: Path) -> None:
         ("other", "no recognisable layout"),
     ):
         for command in (["scan", tmp_path / name], ["pack", tmp_path / name, tmp_path / "dst"]):
-            done = shard_tools(*command)
+            done = shard_tools_here(*command)
             assert done.code == 2, done.err
             assert message in done.err
             assert str(tmp_path / name) in done.err
@@ -284,7 +284,7 @@ def test_unusable_sources(tmp_path: Path) -> None:
 
 def test_destination_within_the_source(tmp_path: Path) -> None:
     make_tree(tmp_path / "src", generators=("adm",), count=2)
-    done = shard_tools("pack", tmp_path / "src", tmp_path / "src" / "shards")
+    done = shard_tools_here("pack", tmp_path / "src", tmp_path / "src" / "shards")
     assert done.code == 2
     assert "lies within" in done.err
     assert not (tmp_path / "src" / "shards").exists()
@@ -305,7 +305,7 @@ def test_destination_within_the_source(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage(arguments: list[str]) -> None:
-    assert shard_tools(*arguments).code == 2
+    assert shard_tools_here(*arguments).code == 2
 
 
 def test_no_image_left_by_the_selection(standard_tree: Tree, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from genimage_stream.schema import index_schema, quarantine_schema
 from genimage_stream.vocabulary import synsets, val_classes
 from tests.fixtures.genimage import Made
-from tests.shard_tools.conftest import shard_tools, tars, tree_bytes
+from tests.shard_tools.conftest import shard_tools, shard_tools_here, tars, tree_bytes
 
 Tree = tuple[Path, list[Made]]
 
@@ -156,27 +156,27 @@ def test_dali_reads_the_shards(packed: Path) -> None:
 
 
 def test_verify_and_info(packed: Path, standard_tree: Tree) -> None:
-    done = shard_tools("verify", packed, "--decode", "--json")
+    done = shard_tools_here("verify", packed, "--decode", "--json")
     assert (done.code, done.json["intact"], done.json["problems"]) == (0, True, [])
     assert done.json["samples"] == len(standard_tree[1])
-    facts = shard_tools("info", packed, "--json").json
+    facts = shard_tools_here("info", packed, "--json").json
     assert facts["samples"] == len(standard_tree[1])
     group = next(g for g in facts["groups"] if (g["generator"], g["split"], g["label"]) == ("adm", "train", "fake"))
     assert group["published"] == 162_000
     assert group["mode"] == {"RGBA": 6}
-    assert "adm" in shard_tools("info", packed).out
+    assert "adm" in shard_tools_here("info", packed).out
 
 
 def test_scan(standard_tree: Tree) -> None:
     before = tree_bytes(standard_tree[0])
-    facts = shard_tools("scan", standard_tree[0], "--json").json
+    facts = shard_tools_here("scan", standard_tree[0], "--json").json
     assert facts["files"] == len(standard_tree[1])
     assert len(facts["groups"]) == 32
     for group in facts["groups"]:
         assert group["files"] == 6
         assert group["missing"] == group["published"] - 6
     assert facts["problems"] == []
-    assert "missing" in shard_tools("scan", standard_tree[0]).out
+    assert "missing" in shard_tools_here("scan", standard_tree[0]).out
     assert tree_bytes(standard_tree[0]) == before
 
 
@@ -187,14 +187,14 @@ def test_packing_again_does_nothing_and_other_workers_give_the_same_bytes(
     assert done.code == 0
     assert tree_bytes(tmp_path / "again") == tree_bytes(packed)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "again").rglob("*")}
-    done = shard_tools("pack", standard_tree[0], tmp_path / "again", "--shard-size", "60kB", "--json")
+    done = shard_tools_here("pack", standard_tree[0], tmp_path / "again", "--shard-size", "60kB", "--json")
     assert (done.code, done.json["state"]) == (0, "finished")
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "again").rglob("*")}
-    assert "nothing to do" in shard_tools("pack", standard_tree[0], tmp_path / "again", "--shard-size", "60kB").out
+    assert "nothing to do" in shard_tools_here("pack", standard_tree[0], tmp_path / "again", "--shard-size", "60kB").out
 
 
 def test_seed_changes_the_order_alone(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
-    done = shard_tools(
+    done = shard_tools_here(
         "pack", standard_tree[0], tmp_path / "s", "--shard-size", "60kB", "--seed", 1, "--generators", "adm"
     )
     assert done.code == 0
@@ -206,6 +206,6 @@ def test_seed_changes_the_order_alone(standard_tree: Tree, packed: Path, tmp_pat
 
 def test_selected_groups_get_the_same_tars(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
     only = ("--generators", "SD14,adm", "--splits", "val")
-    assert shard_tools("pack", standard_tree[0], tmp_path / "s", "--shard-size", "60kB", *only).code == 0
+    assert shard_tools_here("pack", standard_tree[0], tmp_path / "s", "--shard-size", "60kB", *only).code == 0
     expected = {k: v for k, v in tars(packed).items() if k.startswith(("sd14/val", "adm/val"))}
     assert tars(tmp_path / "s") == expected

@@ -16,7 +16,7 @@ import pytest
 from shard_tools.errors import ToolError
 from shard_tools.sources.volumes import volume_sets
 from tests.fixtures.genimage import Made, fake_png, make_tree
-from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, tars
+from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tars
 
 pytestmark = pytest.mark.skipif(not shutil.which("zip"), reason="needs Info-ZIP's zip")
 
@@ -174,12 +174,12 @@ def test_a_missing_volume_is_named(fault: str, source: dict[str, Any], tmp_path:
     victim.unlink()
     if fault == "empty":
         victim.write_bytes(b"")
-    done = shard_tools("pack", tmp_path / "src", tmp_path / "dst")
+    done = shard_tools_here("pack", tmp_path / "src", tmp_path / "dst")
     assert done.code == 2
     assert f"{victim} is missing or empty" in done.err
     assert "--allow-missing-volumes" in done.err
     assert not (tmp_path / "dst").exists()
-    seen = shard_tools("scan", tmp_path / "src", "--json").json
+    seen = shard_tools_here("scan", tmp_path / "src", "--json").json
     assert any(str(victim) in problem for problem in seen["problems"])
 
     pack_here(tmp_path / "src", tmp_path / "part", allow_missing_volumes=True)

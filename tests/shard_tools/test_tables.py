@@ -12,7 +12,7 @@ import pytest
 
 from shard_tools.errors import ToolError
 from tests.fixtures.genimage import Made, make_files, make_tree
-from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, tars, tree_bytes
+from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tars, tree_bytes
 
 OPTIONS: dict[str, Any] = {"generators": ("adm", "sd14"), "count": 4}
 
@@ -72,7 +72,7 @@ def test_the_same_tars_as_from_folders(style: str, form: str, expected: dict[str
 
 def test_with_worker_processes(expected: dict[str, bytes], tmp_path: Path) -> None:
     write(tmp_path / "src", "paths", "parquet")
-    done = shard_tools("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "60kB", "--workers", 2)
+    done = shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "60kB", "--workers", 2)
     assert done.code == 0, done.err
     assert tars(tmp_path / "dst") == expected
 

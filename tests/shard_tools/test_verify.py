@@ -1,0 +1,89 @@
+"""Damage of every part of a dataset is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from shard_tools.report.progress import Silent
+from shard_tools.verify import verify
+from tests.shard_tools.conftest import index_rows, shard_tools_here
+
+SHARD = "adm/train/adm-train-00000.tar"
+
+
+def flip(path: Path, at: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 1
+    path.write_bytes(bytes(raw))
+
+
+def row_of(root: Path, number: int = 1) -> int:
+    rows = [row for row in index_rows(root) if row["shard"] == SHARD]
+    return int(rows[number]["offset"])
+
+
+def edit_index(root: Path) -> None:
+    table = pq.read_table(root / "index.parquet")
+    heights = table["height"].to_pylist()
+    heights[0] += 1
+    table = table.set_column(table.column_names.index("height"), "height", [heights])
+    pq.write_table(table, root / "index.parquet")
+
+
+def edit_dataset(root: Path) -> None:
+    dataset = json.loads((root / "dataset.json").read_text())
+    dataset["shards"][0]["samples"] -= 1
+    dataset["counts"]["quarantined"] += 1
+    (root / "dataset.json").write_text(json.dumps(dataset))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "image": (lambda root: flip(root / SHARD, row_of(root) + 30), "sha256 differs"),
+    "name in a header": (lambda root: flip(root / SHARD, row_of(root) - 512 + 5), "tar header"),
+    "class": (lambda root: flip(root / SHARD, row_of(root) - 1536 - 1024), ".cls or .json"),
+    "end": (lambda root: flip(root / SHARD, (root / SHARD).stat().st_size - 1), "end of the archive"),
+    "truncated": (lambda root: (root / SHARD).write_bytes((root / SHARD).read_bytes()[:-5000]), "ends within"),
+    "longer": (lambda root: (root / SHARD).write_bytes((root / SHARD).read_bytes() + bytes(512)), "dataset.json says"),
+    "no shard": (lambda root: (root / SHARD).unlink(), "cannot be read"),
+    "no idx": (lambda root: (root / SHARD).with_suffix(".idx").unlink(), ".idx is missing"),
+    "idx": (lambda root: flip((root / SHARD).with_suffix(".idx"), 20), "does not describe its shard"),
+    "stray file": (lambda root: (root / "adm" / "notes.txt").write_text("x"), "not part of the dataset"),
+    "unfinished file": (lambda root: (root / "adm" / ".x.tar.h-1.part").write_text("x"), "an unfinished file"),
+    "index": (edit_index, ".cls or .json are not what the index says"),
+    "no index": (lambda root: (root / "index.parquet").unlink(), "index.parquet is missing"),
+    "torn index": (lambda root: (root / "index.parquet").write_bytes(b"PAR1"), "index.parquet cannot be read"),
+    "no quarantine": (lambda root: (root / "quarantine.parquet").unlink(), "quarantine.parquet cannot be read"),
+    "counts": (edit_dataset, "differ about the number of samples"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_found_and_named(kind: str, packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    damage, message = DAMAGE[kind]
+    damage(tmp_path / "dst")
+    found = verify(str(tmp_path / "dst"), Silent())
+    assert not found.intact
+    assert any(message in problem for problem in found.problems), found.problems
+    assert len(found.problems) <= 4
+
+
+def test_exit_codes(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    assert shard_tools_here("verify", tmp_path / "dst").code == 0
+    flip(tmp_path / "dst" / SHARD, row_of(tmp_path / "dst") + 30)
+    done = shard_tools_here("verify", tmp_path / "dst", "--json")
+    assert (done.code, done.json["intact"]) == (1, False)
+    assert SHARD in done.json["problems"][0]
+    assert "NOT intact" in shard_tools_here("verify", tmp_path / "dst").out
+    (tmp_path / "dst" / "dataset.json").unlink()
+    assert shard_tools_here("verify", tmp_path / "dst").code == 2
+    done = shard_tools_here("info", tmp_path / "nowhere", "--json")
+    assert done.code == 2
+    assert "no such folder" in done.json["error"]
