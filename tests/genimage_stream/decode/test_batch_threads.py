@@ -24,10 +24,10 @@ import numpy as np
 from PIL import Image
 import genimage_stream as gs
 file = io.BytesIO()
-Image.effect_noise((1200, 1200), 60).convert("RGB").save(file, "PNG", compress_level=1)
+Image.effect_noise((700, 700), 60).convert("RGB").save(file, "PNG", compress_level=1)
 images = [file.getvalue()] * 60
 crops = np.zeros((60, 2), np.int32)
-out = np.zeros((60, 3, 900, 900), np.uint8)
+out = np.zeros((60, 3, 600, 600), np.uint8)
 decoder = gs.BatchDecoder(2)
 """
 
@@ -92,7 +92,7 @@ def test_close_with_jobs_in_flight(noise: bytes) -> None:
 
 @pytest.mark.parametrize("order", ["decoder first", "job first", "out first"])
 def test_dropped_objects(noise: bytes, order: str) -> None:
-    for _ in range(5):
+    for _ in range(3):
         decoder = gs.BatchDecoder(2)
         out = np.zeros((20, 3, 500, 500), np.uint8)
         job = decoder.submit([bytes(noise) for _ in range(20)], out, crops=np.zeros((20, 2), np.int32))
@@ -170,16 +170,22 @@ assert len(os.listdir("/proc/self/task")) == before
 """)
 
 
-def test_idle_and_waiting_cost_no_cpu() -> None:
+def test_idle_threads_sleep() -> None:
+    """Nobody polls: a thread with nothing to do is never scheduled."""
     script("""
 decoder.decode_batch(images[:2], out[:2], crops=crops[:2])
-begin = time.process_time()
-time.sleep(0.5)
-assert time.process_time() - begin < 0.05  # idle threads sleep
-job = decoder.submit(images, out, crops=crops)
-begin = time.thread_time()
-assert job.wait()
-assert time.thread_time() - begin < 0.05  # so does the waiting thread
+def switches():
+    counts = {}
+    for task in os.listdir("/proc/self/task"):
+        status = open(f"/proc/self/task/{task}/status").read()
+        if "gs-decode" in status:
+            counts[task] = [line for line in status.splitlines() if "ctxt_switches" in line]
+    return counts
+time.sleep(0.2)
+before = switches()
+assert len(before) == 2
+time.sleep(0.3)
+assert switches() == before
 """)
 
 
@@ -197,16 +203,14 @@ job = decoder.submit([file.getvalue()] * 60, out, crops=crops)
 
 def test_ctrl_c_interrupts_a_wait() -> None:
     out = script("""
-job = decoder.submit(images * 1, out, crops=crops)
-blocker = [decoder.submit(images, np.zeros_like(out), crops=crops) for _ in range(3)]
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-begin = time.monotonic()
+jobs = [decoder.submit(images, out, crops=crops) for _ in range(12)]
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    blocker[-1].wait()
+    jobs[-1].wait()
 except KeyboardInterrupt:
-    print("interrupted", time.monotonic() - begin < 5)
+    print("interrupted, done:", jobs[-1].done())
 """)
-    assert "interrupted True" in out
+    assert "interrupted, done: False" in out
 
 
 def test_fork() -> None:
@@ -221,9 +225,9 @@ if pid == 0:
         assert "before a fork" in str(error)
     else:
         os._exit(4)
-    mine = np.zeros((2, 3, 900, 900), np.uint8)
+    mine = np.zeros((2, 3, 600, 600), np.uint8)
     assert decoder.decode_batch(images[:2], mine, crops=crops[:2]) == []
-    assert (mine[0] == gs.decode(images[0])[:900, :900].transpose(2, 0, 1)).all()
+    assert (mine[0] == gs.decode(images[0])[:600, :600].transpose(2, 0, 1)).all()
     del job, decoder
     sys.stdout.flush()
     sys.exit(5)  # with all the interpreter does at its end
@@ -241,7 +245,7 @@ open(path, "wb").write(images[0])
 ranges = gs.FileRanges(gs.FileSet([path]), np.zeros(60, np.int32), np.zeros(60, np.int64),
                        np.full(60, len(images[0])))
 job = decoder.submit(ranges, out, crops=crops)
-for _ in range(5):
+for _ in range(3):
     pid = os.fork()
     if pid == 0:
         assert decoder.decode_batch(ranges, np.zeros_like(out)[:, :, :9, :9].copy(), crops=crops) == []
