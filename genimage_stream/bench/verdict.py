@@ -41,12 +41,12 @@ def judge(
         return Verdict(
             "storage",
             f"Storage is the bottleneck: {figures}; a faster disk, the shards in memory, or reading shard by shard "
-            '(`shuffle="shards"`) would help.',
+            '(shuffle="shards") would help.',
         )
     if most < cores:
         help_ = f"more threads would help, there are {cores} cores"
     elif not crop_ready:
-        help_ = "more cores would help, and so would shards packed with `--crop-ready`"
+        help_ = "more cores would help, and so would shards packed with --crop-ready"
     else:
         help_ = "more cores would help"
     return Verdict("decode", f"Decoding is the bottleneck: {figures}; {help_}.")

@@ -150,12 +150,19 @@ def cut(real: npt.NDArray[np.float64], fake: npt.NDArray[np.float64]) -> tuple[i
 
 
 def best_look_up(counts: Counts) -> tuple[float, float]:
-    """(cross-scored balanced accuracy, AUC) of the table value -> label; a value not seen before counts as a half."""
+    """(cross-scored balanced accuracy, AUC) of the table value -> label.
+
+    A value that the table does not have is answered as one for the label that has more values seen only once: the share
+    of such values estimates how often new ones come (Good and Turing). Where both have as many it counts as a half.
+    """
     accuracies, areas = [], []
     for half in (0, 1):
         real, fake = rates(counts, half)
         other_real, other_fake = rates(counts, 1 - half)
-        says = np.sign(fake - real)  # 0: not seen, or undecided
+        seen = counts[:, half].sum(axis=0)
+        new_real, new_fake = float(real[seen == 1].sum()), float(fake[seen == 1].sum())
+        real, fake = np.where(seen, real, new_real), np.where(seen, fake, new_fake)
+        says = np.sign(fake - real)
         accuracies.append(0.5 + 0.25 * float((says * (other_fake - other_real)).sum()))
         score = np.divide(fake, fake + real, out=np.full(len(fake), 0.5), where=fake + real > 0)
         _, group = np.unique(score, return_inverse=True)

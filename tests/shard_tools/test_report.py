@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from genimage_stream import schema
+from shard_tools.cli import app
 from shard_tools.report import shortcuts, statistics
 from shard_tools.report.features import FEATURES
 from shard_tools.report.write import findings, report
@@ -109,12 +111,14 @@ def test_a_damaged_shard_is_told_and_the_page_still_comes(packed: Path, tmp_path
 
 
 def refused(*arguments: object) -> str:
-    done = shard_tools("report", *arguments)
-    assert done.code == 2
-    assert done.out == ""
-    assert done.err.startswith("shard-tools: ")
-    assert len(done.err.splitlines()) == 1
-    return done.err
+    """The one sentence with which the command ends."""
+    done = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("shard-tools: ")
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
 
 
 def test_no_dataset(tmp_path: Path) -> None:
@@ -265,6 +269,16 @@ def test_a_size_between_others_needs_the_look_up(tmp_path: Path) -> None:
     assert found["Width"].threshold == pytest.approx(0.75, abs=0.08)
     assert found["Width"].look_up == 1.0
     assert found["Width"].rule == "fake: 512; all else real"
+
+
+def test_sizes_not_seen_before_are_the_cameras(tmp_path: Path) -> None:
+    """Fakes have one size, each real its own: a new size is a real, though the table does not have it."""
+    count = 400
+    labels = ["real", "fake"] * (count // 2)
+    widths = [512 if label == "fake" else 1000 + i for i, label in enumerate(labels)]
+    found = found_in(make_dataset(tmp_path / "d", {"label": labels, "width": widths}, count))
+    assert found["Exact size"].look_up == 1.0
+    assert found["Exact size"].auc == 1.0
 
 
 def test_threshold_in_words(tmp_path: Path) -> None:
