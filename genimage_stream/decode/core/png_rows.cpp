@@ -4,20 +4,25 @@
 
 namespace gs::png {
 
-RowConverter::RowConverter(const Header& header, const Palette& palette) : bit_depth_(header.bit_depth) {
-    const int sample_bytes = bit_depth_ == 16 ? 2 : 1;
+namespace {
+
+Layout layout_of(const Header& header) {
+    if (header.color == Color::palette || header.bit_depth < 8) return {1, 0, 1};
+    return {header.filter_distance(), header.channels() < 3 ? 0 : header.bit_depth / 8, 3};
+}
+
+}  // namespace
+
+RowConverter::RowConverter(const Header& header, const Palette& palette)
+    : layout_(layout_of(header)), bit_depth_(header.bit_depth) {
     if (header.color == Color::palette) {
-        layout_ = {1, 0, 1};
         for (int i = 0; i < 256; i++) {
             std::memcpy(colors_[i], palette.rgb[i], 3);
             colors_[i][3] = 0;
         }
     } else if (bit_depth_ < 8) {
-        layout_ = {1, 0, 1};
         const int scale = 255 / ((1 << bit_depth_) - 1);
         for (int i = 0; i < 1 << bit_depth_; i++) std::memset(colors_[i], i * scale, 4);
-    } else {
-        layout_ = {header.filter_distance(), header.channels() >= 3 ? sample_bytes : 0, 3};
     }
 }
 

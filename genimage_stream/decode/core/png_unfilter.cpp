@@ -29,6 +29,20 @@ int count_simple(const std::uint8_t* rows, std::size_t stride, int count) {
 
 }  // namespace
 
+Layout::Layout(int pixel_bytes, int channel_step, int channels)
+    : pixel(pixel_bytes), step(channel_step), out(channels) {
+    const int per_load = pixel > 4 ? 2 : 4;
+    std::memset(&shuffles, 0x80, sizeof shuffles);  // a lane that stays zero
+    for (int i = 0; i < 4; i++) {
+        for (int c = 0; c < out; c++) {
+            const int from = i % per_load * pixel + c * step;
+            (i < per_load ? shuffles.in : shuffles.in_2)[4 * i + c] = static_cast<std::uint8_t>(from);
+            shuffles.above[4 * i + c] = static_cast<std::uint8_t>(i * out + c);
+            shuffles.out[i * out + c] = static_cast<std::uint8_t>(4 * i + c);
+        }
+    }
+}
+
 void unfilter_row_plain(const Layout& layout, int filter, const std::uint8_t* row, int pixels,
                         const std::uint8_t* above, std::uint8_t* out) {
     const int n = layout.out;

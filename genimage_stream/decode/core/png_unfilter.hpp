@@ -17,6 +17,16 @@ struct Layout {
     int pixel = 3;  // bytes of a filtered pixel: 1, 2, 3, 4, 6 or 8
     int step = 1;   // channel i is byte i * step
     int out = 3;    // channels, which are the bytes of an unfiltered pixel: 1 or 3
+
+    // The same as byte shuffles between memory and one pixel per 32-bit lane, 4 pixels to a shuffle.
+    struct Shuffles {
+        alignas(16) std::uint8_t in[16];     // the first pixels of a load
+        alignas(16) std::uint8_t in_2[16];   // pixels 2 and 3, when 4 pixels are more than one load
+        alignas(16) std::uint8_t above[16];  // pixels that are unfiltered already
+        alignas(16) std::uint8_t out[16];
+    } shuffles;
+
+    Layout(int pixel_bytes, int channel_step, int channels);
 };
 
 // How far before and behind the rows the filtered data is read.

@@ -30,28 +30,6 @@ namespace {
 
 constexpr int kLag = 2;
 
-// Byte shuffles between pixels in memory and one pixel per 32-bit lane.
-struct Shuffles {
-    alignas(16) std::uint8_t in[16];  // the first pixels of a load
-    alignas(
-        16) std::uint8_t in_2[16];  // pixels 2 and 3 of a second load, when 4 pixels are more than 16 bytes
-    alignas(16) std::uint8_t above[16];  // pixels that are unfiltered already
-    alignas(16) std::uint8_t out[16];
-
-    explicit Shuffles(const Layout& layout) {
-        const int per_load = layout.pixel > 4 ? 2 : 4;
-        std::memset(this, 0x80, sizeof *this);
-        for (int i = 0; i < 4; i++) {
-            for (int c = 0; c < layout.out; c++) {
-                const int from = i % per_load * layout.pixel + c * layout.step;
-                (i < per_load ? in : in_2)[4 * i + c] = static_cast<std::uint8_t>(from);
-                above[4 * i + c] = static_cast<std::uint8_t>(i * layout.out + c);
-                out[i * layout.out + c] = static_cast<std::uint8_t>(4 * i + c);
-            }
-        }
-    }
-};
-
 GS_INLINE __m128i load_128(const std::uint8_t* p) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
 }
@@ -267,7 +245,7 @@ __attribute__((target("ssse3"))) void unfilter_row_ssse3(const Layout& layout, i
             store_128(out + i, _mm_add_epi8(load_128(row + i), load_128(above + i)));
         return;
     }
-    const Shuffles shuffles(layout);
+    const Layout::Shuffles& shuffles = layout.shuffles;
     const __m128i in = load_128(shuffles.in), in_2 = load_128(shuffles.in_2);
     const __m128i pack = load_128(shuffles.out), spread = load_128(shuffles.above);
     const bool two_loads = layout.pixel > 4;
