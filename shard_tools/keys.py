@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ from shard_tools.scan import Listing, Rejected
 
 _UNSAFE = r"[^A-Za-z0-9_+=@~,-]"
 DIGITS = 12
+THREADS = 8
+CHUNK = 4096  # files handed to the threads at a time
 
 
 @dataclass
@@ -66,17 +69,16 @@ def _resolve(
     clashes: dict[str, list[int]] = {}
     for at in np.flatnonzero(collides):
         clashes.setdefault(ordered[int(at)].as_py(), []).append(int(order[at]))
+    digests = _digests([row for rows in clashes.values() for row in rows], read)
     for key, rows in clashes.items():
         found: dict[str, int] = {}
         for row in sorted(rows, key=listing.source):
             group = listing.groups[listing.group[row]]
             facts = (listing.source(row), group.generator, group.split, group.label)
-            try:
-                digest = hashlib.sha256(read(row)).hexdigest()
-            except UnreadableImageError as error:
-                duplicates.append(Rejected(*facts, str(error)))
-                continue
-            if digest in found:
+            digest = digests[row]
+            if isinstance(digest, UnreadableImageError):
+                duplicates.append(Rejected(*facts, str(digest)))
+            elif digest in found:
                 duplicates.append(Rejected(*facts, f"duplicate: the same bytes as {listing.source(found[digest])}"))
             else:
                 found[digest] = row
@@ -90,3 +92,20 @@ def _resolve(
     key_column = pa.concat_arrays([pc.filter(ordered, pa.array(~collides)), pa.array(list(taken), pa.string())])
     sorted_again = pc.sort_indices(key_column)
     return Keys(kept[sorted_again.to_numpy()], key_column.take(sorted_again), duplicates)
+
+
+def _digests(rows: list[int], read: Callable[[int], bytes]) -> dict[int, str | UnreadableImageError]:
+    """sha256 of each file, by several threads: an archive beside its extracted folder makes every file a duplicate."""
+
+    def digest(row: int) -> str | UnreadableImageError:
+        try:
+            return hashlib.sha256(read(row)).hexdigest()
+        except UnreadableImageError as error:
+            return error
+
+    found: dict[int, str | UnreadableImageError] = {}
+    with ThreadPoolExecutor(THREADS) as pool:
+        for begin in range(0, len(rows), CHUNK):
+            part = rows[begin : begin + CHUNK]
+            found.update(zip(part, pool.map(digest, part), strict=True))
+    return found

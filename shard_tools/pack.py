@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from shard_tools.inspect import Check
 from shard_tools.keys import assign_keys
 from shard_tools.layout import Mapping
 from shard_tools.lock import locked
+from shard_tools.object_storage import is_object_url
 from shard_tools.plan import Plan, Shard, make_plan
 from shard_tools.report.progress import Progress
 from shard_tools.scan import Listing, Rejected, scan
@@ -221,7 +223,7 @@ def _apart(sources: Sequence[str], storage: Storage) -> None:
     """The destination must not lie within a source: its shards would be found as files of the source next time."""
     if isinstance(storage, LocalStorage):
         there = os.path.realpath(storage.url)
-        for source in sources:
+        for source in filterfalse(is_object_url, sources):
             here = os.path.realpath(source)
             if os.path.commonpath([here, there]) == here:
                 raise ToolError(f"{storage.url} lies within the source {source}: choose a destination outside of it")

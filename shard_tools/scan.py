@@ -18,6 +18,7 @@ from genimage_stream.vocabulary import REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.errors import ToolError
 from shard_tools.layout import Mapping, Place, looked_for, place_of
+from shard_tools.object_storage import is_object_url
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.discover import discover
 
@@ -110,7 +111,7 @@ def scan(
         prefix = os.path.basename(os.path.normpath(source)) if len(sources) > 1 else ""
         found = discover(source, prefix)
         before = scanner.files
-        context = os.path.abspath(source).rstrip("/").split("/")[-3:]
+        context = _above(source)
         for container, listed in found:
             scanner.add(len(containers), container, listed, context)
             containers.append(container)
@@ -251,6 +252,12 @@ class Scanner:
             incomplete=self.incomplete,
             notes=list(self.notes),
         )
+
+
+def _above(source: str) -> list[str]:
+    """The names of a source and the two folders above it, outermost first."""
+    path = source.partition("://")[2] if is_object_url(source) else os.path.abspath(source)
+    return path.rstrip("/").split("/")[-3:]
 
 
 def _picked(values: list[int], kept: list[int]) -> list[int]:

@@ -6,8 +6,10 @@ import os
 
 from shard_tools.errors import ToolError
 from shard_tools.layout import looked_for
+from shard_tools.object_storage import is_object_url
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.folder import FolderContainer
+from shard_tools.sources.object_store import ObjectContainer
 from shard_tools.sources.split_zip import open_volumes
 from shard_tools.sources.volumes import is_archive_name, volume_sets
 
@@ -20,6 +22,9 @@ def discover(source: str, prefix: str = "") -> list[tuple[Container, ContainerLi
 
     `prefix` names the source where there are several. Raises ToolError when it is not there.
     """
+    if is_object_url(source):
+        root, tree = source.rstrip("/"), ObjectContainer(source, prefix)
+        return _within(root, prefix, tree, tree.contents())
     if not os.path.lexists(source):
         raise ToolError(f"{source}: there is no such folder; give the folder that holds {looked_for()}")
     if os.path.isfile(source) and is_archive_name(source):
@@ -30,36 +35,38 @@ def discover(source: str, prefix: str = "") -> list[tuple[Container, ContainerLi
         os.listdir(source)
     except OSError as error:
         raise ToolError(f"{source} cannot be listed: {error.strerror}") from error
-    root = os.path.abspath(source)
-    tree = FolderContainer(root, prefix)
-    listing = tree.contents()
+    folder = FolderContainer(os.path.abspath(source), prefix)
+    return _within(folder.root, prefix, folder, folder.contents())
+
+
+def _within(
+    root: str, prefix: str, tree: Container, listing: ContainerListing
+) -> list[tuple[Container, ContainerListing]]:
+    """A tree of files, and the archives and tables that lie in it."""
     found: list[tuple[Container, ContainerListing]] = [(tree, listing)]
     for folder in listing.folders:
-        tables = [name for name in folder.names if name.endswith(TABLE_SUFFIXES)]
-        if tables:
-            _leave_out(folder, set(tables))
-            found += _tables(root, prefix, folder.path, tables)
-        archives = [name for name in folder.names if not name.endswith(_PLAIN) and is_archive_name(name)]
-        if archives:
-            _leave_out(folder, set(archives))
-            found += _archives(root, prefix, folder.path, archives)
+        special = [name for name in folder.names if not name.endswith(_PLAIN)]
+        tables = [name for name in special if name.endswith(TABLE_SUFFIXES)]
+        archives = [name for name in special if is_archive_name(name)]
+        if not tables and not archives:
+            continue
+        bytes_of = dict(zip(folder.names, folder.sizes, strict=True))
+        _leave_out(folder, {*tables, *archives})
+        where = "/".join(part for part in (root, folder.path) if part)
+        within = "/".join(part for part in (prefix, folder.path) if part)
+        found += _tables(where, within, tables)
+        opened = [open_volumes(where, within, volumes, bytes_of) for volumes in volume_sets(archives)]
+        found += [(archive, archive.contents()) for archive in opened]
     listing.folders = [folder for folder in listing.folders if folder.names]
     return found
 
 
-def _archives(root: str, prefix: str, path: str, names: list[str]) -> list[tuple[Container, ContainerListing]]:
-    within = "/".join(part for part in (prefix, path) if part)
-    opened = [open_volumes(os.path.join(root, path), within, volumes) for volumes in volume_sets(names)]
-    return [(archive, archive.contents()) for archive in opened]
-
-
-def _tables(root: str, prefix: str, path: str, names: list[str]) -> list[tuple[Container, ContainerListing]]:
+def _tables(where: str, within: str, names: list[str]) -> list[tuple[Container, ContainerListing]]:
+    if names and is_object_url(where):
+        raise ToolError(f"{where}/{names[0]}: Arrow and Parquet files can only be read from a local path: copy them")
     from shard_tools.sources.arrow import open_table
 
-    opened = []
-    for name in sorted(names):
-        within = "/".join(part for part in (prefix, path, name) if part)
-        opened.append(open_table(os.path.join(root, path, name), within))
+    opened = [open_table(f"{where}/{name}", f"{within}/{name}" if within else name) for name in sorted(names)]
     return [(table, table.contents()) for table in opened]
 
 
@@ -67,7 +74,8 @@ def _one_archive(source: str, prefix: str) -> list[tuple[Container, ContainerLis
     folder, name = os.path.split(os.path.abspath(source))
     for volumes in volume_sets(os.listdir(folder)):
         if name in volumes.names():
-            archive = open_volumes(folder, prefix, volumes)
+            bytes_of = {name: os.path.getsize(os.path.join(folder, name)) for name in volumes.names()}
+            archive = open_volumes(folder, prefix, volumes, bytes_of)
             return [(archive, archive.contents())]
     raise ToolError(f"{source} is not a zip archive or a volume of one")
 

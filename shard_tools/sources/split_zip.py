@@ -19,8 +19,10 @@ from typing import NamedTuple
 
 from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.names import is_dropping
+from shard_tools.object_storage import is_object_url
 from shard_tools.sources import zip_directory as zd
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
+from shard_tools.sources.object_store import ObjectRanges
 from shard_tools.sources.volumes import VolumeSet
 
 _OFFSET_BITS = 44  # of Location.offset: 16 TB a volume; the volume's number stands above
@@ -72,6 +74,7 @@ class ZipReader:
         self._segments = segments
         self._open: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._objects = ObjectRanges()
 
     def read_raw(self, disk: int, offset: int, size: int) -> bytes:
         """Up to `size` bytes from an offset within a volume, running on into the next volumes."""
@@ -95,6 +98,8 @@ class ZipReader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _pread(self, path: str, size: int, offset: int) -> bytes:
+        if is_object_url(path):
+            return self._objects.read(path, size, offset)
         try:
             descriptor = self._open.get(path)
             if descriptor is None:
@@ -164,18 +169,20 @@ class ZipReader:
         self._open.clear()
 
 
-def open_volumes(folder: str, path: str, volumes: VolumeSet) -> ZipContainer:
-    """Open the archive of a volume set in `folder` (absolute; `path` is the folder within SRC) and list it.
+def open_volumes(folder: str, path: str, volumes: VolumeSet, bytes_of: dict[str, int]) -> ZipContainer:
+    """Open the archive of a volume set in `folder` (absolute or an address) and list it.
+
+    `path` is the folder within SRC, `bytes_of` the size of each of its files.
 
     What is wrong with the set stands in the listing: `incomplete` names every missing or empty volume.
     """
     listing = ContainerListing()
-    last, between = _last_volume(folder, volumes, listing)
+    last, between = _last_volume(folder, volumes, bytes_of, listing)
     name = "/".join(part for part in (path, last[0] if last else volumes.stem + ".zip") if part)
     if last is None:
         missing = volumes.stem + (".zip" if not volumes.slices else ".zip.001")
         listing.incomplete.append(
-            f"{os.path.join(folder, missing)} is missing or empty: it is the volume with the archive's directory; "
+            f"{_join(folder, missing)} is missing or empty: it is the volume with the archive's directory; "
             "download it again"
         )
         return ZipContainer(name, (), listing)
@@ -184,32 +191,38 @@ def open_volumes(folder: str, path: str, volumes: VolumeSet) -> ZipContainer:
         members, segments = _members(segments, listing)
     except (zd.ZipDamageError, UnreadableImageError) as error:
         if not listing.incomplete:
-            listing.incomplete.append(f"{os.path.join(folder, last[0])}: {error}; download it again")
+            listing.incomplete.append(f"{_join(folder, last[0])}: {error}; download it again")
         return ZipContainer(name, (), listing)
     _check_borders(segments, members, listing)
     _fill(listing, members, segments)
     return ZipContainer(name, tuple(segments), listing)
 
 
-def _choose(folder: str, names: list[str], listing: ContainerListing) -> tuple[str, int] | None:
+def _join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _choose(
+    folder: str, names: list[str], bytes_of: dict[str, int], listing: ContainerListing
+) -> tuple[str, int] | None:
     """(file, bytes) of a volume of which there may be several copies: the largest; None when all are empty."""
-    sizes = sorted(((os.path.getsize(os.path.join(folder, name)), name) for name in names), key=lambda s: (-s[0], s[1]))
+    sizes = sorted(((bytes_of[name], name) for name in names), key=lambda s: (-s[0], s[1]))
     if len(sizes) > 1:
         others = ", ".join(name for _, name in sizes[1:])
-        listing.problems.append(f"{os.path.join(folder, sizes[0][1])} is there more than once; {others} is not read")
+        listing.problems.append(f"{_join(folder, sizes[0][1])} is there more than once; {others} is not read")
     return (sizes[0][1], sizes[0][0]) if sizes and sizes[0][0] else None
 
 
 def _last_volume(
-    folder: str, volumes: VolumeSet, listing: ContainerListing
+    folder: str, volumes: VolumeSet, bytes_of: dict[str, int], listing: ContainerListing
 ) -> tuple[tuple[str, int] | None, list[tuple[str, int] | None]]:
     """The volume with the end record, and the numbered ones in order, None where there is none."""
     numbered = volumes.slices or volumes.parts
     count = max(numbered, default=0)
-    found = [_choose(folder, numbered.get(number, []), listing) for number in range(1, count + 1)]
+    found = [_choose(folder, numbered.get(number, []), bytes_of, listing) for number in range(1, count + 1)]
     if volumes.slices:
         return (found[-1], found[:-1]) if found else (None, [])
-    return _choose(folder, volumes.last, listing), found
+    return _choose(folder, volumes.last, bytes_of, listing), found
 
 
 def _segments(
@@ -221,12 +234,10 @@ def _segments(
 ) -> list[Segment]:
     """The row of volumes. Raises ZipDamageError when the last one has no end record."""
     files = [
-        Segment(os.path.join(folder, file[0]), 0, file[1], file[0])
-        if file
-        else Segment(None, 0, 0, _label(volumes, number))
+        Segment(_join(folder, file[0]), 0, file[1], file[0]) if file else Segment(None, 0, 0, _label(volumes, number))
         for number, file in enumerate(between, 1)
     ]
-    files.append(Segment(os.path.join(folder, last[0]), 0, last[1], last[0]))
+    files.append(Segment(_join(folder, last[0]), 0, last[1], last[0]))
     if volumes.slices:
         return _sliced(files, folder, listing)
     end = _end(files)
@@ -237,7 +248,7 @@ def _segments(
     for segment in files:
         if segment.path is None:
             listing.incomplete.append(
-                f"{os.path.join(folder, segment.label)} is missing or empty: it is one of {len(files)} volumes of this "
+                f"{_join(folder, segment.label)} is missing or empty: it is one of {len(files)} volumes of this "
                 "archive; download it again"
             )
     return files
@@ -252,7 +263,7 @@ def _sliced(files: list[Segment], folder: str, listing: ContainerListing) -> lis
     """`.zip.001, .zip.002, ...` are one plain archive cut into pieces; its directory knows nothing of them."""
     missing = [segment for segment in files if segment.path is None]
     for segment in missing:
-        listing.incomplete.append(f"{os.path.join(folder, segment.label)} is missing or empty: download it again")
+        listing.incomplete.append(f"{_join(folder, segment.label)} is missing or empty: download it again")
     if missing:
         raise zd.ZipDamageError("volumes are missing")
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.s3 import S3Server, s3_server
-from tests.shard_tools.conftest import Ran, shard_tools, tree_bytes
+from tests.shard_tools.conftest import Ran, shard_tools, tars, tree_bytes
 
 Tree = tuple[Path, list[Any]]
 
@@ -133,3 +134,27 @@ def test_addresses_that_do_not_work(server: S3Server, standard_tree: Tree) -> No
     done = run(server, "pack", standard_tree[0], "ftp://host/x")
     assert done.code == 2
     assert "s3://" in done.err
+
+
+def test_sources_in_the_store(server: S3Server, standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+    """Plain objects and, read by ranges, a multi-volume zip: the same tars as from folders."""
+    if not shutil.which("zip"):
+        pytest.skip("needs Info-ZIP's zip")
+    (tmp_path / "part").mkdir()
+    for outer in ("ADM", "BigGAN"):
+        shutil.copytree(standard_tree[0] / outer, tmp_path / "part" / outer)
+    command = ["zip", "-q", "-r", "-s", "64k", "imagenet_midjourney.zip", "imagenet_midjourney"]
+    shutil.copytree(standard_tree[0] / "Midjourney", tmp_path / "part" / "Midjourney")
+    subprocess.run(command, cwd=tmp_path / "part" / "Midjourney", check=True)
+    shutil.rmtree(tmp_path / "part" / "Midjourney" / "imagenet_midjourney")
+    assert len(list((tmp_path / "part" / "Midjourney").iterdir())) > 2
+    (tmp_path / "part" / "ADM" / ".DS_Store").write_bytes(b"x")
+    url = server.upload(tmp_path / "part", "src")
+    done = run(server, "pack", url, tmp_path / "dst", "--shard-size", "60kB", "--workers", 2)
+    assert done.code == 0, done.err
+    assert "1 droppings" in done.out
+    expected = {name: data for name, data in tars(packed).items() if name.startswith(("adm", "biggan", "midjourney"))}
+    assert tars(tmp_path / "dst") == expected
+    done = run(server, "scan", f"{server.url}/nothing")
+    assert done.code == 2
+    assert "no files" in done.err
