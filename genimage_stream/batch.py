@@ -46,7 +46,7 @@ class Batch:
         return self._keys
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return int(self.labels.shape[0])
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.images.shape))

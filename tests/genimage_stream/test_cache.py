@@ -229,7 +229,7 @@ import genimage_stream as gs
 dataset = gs.open_dataset(sys.argv[1], cache_dir=sys.argv[2], cache_size="90kB")
 rank, shuffle = int(sys.argv[3]), sys.argv[4]
 loader = gs.Loader(dataset, 4, crop=16, shuffle=shuffle, window=2, seed=rank)
-for _ in range(3):
+for _ in range(2):
     keys = [key for batch in loader for key in batch.keys]
     assert len(set(keys)) == len(dataset) == len(keys)
 print("done")
@@ -244,15 +244,15 @@ def test_several_processes_share_it_and_one_is_killed(root: Path, tmp_path: Path
                 env=environment(),
                 stdout=subprocess.PIPE,
             )
-            for rank, shuffle in enumerate(["shards", "full", "shards"])
+            for rank, shuffle in enumerate(["shards", "full"])
         ]
         deadline = time.monotonic() + 60
         while not list(tmp_path.rglob("*.tar*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         processes[0].kill()
         outputs = [process.communicate(timeout=100)[0] for process in processes]
-        assert [process.returncode for process in processes[1:]] == [0, 0]
-        assert outputs[1:] == [b"done\n", b"done\n"]
+        assert processes[1].returncode == 0
+        assert outputs[1] == b"done\n"
         dataset = gs.open_dataset(address, cache_dir=tmp_path, cache_size="90kB", storage_options=QUICK)
         assert batches(dataset, shuffle="shards") == batches(gs.open_dataset(root), shuffle="shards")
     settled(tmp_path)

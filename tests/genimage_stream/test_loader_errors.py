@@ -222,8 +222,7 @@ def wait_for_line(process: subprocess.Popen[str]) -> Iterator[str]:
     yield from process.stdout
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_ctrl_c(dataset: gs.Dataset, busy: bool) -> None:
+def test_ctrl_c(dataset: gs.Dataset) -> None:
     code = f"""
 import sys, time
 import genimage_stream as gs
@@ -232,7 +231,7 @@ print("ready", flush=True)
 try:
     while True:
         for batch in loader:
-            {"pass" if busy else "time.sleep(0.01)"}
+            pass
 except KeyboardInterrupt:
     print("interrupted", loader.state_dict()["epoch"] >= 0, flush=True)
     sys.exit(7)
