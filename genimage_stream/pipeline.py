@@ -74,6 +74,7 @@ class _Work:
     plan: _Planned
     request: Request
     rendering: Rendering | None = None  # once the bytes are there
+    error: OSError | None = None  # when they did not come
 
 
 @dataclass
@@ -171,8 +172,12 @@ class Epoch(Iterator[Batch]):
 
     def _submit(self) -> None:
         work = self._fetching[0]
-        source = work.request.source()
-        work.rendering = self._renderer.submit(source, work.plan.windows)
+        try:
+            source = work.request.source()
+        except OSError as error:
+            work.error = error  # raised in its turn: the batches before it are good
+        else:
+            work.rendering = self._renderer.submit(source, work.plan.windows)
         self._decoding.append(self._fetching.popleft())
 
     # -- handing over --------------------------------------------------------------------------------------------------
@@ -204,6 +209,8 @@ class Epoch(Iterator[Batch]):
             self._top_up()
         fetched = stats.now()
         work = self._decoding[0]
+        if work.error is not None:
+            raise work.error
         assert work.rendering is not None
         while not work.rendering.wait(_POLL_SECONDS if self._fetching else _LONG_POLL_SECONDS):
             self._top_up()  # bytes may have come in meanwhile

@@ -78,6 +78,26 @@ def test_s3_with_a_shard_that_is_not_there(s3: S3Server, tmp_path: Path) -> None
         batches(dataset)
 
 
+def test_batches_before_the_bad_one_are_given(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path, 6)
+    expected = batches(gs.open_dataset(root), shuffle=False)
+    with web_server(root) as (address, _):
+        dataset = gs.open_dataset(address, storage_options=QUICK)
+        (root / dataset.shards()[1][-1]).unlink()
+        first_bad = int((dataset.shards()[0] == len(dataset.shards()[1]) - 1).argmax()) // 8
+        seen: list[tuple[list[str], bytes]] = []
+        loader = gs.Loader(dataset, 8, crop=CROP, seed=1, shuffle=False)
+        with pytest.raises(FileNotFoundError):
+            collect(loader, seen)
+        assert seen == expected[:first_bad]
+        assert loader.state_dict()["position"] == 8 * first_bad
+
+
+def collect(loader: gs.Loader, seen: list[tuple[list[str], bytes]]) -> None:
+    for batch in loader:
+        seen.append((batch.keys, batch.images.numpy().tobytes()))
+
+
 def test_no_dataset_in_the_bucket(s3: S3Server) -> None:
     with pytest.raises(FileNotFoundError, match="shard-tools pack"):
         gs.open_dataset(f"{s3.url}/nothing", storage_options=s3.options)
