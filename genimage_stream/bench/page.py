@@ -97,7 +97,9 @@ def _figures(rate: Rate) -> tuple[str, str, str, str]:
 
 def _storage(results: Results) -> Section:
     storage = results.storage
-    readers = f"{storage.threads} at once" if storage.threads > 1 else "one reader"
+    readers = {0: "as many requests as the loader keeps", 1: "one reader"}.get(
+        storage.threads, f"{storage.threads} at once"
+    )
     named = (
         (f"random samples, {readers}", storage.random),
         (f"the same from the page cache, {readers}", storage.cached),

@@ -168,6 +168,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
         most=most,
         cores=cores(),
         crop_ready=crop_ready,
+        remote=not storage.threads,
     )
     if skipped:
         notes.append(f"{skipped:,} images did not decode and were left out: see `shard-tools verify --decode {path}`.")

@@ -31,6 +31,7 @@ CHUNK = 64  # samples of one thread between two looks at the clock
 BLOCK = 1 << 20  # bytes of one sequential read
 OPEN_FILES = 256
 BATCH = 64  # samples of one request to an object store
+OPENING_SECONDS = 30  # of patience with its first answers
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Storage:
 
     `random`: samples at random places, not from the page cache where it can be emptied; `cached`: the same from the
     page cache; `sequential`: whole shards front to back. None where it does not apply, for one of the `notes`.
+    `threads` read at once; 0: an object store, as many requests as the loader keeps in flight.
     """
 
     random: Rate | None
@@ -109,9 +111,12 @@ def measure_storage(dataset: Dataset, *, seconds: float, threads: int, seed: int
     places = [dataset.store.local_path(path) for path in paths]
     local = [place for place in places if place is not None]
     if len(local) < len(places):
-        note = "The dataset is on an object store or web server: sequential reads and the page cache do not apply."
+        note = (
+            "The dataset is on an object store or web server: sequential reads and the page cache do not apply, and "
+            "storage alone is measured without a local cache."
+        )
         random = _remote(dataset, paths, ranges, seconds)
-        return Storage(random, None, None, None, threads, [note])
+        return Storage(random, None, None, None, 0, [note])
     notes: list[str] = []
     files = LocalFiles(local)
     try:
@@ -206,24 +211,30 @@ def _sequential(
 
 
 def _remote(dataset: Dataset, paths: list[str], ranges: Ranges, seconds: float) -> Rate | None:
-    """Samples at random from an object store, as many requests in flight as the loader keeps."""
+    """Samples at random from an object store, as many requests in flight as the loader keeps.
+
+    The first requests open connections; the clock starts when they are through.
+    """
     meter = Meter()
     reader = dataset.store.reader(paths)
     waiting: deque[tuple[Request, int]] = deque()
     count, at = len(ranges[0]), 0
+    to_open = reader.ahead + 1
     began = last = now()
-    while last - began < seconds:
+    while meter.seconds < seconds and now() - began < 4 * seconds + OPENING_SECONDS:
         while len(waiting) <= reader.ahead:
             taken = np.arange(at, at + min(BATCH, count)) % count
             at = (at + len(taken)) % count
             shards, offsets, sizes = (column[taken] for column in ranges)
-            request = reader.request(shards.astype(np.int32), offsets, sizes)
-            waiting.append((request, int(sizes.sum())))
+            waiting.append((reader.request(shards.astype(np.int32), offsets, sizes), int(sizes.sum())))
         request, size_bytes = waiting.popleft()
         while not request.ready():
             request.wait(1.0)
         request.source()
-        meter.add(now() - last, min(BATCH, count), size_bytes)
+        if to_open:
+            to_open -= 1
+        else:
+            meter.add(now() - last, min(BATCH, count), size_bytes)
         last = now()
     for request, _ in waiting:
         request.cancel()

@@ -18,7 +18,7 @@ def lines(results: Results) -> Iterator[str]:
     yield ""
     yield f"{'':34} {'images/s':>9} {'(lowest to highest)':>21} {'read':>11}"
     storage = results.storage
-    readers = f"{storage.threads} reader{'s' if storage.threads > 1 else ''}"
+    readers = f"{storage.threads} reader{'s' if storage.threads > 1 else ''}" if storage.threads else "many requests"
     yield from _line(f"storage, random, {readers}", storage.random)
     yield from _line(f"storage, page cache, {readers}", storage.cached)
     yield from _line("storage, sequential, 1 reader", storage.sequential)

@@ -23,8 +23,10 @@ from genimage_stream.bench.rate import Meter
 from genimage_stream.bench.run import BenchError, Options, default_threads, parse_threads, run
 from genimage_stream.bench.verdict import judge
 from genimage_stream.cli import app
+from shard_tools.report.write import report
 from tests.browser import assert_good_page, look
 from tests.fixtures.genimage import make_tree
+from tests.fixtures.s3 import s3_server
 
 QUICK = ("--seconds", "0.2", "--crop", "32", "--batch-size", "8")
 
@@ -126,6 +128,24 @@ def test_read_only_dataset(packed: Path, tmp_path: Path) -> None:
 def test_a_selection(packed: Path) -> None:
     options = Options(seconds=0.1, crop=16, batch_size=4, threads=(1,), generators=("sd14",), splits=("val",))
     assert run(str(packed), options).samples == 20
+
+
+def test_object_store(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both pages from a real S3 server, addressed as a user does, by AWS's variables."""
+    pytest.importorskip("obstore")
+    (tmp_path / "server").mkdir()
+    with s3_server(tmp_path / "server") as server:
+        url = server.upload(packed, "dst")
+        for name, value in server.options.items():
+            monkeypatch.setenv(f"AWS_{name.upper()}", value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        results = run(url, Options(seconds=0.1, crop=16, batch_size=4, threads=(1,)))
+        found = report(url, str(tmp_path / "report.html"), thumbnails=1)
+    assert results.storage.random is not None
+    assert results.storage.sequential is None
+    assert any("object store" in note for note in results.notes)
+    assert found["samples"] == 80
+    assert found["unreadable_thumbnails"] == []
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
@@ -288,10 +308,12 @@ def test_open_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_verdicts() -> None:
     def said(storage: float, decode: float, end_to_end: float, **more: Any) -> Any:
-        facts = {"threads": 2, "most": 2, "cores": 2, "crop_ready": False, **more}
+        facts = {"threads": 2, "most": 2, "cores": 2, "crop_ready": False, "remote": False, **more}
         return judge(storage=storage, decode=decode, end_to_end=end_to_end, **facts)
 
     assert said(100, 1000, 90).bottleneck == "storage"
+    assert said(100, 1000, 900).bottleneck == "decode"
+    assert "cache_dir" in said(100, 1000, 90, remote=True).sentence
     assert said(9000, 1000, 900).bottleneck == "decode"
     assert said(9000, 1000, 300).bottleneck == "other"
     assert said(float("inf"), 1000, 900).bottleneck == "decode"
