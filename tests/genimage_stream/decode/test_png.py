@@ -30,7 +30,7 @@ def pillow_agrees(color: int, depth: int) -> bool:
 @pytest.mark.parametrize(("color", "depth"), png.FORMATS, ids=IDS)
 def test_every_format_filter_and_width(color: int, depth: int, interlace: bool) -> None:
     rng = np.random.default_rng(color * 100 + depth)
-    for width in range(1, 41):
+    for width in [*range(1, 20), 23, 24, 31, 32, 33, 40]:
         height = int(rng.integers(1, 24))
         samples = png.random_samples(rng, height, width, color, depth)
         filters = rng.integers(0, 5, 64).tolist()
@@ -85,7 +85,7 @@ def test_crops_end_anywhere_in_the_stream(level: int) -> None:
     samples[100:180] = 9  # matches of the greatest length
     data = png.write_png(samples, png.RGB, 8, filters=(0, 4, 2), level=level)
     full = png.as_rgb(samples, png.RGB, 8)
-    for bottom in range(1, 301):
+    for bottom in range(1, 301, 2):
         x, w = int(rng.integers(0, 100)), int(rng.integers(1, 100))
         crop = decode(data, crop=(x, bottom - 1, w, 1))
         np.testing.assert_array_equal(crop, full[bottom - 1 : bottom, x : x + w])

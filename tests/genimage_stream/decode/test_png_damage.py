@@ -29,7 +29,7 @@ def rows_shown(data: bytes) -> int:
 
 def test_every_truncation() -> None:
     shown = []
-    for size in range(len(SOUND)):
+    for size in [*range(100), *range(100, len(SOUND) - 100, 23), *range(len(SOUND) - 100, len(SOUND))]:
         with pytest.raises(DecodeError, match=r"truncated|damaged|no known format|empty"):
             decode(SOUND[:size])
         if size >= SOUND.index(b"IDAT") + 10:
@@ -73,7 +73,7 @@ def test_wrong_checksum_of_every_critical_chunk() -> None:
 
 def test_every_flipped_bit_is_an_error_or_changes_nothing() -> None:
     rng = np.random.default_rng(3)
-    for _ in range(1500):
+    for _ in range(600):
         at, bit = int(rng.integers(0, len(SOUND))), int(rng.integers(0, 8))
         data = bytearray(SOUND)
         data[at] ^= 1 << bit
@@ -90,7 +90,7 @@ def test_damage_within_the_stream() -> None:
     """Checksums of the chunks right, deflate data wrong."""
     rng = np.random.default_rng(4)
     stream = zlib.compress(RAW)
-    for _ in range(400):
+    for _ in range(50):
         damaged = bytearray(stream)
         damaged[int(rng.integers(2, len(stream)))] ^= 1 << int(rng.integers(0, 8))
         data = png.assemble(HEADER, bytes(damaged))
