@@ -36,7 +36,8 @@ def assert_alike(data: bytes, *, strict: bool = True, crop: Crop | None = None) 
         got = by(path, data, strict=strict, crop=crop)
         if isinstance(expected, str) and crop is not None and not isinstance(got, str):
             continue  # damage outside the crop: libjpeg decodes more around it than the own decoder does
-        np.testing.assert_array_equal(got, expected, err_msg=f"{path} strict={strict} crop={crop}")
+        alike = got == expected if isinstance(got, str) else np.array_equal(got, expected)
+        assert alike, f"{path} strict={strict} crop={crop}"
 
 
 def variants(width: int, height: int, seed: int) -> Iterator[bytes]:
@@ -62,7 +63,7 @@ def random_crop(rng: np.random.Generator, width: int, height: int) -> Crop:
 
 def test_sound_files() -> None:
     rng = np.random.default_rng(11)
-    for seed in range(40):
+    for seed in range(20):
         width, height = int(rng.integers(1, 120)), int(rng.integers(1, 120))
         for data in variants(width, height, seed):
             assert_alike(data)
@@ -78,7 +79,7 @@ def entropy_begin(data: bytes) -> int:
 @pytest.mark.parametrize("place", ["entropy", "header", "tables"])
 def test_damaged_files(place: str) -> None:
     rng = np.random.default_rng(12)
-    for seed in range(25):
+    for seed in range(8):
         width, height = int(rng.integers(20, 90)), int(rng.integers(20, 90))
         for data in variants(width, height, seed):
             begin = entropy_begin(data)
@@ -99,7 +100,7 @@ def test_damaged_files(place: str) -> None:
 
 def test_bytes_lost_or_doubled() -> None:
     rng = np.random.default_rng(13)
-    for seed in range(12):
+    for seed in range(3):
         for data in variants(60, 70, seed):
             begin = entropy_begin(data)
             for _ in range(6):
@@ -112,7 +113,7 @@ def test_bytes_lost_or_doubled() -> None:
 def test_coefficients_that_overflow() -> None:
     """Sound Huffman codes, hostile quantisers: every product and sum of the transform wraps or saturates alike."""
     rng = np.random.default_rng(14)
-    for seed in range(40):
+    for seed in range(16):
         for data in variants(48, 40, seed):
             bad = bytearray(data)
             at = bad.index(b"\xff\xdb") + 5
@@ -145,7 +146,7 @@ def test_huffman_tables_of_every_shape() -> None:
 
 def test_the_wholes_of_large_images() -> None:
     for sampling in SAMPLINGS:
-        assert_alike(encode_sampled(picture(1021, 517), sampling, 93))
+        assert_alike(encode_sampled(picture(601, 317), sampling, 93))
 
 
 def test_unknown_paths_are_refused() -> None:
