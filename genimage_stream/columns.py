@@ -24,7 +24,7 @@ _DIGITS[list(b"0123456789abcdef")] = np.arange(16)
 class IndexColumns:
     """Columns of one `index.parquet`. `name` is what errors call it; `source` a local path or the file's bytes.
 
-    Columns stay in memory once read: about 40 bytes a row for what a loader needs, and the keys only if asked for.
+    Columns stay in memory once read: 36 bytes a row for what a loader needs, and the keys only if asked for.
     Safe to use from several threads. Raises ValueError for a file that is not an index.
     """
 
