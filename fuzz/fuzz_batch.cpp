@@ -27,6 +27,7 @@ Case make_case(fuzz::Parameters& p) {
     plan.element = static_cast<gs::Element>(p.byte() % 3);
     plan.small = static_cast<gs::Small>(p.byte() % 4);
     plan.filter = static_cast<gs::Filter>(p.byte() % 2);
+    plan.dct_scale = p.byte() % 4 == 0;
     for (auto& value : plan.fill) value = static_cast<std::uint8_t>(p.byte());
     const int geometry = p.byte() % 4;
     const gs::ByteView all = p.image();

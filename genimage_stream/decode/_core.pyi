@@ -53,6 +53,7 @@ class Decoder:
         boxes: object,
         resized: object,
         filter: int,  # noqa: A002
+        dct_scale: bool,
         small: int,
         fill: Sequence[int],
         mean: Sequence[float] | None,

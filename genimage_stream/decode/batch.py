@@ -164,6 +164,7 @@ class BatchDecoder:
         boxes: npt.ArrayLike | None = None,
         resized: npt.ArrayLike | None = None,
         resample: Resample = "bilinear",
+        dct_scale: bool = False,
         small: Small = "tile",
         fill: tuple[int, int, int] = (0, 0, 0),
         mean: Sequence[float] | None = None,
@@ -184,6 +185,8 @@ class BatchDecoder:
         Pillow's `resize(size, resample, box)`, bit for bit; the box is the whole image by default and the size that of
         the window. With "resize", an image, resized or not, that does not cover the window is enlarged until it does:
         to `covering_size`, by the same filter, or bilinear when it was not to be resized otherwise.
+        `dct_scale=True` changes pixels: a JPEG that is to shrink to less than half is decoded at 1/2, 1/4 or 1/8 of its
+        size from the lower frequencies alone and resized from there, as Pillow's `draft` followed by `resize` does.
 
         `divert` uint8 (n,): 1 leaves the image to another decoder, a GPU's, if it is a JPEG such as those take
         (sequential, 8 bits, gray or YCbCr, structurally whole) and not smaller than the window: it is then in
@@ -225,6 +228,7 @@ class BatchDecoder:
                 None if boxes is None else _column(boxes, np.float32, (n, 4), "boxes"),
                 None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
                 _RESAMPLE[resample],
+                dct_scale,
                 _SMALL[small],
                 [int(value) for value in fill],
                 means,

@@ -233,8 +233,9 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
                             const py::object& out,
                             const std::tuple<std::uintptr_t, int, int, int, int>& where,
                             const py::object& crops, const py::object& flips, const py::object& divert,
-                            const py::object& boxes, const py::object& resized, int filter, int small,
-                            const std::array<int, 3>& fill, std::optional<std::array<double, 3>> mean,
+                            const py::object& boxes, const py::object& resized, int filter, bool dct_scale,
+                            int small, const std::array<int, 3>& fill,
+                            std::optional<std::array<double, 3>> mean,
                             std::optional<std::array<double, 3>> std, bool strict, std::int64_t max_pixels,
                             std::int64_t max_bytes) {
     const auto [address, element, count, height, width] = where;
@@ -250,6 +251,7 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
     plan.boxes = rows_of<gs::Box, float>(boxes, n, "boxes");
     plan.resized = rows_of<gs::Size, std::int32_t>(resized, n, "resized");
     plan.filter = static_cast<gs::Filter>(filter);
+    plan.dct_scale = dct_scale;
     plan.small = static_cast<gs::Small>(small);
     for (int c = 0; c < 3; c++) plan.fill[c] = static_cast<std::uint8_t>(fill[static_cast<std::size_t>(c)]);
     plan.options.strict = strict;
@@ -310,8 +312,8 @@ void add_batch(py::module_& m) {
         .def("stop", &Decoder::stop)
         .def("submit", &submit, py::arg("source"), py::arg("out"), py::arg("where"), py::arg("crops"),
              py::arg("flips"), py::arg("divert"), py::arg("boxes"), py::arg("resized"), py::arg("filter"),
-             py::arg("small"), py::arg("fill"), py::arg("mean"), py::arg("std"), py::arg("strict"),
-             py::arg("max_pixels"), py::arg("max_bytes"));
+             py::arg("dct_scale"), py::arg("small"), py::arg("fill"), py::arg("mean"), py::arg("std"),
+             py::arg("strict"), py::arg("max_pixels"), py::arg("max_bytes"));
 
     m.def("covering_size", [](std::array<int, 2> size, std::array<int, 2> window) {
         if (std::min({size[0], size[1], window[0], window[1]}) < 1)

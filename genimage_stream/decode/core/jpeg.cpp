@@ -57,10 +57,12 @@ void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options,
                  RowSink& sink) {
     JpegState& state = *workspace.jpeg;
     const ImageInfo info = inspect(bytes, options.limits);
-    const Rect all{0, 0, info.width, info.height};
+    const int scale = options.dct_scale;
+    const int width = (info.width + scale - 1) / scale, height = (info.height + scale - 1) / scale;
+    const Rect all{0, 0, width, height};
     const Rect& part = crop ? *crop : all;
-    if (part.x < 0 || part.y < 0 || part.width < 1 || part.height < 1 || part.x > info.width - part.width ||
-        part.y > info.height - part.height)
+    if (part.x < 0 || part.y < 0 || part.width < 1 || part.height < 1 || part.x > width - part.width ||
+        part.y > height - part.height)
         throw std::out_of_range("the crop is not inside the image");
     if (info.bit_depth != 8)
         throw DecodeError("unsupported JPEG: " + std::to_string(info.bit_depth) +
@@ -68,8 +70,8 @@ void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options,
     // A crop ends before the end of the data, so that decoding alone would not notice that it is cut off.
     if (options.strict && !has_end_marker(bytes)) throw DecodeError("truncated JPEG: no end marker");
     const jpeg::Kernels* own = own_kernels();
-    if (own != nullptr && state.own.decode(bytes, part, *own, sink)) return;
-    state.library.decode(bytes, info, part, options.strict, sink);
+    if (scale == 1 && own != nullptr && state.own.decode(bytes, part, *own, sink)) return;
+    state.library.decode(bytes, info, part, options, sink);
 }
 
 }  // namespace gs

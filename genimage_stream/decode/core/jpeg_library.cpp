@@ -83,7 +83,7 @@ void JpegLibrary::on_progress(j_common_ptr common) {
 // scans are incomplete, because libjpeg then smooths blocks by looking at their neighbours; damaged files
 // shown as far as they go.
 bool JpegLibrary::can_skip() const {
-    if (!strict_) return false;
+    if (!strict_ || scale_ != 1) return false;
     const jpeg_component_info* c = cinfo_.comp_info;
     if (cinfo_.num_components == 3) {
         if (c[1].h_samp_factor != 1 || c[1].v_samp_factor != 1 || c[2].h_samp_factor != 1 ||
@@ -148,6 +148,8 @@ bool JpegLibrary::run(ByteView bytes, const Rect& crop, std::uint8_t* rows, std:
     cinfo_.dct_method = JDCT_ISLOW;
     cinfo_.do_fancy_upsampling = TRUE;
     cinfo_.out_color_space = cinfo_.num_components == 4 ? JCS_CMYK : JCS_RGB;
+    cinfo_.scale_num = 1;
+    cinfo_.scale_denom = static_cast<unsigned>(scale_);
     jpeg_start_decompress(&cinfo_);
     const int mcu_width = cinfo_.max_h_samp_factor * DCTSIZE, mcu_height = cinfo_.max_v_samp_factor * DCTSIZE;
     int x_offset = 0;
@@ -171,9 +173,10 @@ bool JpegLibrary::run(ByteView bytes, const Rect& crop, std::uint8_t* rows, std:
     return true;
 }
 
-void JpegLibrary::decode(ByteView bytes, const ImageInfo& info, const Rect& crop, bool strict,
-                         RowSink& sink) {
-    strict_ = strict;
+void JpegLibrary::decode(ByteView bytes, const ImageInfo& info, const Rect& crop,
+                         const DecodeOptions& options, RowSink& sink) {
+    strict_ = options.strict;
+    scale_ = options.dct_scale;
     forget_tables();
     const std::size_t stride = (std::size_t{4} * static_cast<std::size_t>(info.width) + 127) / 64 * 64;
     std::uint8_t* rows = rows_.reserve(stride * kRowsAtOnce);

@@ -26,7 +26,8 @@ class JpegLibrary {
 
     // Decodes `crop`, which lies inside the image that `info` describes. Throws DecodeError. The sink may
     // have received rows by then.
-    void decode(ByteView bytes, const ImageInfo& info, const Rect& crop, bool strict, RowSink& sink);
+    void decode(ByteView bytes, const ImageInfo& info, const Rect& crop, const DecodeOptions& options,
+                RowSink& sink);
 
     // More scans than any encoder writes are an attack: each one walks over all coefficients again.
     static constexpr int kMaxScans = 256;
@@ -46,6 +47,7 @@ class JpegLibrary {
     std::jmp_buf jump_;
     char message_[JMSG_LENGTH_MAX + 64] = "";
     bool strict_ = true;
+    int scale_ = 1;
     JpegMemory memory_;
     Buffer rows_;
 };

@@ -109,6 +109,16 @@ Resize resize_of(const BatchPlan& plan, std::size_t i, Size image) {
     return r;
 }
 
+// The part of the DCT that a resize needs: the largest of 8, 4 and 2 by which the box may shrink and still be
+// no smaller than its result, as Pillow's Image.draft chooses it.
+int dct_scale_of(const Resize& resize) {
+    for (const int scale : {8, 4, 2})
+        if ((resize.right - resize.left) / static_cast<float>(scale) >= static_cast<float>(resize.to.width) &&
+            (resize.bottom - resize.top) / static_cast<float>(scale) >= static_cast<float>(resize.to.height))
+            return scale;
+    return 1;
+}
+
 // Resizes and delivers the part `region` of the result.
 template <typename Sink>
 void resize_part(const Subject& subject, const Resize& resize, const Rect& region,
@@ -194,7 +204,9 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
         subject.pixels = workspace.foreign.data();
         settled.pixels = std::int64_t{subject.size.width} * subject.size.height;
     }
-    const Resize resize = resize_of(plan, i, subject.size);
+    const Size image = subject.size;
+    Resize resize = resize_of(plan, i, image);
+    DecodeOptions options = plan.options;
     const Size canvas = resize.to;
     const Stretch across = stretch(at.x, window.width, canvas.width);
     const Stretch down = stretch(at.y, window.height, canvas.height);
@@ -203,9 +215,17 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
                           std::to_string(at.y) + ") leaves the image of " + text(canvas));
     const Rect region{across.at, down.at, across.length, down.length};
     const auto deliver = [&](auto& to) {
-        if (resize.needed) return resize_part(subject, resize, region, plan.options, workspace, to);
-        decode_part(subject, region, plan.options, workspace, to);
+        if (resize.needed) return resize_part(subject, resize, region, options, workspace, to);
+        decode_part(subject, region, options, workspace, to);
     };
+    if (plan.dct_scale && resize.needed && info.format == Format::jpeg) {
+        const int scale = dct_scale_of(resize);
+        const auto by = static_cast<float>(scale);
+        options.dct_scale = scale;
+        subject.size = {(image.width + scale - 1) / scale, (image.height + scale - 1) / scale};
+        resize = {true,      resize.left / by, resize.top / by, resize.right / by, resize.bottom / by,
+                  resize.to, resize.filter};
+    }
     if (region.width == window.width && region.height == window.height) {
         if (diverted && !resize.needed && divert_jpeg(bytes, info, region, *diverted)) return;
         return deliver(sink);

@@ -47,6 +47,7 @@ struct BatchPlan {
     std::vector<Box> boxes;            // default: the whole image
     std::vector<Size> resized;         // default: the window's size where there is a box, else the image's
     Filter filter = Filter::bilinear;
+    bool dct_scale = false;  // JPEGs that shrink to less than half: decoded at 1/2, 1/4 or 1/8 first
     Small small = Small::tile;
     std::uint8_t fill[3] = {0, 0, 0};
     DecodeOptions options;

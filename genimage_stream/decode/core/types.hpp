@@ -35,6 +35,9 @@ struct Limits {
 struct DecodeOptions {
     Limits limits;
     bool strict = true;  // false: show what the library would show of a truncated or damaged image
+    // 2, 4, 8: a JPEG is decoded at that fraction of its size (sides rounded up), from the lower frequencies
+    // alone. Not the pixels of a full decode: only for those who asked for it.
+    int dct_scale = 1;
 };
 
 // Something is wrong with the bytes of an image (never with the program). what() says what, without naming

@@ -209,3 +209,25 @@ def test_covering_size() -> None:
     assert covering_size((224, 224), (224, 224)) == (224, 224)
     assert covering_size((100, 100), (200, 50)) == (200, 200)
     assert covering_size((333, 100), (224, 224)) == (745, 224)
+
+
+@pytest.mark.parametrize("size", [(1000, 750), (501, 777), (233, 190)])
+@pytest.mark.parametrize("to", [(224, 224), (60, 50), (28, 23)])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_dct_scaling_on_request(size: tuple[int, int], to: tuple[int, int], subsampling: int) -> None:
+    """Pillow's draft and then resize; without the option nothing is scaled."""
+    file = io.BytesIO()
+    Image.fromarray(picture(*size)).save(file, "JPEG", quality=90, subsampling=subsampling)
+    data = file.getvalue()
+    whole = gs.decode(data)
+    np.testing.assert_array_equal(one(data, to, resized=to), by_pillow(whole, to, "bilinear"))
+    drafted = Image.open(file)
+    by = next((s for s in (8, 4, 2) if size[0] >= s * to[0] and size[1] >= s * to[1]), 1)
+    if by > 1:
+        drafted.draft("RGB", (size[0] // by, size[1] // by))
+        assert drafted.size == (-(-size[0] // by), -(-size[1] // by))
+    box = (0, 0, size[0] / by, size[1] / by)
+    want = by_pillow(np.asarray(drafted.convert("RGB")), to, "bilinear", box)
+    x, y = to[0] // 3, to[1] // 4
+    got = one(data, (to[0] - x, to[1] - y), (x, y), resized=to, dct_scale=True)
+    np.testing.assert_array_equal(got, want[y:, x:])
