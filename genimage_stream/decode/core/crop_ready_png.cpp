@@ -191,18 +191,23 @@ const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options,
     if (options.level == 0) {
         shape = {BandCoding::stored, options.band_rows, 0, 0};
         done = png::write_bands(header, shape, {}, rows.data, rows.stride, bands);
-    } else if (options.level <= 5) {
+    } else {
         shape = literal_shape(header, options);
-        done = png::write_bands(header, shape, {options.level / 2, 1}, rows.data, rows.stride, bands) &&
+        const int filters = std::min(2, options.level / 2);
+        done = png::write_bands(header, shape, {filters, 1}, rows.data, rows.stride, bands) &&
                static_cast<double>(bands.data.size()) <= kLiteralsMayCost * static_cast<double>(stream.size);
     }
-    if (!done) {
-        shape = {BandCoding::deflate, options.band_rows, 0, 0};
+    const bool small = options.level > 5;
+    if (!done || small) {
+        const BandShape matches = {BandCoding::deflate, options.band_rows, 0, 0};
         png::WrittenBands smaller;
-        if (!png::write_bands(header, shape, {1, std::max(6, options.level)}, rows.data, rows.stride,
-                              smaller))
+        if (!png::write_bands(header, matches, {small ? 2 : 1, std::max(6, options.level)}, rows.data,
+                              rows.stride, smaller))
             return "rows too long";
-        bands = std::move(smaller);
+        if (!done || smaller.data.size() < bands.data.size()) {
+            bands = std::move(smaller);
+            shape = matches;
+        }
     }
     if (options.level > 0 &&
         static_cast<double>(bands.data.size()) > kMayCost * static_cast<double>(stream.size))

@@ -9,7 +9,7 @@ namespace gs {
 
 struct PngRecodeOptions {
     // 0: stored, largest and fastest to read; 1..5: literals, by the effort of choosing filters; 6..9:
-    // deflate with matches, smallest and slowest both ways.
+    // deflate with matches where that is smaller, slowest both ways.
     int level = 4;
     int band_rows = 32;
     int tile_width = 256;  // of wide images; 0: never

@@ -138,7 +138,7 @@ bool write_stored(const Header& header, const BandShape& shape, const Band& band
 }
 
 // Filters the whole image into `out`, each band for itself; `counts` (256 per band) gets how often each byte
-// occurs, unless it is empty.
+// occurs.
 void filter_bands(const Header& header, const BandShape& shape, int effort, const std::uint8_t* rows,
                   std::size_t stride, std::uint8_t* out, std::vector<std::uint32_t>& counts) {
     const std::size_t size = header.row_bytes(header.width), row = size + 1;
@@ -157,7 +157,7 @@ void filter_bands(const Header& header, const BandShape& shape, int effort, cons
             chooser.filter(rows, in_band == 0 ? nullptr : rows - stride, size, distance, effort, out,
                            scratch.data());
         }
-        if (counts.empty() || (in_band + 1 < shape.band_rows && y + 1 < header.height)) continue;
+        if (in_band + 1 < shape.band_rows && y + 1 < header.height) continue;
         std::uint32_t* of_band = counts.data() + 256 * static_cast<std::size_t>(y / shape.band_rows);
         count_bytes(out - row * static_cast<std::size_t>(in_band),
                     row * static_cast<std::size_t>(in_band + 1), of_band);
@@ -205,7 +205,7 @@ bool write_bands(const Header& header, const BandShape& shape, const BandEffort&
     const std::size_t row = 1 + header.row_bytes(header.width);
     const bool literals = shape.coding == BandCoding::literals;
     Bytes filtered(row * static_cast<std::size_t>(header.height));
-    std::vector<std::uint32_t> counts(literals ? 256 * bands : 0);
+    std::vector<std::uint32_t> counts(256 * bands);
     filter_bands(header, shape, effort.filters, rows, stride, filtered.data(), counts);
     std::vector<LiteralCode> codes;
     if (literals) codes = choose_codes(counts, bands);

@@ -1,0 +1,218 @@
+"""What the crop-ready form costs and gains: a table and a plot (SVG) over PNG levels, band heights and tile widths.
+
+    python -m benchmarks.crop_ready IMAGES [--per-kind 12] [--out docs/crop-ready]
+
+IMAGES is a folder of JPEG and PNG files (searched with its subfolders). Times are CPU times of one thread, medians over
+rounds in which all variants take turns, so that a noisy machine falls on all of them alike. Peers that are installed
+(Pillow, OpenCV, simplejpeg, imagecodecs) decode the original in full, since none of them can decode less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import io
+import json
+import platform
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import genimage_stream as gs
+from genimage_stream.decode.crop_ready import recode
+
+CROP = 224
+LEVELS = [{"png_level": level} for level in (0, 1, 2, 4, 6, 9)]
+SHAPES = [{"band_rows": rows, "tile_width": tile} for tile in (0, 256, 128) for rows in (16, 32, 64)]
+
+
+def pictures(folder: Path, per_kind: int) -> dict[str, list[bytes]]:
+    """Files by kind: `png 1024`, `jpeg`; at most `per_kind` of each, spread over the folder."""
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(1 << 16)
+            try:
+                facts = gs.inspect(head)
+            except gs.DecodeError:
+                continue
+            if facts.format == "jpeg":
+                kinds["jpeg"].append(path)
+            elif facts.format == "png" and facts.width == facts.height:
+                kinds[f"png {facts.width}{' rgba' if facts.mode == 'RGBA' else ''}"].append(path)
+    spread = {kind: paths[:: max(1, len(paths) // per_kind)][:per_kind] for kind, paths in sorted(kinds.items())}
+    return {kind: [path.read_bytes() for path in paths] for kind, paths in spread.items()}
+
+
+def windows(files: Sequence[bytes], seed: int) -> list[tuple[int, int, int, int]]:
+    chance = random.Random(seed)
+    found = []
+    for data in files:
+        facts = gs.inspect(data)
+        w, h = min(CROP, facts.width), min(CROP, facts.height)
+        found.append((chance.randint(0, facts.width - w), chance.randint(0, facts.height - h), w, h))
+    return found
+
+
+def decode_crops(files: Sequence[bytes], where: Sequence[tuple[int, int, int, int]]) -> None:
+    for data, crop in zip(files, where, strict=True):
+        gs.decode(data, crop=crop)
+
+
+def cpu_time(work: Callable[[], object]) -> float:
+    begin = time.thread_time()
+    work()
+    return time.thread_time() - begin
+
+
+def peers() -> dict[str, Callable[[bytes], object]]:
+    found: dict[str, Callable[[bytes], object]] = {}
+    try:
+        from PIL import Image
+
+        found["pillow"] = lambda data: Image.open(io.BytesIO(data)).convert("RGB").tobytes()
+    except ImportError:
+        pass
+    try:
+        import cv2
+        import numpy as np
+
+        cv2.setNumThreads(1)
+        found["opencv"] = lambda data: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except ImportError:
+        pass
+    try:
+        import simplejpeg
+
+        found["simplejpeg"] = lambda data: simplejpeg.decode_jpeg(data) if data[:2] == b"\xff\xd8" else None
+    except ImportError:
+        pass
+    try:
+        import imagecodecs
+
+        found["imagecodecs"] = lambda data: (
+            imagecodecs.jpeg8_decode(data) if data[:2] == b"\xff\xd8" else imagecodecs.spng_decode(data)
+        )
+    except ImportError:
+        pass
+    return found
+
+
+def measure(files: Sequence[bytes], variants: Sequence[dict[str, int]], rounds: int) -> list[dict[str, Any]]:
+    """A row per variant, then one for plain crops and one per peer; microseconds an image."""
+    stored, rows = [], []
+    for options in variants:
+        spent, made = 0.0, []
+        for data in files:
+            begin = time.thread_time()
+            result = recode(data, **options)[0]
+            spent += time.thread_time() - begin
+            made.append(data if result is None else result)
+        stored.append(made)
+        size = sum(map(len, made)) / sum(map(len, files))
+        rows.append({"what": options, "size": size, "recode_us": spent / len(files) * 1e6})
+    crops: list[list[float]] = [[] for _ in variants]
+    plain: list[float] = []
+    decoders = {name: decode for name, decode in peers().items() if decode(files[0]) is not None}
+    full: dict[str, list[float]] = {name: [] for name in decoders}
+    for number in range(rounds):
+        where = windows(files, number)
+        for made, times in zip(stored, crops, strict=True):
+            times.append(cpu_time(lambda m=made, c=where: decode_crops(m, c)))
+        plain.append(cpu_time(lambda c=where: decode_crops(files, c)))
+        for name, times in full.items():
+            times.append(cpu_time(lambda n=name: [decoders[n](d) for d in files]))
+    per_image = 1e6 / len(files)
+    for row, times in zip(rows, crops, strict=True):
+        row["crop_us"] = statistics.median(times) * per_image
+    rows.append({"what": "plain file, crop by gs.decode", "crop_us": statistics.median(plain) * per_image})
+    rows += [{"what": f"{n}, full decode", "crop_us": statistics.median(t) * per_image} for n, t in full.items()]
+    return rows
+
+
+def table(kind: str, rows: Sequence[dict[str, Any]]) -> str:
+    best = min((r["crop_us"] for r in rows if str(r["what"]).endswith("full decode")), default=float("nan"))
+    lines = [
+        f"### {kind}",
+        "",
+        "| | size | recode, img/s | crop, us | against the best peer |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        what = row["what"]
+        name = ", ".join(f"{k} {v}" for k, v in what.items()) if isinstance(what, dict) else what
+        size = f"{row['size']:.3f}" if "size" in row else ""
+        speed = f"{1e6 / row['recode_us']:.0f}" if "recode_us" in row else ""
+        lines.append(f"| {name} | {size} | {speed} | {row['crop_us']:.0f} | {best / row['crop_us']:.1f}x |")
+    return "\n".join([*lines, ""])
+
+
+def plot(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Stored size (x) against crops per second (y), a line per kind of picture, a dot per variant."""
+    width, height, left, bottom = 720, 420, 70, 50
+    colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
+    points = {
+        kind: [(r["size"], 1e6 / r["crop_us"], str(r["what"])) for r in rows if r.get("size", 9) < 1.2]
+        for kind, rows in results.items()
+    }
+    low = min(x for line in points.values() for x, _, _ in line) - 0.005
+    high = max(x for line in points.values() for x, _, _ in line) + 0.005
+    top = max(y for line in points.values() for _, y, _ in line) * 1.05
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + (x - low) / (high - low) * (width - left - 150), height - bottom - y / top * (
+            height - bottom - 20
+        )
+
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">']
+    out.append(f'<rect width="{width}" height="{height}" fill="white"/>')
+    for step in range(6):
+        x, y = low + (high - low) * step / 5, top * step / 5
+        (px, _), (_, py) = place(x, 0), place(low, y)
+        out.append(f'<text x="{px:.0f}" y="{height - bottom + 18}" font-size="11" text-anchor="middle">{x:.3f}</text>')
+        out.append(f'<text x="{left - 6}" y="{py + 4:.0f}" font-size="11" text-anchor="end">{y:,.0f}</text>')
+        out.append(f'<line x1="{left}" x2="{width - 150}" y1="{py:.0f}" y2="{py:.0f}" stroke="#ddd"/>')
+    for number, (kind, line) in enumerate(points.items()):
+        colour = colours[number % len(colours)]
+        for x, y, what in line:
+            px, py = place(x, y)
+            out.append(
+                f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4" fill="{colour}"><title>{kind}: {what}</title></circle>'
+            )
+        out.append(f'<text x="{width - 140}" y="{30 + 18 * number}" font-size="12" fill="{colour}">{kind}</text>')
+    middle = (left + width - 150) / 2
+    out.append(
+        f'<text x="{middle}" y="{height - 12}" font-size="12" text-anchor="middle">stored size / original</text>'
+    )
+    out.append(f'<text x="14" y="14" font-size="12">{CROP} crops per second and thread</text></svg>')
+    return "\n".join(out) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--per-kind", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path, default=Path("crop-ready"), help="writes OUT.json, OUT-table.md, OUT.svg")
+    options = parser.parse_args()
+    variants = [*LEVELS, *SHAPES]
+    results = {}
+    for kind, files in pictures(options.images, options.per_kind).items():
+        results[kind] = measure(files, [{}] if kind == "jpeg" else variants, options.rounds)
+        print(table(kind, results[kind]), flush=True)
+    versions = {name: importlib.metadata.version(name) for name in ("genimage-stream", "numpy")}
+    machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version(), **versions}
+    report = {"machine": machine, "crop": CROP, "per_kind": options.per_kind, "results": results}
+    base = str(options.out)
+    Path(f"{base}.json").write_text(json.dumps(report, indent=1) + "\n")
+    Path(f"{base}-table.md").write_text("\n".join(table(kind, rows) for kind, rows in results.items()))
+    Path(f"{base}.svg").write_text(plot(results))
+
+
+if __name__ == "__main__":
+    main()
