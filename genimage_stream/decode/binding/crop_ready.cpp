@@ -49,7 +49,7 @@ py::object make_crop_ready(const py::object& data, int png_level, int band_rows,
         if (format == gs::Format::jpeg)
             reason = gs::make_crop_ready_jpeg(bytes, out);
         else if (format == gs::Format::png)
-            reason = gs::make_crop_ready_png(bytes, {png_level, band_rows, tile_width}, limits, out);
+            reason = gs::make_crop_ready_png(bytes, {png_level, band_rows, tile_width, 64}, limits, out);
         else
             reason = "neither JPEG nor PNG";
     }

@@ -23,8 +23,6 @@ using png::BandShape;
 using png::Header;
 
 constexpr std::size_t kFirstChunk = 8, kIhdrAt = 16, kIhdrBytes = 13;
-// Below this a window is the image, and a table costs more than it saves.
-constexpr int kTinySide = 64;
 // Literals are kept unless they make the image data larger than this share of the original's ...
 constexpr double kLiteralsMayCost = 1.30;
 // ... and a recoded image that grows beyond this stays as it is (but for level 0, which asks for it).
@@ -182,7 +180,7 @@ const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options,
     if (kept.obstacle != nullptr) return kept.obstacle;
     if (kept.crop_ready) return "already crop-ready";
     if (header.interlaced) return "interlaced";
-    if (header.width <= kTinySide && header.height <= kTinySide) return "tiny";
+    if (header.width <= options.tiny_side && header.height <= options.tiny_side) return "tiny";
 
     const Rows rows = read_rows(header, stream);
     png::WrittenBands bands;

@@ -13,6 +13,7 @@ struct PngRecodeOptions {
     int level = 4;
     int band_rows = 32;
     int tile_width = 256;  // of wide images; 0: never
+    int tiny_side = 64;    // pixels; below this a window is the image, and a table costs more than it saves
 };
 
 // Writes the crop-ready form of a PNG to `out`. Colour type, bit depth, palette and every chunk that an

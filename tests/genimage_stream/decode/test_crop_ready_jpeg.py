@@ -91,7 +91,7 @@ def test_every_crop_of_every_variant_has_the_pixels_of_the_original(variant: str
 
 def test_hundreds_of_sizes() -> None:
     chance = random.Random(5)
-    for seed in range(300):
+    for seed in range(150):
         width, height = chance.randint(1, 200), chance.randint(1, 90)
         original = jpeg(width, height, seed=seed, sampling=chance.choice(list(SAMPLINGS)), progressive=seed % 3 == 0)
         stored, full = crop_ready(original), gs.decode(original)

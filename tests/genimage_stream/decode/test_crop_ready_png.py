@@ -111,7 +111,7 @@ def test_literals_of_photographs(simd: int) -> None:
 
 def test_hundreds_of_sizes() -> None:
     chance = random.Random(3)
-    for seed in range(200):
+    for seed in range(60):
         width, height = chance.randint(65, 330), chance.randint(1, 80)
         original = photo(width, height, chance.choice([0, RGB, RGBA]), 8, seed)
         stored = made(original, tile_width=chance.choice([0, 20, 33, 64]), band_rows=chance.choice([5, 16, 32]))
@@ -144,7 +144,7 @@ def test_levels_order_sizes() -> None:
     assert sizes[0] > sizes[1] > sizes[2]
     assert sizes[0] < 300 * 301 * 3 * 1.01
     assert coding(made(original, png_level=0)) == STORED
-    assert coding(made(original, png_level=9)) == DEFLATE
+    assert len(made(original, png_level=9)) <= sizes[2]  # the smaller of both codings
 
 
 def test_flat_images_are_coded_with_matches() -> None:
