@@ -225,7 +225,7 @@ def main() -> None:
     packages = harness.versions(
         "genimage-stream", "simplejpeg", "imagecodecs", "opencv-python-headless", "pillow", "numpy"
     )
-    written = harness.write_results("decode", "Decoding", sections, data, package_versions=packages)
+    written = harness.write_results("decode", "Decoding", sections, data, package_versions=packages, folder=given.out)
     print("written:", *(path.name for path in written))
 
 

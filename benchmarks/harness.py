@@ -163,6 +163,8 @@ def write_results(
     lines[-1] += f"{facts.get('memory_gib', '?')} GiB, {facts['system']}, Python {facts['python']}."
     lines += ["", "Versions: " + ", ".join(f"{key} {value}" for key, value in package_versions.items()) + "."]
     lines += ["", *remarks] if remarks else []
+    if facts.get("load", 0) > facts["cpus"] + 1:
+        lines += ["", f"Other work ran beside this (load {facts['load']}): times on the wall are too long."]
     for heading, body in sections.items():
         lines += ["", f"## {heading}", "", body]
     markdown, raw = folder / f"{name}.md", folder / f"{name}.json"
