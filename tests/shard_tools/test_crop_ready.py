@@ -129,6 +129,20 @@ def test_a_loader_gives_the_batches_of_plain_shards(tree: Path, packed: Path, tm
         assert np.array_equal(images, plain_images)
 
 
+def test_webdataset_and_pillow_see_the_images_of_plain_shards(tree: Path, packed: Path, tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    pack([str(tree)], str(tmp_path / "plain"), PackOptions(workers=1), make_progress())
+    seen = []
+    for there in (packed, tmp_path / "plain"):
+        shards = sorted(str(path) for path in there.rglob("*.tar"))
+        dataset = webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8")
+        seen.append([(s["__key__"], s["cls"], s.get("jpg") if "jpg" in s else s["png"]) for s in dataset])
+    assert len(seen[0]) == 13
+    for ours, plain in zip(*seen, strict=True):
+        assert ours[:2] == plain[:2]
+        assert np.array_equal(ours[2], plain[2])
+
+
 def test_png_level_is_part_of_the_plan(tree: Path, packed: Path, tmp_path: Path) -> None:
     options = json.loads((packed / "dataset.json").read_text())["options"]
     assert (options["crop_ready"], options["png_level"]) == (True, 4)
