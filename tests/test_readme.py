@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.readme import BEGIN, END, block
 from tests.fixtures.genimage import make_tree
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [sys.executable, "-m", "shard_tools", *line[1:]], cwd=here, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, f"{shlex.join(line)}: {result.stderr}"
-        assert result.stdout, f"{shlex.join(line)} said nothing"
+        assert result.stdout or result.stderr, f"{shlex.join(line)} said nothing"
     return here
 
 
@@ -64,6 +66,19 @@ def test_make_targets_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for line in commands("make"):
         assert re.search(rf"^{line[1]}:", makefile, re.MULTILINE), line
+
+
+def test_figures_are_those_of_the_results() -> None:
+    results = json.loads((ROOT / "benchmarks/results/end_to_end.json").read_text())
+    shown = README.partition(BEGIN)[2].partition(END)[0].strip()
+    assert shown == block(results), "run python -m benchmarks.readme"
+
+
+def test_bench_command_of_the_readme(folder: Path) -> None:
+    (line,) = re.findall(r"`genimage-stream (bench [^`]+)`", README)
+    command = [sys.executable, "-m", "genimage_stream", *shlex.split(line), "--seconds", "0.2", "--threads", "1"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_links_lead_somewhere() -> None:
