@@ -1,6 +1,6 @@
 """Puts the figures of benchmarks/results/end_to_end.json into the README, between its two marks.
 
-    python -m benchmarks.readme
+python -m benchmarks.readme
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def block(results: dict[str, Any]) -> str:
         )
     machine = results["machine"]
     lines += ["", f"{machine['processor']}, {machine['cpus']} CPUs, {results['threads']} threads or workers each,"]
-    lines += [f"medians of {results['rounds']} rounds in which every loader has its turn. How each was measured, and what"]
+    lines += [
+        f"medians of {results['rounds']} rounds in which every loader has its turn. How each was measured, and what"
+    ]
     lines += ["is not the same about it: [benchmarks/results/end_to_end.md](benchmarks/results/end_to_end.md)."]
     lines += ["", "![Bar chart of the same figures](benchmarks/results/end_to_end.svg)"]
     return "\n".join(lines)

@@ -69,9 +69,10 @@ def test_make_targets_are_there() -> None:
 
 
 def test_figures_are_those_of_the_results() -> None:
-    results = json.loads((ROOT / "benchmarks/results/end_to_end.json").read_text())
+    path = ROOT / "benchmarks/results/end_to_end.json"
+    expected = block(json.loads(path.read_text())) if path.exists() else ""
     shown = README.partition(BEGIN)[2].partition(END)[0].strip()
-    assert shown == block(results), "run python -m benchmarks.readme"
+    assert shown == expected, "run python -m benchmarks.readme"
 
 
 def test_bench_command_of_the_readme(folder: Path) -> None:

@@ -20,11 +20,11 @@ PACKAGES = ("mosaicml-streaming", "pillow", "torch")
 # Its own list asks for an older NumPy and for packages of other modalities and clouds; these are what it imports here.
 NO_DEPENDENCIES = ("mosaicml-streaming==0.13.0",)
 REQUIREMENTS = (
+    "transformers==4.57.6",
     "brotli",
     "catalogue",
     "python-snappy",
     "tqdm",
-    "transformers<5",
     "xxhash",
     "zstd",
     "matplotlib",
