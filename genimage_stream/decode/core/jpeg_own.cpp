@@ -38,6 +38,10 @@ bool OwnDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& kernels
 bool OwnDecoder::prepare(ByteView bytes, const Rect& crop, const Kernels& kernels) {
     HeaderReader reader(bytes, header_);
     if (reader.begin() != HeaderReader::Found::scan) return false;
+    // The first scan of a progressive file need not hold all components, so it does not vouch for their
+    // tables.
+    for (int i = 0; i < header_.components; i++)
+        if (header_.quant[header_.component[i].quant] == nullptr) return false;
     const int h = header_.h(), v = header_.v();
     const int right = crop.x + crop.width - 1, bottom = crop.y + crop.height - 1;
     // The filters reach one chroma sample further on each side.

@@ -153,3 +153,21 @@ def test_no_image_depends_on_the_one_before() -> None:
         with pytest.raises(gs.DecodeError):
             gs.decode(without)
         gs.decode(data)
+
+
+def test_a_component_without_a_table_that_the_first_scan_does_not_hold() -> None:
+    """Found by fuzzing: the tables of all components were set up after only the first scan's were checked."""
+    data = encode(picture(60, 40), quality=80, progressive=True)
+    first = data.index(b"\xff\xda")
+    second = data.index(b"\xff\xc4", first)  # Pillow puts a Huffman table before every later scan
+    luma_first = data[:first] + data[second:]
+    tables = [at for at in range(first) if data[at : at + 2] == b"\xff\xdb"]
+    assert len(tables) == 2
+    size = 2 + int.from_bytes(data[tables[1] + 2 : tables[1] + 4], "big")
+    without = luma_first[: tables[1]] + luma_first[tables[1] + size :]
+    for file in (luma_first, without):
+        for strict in (True, False):
+            with suppress(gs.DecodeError):
+                gs.decode(file, strict=strict)
+    with pytest.raises(gs.DecodeError):
+        gs.decode(without)
