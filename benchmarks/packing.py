@@ -177,7 +177,8 @@ def measure_plan(arguments: argparse.Namespace) -> None:
         storage = LocalStorage(scratch)
         for number, shard in enumerate(work.plan.shards):
             packed = [Packed(i, 1024 * i, 100_000, facts, rng.bytes(32).hex()) for i in range(shard.end - shard.begin)]
-            state.save_result(storage, shard, ShardResult(number, 1024, packed), work.planned)
+            result = ShardResult(number, size=1024, packed=packed)
+            state.save_result(storage, shard, result, work.planned)
         now = lap("results of the shards (spread over the packing)", now)
         gather(work, options, storage)
         now = lap("index", now)
