@@ -15,7 +15,8 @@ void forge(std::vector<std::uint8_t>& file, fuzz::Parameters& p) {
     std::vector<std::size_t> idats;
     std::size_t table = 0;
     for (std::size_t at = 8; at + 12 <= file.size(); at += 12 + gs::big32(file.data() + at)) {
-        if (std::memcmp(file.data() + at + 4, "IEND", 4) == 0) break;  // what trails a file need not be chunks
+        if (std::memcmp(file.data() + at + 4, "IEND", 4) == 0)
+            break;  // what trails a file need not be chunks
         if (std::memcmp(file.data() + at + 4, "IDAT", 4) == 0) idats.push_back(at);
         if (std::memcmp(file.data() + at + 4, "gsBd", 4) == 0) table = at;
     }
