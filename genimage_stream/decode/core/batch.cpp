@@ -7,16 +7,52 @@
 #include <numeric>
 
 namespace gs {
-ByteView FileSource::bytes(int item, const Limits& limits, Buffer& scratch) {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::int64_t nanoseconds_since(Clock::time_point begin) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count();
+}
+
+// PNGs from this size on are read as far as they are needed: smaller ones are read whole faster.
+constexpr std::size_t kLazyFrom = 192 << 10;
+
+}  // namespace
+
+void FileBytes::need(std::size_t begin, std::size_t end) {
+    if (begin <= front_) begin = front_;
+    if (begin >= end) return;
+    struct Timer {
+        std::int64_t& sum;
+        Clock::time_point began = Clock::now();
+        ~Timer() { sum += nanoseconds_since(began); }
+    } timer{nanoseconds_};
+    files_->read(file_, offset_ + static_cast<std::int64_t>(begin), end - begin, to_ + begin);
+    bytes_read_ += static_cast<std::int64_t>(end - begin);
+    if (begin == front_) front_ = end;
+    complete_ = front_ == size_;
+}
+
+ByteView FileSource::bytes(int item, const Limits& limits, Buffer& scratch, FileBytes& file) {
     const Range& range = ranges_[static_cast<std::size_t>(item)];
     if (range.size > limits.max_bytes)
         throw DecodeError("the file has " + std::to_string(range.size) + " bytes, more than the limit of " +
                           std::to_string(limits.max_bytes));
     if (range.size < 0) throw ReadError("negative size " + std::to_string(range.size));
     const auto size = static_cast<std::size_t>(range.size);
-    std::uint8_t* to = scratch.reserve(size + 64);
-    files_->read(range.file, range.offset, size, to);
-    return {to, size};
+    file.files_ = files_.get();
+    file.file_ = range.file;
+    file.offset_ = range.offset;
+    file.size_ = size;
+    file.to_ = scratch.reserve(size + 64);
+    const ByteView all{file.to_, size};
+    if (size >= kLazyFrom) {
+        file.need(0, LazyBytes::kLazyHead);
+        if (sniff({all.data, LazyBytes::kLazyHead}) == Format::png) return all;
+    }
+    file.need(0, size);
+    return all;
 }
 
 Batch::Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<ForeignDecoder> foreign)
@@ -33,32 +69,24 @@ Batch::Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<For
 }
 
 void Batch::run(int item, Workspace& workspace) noexcept {
-    using Clock = std::chrono::steady_clock;
     const int index = order_[static_cast<std::size_t>(item)];
     const auto begin = Clock::now();
-    auto read = begin;
+    FileBytes file;
     try {
-        const ByteView bytes = source_->bytes(index, plan_.options.limits, workspace.encoded);
-        if (source_->reads()) {
-            read = Clock::now();
-            bytes_read_ += static_cast<std::int64_t>(bytes.size);
-        }
+        const ByteView bytes = source_->bytes(index, plan_.options.limits, workspace.encoded, file);
         const auto i = static_cast<std::size_t>(index);
         Diverted* diverted = !plan_.divert.empty() && plan_.divert[i] != 0 ? &diverted_[i] : nullptr;
-        render(plan_, index, bytes, foreign_.get(), workspace, diverted);
+        render(plan_, index, bytes, foreign_.get(), workspace, diverted, file.rest());
     } catch (const ReadError& error) {
-        read = Clock::now();
         fail(index, Failure::io, error.what());
     } catch (const std::bad_alloc&) {
         fail(index, Failure::decode, "not enough memory to decode this image");
     } catch (const std::exception& error) {
         fail(index, Failure::decode, error.what());
     }
-    const auto nanoseconds = [](auto span) {
-        return std::chrono::duration_cast<std::chrono::nanoseconds>(span).count();
-    };
-    read_nanoseconds_ += nanoseconds(read - begin);
-    decode_nanoseconds_ += nanoseconds(Clock::now() - read);
+    bytes_read_ += file.bytes_read();
+    read_nanoseconds_ += file.nanoseconds();
+    decode_nanoseconds_ += nanoseconds_since(begin) - file.nanoseconds();
 }
 
 void Batch::fail(int index, Failure kind, const char* message) noexcept {

@@ -7,30 +7,49 @@
 #include <string>
 #include <vector>
 
+#include "lazy_bytes.hpp"
 #include "pool.hpp"
 #include "reader.hpp"
 #include "render.hpp"
 
 namespace gs {
 
+// The bytes of one image in a file, and what was read of them.
+class FileBytes : public LazyBytes {
+  public:
+    void need(std::size_t begin, std::size_t end) override;
+    std::int64_t bytes_read() const { return bytes_read_; }
+    std::int64_t nanoseconds() const { return nanoseconds_; }
+    // What a decoder is to ask for the rest of the image; nullptr when all of it is there.
+    LazyBytes* rest() { return complete_ ? nullptr : this; }
+
+  private:
+    friend class FileSource;
+    FileSet* files_ = nullptr;
+    int file_ = 0;
+    std::int64_t offset_ = 0;
+    std::size_t size_ = 0, front_ = 0;  // of the image; of its beginning that is there
+    std::uint8_t* to_ = nullptr;
+    bool complete_ = true;
+    std::int64_t bytes_read_ = 0, nanoseconds_ = 0;
+};
+
 // Where the encoded bytes of the images come from.
 class Source {
   public:
     virtual ~Source() = default;
-    // Valid until `scratch` is used again. Throws ReadError or DecodeError (more bytes than the limit).
-    virtual ByteView bytes(int item, const Limits& limits, Buffer& scratch) = 0;
-    // Whether bytes() reads a file, which is then counted as reading.
-    virtual bool reads() const = 0;
+    // Valid until `scratch` is used again. A source of files tells `file` what it read, and what is still
+    // missing. Throws ReadError or DecodeError (more bytes than the limit).
+    virtual ByteView bytes(int item, const Limits& limits, Buffer& scratch, FileBytes& file) = 0;
     virtual std::int64_t size_bytes(int item) const = 0;
 };
 
 class MemorySource : public Source {
   public:
     explicit MemorySource(std::vector<ByteView> views) : views_(std::move(views)) {}
-    ByteView bytes(int item, const Limits&, Buffer&) override {
+    ByteView bytes(int item, const Limits&, Buffer&, FileBytes&) override {
         return views_[static_cast<std::size_t>(item)];
     }
-    bool reads() const override { return false; }
     std::int64_t size_bytes(int item) const override {
         return static_cast<std::int64_t>(views_[static_cast<std::size_t>(item)].size);
     }
@@ -48,8 +67,7 @@ class FileSource : public Source {
     };
     FileSource(std::shared_ptr<FileSet> files, std::vector<Range> ranges)
         : files_(std::move(files)), ranges_(std::move(ranges)) {}
-    ByteView bytes(int item, const Limits& limits, Buffer& scratch) override;
-    bool reads() const override { return true; }
+    ByteView bytes(int item, const Limits& limits, Buffer& scratch, FileBytes& file) override;
     std::int64_t size_bytes(int item) const override { return ranges_[static_cast<std::size_t>(item)].size; }
 
   private:

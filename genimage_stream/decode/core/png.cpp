@@ -4,6 +4,7 @@
 #include <string>
 
 #include "decode.hpp"
+#include "lazy_bytes.hpp"
 #include "png_band_reader.hpp"
 #include "png_container.hpp"
 #include "png_inflate.hpp"
@@ -198,6 +199,10 @@ void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, 
         part.y > info.height - part.height)
         throw std::out_of_range("the crop is not inside the image");
     const Header header = png::read_header(bytes);
+    if (options.lazy != nullptr) {
+        if (s.bands.decode(bytes, header, part, sink, options.lazy)) return;
+        options.lazy->need(0, bytes.size);  // nothing gained, or in doubt: as if it had all been there
+    }
     if (s.bands.decode(bytes, header, part, sink)) return;
     const ByteView stream = png::read_chunks(bytes, header, options.strict, s.palette, s.joined);
 

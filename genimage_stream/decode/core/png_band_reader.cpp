@@ -34,20 +34,29 @@ bool crc_is_right(const std::uint8_t* chunk, std::size_t size) {
 // What is known of the file's chunks.
 struct BandReader::File {
     ByteView bytes;
-    BandTable table;
-    Palette palette;
+    LazyBytes* lazy = nullptr;
+    BandTable table{};
+    Palette palette{};
     std::size_t first_idat = 0;
 
     bool room_for_chunk(std::size_t at) const {
         return at + 12 <= bytes.size && big32(bytes.data + at) <= bytes.size - at - 12;
     }
 
+    // Makes sure that the bytes up to `end` are there.
+    void need_front(std::size_t end) const {
+        if (lazy != nullptr && end > LazyBytes::kLazyHead) lazy->need(0, std::min(end, bytes.size));
+    }
+
     // Walks up to the first IDAT. False without a sound table.
     bool find_table(const Header& header) {
         bool found = false;
-        for (std::size_t at = kFirstChunk; room_for_chunk(at);) {
+        for (std::size_t at = kFirstChunk;;) {
+            need_front(at + 12);
+            if (!room_for_chunk(at)) return false;
             const std::uint8_t* chunk = bytes.data + at;
             const std::size_t size = big32(chunk);
+            if (!is_type(chunk, "IDAT")) need_front(at + 12 + size);
             if (is_type(chunk, "IDAT")) {
                 first_idat = at;
                 return found && (palette.present || header.color != Color::palette);
@@ -66,7 +75,43 @@ struct BandReader::File {
             }
             at += 12 + size;
         }
-        return false;
+    }
+
+    // Whether the chunk at `at` is that of band `b`, with sound data when it is `wanted`, which `found` then
+    // gets.
+    bool check_band(std::size_t at, int b, bool wanted, std::vector<ByteView>& found) const {
+        if (!room_for_chunk(at)) return false;
+        const std::uint8_t* chunk = bytes.data + at;
+        const std::size_t size = big32(chunk);
+        if (!is_type(chunk, "IDAT") || size != table.idat_bytes(b) ||
+            big32(chunk + 8 + size) != table.idat_crc(b))
+            return false;
+        const std::size_t front = b == 0 ? kZlibHeader : 0;
+        const std::size_t back = b + 1 == table.bands() ? kAdler : 0;
+        if (size <= front + back) return false;
+        if (b == 0 && (chunk[8] != 0x78 || chunk[9] != 0x01)) return false;
+        if (!wanted) return true;
+        if (!crc_is_right(chunk, size)) return false;
+        found.push_back({chunk + 8 + front, size - front - back});
+        return true;
+    }
+
+    // Fetches bands [first, last] and checks them alone. `end` becomes the end of what is there. False also
+    // when that is more than half of the file, or when the file is too short for its bands.
+    bool fetch_bands(int first, int last, std::vector<ByteView>& found, std::size_t& end) const {
+        std::size_t begin = 0, behind = first_idat;
+        for (int b = 0; b < table.bands(); b++) {
+            if (b == first) begin = behind;
+            behind += 12 + std::size_t{table.idat_bytes(b)};
+            if (b == last) end = behind;
+        }
+        if (behind + 12 > bytes.size) return false;  // IEND at least follows
+        if (first_idat + (end - begin) > bytes.size / 2) return false;
+        lazy->need(begin, end);
+        found.clear();
+        for (int b = first; b <= last; begin += 12 + std::size_t{table.idat_bytes(b)}, b++)
+            if (!check_band(begin, b, true, found)) return false;
+        return true;
     }
 
     // Every IDAT chunk must be as the table says, those of bands [first, last] have the checksum they claim,
@@ -75,21 +120,8 @@ struct BandReader::File {
         std::size_t at = first_idat;
         found.clear();
         for (int b = 0; b < table.bands(); b++) {
-            if (!room_for_chunk(at)) return false;
-            const std::uint8_t* chunk = bytes.data + at;
-            const std::size_t size = big32(chunk);
-            if (!is_type(chunk, "IDAT") || size != table.idat_bytes(b) ||
-                big32(chunk + 8 + size) != table.idat_crc(b))
-                return false;
-            const std::size_t front = b == 0 ? kZlibHeader : 0;
-            const std::size_t back = b + 1 == table.bands() ? kAdler : 0;
-            if (size <= front + back) return false;
-            if (b == 0 && (chunk[8] != 0x78 || chunk[9] != 0x01)) return false;
-            if (b >= first && b <= last) {
-                if (!crc_is_right(chunk, size)) return false;
-                found.push_back({chunk + 8 + front, size - front - back});
-            }
-            at += 12 + size;
+            if (!check_band(at, b, b >= first && b <= last, found)) return false;
+            at += 12 + std::size_t{table.idat_bytes(b)};
         }
         for (bool next_is_first = true; room_for_chunk(at); next_is_first = false) {
             const std::uint8_t* chunk = bytes.data + at;
@@ -205,16 +237,20 @@ void BandReader::copy_stored_band(const Window& w, ByteView band, int index, int
     }
 }
 
-bool BandReader::decode(ByteView bytes, const Header& header, const Rect& part, RowSink& sink) {
-    File file{bytes, {}, {}, 0};
+bool BandReader::decode(ByteView bytes, const Header& header, const Rect& part, RowSink& sink,
+                        LazyBytes* lazy) {
+    File file{bytes, lazy};
     if (header.interlaced || !file.find_table(header)) return false;
     const BandTable& table = file.table;
     const BandShape& shape = table.shape();
     const int first = part.y / shape.band_rows, bottom = part.y + part.height;
     const int last = (bottom - 1) / shape.band_rows;
-    if (!file.check_chunks(first, last, bands_)) return false;
+    std::size_t end = bytes.size;
+    if (lazy == nullptr ? !file.check_chunks(first, last, bands_)
+                        : !file.fetch_bands(first, last, bands_, end))
+        return false;
 
-    Window w{header, table, bytes.data + bytes.size, part.x + part.width};
+    Window w{header, table, bytes.data + end, part.x + part.width};
     if (shape.tile_width > 0) w.tile = part.x / shape.tile_width;
     const int from_column =
         w.tile > 0 ? w.tile * shape.tile_width - 1 : 0;  // the first that stands in memory

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "lazy_bytes.hpp"
 #include "literal_decode.hpp"
 #include "png_band_table.hpp"
 #include "types.hpp"
@@ -23,7 +24,11 @@ class BandReader {
     // file has no table, when table, chunks and checksums of what the crop needs do not agree, or when the
     // file ends early: then the plain decoder has to do it, and to say what is wrong. Throws DecodeError when
     // all checksums are right and the data is wrong nevertheless.
-    bool decode(ByteView bytes, const Header& header, const Rect& part, RowSink& sink);
+    //
+    // With `lazy`, only the chunks up to the first band and those of the crop's bands are read and looked at;
+    // also false when that would be most of the file.
+    bool decode(ByteView bytes, const Header& header, const Rect& part, RowSink& sink,
+                LazyBytes* lazy = nullptr);
 
   private:
     struct Window;

@@ -181,7 +181,7 @@ void extend(const BatchPlan& plan, Point at, const std::uint8_t* pixels, Size pa
 }  // namespace
 
 void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace,
-            Diverted* diverted) {
+            Diverted* diverted, LazyBytes* lazy) {
     const auto i = static_cast<std::size_t>(index);
     const Size window = plan.window;
     const Point at = plan.crops[i];
@@ -207,6 +207,7 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
     const Size image = subject.size;
     Resize resize = resize_of(plan, i, image);
     DecodeOptions options = plan.options;
+    options.lazy = lazy;
     const Size canvas = resize.to;
     const Stretch across = stretch(at.x, window.width, canvas.width);
     const Stretch down = stretch(at.y, window.height, canvas.height);

@@ -60,8 +60,8 @@ struct BatchPlan {
 
 // Renders image `index` of the plan from its encoded bytes. Throws DecodeError; the image's place is then in
 // an undefined state. `foreign` may be nullptr. With `diverted`, an image that another decoder takes is left
-// to it: nothing is rendered and `diverted` holds its bytes.
+// to it: nothing is rendered and `diverted` holds its bytes. `lazy` as in DecodeOptions.
 void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace,
-            Diverted* diverted);
+            Diverted* diverted, LazyBytes* lazy = nullptr);
 
 }  // namespace gs

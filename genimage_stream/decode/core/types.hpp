@@ -25,6 +25,8 @@ struct Rect {
     int height = 0;
 };
 
+class LazyBytes;
+
 // What a decoder may spend on one image. Exceeding a limit is a DecodeError, raised before the memory is
 // taken.
 struct Limits {
@@ -38,6 +40,7 @@ struct DecodeOptions {
     // 2, 4, 8: a JPEG is decoded at that fraction of its size (sides rounded up), from the lower frequencies
     // alone. Not the pixels of a full decode: only for those who asked for it.
     int dct_scale = 1;
+    LazyBytes* lazy = nullptr;  // where the rest of a PNG comes from; nullptr: all of it is there
 };
 
 // Something is wrong with the bytes of an image (never with the program). what() says what, without naming

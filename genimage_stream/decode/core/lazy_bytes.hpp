@@ -1,0 +1,18 @@
+// An image whose bytes are fetched when a decoder asks for them.
+#pragma once
+
+#include <cstddef>
+
+namespace gs {
+
+// Goes with a ByteView of the whole image in which only some bytes are there yet: the first `kLazyHead`, or
+// all of a shorter image.
+class LazyBytes {
+  public:
+    static constexpr std::size_t kLazyHead = 32 << 10;
+    virtual ~LazyBytes() = default;
+    // Puts the bytes from `begin` up to `end`, at most the image's size, into their place. Throws ReadError.
+    virtual void need(std::size_t begin, std::size_t end) = 0;
+};
+
+}  // namespace gs
