@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-WIDTH, ROW, LABELS, TOP = 760, 26, 250, 44
+WIDTH, ROW, LABELS, TOP = 780, 26, 270, 44
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }

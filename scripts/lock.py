@@ -1,6 +1,6 @@
 """Writes requirements/*.lock: exact versions for every supported Python, with environment markers where they differ.
 
-    python scripts/lock.py dev.lock          (or dali.lock, or nothing for all of them)
+    python scripts/lock.py dev.lock          (or tests.lock, or nothing for all of them)
 
 The wishes stand in pyproject.toml; this only resolves them, with the pip of each interpreter found (python3.10 to
 python3.13 on PATH), and merges the answers. torch's CUDA packages are left out: torch itself pins them exactly, and a
@@ -31,7 +31,7 @@ def wishes() -> dict[str, list[str]]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     base = [*project["build-system"]["requires"], "wheel", *project["project"]["dependencies"], TORCH]
-    return {"dev.lock": [*base, *extras["dev"]], "dali.lock": extras["dali-cuda12"]}
+    return {"dev.lock": [*base, *extras["dev"]], "tests.lock": extras["tests"]}
 
 
 def resolve(python: str, requirements: list[str], constraints: Path | None) -> dict[str, str]:

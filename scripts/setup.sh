@@ -2,7 +2,7 @@
 # Makes .venv with the locked dependencies and the built extension; quick when nothing has changed.
 #
 #   scripts/setup.sh           what the package and the demo need
-#   scripts/setup.sh --tests   also what the tests need (zip, DALI); what cannot be had is said, its tests are skipped
+#   scripts/setup.sh --tests   also what the tests need (zip, DALI, Ray); what cannot be had is said, its tests are skipped
 #   scripts/setup.sh --ci      also what the continuous integration needs (a browser, clang)
 #   scripts/setup.sh --bench   also what the peers of the benchmark need (FFmpeg, OpenCV, DALI)
 #
@@ -47,7 +47,7 @@ stamped() { [ "$(cat "$venv/$1" 2>/dev/null)" = "$2" ]; }
 
 lock_digest=$(digest_of_files requirements/dev.lock)
 build_digest=$(digest_of_build)
-dali_digest=$(digest_of_files requirements/dali.lock)
+tests_digest=$(digest_of_files requirements/dev.lock requirements/tests.lock)
 
 system_is_complete() {
     for stage in $want; do stamped "stamp-system-$stage" "$system_digest" || return 1; done
@@ -56,7 +56,7 @@ is_complete() {
     "$venv/bin/python" -c '' 2>/dev/null || return 1
     ls genimage_stream/decode/_core*.so >/dev/null 2>&1 || return 1
     stamped stamp-lock "$lock_digest" && stamped stamp-build "$build_digest" && system_is_complete || return 1
-    case $want in *tests* | *bench*) stamped stamp-dali "$dali_digest" ;; esac
+    case $want in *tests* | *bench*) stamped stamp-tests "$tests_digest" ;; esac
 }
 system_digest=$(digest_of_files requirements/system.txt)
 if is_complete; then exit 0; fi
@@ -189,12 +189,12 @@ if ! stamped stamp-build "$build_digest" || ! ls genimage_stream/decode/_core*.s
 fi
 case $want in
     *tests* | *bench*)
-        if ! stamped stamp-dali "$dali_digest"; then
-            say "installing DALI, which tests and benchmarks compare with (some 500 MB)"
-            if pip_install -r requirements/dali.lock; then
-                echo "$dali_digest" >"$venv/stamp-dali"
+        if ! stamped stamp-tests "$tests_digest"; then
+            say "installing what tests and benchmarks compare with (DALI, Ray: some 600 MB)"
+            if pip_install -r requirements/tests.lock; then
+                echo "$tests_digest" >"$venv/stamp-tests"
             else
-                say "without DALI what compares with it is left out (pip install -r requirements/dali.lock)"
+                say "some tests will be skipped (pip install -r requirements/tests.lock)"
             fi
         fi
         ;;

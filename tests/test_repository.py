@@ -165,9 +165,9 @@ def test_lock_satisfies_the_package_and_its_development_extra() -> None:
 
 
 def test_locks_agree() -> None:
-    dev, dali = locked("dev.lock"), locked("dali.lock")
-    assert {name: dali[name] for name in dev.keys() & dali.keys()} == {
-        name: dev[name] for name in dev.keys() & dali.keys()
+    dev, tests = locked("dev.lock"), locked("tests.lock")
+    assert {name: tests[name] for name in dev.keys() & tests.keys()} == {
+        name: dev[name] for name in dev.keys() & tests.keys()
     }
 
 
