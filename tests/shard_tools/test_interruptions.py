@@ -52,9 +52,9 @@ def test_kill_at_random_moments(workers: int, standard_tree: Tree, packed: Path,
         # Wait until it has begun to write, so that the kill meets it at work.
         while attempt < 4 and process.poll() is None and not list(destination.glob("*/*/.*.part")):
             time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.15))
+        time.sleep(rng.uniform(0, 0.02) if attempt else 0)
         # The whole group dies as in a power cut, or the parent alone as by a careless `kill -9`.
-        if attempt % 2:
+        if attempt % 2 and process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
