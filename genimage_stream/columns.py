@@ -14,30 +14,36 @@ from genimage_stream import schema
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
+    import pyarrow.parquet as pq
+
+    from genimage_stream.fetch import PartedFile
 
 Codes = npt.NDArray[np.int32]
+
+_FOOTER_BYTES = 64 << 10  # of a Parquet file, asked for first: enough for the index of some tens of millions of rows
 
 _DIGITS = np.full(256, 255, np.uint8)  # the value of a hexadecimal digit
 _DIGITS[list(b"0123456789abcdef")] = np.arange(16)
 
 
 class IndexColumns:
-    """Columns of one `index.parquet`. `name` is what errors call it; `source` a local path or the file's bytes.
+    """Columns of one `index.parquet`. `name` is what errors call it; `source` a local path, or a file of a store, of
+    which the asked columns are fetched and no more.
 
     Columns stay in memory once read: 36 bytes a row for what a loader needs, and the keys only if asked for.
     Safe to use from several threads. Raises ValueError for a file that is not an index.
     """
 
-    def __init__(self, source: str | pa.Buffer, name: str) -> None:
+    def __init__(self, source: str | PartedFile, name: str) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         self.name = name
         self._source = source
         self._lock = threading.RLock()
         self._cache: dict[str, Any] = {}
+        self._footer: pq.FileMetaData | None = None
         try:
-            with pq.ParquetFile(self._open()) as file:
+            with self._open([]) as file:
                 self.num_rows: int = file.metadata.num_rows
                 self.names: list[str] = file.schema_arrow.names
         except pa.ArrowInvalid as error:
@@ -46,31 +52,44 @@ class IndexColumns:
         if missing:
             raise ValueError(f"{name} is not an index of this format: it has no column {', '.join(missing)}")
 
-    def _open(self) -> Any:
+    def _open(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pq.ParquetFile:
+        """The file, of which only these columns (of these row groups) will be read."""
         import pyarrow as pa
+        import pyarrow.parquet as pq
 
-        return self._source if isinstance(self._source, str) else pa.BufferReader(self._source)
+        if isinstance(self._source, str):
+            return pq.ParquetFile(self._source)
+        size = self._source.size
+        if self._footer is None:
+            spans = [(max(0, size - _FOOTER_BYTES), size)]
+            memory = self._source.parts(spans)
+            length = int.from_bytes(bytes(memoryview(memory)[-8:-4]), "little") + 8
+            if _FOOTER_BYTES < length <= size:
+                memory = self._source.parts([(size - length, size)])
+            self._footer = pq.ParquetFile(pa.BufferReader(pa.py_buffer(memory))).metadata
+        memory = self._source.parts(_spans(self._footer, columns, groups))
+        return pq.ParquetFile(pa.BufferReader(pa.py_buffer(memory)), metadata=self._footer)
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """Whole columns as an Arrow table; not kept."""
-        import pyarrow.parquet as pq
-
         unknown = [name for name in names if name not in self.names]
         if unknown:
             raise ValueError(f"{self.name} has no column {', '.join(unknown)}; its columns: {', '.join(self.names)}")
         # Not `read_table`: it imports Arrow's dataset machinery, and takes a "=" in a folder's name for a column.
-        with pq.ParquetFile(self._open()) as file:
+        with self._open(names) as file:
             return file.read(columns=list(names))
 
     def matches(self, condition: pads.Expression) -> npt.NDArray[np.bool_]:
         """Whether each row meets an Arrow expression; a null answer counts as no. Reads only the columns it names."""
         import pyarrow.dataset as pads
-        import pyarrow.parquet as pq
 
         if isinstance(self._source, str):
             found = pads.dataset(self._source, format="parquet").to_table(columns={"hit": condition})
         else:
-            found = pads.dataset(pq.read_table(self._open())).to_table(columns={"hit": condition})
+            # An expression does not say which columns it names, but it prints them; it may also name them by number.
+            text = str(condition)
+            names = self.names if "FieldPath" in text else [name for name in self.names if name in text]
+            found = pads.dataset(self.table(names or self.names[:1])).to_table(columns={"hit": condition})
         return np.asarray(found["hit"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False), bool)
 
     def load(self, *names: str) -> None:
@@ -104,12 +123,12 @@ class IndexColumns:
     def part(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array:
         """A column for some rows (rising), read from the row groups that hold them; not kept."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self._open()) as file:
+        with self._open([]) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-            ends = np.cumsum(sizes)
-            wanted = np.unique(np.searchsorted(ends, rows, side="right"))
+        ends = np.cumsum(sizes)
+        wanted = np.unique(np.searchsorted(ends, rows, side="right"))
+        with self._open([name], wanted.tolist()) as file:
             column = file.read_row_groups(wanted.tolist(), columns=[name])[name]
         starts = np.concatenate([[0], np.cumsum(np.array(sizes)[wanted])])[:-1]
         group = np.searchsorted(ends, rows, side="right")
@@ -147,6 +166,21 @@ class IndexColumns:
                 self._cache["key"] = column.cast(pa.large_string()).combine_chunks()
             found: list[str] = self._cache["key"].take(pa.array(rows)).to_pylist()
             return found
+
+
+def _spans(footer: pq.FileMetaData, columns: Sequence[str], groups: Sequence[int] | None) -> list[tuple[int, int]]:
+    """Where the bytes of columns lie in a Parquet file."""
+    spans = []
+    for number in range(footer.num_row_groups) if groups is None else groups:
+        group = footer.row_group(number)
+        for place in range(group.num_columns):
+            chunk = group.column(place)
+            if chunk.path_in_schema.split(".")[0] in columns:
+                start = chunk.data_page_offset
+                if chunk.has_dictionary_page:
+                    start = min(start, chunk.dictionary_page_offset)
+                spans.append((start, start + chunk.total_compressed_size))
+    return spans
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:

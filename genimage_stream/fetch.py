@@ -59,6 +59,15 @@ class OrderedReader(Reader, Protocol):
         """An epoch begins in which shards come in this order, `window` of them at a time; None: all at once."""
 
 
+class PartedFile(Protocol):
+    """A file of `size` bytes of which parts are read."""
+
+    size: int
+
+    def parts(self, spans: Sequence[tuple[int, int]]) -> Buffer:
+        """`size` bytes of memory that holds these spans (first byte, one past the last) of the file in their places."""
+
+
 class Store(Protocol):
     """The files of one dataset, by paths within it. Missing ones raise FileNotFoundError that names them."""
 
@@ -76,6 +85,9 @@ class Store(Protocol):
 @runtime_checkable
 class OpenedStore(Store, Protocol):
     """A store that `open_store` made."""
+
+    def file(self, path: str) -> PartedFile:
+        """A file that `local_path` knows no place of."""
 
     def opening(self) -> dict[str, Any]:
         """The arguments of `open_dataset` that open it again, in another process."""
@@ -96,6 +108,9 @@ class LocalStore:
         import pyarrow as pa
 
         return pa.py_buffer(self.read(path))
+
+    def file(self, path: str) -> PartedFile:
+        raise NotImplementedError("local files have a path")
 
     def opening(self) -> dict[str, Any]:
         return {"path": self.name}
@@ -190,7 +205,7 @@ class LocalRequest:
 
 def open_store(
     path: str | Path, options: dict[str, Any] | None = None, cache: tuple[str | Path, int | str] | None = None
-) -> Store:
+) -> OpenedStore:
     """The store at a folder or an address, read through a `cache` = (folder, size) when it is an address.
 
     Raises ValueError for an address that no store serves.

@@ -64,7 +64,7 @@ def open_dataset(
         )
     name = f"{store.name}/{schema.INDEX_FILE}"
     try:
-        source = store.local_path(schema.INDEX_FILE) or store.read_buffer(schema.INDEX_FILE)
+        source = store.local_path(schema.INDEX_FILE) or store.file(schema.INDEX_FILE)
         columns = IndexColumns(source, name)
     except FileNotFoundError:
         raise FileNotFoundError(

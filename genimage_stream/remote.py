@@ -9,8 +9,10 @@ import asyncio
 import atexit
 import concurrent.futures
 import hashlib
+import mmap
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Coroutine, Sequence
@@ -31,6 +33,8 @@ T = TypeVar("T")
 Cache = tuple[str | Path, int | str]  # folder and size of a cache of shards
 
 CHUNK_BYTES = 8 << 20  # of a whole file, per request
+#: How obstore words that a range begins behind the file's end. A bare 416 may as well be a port or a time.
+BEYOND_END = re.compile(r"status code: 416\b|\bInvalid range:")
 GAP_BYTES = 128 << 10  # ranges closer together than this are one request: cheaper than a round trip
 
 
@@ -84,6 +88,10 @@ class RemoteStore:
 
         return pa.py_buffer(run(self._read(path)))
 
+    def file(self, path: str) -> RemoteFile:
+        """A file of which parts are read."""
+        return RemoteFile(self, path, run(self.head(path))["size"])
+
     def opening(self) -> dict[str, Any]:
         folder, size = self._cache or (None, 0)
         return {"path": self.name, "storage_options": self._options, "cache_dir": folder, "cache_size": size}
@@ -117,13 +125,17 @@ class RemoteStore:
     async def download(self, path: str, size: int) -> bytearray:
         """A whole file of `size` bytes, by parallel ranges."""
         data = bytearray(size)
+        await self.fill(path, memoryview(data), [(0, size)])
+        return data
+
+    async def fill(self, path: str, memory: memoryview | mmap.mmap, spans: Sequence[tuple[int, int]]) -> None:
+        """Read spans of a file to the same places of `memory`, in parallel."""
 
         async def part(start: int, end: int) -> None:
-            data[start:end] = await self.range(path, start, end)
+            memory[start:end] = await self.range(path, start, end)
 
-        starts = range(0, size, CHUNK_BYTES)
-        await asyncio.gather(*(part(start, min(start + CHUNK_BYTES, size)) for start in starts))
-        return data
+        starts = [(at, min(at + CHUNK_BYTES, end)) for start, end in spans for at in range(start, end, CHUNK_BYTES)]
+        await asyncio.gather(*(part(*one) for one in starts))
 
     async def range(self, path: str, start: int, end: int) -> memoryview:
         """Bytes start .. end of a file. Raises FileNotFoundError or StoreError."""
@@ -163,9 +175,24 @@ class RemoteStore:
                 raise StoreError(f"{self.name}/{path}: {_first_line(error)}") from error
             except exceptions.BaseError as error:
                 reason = _first_line(error)
-                if "nvalid range" in reason or "416" in reason:
+                if BEYOND_END.search(reason):
                     raise StoreError(f"{self.name}/{path} is shorter than its index says: it is truncated") from error
         raise StoreError(f"{self.name}/{path}: {reason}; gave up after {patience.retries + 1} attempts")
+
+
+class RemoteFile:
+    """A file of `size` bytes in a store."""
+
+    def __init__(self, store: RemoteStore, path: str, size: int) -> None:
+        self._store = store
+        self._path = path
+        self.size = size
+
+    def parts(self, spans: Sequence[tuple[int, int]]) -> mmap.mmap:
+        """Memory as large as the file with these spans in their places; the rest costs nothing and reads as zeros."""
+        memory = mmap.mmap(-1, max(1, self.size), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        run(self._store.fill(self._path, memory, spans))
+        return memory
 
 
 class RemoteReader:

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh           what the package and the demo need
 #   scripts/setup.sh --tests   also what the tests need (zip, DALI, Ray); what cannot be had is said, its tests are skipped
-#   scripts/setup.sh --ci      also what the continuous integration needs (a browser, clang)
+#   scripts/setup.sh --ci      also what the continuous integration needs (a browser, clang, an Azure emulator)
 #   scripts/setup.sh --bench   also what the peers of the benchmark need (FFmpeg, OpenCV, DALI)
 #
 # PYTHON=python3.12 chooses the interpreter of .venv. pip's own settings (PIP_INDEX_URL and the like) are honoured.
@@ -49,6 +49,10 @@ lock_digest=$(digest_of_files requirements/dev.lock)
 build_digest=$(digest_of_build)
 tests_digest=$(digest_of_files requirements/dev.lock requirements/tests.lock)
 
+# The last version that runs on Node.js 18 and 20, which distributions have.
+azurite=azurite@3.35.0
+azure_is_wanted() { case $want in *ci*) command -v npm >/dev/null 2>&1 ;; *) return 1 ;; esac; }
+
 system_is_complete() {
     for stage in $want; do stamped "stamp-system-$stage" "$system_digest" || return 1; done
 }
@@ -56,6 +60,7 @@ is_complete() {
     "$venv/bin/python" -c '' 2>/dev/null || return 1
     ls genimage_stream/decode/_core*.so >/dev/null 2>&1 || return 1
     stamped stamp-lock "$lock_digest" && stamped stamp-build "$build_digest" && system_is_complete || return 1
+    if azure_is_wanted; then stamped stamp-azure "$azurite" || return 1; fi
     case $want in *tests* | *bench*) stamped stamp-tests "$tests_digest" ;; esac
 }
 system_digest=$(digest_of_files requirements/system.txt)
@@ -199,4 +204,13 @@ case $want in
         fi
         ;;
 esac
+if azure_is_wanted && ! stamped stamp-azure "$azurite"; then
+    say "installing $azurite"
+    if npm install --prefix "$venv" --no-audit --no-fund --no-save --loglevel=error "$azurite" >"$log" 2>&1; then
+        echo "$azurite" >"$venv/stamp-azure"
+    else
+        tail -n 5 "$log" >&2
+        say "without it some tests will be skipped (npm install --prefix .venv $azurite)"
+    fi
+fi
 say "ready: .venv/bin/shard-tools, .venv/bin/genimage-stream"

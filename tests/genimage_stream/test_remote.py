@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import genimage_stream as gs
-from genimage_stream.remote import CHUNK_BYTES, GAP_BYTES, coalesce
+from genimage_stream import schema
+from genimage_stream.columns import IndexColumns
+from genimage_stream.remote import BEYOND_END, CHUNK_BYTES, GAP_BYTES, coalesce
 from tests.fixtures.s3 import S3Server, free_port
 from tests.fixtures.shards import make_dataset
 
@@ -269,10 +274,24 @@ def test_lasting_trouble_ends_in_an_error_that_names_the_shard(root: Path, kind:
 def test_refused_connection(root: Path) -> None:
     with web_server(root) as (address, _):
         dataset = gs.open_dataset(address, storage_options=QUICK)
+        loader = gs.Loader(dataset, 8, crop=CROP)
+        loader.open()  # reads the index
+        unread = gs.open_dataset(address, storage_options=QUICK)
     with pytest.raises(OSError, match=r"\.tar: .*gave up after 3 attempts"):
-        batches(dataset)
+        list(loader)
+    with pytest.raises(OSError, match=r"index\.parquet: .*gave up after 3 attempts"):
+        batches(unread)
     with pytest.raises(OSError, match=r"dataset\.json.*gave up"):
         gs.open_dataset(f"http://127.0.0.1:{free_port()}", storage_options=QUICK)
+
+
+def test_a_number_in_a_message_is_not_a_status() -> None:
+    """A port of 41600 and 1.416 ms once made a server that was down a truncated shard."""
+    sent = "Generic HTTP error: Error performing GET http://127.0.0.1:41600/a.tar in 1.416ms - "
+    assert not BEYOND_END.search(sent + "HTTP error: error sending request")
+    assert not BEYOND_END.search(sent + "Server returned non-2xx status code: 500 Internal Server Error: 416")
+    assert BEYOND_END.search(sent + "Server returned non-2xx status code: 416 Range Not Satisfiable")
+    assert BEYOND_END.search("Generic InMemory error: Invalid range: Wanted range starting at 5")
 
 
 def test_a_missing_file_is_not_asked_for_again(root: Path, tmp_path: Path) -> None:
@@ -295,3 +314,60 @@ def test_leaving_while_bytes_are_under_way(root: Path) -> None:
             running.close()
             behaviour.left = 0
         assert len(batches(dataset)) == 9
+
+
+# -- the index ---------------------------------------------------------------------------------------------------------
+
+
+class CountingFile:
+    """A local file as one of a store, which counts the bytes that are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._data = path.read_bytes()
+        self.size = len(self._data)
+        self.asked = 0
+
+    def parts(self, spans: Sequence[tuple[int, int]]) -> bytearray:
+        memory = bytearray(self.size)
+        for start, end in spans:
+            assert 0 <= start <= end <= self.size
+            memory[start:end] = self._data[start:end]
+            self.asked += end - start
+        return memory
+
+
+@pytest.mark.parametrize("rows_per_group", [7, 10**6])
+def test_only_the_columns_that_are_needed_are_fetched(root: Path, tmp_path: Path, rows_per_group: int) -> None:
+    table = pq.read_table(root / schema.INDEX_FILE)
+    path = tmp_path / schema.INDEX_FILE
+    pq.write_table(table, path, row_group_size=rows_per_group)
+    local = IndexColumns(str(path), "local")
+    for name in local.names:
+        file = CountingFile(path)
+        columns = IndexColumns(file, "remote")
+        footer = file.asked
+        assert columns.num_rows == len(table)
+        assert columns.table([name]).equals(local.table([name]))
+        assert file.asked - footer < path.stat().st_size / 2
+    rows = np.array([3, 8, 9, 70])
+    columns = IndexColumns(CountingFile(path), "remote")
+    assert columns.part("sha256", rows).equals(local.part("sha256", rows))
+    assert (columns.hashes() == local.hashes()).all()
+    assert columns.keys(rows) == local.keys(rows)
+    for condition in (
+        pc.field("width") > pc.field("height"),
+        pc.field("format") == "png",
+        pc.field(local.names.index("width")) == 64,
+        pc.scalar(True),
+        pc.is_null(pc.field("jpeg_quality")) & pc.field("key").cast("string").isin(["nothing"]),
+    ):
+        assert (columns.matches(condition) == local.matches(condition)).all()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 8, 1000])
+def test_a_cut_index(root: Path, tmp_path: Path, kept: int) -> None:
+    copied = make_dataset(tmp_path, 2)
+    index = copied / schema.INDEX_FILE
+    index.write_bytes(index.read_bytes()[:kept])
+    with web_server(copied) as (address, _), pytest.raises(ValueError, match=r"index\.parquet is not a readable"):
+        gs.open_dataset(address)
