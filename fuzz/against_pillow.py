@@ -1,4 +1,4 @@
-"""Mutated images through this decoder and through Pillow: what both accept must look the same.
+"""Images with changed bytes or structure through this decoder and Pillow: what both accept must look the same.
 
     python fuzz/against_pillow.py [--seconds N] [--images N] [--keep FOLDER]
 
@@ -25,6 +25,7 @@ import genimage_stream as gs
 
 sys.path.insert(0, str(Path(__file__).parent))
 import make_seeds
+import structure
 
 LIMITS = gs.Limits(max_pixels=1 << 18, max_bytes=1 << 20)
 
@@ -93,12 +94,19 @@ def run(*, seconds: float, images: int, seed: int = 1, keep: Path | None = None)
     """Compare the seeds, then mutations of them until the time is up or `images` have been compared."""
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(seed)
-    seeds = [*make_seeds.jpegs(rng).values(), *make_seeds.pngs(rng).values()]
+    formats = [list(make_seeds.jpegs(rng).values()), list(make_seeds.pngs(rng).values())]
+    seeds = [data for files in formats for data in files]
+
+    def mutation() -> bytes:
+        files = formats[int(rng.integers(0, 2))]
+        data, other = (files[int(rng.integers(0, len(files)))] for _ in range(2))
+        return mutate(rng, data) if rng.integers(0, 2) else structure.mutate(rng, data, other)
+
     counts: Counter[str] = Counter()
     end = time.monotonic() + seconds
     number = 0
     while number < images and time.monotonic() < end:
-        data = seeds[number] if number < len(seeds) else mutate(rng, seeds[int(rng.integers(0, len(seeds)))])
+        data = seeds[number] if number < len(seeds) else mutation()
         result = compare(data)
         counts[result] += 1
         if result == "different" and keep is not None:

@@ -8,8 +8,9 @@ seconds=${1:?usage: fuzz/campaign.sh SECONDS [TARGET...]}
 shift
 cd "$(dirname "$0")"
 python=${PYTHON:-$([ -x ../.venv/bin/python ] && echo ../.venv/bin/python || echo python3)}
-targets=${*:-fuzz_jpeg fuzz_png fuzz_batch fuzz_crop_ready fuzz_bands against_pillow}
+targets=${*:-fuzz_jpeg fuzz_png fuzz_batch fuzz_crop_ready fuzz_bands fuzz_lazy fuzz_inflate against_pillow}
 make -s PYTHON="$python" seeds fuzzer
+"$python" structure.py 3000 build/structured
 mkdir -p build/findings build/logs
 status=0
 printf '%-16s %12s %8s %9s %9s\n' target executions edges features findings
@@ -22,10 +23,13 @@ for target in $targets; do
         edges=- features=-
     else
         mkdir -p "build/corpus/$target"
+        seeds="build/seeds/jpeg build/seeds/png build/structured/jpeg build/structured/png"
+        [ "$target" != fuzz_inflate ] || seeds=build/seeds/inflate
+        # shellcheck disable=SC2086 # several folders
         # several findings may come up in one campaign: -ignore_crashes needs fork mode
         nice -n 19 "build/fuzzer/$target" -fork=1 -ignore_crashes=1 -max_total_time="$seconds" -max_len=16384 \
             -timeout=20 -rss_limit_mb=2500 -artifact_prefix="build/findings/$target-" \
-            "build/corpus/$target" build/seeds/jpeg build/seeds/png >"$log" 2>&1 || true
+            "build/corpus/$target" $seeds >"$log" 2>&1 || true
         last=$(grep -a '^#[0-9]*: cov:' "$log" | tail -1)
         executions=$(echo "$last" | sed -n 's/^#\([0-9]*\):.*/\1/p')
         edges=$(echo "$last" | sed -n 's/.*cov: \([0-9]*\).*/\1/p')

@@ -1,6 +1,8 @@
-// Crop-ready JPEGs: the recoded file has the original's pixels, and a cut decodes to the crop.
+// Crop-ready JPEGs: the recoded file has the original's pixels, and a cut decodes to the crop; the own
+// encoder writes what libjpeg's writes.
 #include "core/crop_ready_jpeg.hpp"
 #include "core/jpeg_cut.hpp"
+#include "core/recode.hpp"
 #include "support.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -27,10 +29,29 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     };
     check_cut(bytes);
     std::vector<std::uint8_t> ready;
+    static gs::Recoder recoder;
     try {
-        if (gs::make_crop_ready_jpeg(bytes, ready) != nullptr) return 0;
+        gs::JpegRecoding plan;
+        if (gs::plan_crop_ready_jpeg(bytes, plan) != nullptr) return 0;
+        gs::jpeg::ScanEncoder none;
+        if (gs::write_crop_ready_jpeg(bytes, plan, nullptr, none, ready) != nullptr) return 0;
     } catch (const gs::DecodeError&) {
         return 0;
+    }
+    if (whole) {
+        recoder.read(bytes, fuzz::options(true).limits);
+        FUZZ_CHECK(recoder.recode({}) == nullptr, "libjpeg recodes what is not recoded otherwise");
+        FUZZ_CHECK(recoder.file() == ready, "libjpeg writes other bytes");
+        FUZZ_CHECK(recoder.is_proven(), "the proof fails");
+        std::vector<std::uint8_t> damaged = ready;
+        for (int n = p.between(1, 3); n > 0; n--)
+            damaged[static_cast<std::size_t>(p.word()) % damaged.size()] ^=
+                static_cast<std::uint8_t>(p.byte());
+        const gs::ByteView broken{damaged.data(), damaged.size()};
+        const auto same = fuzz::info_of(broken);
+        const bool shows = same && same->format == info->format && same->width == info->width &&
+                           same->height == info->height && fuzz::pixels_of(broken, all, true) == whole;
+        FUZZ_CHECK(recoder.shows_pixels(broken) == shows, "the proof and a plain comparison differ");
     }
     if (whole)
         FUZZ_CHECK(fuzz::pixels_of({ready.data(), ready.size()}, all, true) == whole,

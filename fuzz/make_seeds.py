@@ -48,6 +48,17 @@ def jpegs(rng: np.random.Generator) -> dict[str, bytes]:
                 image = Image.frombytes(mode, (width, height), pixels.tobytes())
                 image.save(file, "JPEG", **options)  # type: ignore[arg-type]
                 files[f"{mode}-{width}x{height}-{name}.jpg"] = file.getvalue()
+    # A whole image within what may be taken for a segment: readers of headers must agree on which is shown.
+    for mode in ("RGB", "L", "CMYK"):
+        inner, outer = files[f"{mode}-95x70-q5.jpg"][2:], files[f"{mode}-7x5-444.jpg"]
+        for name, marker in {
+            "stuffed": b"\xff\x00",
+            "app": b"\xff\xe3",
+            "junk": b"\x00\x00",
+            "tem": b"\xff\x01",
+        }.items():
+            segment = marker + (len(inner) + 2).to_bytes(2, "big") + inner
+            files[f"{mode}-hidden-{name}.jpg"] = outer[:2] + segment + outer[2:]
     return files
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.decode import DecodeError, decode, make_crop_ready
+from genimage_stream.decode import DecodeError
+from genimage_stream.decode.crop_ready import recode_proven
 from shard_tools.errors import UnreadableImageError
 
 
@@ -29,16 +30,11 @@ def recode_image(data: bytes, png_level: int) -> Recoded:
 
     Raises UnreadableImageError when the original does not decode.
     """
+    sha256, pixel_sha256 = hashlib.sha256(data).hexdigest(), hashlib.sha256()
     try:
-        pixels = decode(data)
+        made = recode_proven(data, pixel_sha256.update, png_level=png_level)[0]
     except DecodeError as error:
         raise UnreadableImageError(str(error)) from error
-    try:
-        made = make_crop_ready(data, png_level=png_level)
-    except DecodeError:
-        made = None  # it decodes, so it is packed; an oddity that only recoding trips over is no reason not to
-    sha256 = hashlib.sha256(data).hexdigest()
-    pixel_sha256 = pixel_digest(pixels)
-    if made is None or not np.array_equal(decode(made), pixels):
-        return Recoded(data, sha256, sha256, pixel_sha256)
-    return Recoded(made, sha256, hashlib.sha256(made).hexdigest(), pixel_sha256)
+    if made is None:
+        return Recoded(data, sha256, sha256, pixel_sha256.hexdigest())
+    return Recoded(made, sha256, hashlib.sha256(made).hexdigest(), pixel_sha256.hexdigest())

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from genimage_stream.decode import _core
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits
+from genimage_stream.decode.other_formats import FORMATS, decode_other
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -66,4 +70,28 @@ def recode(
     if not 1 <= band_rows <= 65535 or not 0 <= tile_width <= 65535:
         raise ValueError("band_rows is 1 to 65535, tile_width 0 to 65535")
     result = _core.make_crop_ready(data, png_level, band_rows, tile_width, limits.max_pixels, limits.max_bytes)
+    return (None, result) if isinstance(result, str) else (result, None)
+
+
+def recode_proven(
+    data: Buffer,
+    use: Callable[[Buffer], object],
+    *,
+    png_level: int = DEFAULT_PNG_LEVEL,
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[bytes | None, str | None]:
+    """Decode an image of any format, recode it as `recode` does, decode the result and compare: what packing needs.
+
+    Calls `use(pixels)` once with the decoded image, (height, width, 3) uint8 RGB, C-contiguous, valid during the call
+    only. Returns `(new file, None)`, or `(None, why)` when the file is to stay as it is, which it also is when it
+    cannot be recoded or the new file does not show the same pixels. Raises DecodeError when `data` itself is damaged.
+    """
+    if not 0 <= png_level <= 9:
+        raise ValueError(f"png_level is 0 to 9, not {png_level}")
+    if _core.sniff(data) in FORMATS:
+        use(np.ascontiguousarray(decode_other(data, None, limits.max_pixels, limits.max_bytes)).data)
+        return None, "neither JPEG nor PNG"
+    result = _core.recode_proven(
+        data, use, png_level, DEFAULT_BAND_ROWS, DEFAULT_TILE_WIDTH, limits.max_pixels, limits.max_bytes
+    )
     return (None, result) if isinstance(result, str) else (result, None)

@@ -8,6 +8,7 @@ import json
 import random
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -141,6 +142,34 @@ def test_webdataset_and_pillow_see_the_images_of_plain_shards(tree: Path, packed
     for ours, plain in zip(*seen, strict=True):
         assert ours[:2] == plain[:2]
         assert np.array_equal(ours[2], plain[2])
+
+
+def test_dali_decodes_the_images_of_plain_shards(tree: Path, packed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nvidia.dali")
+    from nvidia.dali import fn, pipeline_def, types
+
+    pack([str(tree)], str(tmp_path / "plain"), PackOptions(workers=1), make_progress())
+    seen = []
+    for there in (packed, tmp_path / "plain"):
+        shards = sorted(there.rglob("*.tar"))
+
+        @pipeline_def(batch_size=13, num_threads=1, device_id=None)
+        def pipeline(shards: list[Path] = shards) -> Any:
+            image, cls = fn.readers.webdataset(
+                paths=[str(path) for path in shards],
+                index_paths=[str(path.with_suffix(".idx")) for path in shards],
+                ext=["jpg;png", "cls"],
+                missing_component_behavior="error",
+            )
+            return fn.decoders.image(image, device="cpu", output_type=types.RGB), cls
+
+        reader = pipeline()
+        reader.build()
+        images, classes = reader.run()
+        seen.append([(images.at(i), classes.at(i).tobytes()) for i in range(13)])
+    for (ours, our_class), (theirs, their_class) in zip(*seen, strict=True):
+        assert our_class == their_class
+        assert np.array_equal(ours, theirs)
 
 
 def test_png_level_is_part_of_the_plan(tree: Path, packed: Path, tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 #include <pybind11/stl.h>
 
 #include <optional>
+#include <string>
 #include <tuple>
 #include <vector>
 
 #include "common.hpp"
-#include "core/crop_ready_jpeg.hpp"
-#include "core/crop_ready_png.hpp"
-#include "core/inspect.hpp"
 #include "core/jpeg_cut.hpp"
+#include "core/recode.hpp"
 
 namespace gs_binding {
 namespace {
@@ -34,27 +33,60 @@ py::tuple crop_jpeg(const py::object& data, std::tuple<int, int, int, int> crop)
     return py::make_tuple(to_bytes(out), at);
 }
 
+gs::PngRecodeOptions png_options(int png_level, int band_rows, int tile_width) {
+    gs::PngRecodeOptions options;
+    options.level = png_level;
+    options.band_rows = band_rows;
+    options.tile_width = tile_width;
+    return options;
+}
+
 // The recoded file, or the reason why it is to stay as it is.
 py::object make_crop_ready(const py::object& data, int png_level, int band_rows, int tile_width,
                            std::int64_t max_pixels, std::int64_t max_bytes) {
     const HeldBytes held(data.ptr());
-    const gs::ByteView bytes = held.view();
     std::vector<std::uint8_t> out;
     const char* reason = nullptr;
     {
         py::gil_scoped_release release;
-        const gs::Limits limits{max_pixels, max_bytes};
-        gs::inspect(bytes, limits);
-        const gs::Format format = gs::sniff(bytes);
-        if (format == gs::Format::jpeg)
-            reason = gs::make_crop_ready_jpeg(bytes, out);
-        else if (format == gs::Format::png)
-            reason = gs::make_crop_ready_png(bytes, {png_level, band_rows, tile_width, 64}, limits, out);
-        else
-            reason = "neither JPEG nor PNG";
+        reason = gs::make_crop_ready(held.view(), png_options(png_level, band_rows, tile_width),
+                                     {max_pixels, max_bytes}, out);
     }
     if (reason != nullptr) return py::str(reason);
     return to_bytes(out);
+}
+
+// Decodes, recodes, decodes the result and compares. Calls use(pixels), a view of (height, width, 3) that
+// holds no longer than the call; returns the recoded file, or the reason why the original is to stay.
+py::object recode_proven(const py::object& data, const py::function& use, int png_level, int band_rows,
+                         int tile_width, std::int64_t max_pixels, std::int64_t max_bytes) {
+    thread_local gs::Recoder recoder;
+    const HeldBytes held(data.ptr());
+    struct Settled {
+        ~Settled() { recoder.settle(); }
+    } settled;
+    std::string reason;
+    {
+        py::gil_scoped_release release;
+        recoder.read(held.view(), {max_pixels, max_bytes});
+        try {
+            const char* why = recoder.recode(png_options(png_level, band_rows, tile_width));
+            if (why != nullptr)
+                reason = why;
+            else if (!recoder.is_proven())
+                reason = "the recoded file does not show the same pixels";
+        } catch (const gs::DecodeError& error) {
+            // It decodes, so it is sound; an oddity that only recoding trips over is no reason to refuse it.
+            reason = error.what();
+        }
+    }
+    const gs::ImageInfo& info = recoder.info();
+    const py::ssize_t width = info.width, height = info.height;
+    use(py::memoryview::from_buffer(static_cast<const std::uint8_t*>(recoder.pixels()),
+                                    {height, width, py::ssize_t{3}},
+                                    {3 * width, py::ssize_t{3}, py::ssize_t{1}}));
+    if (!reason.empty()) return py::str(reason);
+    return to_bytes(recoder.file());
 }
 
 }  // namespace
@@ -63,6 +95,8 @@ void add_crop_ready(py::module_& m) {
     m.def("crop_jpeg", &crop_jpeg, py::arg("data"), py::arg("crop"));
     m.def("make_crop_ready", &make_crop_ready, py::arg("data"), py::arg("png_level"), py::arg("band_rows"),
           py::arg("tile_width"), py::arg("max_pixels"), py::arg("max_bytes"));
+    m.def("recode_proven", &recode_proven, py::arg("data"), py::arg("use"), py::arg("png_level"),
+          py::arg("band_rows"), py::arg("tile_width"), py::arg("max_pixels"), py::arg("max_bytes"));
 }
 
 }  // namespace gs_binding

@@ -27,7 +27,6 @@ struct Recoder {
     char message[JMSG_LENGTH_MAX] = "";
     Buffer buffer;
     std::size_t written = 0;
-    std::size_t left_over = 0;  // bytes behind the end marker
     bool progression_incomplete = false;
 
     Recoder();
@@ -95,7 +94,6 @@ bool recode(Recoder& r, ByteView bytes, int restart_interval) {
     jpeg_mem_src(&r.in, bytes.data, static_cast<unsigned long>(bytes.size));
     jpeg_read_header(&r.in, TRUE);
     jvirt_barray_ptr* coefficients = jpeg_read_coefficients(&r.in);
-    r.left_over = r.in.src->bytes_in_buffer;
     r.progression_incomplete = !all_coefficients_complete(r.in);
     if (!r.progression_incomplete) {
         jpeg_copy_critical_parameters(&r.in, &r.out);
@@ -118,15 +116,20 @@ bool depends_on_positions(ByteView bytes, const JpegSegment& s) {
            (s.marker == 0xEB && begins(bytes, s, "JP", 2));
 }
 
-// Collects the APPn and COM segments that stand between scans; false when tables change there.
-bool segments_between_scans(ByteView bytes, std::size_t at, std::vector<JpegSegment>& found) {
+// Collects the APPn and COM segments that stand between scans, and finds the end of the image; false when
+// tables change there.
+bool segments_between_scans(ByteView bytes, std::size_t at, std::vector<JpegSegment>& found,
+                            std::size_t& end_of_image) {
     const std::uint8_t* d = bytes.data;
     while (at + 1 < bytes.size) {
         const auto* p = static_cast<const std::uint8_t*>(std::memchr(d + at, 0xFF, bytes.size - 1 - at));
         if (p == nullptr) break;
         at = static_cast<std::size_t>(p - d);
         const int marker = d[at + 1];
-        if (marker == 0xD9) return true;
+        if (marker == 0xD9) {
+            end_of_image = at + 2;
+            return true;
+        }
         if (marker == 0xFF) {
             at++;
         } else if (marker == 0 || (marker >= 0xD0 && marker <= 0xD7)) {
@@ -147,25 +150,45 @@ void put(std::vector<std::uint8_t>& out, const std::uint8_t* from, std::size_t s
     out.insert(out.end(), from, from + size);
 }
 
-// The new file: the old one's segments in their order, with libjpeg's Huffman tables, restart interval and
-// scan.
-void assemble(ByteView old, const JpegLayout& layout, const std::vector<JpegSegment>& late, ByteView coded,
-              std::size_t left_over, std::vector<std::uint8_t>& out) {
-    const JpegLayout fresh = read_jpeg_layout(coded);
-    out.reserve(coded.size + layout.entropy_begin + left_over);
+// What is new in the file: from the Huffman tables to the end marker.
+struct Coding {
+    int frame_marker = 0xC0;
+    std::vector<std::uint8_t> bytes;
+};
+
+// The new file: the old one's segments in their order, then the new coding.
+void assemble(ByteView old, const JpegRecoding& plan, const Coding& coding, std::vector<std::uint8_t>& out) {
+    out.reserve(coding.bytes.size() + plan.layout.entropy_begin + (old.size - plan.end_of_image));
     put(out, old.data, 2);
-    for (const JpegSegment& s : layout.segments) {
+    for (const JpegSegment& s : plan.layout.segments) {
         if (s.marker == 0xC4 || s.marker == 0xDD || s.marker == 0xDA) continue;
         const std::size_t at = out.size();
         put(out, old.data + s.begin, s.end - s.begin);
-        if (s.begin == layout.frame_at) out[at + 1] = static_cast<std::uint8_t>(fresh.frame_marker);
+        if (s.begin == plan.layout.frame_at) out[at + 1] = static_cast<std::uint8_t>(coding.frame_marker);
     }
-    for (const JpegSegment& s : late) put(out, old.data + s.begin, s.end - s.begin);
+    for (const JpegSegment& s : plan.late) put(out, old.data + s.begin, s.end - s.begin);
+    put(out, coding.bytes.data(), coding.bytes.size());
+    put(out, old.data + plan.end_of_image, old.size - plan.end_of_image);
+}
+
+// Returns the reason why not, or nullptr.
+const char* code_by_library(ByteView bytes, int interval, Coding& coding) {
+    // A new one for every file: libjpeg keeps tables from one file to the next, and would decode a file that
+    // lacks them with those of its predecessor.
+    Recoder r;
+    // Sequential code of the coefficients of a progressive file, or of one with poor tables: optimised tables
+    // and restart markers never cost twice the file, except for tiny ones.
+    r.buffer.reserve(2 * bytes.size + 65536);
+    if (!recode(r, bytes, interval)) throw DecodeError(std::string("damaged JPEG: ") + r.message);
+    if (r.progression_incomplete) return "the progression stops before the last bits";
+    const ByteView coded{r.buffer.data(), r.written};
+    const JpegLayout fresh = read_jpeg_layout(coded);
+    coding.frame_marker = fresh.frame_marker;
     for (const JpegSegment& s : fresh.segments)
         if (s.marker == 0xC4 || s.marker == 0xDD || s.marker == 0xDA)
-            put(out, coded.data + s.begin, s.end - s.begin);
-    put(out, coded.data + fresh.entropy_begin, coded.size - fresh.entropy_begin);
-    put(out, old.data + old.size - left_over, left_over);
+            put(coding.bytes, coded.data + s.begin, s.end - s.begin);
+    put(coding.bytes, coded.data + fresh.entropy_begin, coded.size - fresh.entropy_begin);
+    return nullptr;
 }
 
 }  // namespace
@@ -179,29 +202,35 @@ int restart_interval_for(int mcus_per_row, int mcu_width) {
     return best;
 }
 
-const char* make_crop_ready_jpeg(ByteView bytes, std::vector<std::uint8_t>& out) {
-    out.clear();
-    const JpegLayout layout = read_jpeg_layout(bytes);
+const char* plan_crop_ready_jpeg(ByteView bytes, JpegRecoding& plan) {
+    plan = JpegRecoding{};
+    plan.layout = read_jpeg_layout(bytes);
+    const JpegLayout& layout = plan.layout;
     if (layout.frame_marker > 0xC2) return "arithmetic, lossless or hierarchical coding";
     if (layout.precision != 8) return "more than 8 bits per sample";
-    const int interval = restart_interval_for(layout.mcus_per_row, layout.mcu_width);
-    if (layout.rows_are_whole_intervals() && layout.restart_interval == interval) return "already crop-ready";
-    std::vector<JpegSegment> late;
-    if (!segments_between_scans(bytes, layout.entropy_begin, late)) return "tables change between scans";
+    plan.interval = restart_interval_for(layout.mcus_per_row, layout.mcu_width);
+    if (layout.rows_are_whole_intervals() && layout.restart_interval == plan.interval)
+        return "already crop-ready";
+    if (!segments_between_scans(bytes, layout.entropy_begin, plan.late, plan.end_of_image))
+        return "tables change between scans";
     const auto positioned = [bytes](const JpegSegment& s) { return depends_on_positions(bytes, s); };
     if (std::any_of(layout.segments.begin(), layout.segments.end(), positioned) ||
-        std::any_of(late.begin(), late.end(), positioned))
+        std::any_of(plan.late.begin(), plan.late.end(), positioned))
         return "metadata that depends on the positions of bytes";
+    return nullptr;
+}
 
-    // A new one for every file: libjpeg keeps tables from one file to the next, and would decode a file that
-    // lacks them with those of its predecessor.
-    Recoder r;
-    // Sequential code of the coefficients of a progressive file, or of one with poor tables: optimised tables
-    // and restart markers never cost twice the file, except for tiny ones.
-    r.buffer.reserve(2 * bytes.size + 65536);
-    if (!recode(r, bytes, interval)) throw DecodeError(std::string("damaged JPEG: ") + r.message);
-    if (r.progression_incomplete) return "the progression stops before the last bits";
-    assemble(bytes, layout, late, {r.buffer.data(), r.written}, r.left_over, out);
+const char* write_crop_ready_jpeg(ByteView bytes, const JpegRecoding& plan, const jpeg::OwnDecoder* decoded,
+                                  jpeg::ScanEncoder& encoder, std::vector<std::uint8_t>& out) {
+    out.clear();
+    Coding coding;
+    const bool own = decoded != nullptr &&
+                     encoder.encode(decoded->header(), decoded->planes(), plan.interval, coding.bytes);
+    if (!own) {
+        const char* reason = code_by_library(bytes, plan.interval, coding);
+        if (reason != nullptr) return reason;
+    }
+    assemble(bytes, plan, coding, out);
     return nullptr;
 }
 

@@ -1,24 +1,39 @@
-// A JPEG in the crop-ready form: the same coefficients, coded so that a reader can skip to any part of it.
+// A JPEG in the crop-ready form: the same coefficients, coded so that a crop can begin in the middle.
 #pragma once
 
 #include <vector>
 
+#include "jpeg_encode.hpp"
+#include "jpeg_layout.hpp"
+#include "jpeg_own.hpp"
 #include "types.hpp"
 
 namespace gs {
 
-// The number of MCUs between two restart markers: the divisor of `mcus_per_row` whose intervals come nearest
-// (by ratio) to 64 pixels of width.
-int restart_interval_for(int mcus_per_row, int mcu_width);
+// The form is one baseline scan, Huffman tables made for the file, and restart intervals that divide the rows
+// of MCUs. Coefficients, quantisation tables, sampling, and all APPn and COM segments are carried over, and
+// so is what follows the end of the image.
+struct JpegRecoding {
+    JpegLayout layout;
+    std::vector<JpegSegment> late;  // APPn and COM that stand between scans
+    std::size_t end_of_image = 0;   // behind its marker
+    int interval = 0;
+};
 
-// Writes the crop-ready form of a JPEG to `out`: baseline (extended sequential where the tables need 16
-// bits), one scan, Huffman tables made for the file, restart intervals that divide the rows of MCUs. Tables,
-// sampling factors, APPn and COM segments and what follows the end marker are carried over byte for byte.
-//
-// Returns nullptr when done, else the reason why the file is to stay as it is (`out` is then empty):
-// arithmetic or lossless coding, 12 bits, a progression that stops early (decoders smooth such images),
-// tables that change between scans, metadata that points into the file by offsets (MPF), content credentials
-// that sign its bytes (C2PA), or already crop-ready. Throws DecodeError when the file is damaged.
-const char* make_crop_ready_jpeg(ByteView bytes, std::vector<std::uint8_t>& out);
+// How a file is to be recoded. Returns nullptr, or the reason why it is to stay as it is: arithmetic or
+// lossless coding, more than 8 bits, already crop-ready, or metadata that depends on positions of bytes.
+// Throws DecodeError when the header is damaged.
+const char* plan_crop_ready_jpeg(ByteView bytes, JpegRecoding& plan);
+
+// Writes it to `out`: from the coefficients that `decoded` kept of this very file (OwnDecoder::decode with
+// `keep`), or, where that is nullptr or baseline cannot hold them, from those that libjpeg reads. Returns a
+// reason as above, with `out` empty (a progression that stops early), or nullptr. Throws DecodeError when the
+// file is damaged or the coefficients are beyond baseline's range.
+const char* write_crop_ready_jpeg(ByteView bytes, const JpegRecoding& plan, const jpeg::OwnDecoder* decoded,
+                                  jpeg::ScanEncoder& encoder, std::vector<std::uint8_t>& out);
+
+// The restart interval for such a file, in MCUs: the divisor of `mcus_per_row` nearest to a width that
+// docs/crop-ready.md gives reasons for.
+int restart_interval_for(int mcus_per_row, int mcu_width);
 
 }  // namespace gs

@@ -133,13 +133,10 @@ BandShape literal_shape(const Header& header, const PngRecodeOptions& options) {
 }
 
 void put_chunk(std::vector<std::uint8_t>& out, const char* type, const std::uint8_t* data, std::size_t size) {
-    const std::size_t at = out.size();
-    out.resize(at + 12 + size);
-    std::uint8_t* to = out.data() + at;
-    set32(to, static_cast<std::uint32_t>(size));
-    std::memcpy(to + 4, type, 4);
-    if (size > 0) std::memcpy(to + 8, data, size);
-    set32(to + 8 + size, libdeflate_crc32(0, to + 4, size + 4));
+    put32(out, static_cast<std::uint32_t>(size));
+    out.insert(out.end(), type, type + 4);
+    out.insert(out.end(), data, data + size);
+    put32(out, libdeflate_crc32(0, out.data() + out.size() - size - 4, size + 4));
 }
 
 void assemble(ByteView bytes, const Header& header, const BandShape& shape, const Kept& kept,
@@ -169,7 +166,7 @@ void assemble(ByteView bytes, const Header& header, const BandShape& shape, cons
 }  // namespace
 
 const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
-                                std::vector<std::uint8_t>& out) {
+                                const std::uint8_t* rgb, std::vector<std::uint8_t>& out) {
     out.clear();
     inspect(bytes, limits);
     const Header header = png::read_header(bytes);
@@ -182,7 +179,8 @@ const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options,
     if (header.interlaced) return "interlaced";
     if (header.width <= options.tiny_side && header.height <= options.tiny_side) return "tiny";
 
-    const Rows rows = read_rows(header, stream);
+    const bool known = rgb != nullptr && header.color == png::Color::rgb && header.bit_depth == 8;
+    const Rows rows = known ? Rows{rgb, header.row_bytes(header.width)} : read_rows(header, stream);
     png::WrittenBands bands;
     BandShape shape;
     bool done = false;
@@ -199,8 +197,9 @@ const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options,
     if (!done || small) {
         const BandShape matches = {BandCoding::deflate, options.band_rows, 0, 0};
         png::WrittenBands smaller;
-        if (!png::write_bands(header, matches, {small ? 2 : 1, std::max(6, options.level)}, rows.data,
-                              rows.stride, smaller))
+        constexpr int kLevels[4] = {6, 8, 10, 12};  // libdeflate's, for 6 to 9
+        const int deflate = small ? kLevels[std::min(options.level, 9) - 6] : 0;
+        if (!png::write_bands(header, matches, {small ? 2 : 1, deflate}, rows.data, rows.stride, smaller))
             return "rows too long";
         if (!done || smaller.data.size() < bands.data.size()) {
             bands = std::move(smaller);

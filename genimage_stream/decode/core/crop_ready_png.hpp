@@ -22,7 +22,10 @@ struct PngRecodeOptions {
 // Returns nullptr when done, else the reason why the file is to stay as it is (`out` is then empty):
 // interlaced, animated, tiny, chunks of unknown meaning that depend on the image data, much larger than the
 // original, or already crop-ready. Throws DecodeError when the file is damaged.
+//
+// `rgb` is nullptr, or what a strict decode of the whole file gave, rows of 3 * width bytes: of a file that
+// holds just these, they are not decompressed a second time.
 const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
-                                std::vector<std::uint8_t>& out);
+                                const std::uint8_t* rgb, std::vector<std::uint8_t>& out);
 
 }  // namespace gs

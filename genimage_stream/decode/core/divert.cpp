@@ -17,6 +17,13 @@ bool stored_as_rgb(const JpegLayout& layout, const std::uint8_t* data) {
     return layout.components[0].id == 'R' && layout.components[1].id == 'G' && layout.components[2].id == 'B';
 }
 
+// Gray, 4:4:4, 4:2:2, 4:2:0 and 4:4:0: what GPUs have hardware for, and fancy upsampling is defined for.
+bool usual_sampling(const JpegLayout& layout) {
+    const auto& c = layout.components;
+    if (c.size() == 1) return true;
+    return c[0].h <= 2 && c[0].v <= 2 && c[1].h == 1 && c[1].v == 1 && c[2].h == 1 && c[2].v == 1;
+}
+
 // Cameras and editors append bytes of their own behind the end marker.
 bool has_end_marker(ByteView bytes, std::size_t begin) {
     for (std::size_t at = bytes.size; at >= begin + 2; at--)
@@ -32,8 +39,8 @@ bool divert_jpeg(ByteView bytes, const ImageInfo& info, const Rect& window, Dive
         const JpegLayout layout = read_jpeg_layout(bytes);
         const std::size_t count = layout.components.size();
         if (!layout.huffman_sequential() || layout.precision != 8 || (count != 1 && count != 3) ||
-            layout.scan_components != static_cast<int>(count) || stored_as_rgb(layout, bytes.data) ||
-            !has_end_marker(bytes, layout.entropy_begin))
+            layout.scan_components != static_cast<int>(count) || !usual_sampling(layout) ||
+            stored_as_rgb(layout, bytes.data) || !has_end_marker(bytes, layout.entropy_begin))
             return false;
         Diverted cut;
         cut.inner = cut_jpeg(bytes, window, cut.bytes);

@@ -33,32 +33,34 @@ void huffman_lengths(const std::uint32_t* counts, int n, int limit, std::uint8_t
         return a.weight != b.weight ? a.weight < b.weight : a.symbol < b.symbol;
     });
 
+    // Rows end with weights that are never chosen, and the choice is made without branches: it is as good as
+    // random.
+    constexpr std::uint64_t kNever = UINT64_MAX;
     bool is_pair[kMaxBits][2 * kMaxSymbols];
-    std::uint64_t weights[2][2 * kMaxSymbols];
+    std::uint64_t leaf_weights[kMaxSymbols + 1], pair_weights[kMaxSymbols + 1], row[2 * kMaxSymbols];
+    for (int i = 0; i < used; i++) leaf_weights[i] = leaves[i].weight;
+    leaf_weights[used] = kNever;
     int size = 0;
     for (int b = 0; b < limit; b++) {
-        const std::uint64_t* before = weights[(b + 1) % 2];
-        std::uint64_t* now = weights[b % 2];
         const int pairs = size / 2;
-        int leaf = 0, pair = 0, out = 0;
-        while (leaf < used || pair < pairs) {
-            const std::uint64_t pair_weight = pair < pairs ? before[2 * pair] + before[2 * pair + 1] : 0;
-            const bool take_pair = pair < pairs && (leaf == used || pair_weight < leaves[leaf].weight);
+        for (int i = 0; i < pairs; i++) pair_weights[i] = row[2 * i] + row[2 * i + 1];
+        pair_weights[pairs] = kNever;
+        size = used + pairs;
+        int leaf = 0, pair = 0;
+        for (int out = 0; out < size; out++) {
+            const std::uint64_t by_leaf = leaf_weights[leaf], by_pair = pair_weights[pair];
+            const bool take_pair = by_pair < by_leaf;
             is_pair[b][out] = take_pair;
-            now[out++] = take_pair ? pair_weight : leaves[leaf].weight;
-            take_pair ? pair++ : leaf++;
+            row[out] = take_pair ? by_pair : by_leaf;
+            pair += take_pair;
+            leaf += !take_pair;
         }
-        size = out;
     }
     int take = 2 * (used - 1);
     for (int b = limit - 1; b >= 0 && take > 0; b--) {
-        int pairs = 0, leaf = 0;
-        for (int i = 0; i < take; i++) {
-            if (is_pair[b][i])
-                pairs++;
-            else
-                lengths[leaves[leaf++].symbol]++;
-        }
+        int pairs = 0;
+        for (int i = 0; i < take; i++) pairs += is_pair[b][i];
+        for (int i = 0; i < take - pairs; i++) lengths[leaves[i].symbol]++;
         take = 2 * pairs;
     }
 }

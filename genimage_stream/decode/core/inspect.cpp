@@ -52,7 +52,8 @@ void inspect_jpeg(ByteView b, ImageInfo& info) {
         while (at < b.size && b.data[at] == 0xFF) at++;
         if (at >= b.size) throw DecodeError("truncated JPEG: it ends within the header");
         const int marker = b.data[at++];
-        if (marker == 0xD8 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD7)) continue;
+        // As libjpeg has it, FF 00 is no marker: both must find the same header.
+        if (marker == 0 || marker == 0xD8 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD7)) continue;
         if (marker == 0xD9) throw DecodeError("JPEG without an image: end marker within the header");
         if (at + 2 > b.size) throw DecodeError("truncated JPEG: it ends within the header");
         const std::size_t length = std::size_t{b.data[at]} << 8 | b.data[at + 1];
@@ -78,6 +79,7 @@ void inspect_jpeg(ByteView b, ImageInfo& info) {
             info.height = p[1] << 8 | p[2];
             info.width = p[3] << 8 | p[4];
             components = p[5];
+            info.lossless = (marker & 3) == 3;
             info.progressive = marker == 0xC2 || marker == 0xC6 || marker == 0xCA || marker == 0xCE;
         } else if (marker == 0xDA) {
             break;

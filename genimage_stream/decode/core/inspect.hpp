@@ -15,6 +15,7 @@ struct ImageInfo {
     int bit_depth = 8;
     int jpeg_quality = -1;  // 1..100, estimated from the quantisation tables; -1: not a JPEG or no estimate
     bool progressive = false;  // progressive JPEG or interlaced PNG
+    bool lossless = false;     // JPEG of a lossless process
 };
 
 // By magic bytes, never by a name.

@@ -67,10 +67,17 @@ void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options,
     if (info.bit_depth != 8)
         throw DecodeError("unsupported JPEG: " + std::to_string(info.bit_depth) +
                           " bits per sample (only 8 are)");
+    // libjpeg-turbo 3 knows some of them, version 2 none: no image may depend on the version.
+    if (info.lossless) throw DecodeError("unsupported JPEG: lossless coding");
     // A crop ends before the end of the data, so that decoding alone would not notice that it is cut off.
     if (options.strict && !has_end_marker(bytes)) throw DecodeError("truncated JPEG: no end marker");
     const jpeg::Kernels* own = own_kernels();
-    if (scale == 1 && own != nullptr && state.own.decode(bytes, part, *own, sink)) return;
+    state.kept = false;
+    if (scale == 1 && own != nullptr &&
+        state.own.decode(bytes, part, *own, sink, options.keep_coefficients)) {
+        state.kept = options.keep_coefficients;
+        return;
+    }
     state.library.decode(bytes, info, part, options, sink);
 }
 

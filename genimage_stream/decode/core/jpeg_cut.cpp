@@ -53,7 +53,6 @@ Rect cut_jpeg(ByteView bytes, const Rect& crop, std::vector<std::uint8_t>& out) 
     const int per_row = layout.mcus_per_row / layout.restart_interval;
     const std::size_t count = static_cast<std::size_t>(per_row) * static_cast<std::size_t>(layout.mcu_rows);
     std::vector<std::uint32_t> starts;
-    starts.reserve(count + 1);
     find_restart_intervals(bytes, layout.entropy_begin, count, starts);
     if (columns.count == per_row && rows.count == layout.mcu_rows) return crop;
 

@@ -86,6 +86,11 @@ JpegLayout read_jpeg_layout(ByteView bytes) {
 void find_restart_intervals(ByteView bytes, std::size_t entropy_begin, std::size_t count,
                             std::vector<std::uint32_t>& starts) {
     starts.clear();
+    // An interval and its marker have two bytes at the least: a header cannot make a small file cost much.
+    if (count > (bytes.size - entropy_begin) / 2)
+        throw DecodeError("truncated JPEG: too few bytes for " + std::to_string(count) +
+                          " restart intervals");
+    starts.reserve(count + 1);
     starts.push_back(static_cast<std::uint32_t>(entropy_begin));
     const std::uint8_t* p = bytes.data + entropy_begin;
     const std::uint8_t* const end = bytes.data + bytes.size;

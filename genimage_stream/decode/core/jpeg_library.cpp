@@ -137,14 +137,26 @@ void JpegLibrary::forget_tables() {
     (*cinfo_.mem->free_pool)(reinterpret_cast<j_common_ptr>(&cinfo_), JPOOL_PERMANENT);
 }
 
-bool JpegLibrary::run(ByteView bytes, const Rect& crop, std::uint8_t* rows, std::size_t stride,
-                      RowSink& sink) {
+// Whether libjpeg has read the header that `info` tells of. The rows and the limits are measured by `info`,
+// so nothing may be decoded by another one.
+bool JpegLibrary::is_header_of(const ImageInfo& info) const {
+    return static_cast<std::int64_t>(cinfo_.image_width) == info.width &&
+           static_cast<std::int64_t>(cinfo_.image_height) == info.height &&
+           cinfo_.data_precision == info.bit_depth && cinfo_.num_components <= 4;
+}
+
+bool JpegLibrary::run(ByteView bytes, const ImageInfo& info, const Rect& crop, std::uint8_t* rows,
+                      std::size_t stride, RowSink& sink) {
     if (setjmp(jump_)) {
         jpeg_abort_decompress(&cinfo_);
         return false;
     }
     jpeg_mem_src(&cinfo_, bytes.data, static_cast<unsigned long>(bytes.size));
     jpeg_read_header(&cinfo_, TRUE);
+    if (!is_header_of(info)) {
+        std::snprintf(message_, sizeof message_, "damaged JPEG: its header can be read in two ways");
+        std::longjmp(jump_, 1);
+    }
     cinfo_.dct_method = JDCT_ISLOW;
     cinfo_.do_fancy_upsampling = TRUE;
     cinfo_.out_color_space = cinfo_.num_components == 4 ? JCS_CMYK : JCS_RGB;
@@ -177,10 +189,12 @@ void JpegLibrary::decode(ByteView bytes, const ImageInfo& info, const Rect& crop
                          const DecodeOptions& options, RowSink& sink) {
     strict_ = options.strict;
     scale_ = options.dct_scale;
+    // A sink that threw has left the last image in the middle.
+    jpeg_abort_decompress(&cinfo_);
     forget_tables();
     const std::size_t stride = (std::size_t{4} * static_cast<std::size_t>(info.width) + 127) / 64 * 64;
     std::uint8_t* rows = rows_.reserve(stride * kRowsAtOnce);
-    if (!run(bytes, crop, rows, stride, sink)) throw DecodeError(message_);
+    if (!run(bytes, info, crop, rows, stride, sink)) throw DecodeError(message_);
 }
 
 }  // namespace gs

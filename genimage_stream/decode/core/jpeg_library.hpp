@@ -36,7 +36,9 @@ class JpegLibrary {
     static void on_error(j_common_ptr common);
     static void on_message(j_common_ptr common, int level);
     static void on_progress(j_common_ptr common);
-    bool run(ByteView bytes, const Rect& crop, std::uint8_t* rows, std::size_t stride, RowSink& sink);
+    bool is_header_of(const ImageInfo& info) const;
+    bool run(ByteView bytes, const ImageInfo& info, const Rect& crop, std::uint8_t* rows, std::size_t stride,
+             RowSink& sink);
     void forget_tables();
     bool can_skip() const;
     void read_rows(const Rect& crop, int x_offset, std::uint8_t* rows, std::size_t stride, RowSink& sink);

@@ -15,8 +15,8 @@ std::ptrdiff_t round_up(std::ptrdiff_t v, std::ptrdiff_t to) {
 
 }  // namespace
 
-bool OwnDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink) {
-    if (!prepare(bytes, crop, kernels)) return false;
+bool OwnDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink, bool keep) {
+    if (!prepare(bytes, crop, kernels, keep)) return false;
     const int mcu_height = 8 * header_.v();
     const int crop_end = crop.y + crop.height;
     int emitted = crop.y;
@@ -32,12 +32,14 @@ bool OwnDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& kernels
     }
     // At the very end of a sequential scan nothing but the filling of the last byte may be left over.
     const std::int64_t mcus = std::int64_t{header_.mcus_per_row()} * header_.mcu_rows();
-    return header_.progressive || position_ < mcus || scan_.reader.at_end();
+    return from_coefficients_ || position_ < mcus || scan_.reader.at_end();
 }
 
-bool OwnDecoder::prepare(ByteView bytes, const Rect& crop, const Kernels& kernels) {
+bool OwnDecoder::prepare(ByteView bytes, const Rect& crop, const Kernels& kernels, bool keep) {
     HeaderReader reader(bytes, header_);
     if (reader.begin() != HeaderReader::Found::scan) return false;
+    // The crop was measured by another reading of the header.
+    if (crop.x + crop.width > header_.width || crop.y + crop.height > header_.height) return false;
     // The first scan of a progressive file need not hold all components, so it does not vouch for their
     // tables.
     for (int i = 0; i < header_.components; i++)
@@ -55,7 +57,11 @@ bool OwnDecoder::prepare(ByteView bytes, const Rect& crop, const Kernels& kernel
     pixels_.reserve(
         static_cast<std::size_t>(kRowsAtOnce * round_up(3 * std::ptrdiff_t{crop.width} + kRowSlack, 64)));
     for (Buffer& row : upsampled_) row.reserve(static_cast<std::size_t>(crop.width) + 8 + 2 * kRowSlack);
+    from_coefficients_ = header_.progressive || keep;
     if (header_.progressive) return progressive_.read(bytes, reader, header_, scan_, dc_, ac_, kernels);
+    if (keep)
+        return build_tables() && progressive_.read_sequential(bytes, header_, scan_, dc_, ac_, kernels) &&
+               reader.next(scan_.data.end()) == HeaderReader::Found::end;
     return build_tables() && prepare_scan(bytes) && reader.next(scan_.data.end()) == HeaderReader::Found::end;
 }
 
@@ -78,7 +84,7 @@ bool OwnDecoder::decode_row(int row, const Kernels& kernels) {
     for (int c = 0; c < header_.components; c++)
         planes[c] = {planes_[c].origin, planes_[c].stride, 8 * header_.component[c].h * scan_.group.mcus};
     const int mcus = region_.right - region_.left;
-    if (header_.progressive)
+    if (from_coefficients_)
         return kernels.render(scan_, progressive_.planes(), row, region_.left, mcus, planes);
     if (!move_to(std::int64_t{row} * header_.mcus_per_row() + region_.left, kernels)) return false;
     position_ += mcus;

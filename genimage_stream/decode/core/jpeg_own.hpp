@@ -16,7 +16,10 @@ class OwnDecoder {
   public:
     // Decodes `crop`, which lies inside the image. False: the image is of another kind, or there is anything
     // wrong or doubtful about it, and libjpeg shall have it; the sink may have received rows by then.
-    bool decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink);
+    // With `keep`, the coefficients of the whole image are there afterwards.
+    bool decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink, bool keep = false);
+    const CoefficientPlane* planes() const { return progressive_.planes(); }
+    const Header& header() const { return header_; }
 
   private:
     // The part of the image to be decoded, in MCUs: what the crop covers and what upsampling needs around it.
@@ -35,7 +38,7 @@ class OwnDecoder {
         int mcu_rows = 8;  // sample rows of an MCU row
     };
 
-    bool prepare(ByteView bytes, const Rect& crop, const Kernels& kernels);
+    bool prepare(ByteView bytes, const Rect& crop, const Kernels& kernels, bool keep);
     bool prepare_scan(ByteView bytes);
     bool build_tables();
     void make_group();
@@ -53,6 +56,7 @@ class OwnDecoder {
     HuffmanTable ac_[4];
     Scan scan_;
     ProgressiveImage progressive_;
+    bool from_coefficients_ = false;  // which `progressive_` has, whatever the file is
     Region region_{};
     std::int64_t position_ = 0;  // the next MCU of the scan
     Plane planes_[3];

@@ -5,8 +5,7 @@
 
 namespace gs::jpeg {
 
-bool ProgressiveImage::read(ByteView bytes, HeaderReader& reader, Header& header, Scan& scan,
-                            HuffmanTable* dc, HuffmanTable* ac, const Kernels& kernels) {
+bool ProgressiveImage::make_planes(ByteView bytes, const Header& header) {
     std::size_t blocks = 0;
     for (int i = 0; i < header.components; i++) {
         const Component& c = header.component[i];
@@ -27,6 +26,12 @@ bool ProgressiveImage::read(ByteView bytes, HeaderReader& reader, Header& header
         at +=
             static_cast<std::ptrdiff_t>(planes_[i].stride) * header.mcu_rows() * planes_[i].v * kBlockEntries;
     }
+    return true;
+}
+
+bool ProgressiveImage::read(ByteView bytes, HeaderReader& reader, Header& header, Scan& scan,
+                            HuffmanTable* dc, HuffmanTable* ac, const Kernels& kernels) {
+    if (!make_planes(bytes, header)) return false;
     std::memset(known_, -1, sizeof known_);
 
     HeaderReader::Found found = HeaderReader::Found::scan;
@@ -76,6 +81,26 @@ bool ProgressiveImage::read_scan(ByteView bytes, const Header& header, Scan& sca
             s.dc[i] = &dc[c.dc];
         }
     }
+    return enter_scan(bytes, header, scan) && kernels.scan(scan, s) && scan.reader.at_end();
+}
+
+bool ProgressiveImage::read_sequential(ByteView bytes, const Header& header, Scan& scan,
+                                       const HuffmanTable* dc, const HuffmanTable* ac,
+                                       const Kernels& kernels) {
+    if (!make_planes(bytes, header)) return false;
+    ProgressiveScan& s = current_;
+    s.header = header.scan;
+    for (int i = 0; i < header.components; i++) {
+        s.plane[i] = &planes_[i];
+        s.dc[i] = &dc[header.component[i].dc];
+        s.sequential_ac[i] = &ac[header.component[i].ac];
+    }
+    return enter_scan(bytes, header, scan) && kernels.scan(scan, s) && scan.reader.at_end();
+}
+
+// Takes the entropy-coded data of the current scan out of its wrapping.
+bool ProgressiveImage::enter_scan(ByteView bytes, const Header& header, Scan& scan) {
+    ProgressiveScan& s = current_;
     if (s.header.components == 1) {
         s.mcus_per_row = s.plane[0]->width;
         s.mcu_rows = s.plane[0]->height;
@@ -91,7 +116,7 @@ bool ProgressiveImage::read_scan(ByteView bytes, const Header& header, Scan& sca
     const auto count = static_cast<std::size_t>((mcus + scan.interval_mcus - 1) / scan.interval_mcus);
     if (!scan.data.unwrap(bytes, header.entropy_begin, count, 0, count - 1)) return false;
     scan.enter(0);
-    return kernels.scan(scan, s) && scan.reader.at_end();
+    return true;
 }
 
 }  // namespace gs::jpeg

@@ -1,5 +1,5 @@
 // Progressive JPEGs (ITU-T T.81, annex G): the scans add up to coefficients, which stay in memory until the
-// last one.
+// last one. Sequential ones come here when their coefficients are wanted.
 //
 // Coefficients are kept in zigzag order, as the scans count them. The places of those that are not zero then
 // make one 64-bit mask, and a refinement scan, which reads one bit for each of them and steps over the
@@ -38,7 +38,8 @@ struct ProgressiveScan {
     const CoefficientPlane* plane[3] = {};
     const HuffmanTable* dc[3] = {};
     const HuffmanTable* ac = nullptr;
-    int mcus_per_row = 0;  // of this scan: blocks, when it has one component
+    const HuffmanTable* sequential_ac[3] = {};  // of a sequential scan, which has DC and AC
+    int mcus_per_row = 0;                       // of this scan: blocks, when it has one component
     int mcu_rows = 0;
     std::uint8_t place[576] = {};  // as kPairPlace, for positions up to header.last
 };
@@ -50,11 +51,18 @@ class ProgressiveImage {
     bool read(ByteView bytes, HeaderReader& reader, Header& header, Scan& scan, HuffmanTable* dc,
               HuffmanTable* ac, const Kernels& kernels);
 
+    // The same for the one scan of a sequential file, whose tables are built; its last interval ends at the
+    // scan's end.
+    bool read_sequential(ByteView bytes, const Header& header, Scan& scan, const HuffmanTable* dc,
+                         const HuffmanTable* ac, const Kernels& kernels);
+
     const CoefficientPlane* planes() const { return planes_; }  // by component
 
     static constexpr int kMostScans = 64;
 
   private:
+    bool make_planes(ByteView bytes, const Header& header);
+    bool enter_scan(ByteView bytes, const Header& header, Scan& scan);
     bool read_scan(ByteView bytes, const Header& header, Scan& scan, HuffmanTable* dc, HuffmanTable* ac,
                    const Kernels& kernels);
     bool note_progress(const ScanHeader& scan);

@@ -189,6 +189,11 @@ template <class Bits>
 GS_LOOP_TARGET GS_INLINE bool progressive_loop(Scan& s, const ProgressiveScan& scan) {
     const ScanHeader& h = scan.header;
     std::uint32_t ended = 0;
+    if (h.first == 0 && h.last > 0)  // sequential
+        return for_each_block(s, scan, ended, [&](BitReader& in, int i, std::int16_t* block) GS_LOOP_LAMBDA {
+            return decode_block(in, *scan.dc[i], *scan.sequential_ac[i], s.predictor[i], block, scan.place) !=
+                   kDoubt;
+        });
     if (h.first > 0 && h.high == 0)
         return for_each_block(s, scan, ended, [&](BitReader& in, int, std::int16_t* block) GS_LOOP_LAMBDA {
             return first_ac(in, *scan.ac, scan, block, ended);

@@ -10,6 +10,7 @@ namespace gs {
 struct JpegState {
     JpegLibrary library;
     jpeg::OwnDecoder own;
+    bool kept = false;  // whether `own` has the coefficients of the last image
 };
 
 }  // namespace gs

@@ -51,35 +51,23 @@ int run_lengths(const std::uint8_t* lengths, int n, Run* runs) {
 
 void BitWriter::put_symbols(const std::uint8_t* symbols, std::size_t size, const std::uint16_t* codes,
                             const std::uint8_t* lengths) {
-    // Three symbols of at most 15 bits and 7 bits held over always fit 52 bits: whole words are stored, and
-    // the position moves by the bytes that are complete.
-    const std::size_t used = out_.size();
-    out_.resize(used + size * 2 + 16);
-    std::uint8_t* to = out_.data() + used;
-    std::uint64_t held = held_;
-    int count = count_;
+    // Four symbols of at most 12 bits and 7 bits held over fit a word. They are joined in pairs first, so
+    // that little waits for the number of bits held.
+    static_assert(4 * kLiteralBits + 7 <= 56);
+    BitWriter w = *this;
     std::size_t i = 0;
-    for (; i + 3 <= size; i += 3) {
-        for (int k = 0; k < 3; k++) {
-            held |= std::uint64_t{codes[symbols[i + k]]} << count;
-            count += lengths[symbols[i + k]];
-        }
-        std::memcpy(to, &held, 8);
-        to += count >> 3;
-        held >>= count & ~7;
-        count &= 7;
+    for (; i + 4 <= size; i += 4) {
+        const std::uint8_t* const s = symbols + i;
+        const int n0 = lengths[s[0]], n2 = lengths[s[2]];
+        const int first = n0 + lengths[s[1]], second = n2 + lengths[s[3]];
+        const std::uint32_t low = codes[s[0]] | std::uint32_t{codes[s[1]]} << n0;
+        const std::uint32_t high = codes[s[2]] | std::uint32_t{codes[s[3]]} << n2;
+        w.held_ |= (low | std::uint64_t{high} << first) << w.count_;
+        w.count_ += first + second;
+        w.store();
     }
-    for (; i < size; i++) {
-        held |= std::uint64_t{codes[symbols[i]]} << count;
-        count += lengths[symbols[i]];
-        std::memcpy(to, &held, 8);
-        to += count >> 3;
-        held >>= count & ~7;
-        count &= 7;
-    }
-    out_.resize(static_cast<std::size_t>(to - out_.data()));
-    held_ = held;
-    count_ = count;
+    for (; i < size; i++) w.put(codes[symbols[i]], lengths[symbols[i]]);
+    *this = w;
 }
 
 LiteralCode make_literal_code(const std::uint32_t counts[256]) {

@@ -7,39 +7,53 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <cstring>
 
 namespace gs {
 
-constexpr int kLiteralBits = 12;  // the longest code
+constexpr int kLiteralBits = 12;        // the longest code
+constexpr int kMaxLiteralHeader = 512;  // bytes; 258 lengths of at most 7 + 7 bits each would take 463
 
-// Appends bits, least significant first, to a vector of bytes.
+// Writes bits, least significant first, to memory that the caller has made sure of: 8 bytes more than are
+// written.
 class BitWriter {
   public:
-    explicit BitWriter(std::vector<std::uint8_t>& out) : out_(out), begin_(out.size()) {}
+    explicit BitWriter(std::uint8_t* to) : begin_(to), to_(to) {}
 
     // At most 48 bits at once.
     void put(std::uint64_t bits, int count) {
         held_ |= bits << count_;
         count_ += count;
-        while (count_ >= 8) {
-            out_.push_back(static_cast<std::uint8_t>(held_));
-            held_ >>= 8;
-            count_ -= 8;
-        }
+        store();
     }
-    // Of what was written since the writer was made.
-    std::size_t bits() const { return (out_.size() - begin_) * 8 + static_cast<std::size_t>(count_); }
+    std::size_t bits() const {
+        return static_cast<std::size_t>(to_ - begin_) * 8 + static_cast<std::size_t>(count_);
+    }
+    // Fills the last byte with zeros.
     void align() {
         if (count_ > 0) put(0, 8 - count_);
     }
-    // Appends the codes of `size` symbols; the fast form of many calls of put.
+    // Behind the last whole byte.
+    std::uint8_t* end() const { return to_; }
+    // The codes of `size` symbols; the fast form of many calls of put.
     void put_symbols(const std::uint8_t* symbols, std::size_t size, const std::uint16_t* codes,
                      const std::uint8_t* lengths);
 
   private:
-    std::vector<std::uint8_t>& out_;
-    std::size_t begin_;
+    // Stores a whole word; the place moves by the bytes that are complete.
+    void store() {
+        std::uint64_t word = held_;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        word = __builtin_bswap64(word);
+#endif
+        std::memcpy(to_, &word, 8);
+        to_ += count_ >> 3;
+        held_ >>= count_ & ~7;
+        count_ &= 7;
+    }
+
+    std::uint8_t* begin_;
+    std::uint8_t* to_;
     std::uint64_t held_ = 0;
     int count_ = 0;
 };

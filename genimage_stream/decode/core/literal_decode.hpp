@@ -9,8 +9,6 @@
 
 namespace gs {
 
-constexpr int kMaxLiteralHeader = 512;  // bytes; 258 lengths of at most 7 + 7 bits each would take 463
-
 // For every value of the next 12 bits: the symbols that are whole in them, up to three. An entry holds the
 // bits they take in bits 0..5, their number in bits 6..7 and the symbols from bit 8 on. The end-of-block
 // symbol takes no bits here: a reader who meets it stands still.

@@ -45,7 +45,7 @@ struct BandReader::File {
 
     // Makes sure that the bytes up to `end` are there.
     void need_front(std::size_t end) const {
-        if (lazy != nullptr && end > LazyBytes::kLazyHead) lazy->need(0, std::min(end, bytes.size));
+        if (lazy != nullptr && end > lazy->head()) lazy->need(0, std::min(end, bytes.size));
     }
 
     // Walks up to the first IDAT. False without a sound table.
@@ -260,8 +260,7 @@ bool BandReader::decode(ByteView bytes, const Header& header, const Rect& part, 
     const std::size_t row = 1 + header.row_bytes(header.width);
     w.stride = shape.segment_rows == 1 ? 1 + w.size : row;
     const auto band_rows = static_cast<std::size_t>(std::min(shape.band_rows, header.height));
-    if (row * (band_rows - 1) / kMaxExpansion > bytes.size)
-        return false;  // a small file that claims to be huge
+    if (row * band_rows / kMaxExpansion > bytes.size) return false;  // a small file that claims to be huge
     constexpr std::size_t kFront = (kUnfilterReach + 63) / 64 * 64;
     w.rows = rows_.reserve(kFront + row * band_rows + kUnfilterReach) + kFront;
 

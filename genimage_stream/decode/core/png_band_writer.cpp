@@ -10,8 +10,10 @@
 #include <optional>
 
 #include "big_endian.hpp"
+#include "buffer.hpp"
 #include "literal_block.hpp"
 #include "png_filter.hpp"
+#include "png_inflate.hpp"
 
 namespace gs::png {
 namespace {
@@ -20,6 +22,8 @@ using Bytes = std::vector<std::uint8_t>;
 
 // How many thousandths of its bands' own codes a shared code may take.
 constexpr std::uint64_t kSharingMayCost = 1004;
+
+constexpr std::size_t kKeptBytes = std::size_t{64} << 20;
 
 // An empty stored block ends a band at a byte border.
 constexpr std::uint8_t kFlush[4] = {0x00, 0x00, 0xFF, 0xFF};
@@ -83,9 +87,12 @@ std::vector<LiteralCode> choose_codes(const std::vector<std::uint32_t>& counts, 
     return codes;
 }
 
+// `coded` is what the symbols take.
 bool write_literals(const Header& header, const BandShape& shape, const Band& band, const LiteralCode& code,
-                    WrittenBands& to) {
-    BitWriter bits(to.data);
+                    std::uint64_t coded, WrittenBands& to) {
+    const std::size_t used = to.data.size();
+    to.data.resize(used + kMaxLiteralHeader + coded / 8 + 16);
+    BitWriter bits(to.data.data() + used);
     put_literal_header(bits, code, band.last);
     put16(to.records, static_cast<std::uint32_t>(bits.bits()));
     const int tiles = shape.tiles(header);
@@ -100,14 +107,15 @@ bool write_literals(const Header& header, const BandShape& shape, const Band& ba
                                                    : 1 + tile_bytes * (static_cast<std::size_t>(t) + 1);
             const std::size_t before = bits.bits();
             bits.put_symbols(row + begin, end - begin, code.codes, code.lengths);
-            const std::size_t used = bits.bits() - before;
-            if (used > 65535) return false;
-            put16(to.records, static_cast<std::uint32_t>(used));
+            const std::size_t taken = bits.bits() - before;
+            if (taken > 65535) return false;
+            put16(to.records, static_cast<std::uint32_t>(taken));
         }
     }
     bits.put(code.codes[256], code.lengths[256]);
     if (!band.last) bits.put(0, 3);  // the header of a stored block that is not the last
     bits.align();
+    to.data.resize(static_cast<std::size_t>(bits.end() - to.data.data()));
     if (!band.last) append(to.data, kFlush, 4);
     return true;
 }
@@ -165,7 +173,7 @@ void filter_bands(const Header& header, const BandShape& shape, int effort, cons
     }
 }
 
-// zlib's deflate with a full flush after each band.
+// zlib's deflate with a full flush after each band: its bytes are the same with every version.
 class Deflater {
   public:
     explicit Deflater(int level) {
@@ -194,6 +202,42 @@ class Deflater {
     z_stream z_{};
 };
 
+// libdeflate compresses better and faster than zlib, but every stream that it writes ends with a last block.
+// That block's mark is taken back, and an empty stored block put behind it.
+class BandDeflater {
+  public:
+    explicit BandDeflater(int level) : z_(libdeflate_alloc_compressor(level)) {
+        if (z_ == nullptr) throw std::bad_alloc();
+    }
+    ~BandDeflater() { libdeflate_free_compressor(z_); }
+    BandDeflater(const BandDeflater&) = delete;
+    BandDeflater& operator=(const BandDeflater&) = delete;
+
+    bool write(const Band& band, Bytes& to) {
+        const std::size_t used = to.size();
+        to.resize(used + libdeflate_deflate_compress_bound(z_, band.size()) + 16);
+        std::uint8_t* const at = to.data() + used;
+        const std::size_t size =
+            libdeflate_deflate_compress(z_, band.data, band.size(), at, to.size() - used);
+        if (size == 0) return false;
+        to.resize(used + size);
+        if (band.last) return true;
+        std::size_t begin = 0, end = 0;
+        std::uint8_t* const rows = rows_.reserve(band.size() + kInflateSlack);
+        if (!inflater_.find_last_block({at, size}, rows, band.size(), begin, end)) return false;
+        at[begin / 8] = static_cast<std::uint8_t>(at[begin / 8] & ~(1u << begin % 8));
+        // The header of a stored block that is not the last: three zero bits, which may need one byte more.
+        to.resize(used + (end + 3 + 7) / 8, 0);
+        append(to, kFlush, 4);
+        return true;
+    }
+
+  private:
+    libdeflate_compressor* z_;
+    Inflater inflater_;
+    Buffer rows_;
+};
+
 }  // namespace
 
 bool write_bands(const Header& header, const BandShape& shape, const BandEffort& effort,
@@ -204,32 +248,42 @@ bool write_bands(const Header& header, const BandShape& shape, const BandEffort&
     const auto bands = static_cast<std::size_t>(shape.bands(header));
     const std::size_t row = 1 + header.row_bytes(header.width);
     const bool literals = shape.coding == BandCoding::literals;
-    Bytes filtered(row * static_cast<std::size_t>(header.height));
+    Buffer own_rows;
+    static thread_local Buffer kept_rows;  // for images of usual size
+    const std::size_t size = row * static_cast<std::size_t>(header.height);
+    Buffer& filtered_rows = size <= kKeptBytes ? kept_rows : own_rows;
+    std::uint8_t* const filtered = filtered_rows.reserve(size);
     std::vector<std::uint32_t> counts(256 * bands);
-    filter_bands(header, shape, effort.filters, rows, stride, filtered.data(), counts);
+    filter_bands(header, shape, effort.filters, rows, stride, filtered, counts);
     std::vector<LiteralCode> codes;
     if (literals) codes = choose_codes(counts, bands);
-    std::optional<Deflater> deflater;
-    if (shape.coding == BandCoding::deflate) deflater.emplace(effort.deflate);
+    std::optional<Deflater> steady;
+    std::optional<BandDeflater> strong;
+    if (shape.coding == BandCoding::deflate) {
+        if (effort.deflate == 0)
+            steady.emplace(6);
+        else
+            strong.emplace(effort.deflate);
+    }
 
     to.data.reserve(row * static_cast<std::size_t>(header.height) * 5 / 8);
     to.data.push_back(0x78);  // zlib: deflate with a window of 32 KiB
     to.data.push_back(0x01);
     for (std::size_t b = 0; b < bands; b++) {
         const std::size_t top = b * static_cast<std::size_t>(shape.band_rows);
-        const Band band{filtered.data() + row * top, row, shape.rows(header, static_cast<int>(b)),
-                        b + 1 == bands};
+        const Band band{filtered + row * top, row, shape.rows(header, static_cast<int>(b)), b + 1 == bands};
         bool done = false;
         if (shape.coding == BandCoding::stored) {
             done = write_stored(header, shape, band, to.data);
         } else if (shape.coding == BandCoding::deflate) {
-            done = deflater->write(band, to.data);
+            done = steady ? steady->write(band, to.data) : strong->write(band, to.data);
         } else {
-            done = write_literals(header, shape, band, codes[b], to);
+            done = write_literals(header, shape, band, codes[b],
+                                  coded_bits(counts.data() + 256 * b, codes[b]), to);
             write_left_pixels(header, shape, rows + stride * top, stride, band.rows, to.records);
         }
         if (!done) return false;
-        if (band.last) put32(to.data, libdeflate_adler32(1, filtered.data(), filtered.size()));
+        if (band.last) put32(to.data, libdeflate_adler32(1, filtered, size));
         to.ends.push_back(to.data.size());
         if (to.data.size() > UINT_MAX) return false;
     }

@@ -10,7 +10,7 @@ namespace gs::png {
 
 struct BandEffort {
     int filters = 1;  // as FilterChooser::filter, for literals and deflate
-    int deflate = 6;  // zlib's level, for deflate
+    int deflate = 0;  // libdeflate's level, for deflate; 0: zlib's 6
 };
 
 struct WrittenBands {

@@ -54,7 +54,8 @@ class BitReader : public BitBuffer {
     void start(ByteView stream) {
         bits = 0;
         count = 0;
-        in = stream.data;
+        in = from_ = stream.data;
+        before_ = 0;
         end_ = stream.data + stream.size;
         in_tail_ = false;
         if (stream.size >= kReach)
@@ -73,7 +74,8 @@ class BitReader : public BitBuffer {
         const std::size_t left = bytes_left();
         std::memset(tail_, 0, sizeof tail_);
         if (left > 0) std::memcpy(tail_, in, left);
-        in = tail_;
+        before_ += static_cast<std::size_t>(in - from_);
+        in = from_ = tail_;
         end_ = tail_ + left;
         safe_ = end_ + 8;
         in_tail_ = true;
@@ -82,6 +84,9 @@ class BitReader : public BitBuffer {
 
     // More bits were used than there are.
     bool overran() const { return in - (count >> 3) > end_; }
+
+    // Bits of the stream that were used.
+    std::size_t position() const { return (before_ + static_cast<std::size_t>(in - from_)) * 8 - count; }
 
     // Drops the rest of a byte of which a part was used, and goes back to the first byte of which none was.
     void align() {
@@ -105,6 +110,8 @@ class BitReader : public BitBuffer {
     const std::uint8_t* safe_ = nullptr;
     const std::uint8_t* end_ = nullptr;
     bool in_tail_ = false;
+    const std::uint8_t* from_ = nullptr;  // where reading began, and the bytes of the stream before that
+    std::size_t before_ = 0;
     // What may be left when reading stops to be safe, then where reading may stop to be safe again and its
     // reach.
     std::uint8_t tail_[kReach + 8 + 8 + kReach];

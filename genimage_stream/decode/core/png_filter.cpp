@@ -9,6 +9,8 @@ namespace {
 
 using Byte = std::uint8_t;
 
+constexpr std::size_t kPiece = 96, kEvery = 3 * kPiece;  // of a sample of a row
+
 // The loops are written for the compiler's vectoriser: no byte depends on another that is written.
 void sub(const Byte* __restrict row, const Byte* __restrict left, std::size_t size, Byte* __restrict out) {
     for (std::size_t i = 0; i < size; i++) out[i] = static_cast<Byte>(row[i] - left[i]);
@@ -46,30 +48,31 @@ std::uint32_t log2_16(std::uint32_t x) {
 
 }  // namespace
 
+void filter_bytes(Filter filter, const Byte* row, const Byte* above, std::size_t begin, std::size_t size,
+                  std::size_t distance, Byte* out) {
+    if (begin >= size) return;
+    const std::size_t rest = size - begin;
+    const Byte* const here = row + begin;
+    const Byte* const left = here - distance;
+    if (filter == kNone) std::memcpy(out + begin, here, rest);
+    if (filter == kSub) sub(here, left, rest, out + begin);
+    if (filter == kUp) sub(here, above + begin, rest, out + begin);
+    if (filter == kAverage) average(here, left, above + begin, rest, out + begin);
+    if (filter == kPaeth) paeth(here, left, above + begin, above + begin - distance, rest, out + begin);
+}
+
 void filter_row(Filter filter, const Byte* row, const Byte* above, std::size_t size, std::size_t distance,
                 Byte* out) {
-    const std::size_t head = std::min(size, distance), rest = size - head;
-    const Byte* const next = row + head;
-    switch (filter) {
-        case kNone:
-            std::memcpy(out, row, size);
-            return;
-        case kSub:
-            std::memcpy(out, row, head);
-            sub(next, row, rest, out + head);
-            return;
-        case kUp:
-            sub(row, above, size, out);
-            return;
-        case kAverage:
-            for (std::size_t i = 0; i < head; i++) out[i] = static_cast<Byte>(row[i] - above[i] / 2);
-            average(next, row, above + head, rest, out + head);
-            return;
-        case kPaeth:
-            sub(row, above, head, out);
-            paeth(next, row, above + head, above, rest, out + head);
-            return;
+    // The first pixel has nothing to its left.
+    const std::size_t head = std::min(size, distance);
+    for (std::size_t i = 0; i < head; i++) {
+        const int predicted = filter == kUp || filter == kPaeth ? above[i]
+                              : filter == kAverage              ? above[i] / 2
+                                                                : 0;
+        out[i] = static_cast<Byte>(row[i] - predicted);
     }
+    const FilterKernels* const fast = filter == kNone ? nullptr : filter_kernels();
+    (fast == nullptr ? filter_bytes : fast->filter)(filter, row, above, head, size, distance, out);
 }
 
 void restore_row(Filter filter, const Byte* row, const Byte* above, std::size_t size, std::size_t distance,
@@ -102,8 +105,11 @@ FilterChooser::FilterChooser() {
 void FilterChooser::update_costs() {
     std::uint32_t total = 0;
     for (const std::uint32_t n : history_) total += n + 1;
-    for (int i = 0; i < 256; i++)
+    for (int i = 0; i < 256; i++) {
         cost_[i] = static_cast<std::uint16_t>(log2_16(total) - log2_16(history_[i] + 1));
+        low_[i] = static_cast<Byte>(cost_[i]);
+        high_[i] = static_cast<Byte>(cost_[i] >> 8);
+    }
 }
 
 void FilterChooser::learn(const std::uint32_t counts[256]) {
@@ -113,48 +119,93 @@ void FilterChooser::learn(const std::uint32_t counts[256]) {
     update_costs();
 }
 
-std::uint32_t FilterChooser::cost(const Byte* bytes, std::size_t size) const {
-    std::uint32_t sums[4] = {};
-    std::size_t i = 0;
-    for (; i + 4 <= size; i += 4)
-        for (int k = 0; k < 4; k++) sums[k] += cost_[bytes[i + static_cast<std::size_t>(k)]];
-    for (; i < size; i++) sums[0] += cost_[bytes[i]];
-    return sums[0] + sums[1] + sums[2] + sums[3];
+std::uint64_t FilterChooser::cost(const Byte* bytes, std::size_t size, std::uint64_t most) const {
+    constexpr std::size_t kBlock = 256;
+    std::uint64_t sum = 0;
+    for (std::size_t begin = 0; begin < size && sum < most; begin += kBlock) {
+        const std::size_t end = std::min(size, begin + kBlock);
+        std::uint32_t sums[4] = {};
+        std::size_t i = begin;
+        for (; i + 4 <= end; i += 4)
+            for (std::size_t k = 0; k < 4; k++) sums[k] += cost_[bytes[i + k]];
+        for (; i < end; i++) sums[0] += cost_[bytes[i]];
+        sum += sums[0] + sums[1] + sums[2] + sums[3];
+    }
+    return sum;
+}
+
+// Of equally cheap filters the first one counts.
+constexpr Filter kInTurn[kFilters] = {kPaeth, kAverage, kUp, kSub, kNone};
+
+// What each filter would cost, without filtering.
+Filter FilterChooser::cheapest(const FilterKernels& fast, const Byte* row, const Byte* above,
+                               std::size_t size, std::size_t distance) const {
+    std::uint64_t sums[kFilters] = {};
+    const std::size_t head = std::min(size, distance);
+    for (int f = kNone; f < kFilters; f++) {
+        if (above == nullptr && f > kSub) continue;
+        Byte first[8];
+        filter_row(static_cast<Filter>(f), row, above, head, distance, first);
+        for (std::size_t i = 0; i < head; i++) sums[f] += cost_[first[i]];
+    }
+    fast.costs(row, above, head, size, distance, low_, high_, sums);
+    Filter chosen = kNone;
+    std::uint64_t least = UINT64_MAX;
+    for (const Filter f : kInTurn) {
+        if ((above == nullptr && f > kSub) || sums[f] >= least) continue;
+        least = sums[f];
+        chosen = f;
+    }
+    return chosen;
+}
+
+// The same by a sample: pieces of the row, from the second pixel on, where every filter sees its left
+// neighbour.
+Filter FilterChooser::cheapest_by_sample(const Byte* row, const Byte* above, std::size_t size,
+                                         std::size_t distance, Byte* scratch) const {
+    Filter chosen = kNone;
+    std::uint64_t least = UINT64_MAX;
+    for (const Filter f : kInTurn) {
+        if (above == nullptr && f > kSub) continue;
+        std::uint64_t bits = 0;
+        for (std::size_t at = distance; at + kPiece <= size; at += kEvery) {
+            const Byte* up = above == nullptr ? nullptr : above + at - distance;
+            filter_row(f, row + at - distance, up, kPiece + distance, distance, scratch);
+            bits += cost(scratch + distance, kPiece, UINT64_MAX);
+        }
+        if (bits >= least) continue;
+        least = bits;
+        chosen = f;
+    }
+    return chosen;
 }
 
 void FilterChooser::filter(const Byte* row, const Byte* above, std::size_t size, std::size_t distance,
                            int effort, Byte* out, Byte* scratch) {
+    const FilterKernels* const fast = filter_kernels();
+    Filter chosen = kNone;
     if (effort == 0) {
-        out[0] = above == nullptr ? kSub : kPaeth;
-        filter_row(static_cast<Filter>(out[0]), row, above, size, distance, out + 1);
+        chosen = above == nullptr ? kSub : kPaeth;
+    } else if (effort == 1 && size >= 3 * kEvery) {
+        chosen = cheapest_by_sample(row, above, size, distance, scratch);
+    } else if (fast != nullptr && fast->costs != nullptr) {
+        chosen = cheapest(*fast, row, above, size, distance);
+    } else {
+        std::uint64_t least = UINT64_MAX;
+        for (const Filter f : kInTurn) {
+            if (above == nullptr && f > kSub) continue;
+            filter_row(f, row, above, size, distance, scratch);
+            const std::uint64_t bits = cost(scratch, size, least);
+            if (bits >= least) continue;
+            least = bits;
+            chosen = f;
+            std::memcpy(out + 1, scratch, size);
+        }
+        out[0] = chosen;
         return;
     }
-    constexpr std::size_t kPiece = 96, kEvery = 3 * kPiece;
-    const bool sample = effort == 1 && size >= 3 * kEvery;
-    std::uint32_t best = UINT32_MAX;
-    Filter chosen = kNone;
-    for (const Filter filter : {kPaeth, kAverage, kUp, kSub, kNone}) {
-        if (above == nullptr && filter > kSub) continue;
-        std::uint32_t bits = 0;
-        if (sample) {
-            // Pieces of the row, from the second pixel on: there every filter sees its left neighbour.
-            for (std::size_t at = distance; at + kPiece <= size; at += kEvery) {
-                const Byte* up = above == nullptr ? nullptr : above + at - distance;
-                filter_row(filter, row + at - distance, up, kPiece + distance, distance, scratch);
-                bits += cost(scratch + distance, kPiece);
-            }
-        } else {
-            filter_row(filter, row, above, size, distance, scratch);
-            bits = cost(scratch, size);
-        }
-        if (bits < best) {
-            best = bits;
-            chosen = filter;
-            if (!sample) std::memcpy(out + 1, scratch, size);
-        }
-    }
     out[0] = chosen;
-    if (sample) filter_row(chosen, row, above, size, distance, out + 1);
+    filter_row(chosen, row, above, size, distance, out + 1);
 }
 
 }  // namespace gs::png

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "png_filter_x86.hpp"
 #include "png_unfilter.hpp"
 
 namespace gs::png {
@@ -33,11 +34,17 @@ class FilterChooser {
     void learn(const std::uint32_t counts[256]);
 
   private:
-    std::uint32_t cost(const std::uint8_t* bytes, std::size_t size) const;
+    // What the bytes cost; any number that is not below `most` when that is reached on the way.
+    std::uint64_t cost(const std::uint8_t* bytes, std::size_t size, std::uint64_t most) const;
+    Filter cheapest(const FilterKernels& fast, const std::uint8_t* row, const std::uint8_t* above,
+                    std::size_t size, std::size_t distance) const;
+    Filter cheapest_by_sample(const std::uint8_t* row, const std::uint8_t* above, std::size_t size,
+                              std::size_t distance, std::uint8_t* scratch) const;
     void update_costs();
 
     std::uint32_t history_[256];
-    std::uint16_t cost_[256];  // in 1/16 bit
+    std::uint16_t cost_[256];            // in 1/16 bit
+    std::uint8_t low_[256], high_[256];  // its bytes
 };
 
 }  // namespace gs::png

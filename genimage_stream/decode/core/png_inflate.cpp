@@ -38,6 +38,7 @@ bool Inflater::read_block_header() {
         if ((method & 15) != 8 || method >> 4 > 7 || (method << 8 | flags) % 31 != 0 || (flags & 32) != 0)
             return false;
     }
+    block_ = reader_.position();
     is_last_ = reader_.take(1) != 0;
     switch (reader_.take(2)) {
         case 0: {
@@ -174,6 +175,30 @@ Inflater::Status Inflater::inflate_beyond(std::size_t wanted) {
                 return Status::done;
         }
     }
+}
+
+bool Inflater::find_last_block(ByteView blocks, std::uint8_t* out, std::size_t size, std::size_t& begin,
+                               std::size_t& end) {
+    start(blocks, out);
+    begun_ = true;
+    const std::uint8_t* const limit = out + size + 1;
+    while (step_ != Step::trailer) {
+        if (step_ == Step::header) {
+            if (!read_block_header()) return false;
+        } else if (step_ == Step::stored) {
+            copy_stored(limit);
+            if (stored_left_ > 0) return false;
+            step_ = is_last_ ? Step::trailer : Step::header;
+        } else {
+            const SymbolsEnd why = decode_symbols(reader_, tables_, begin_, out_, limit);
+            if (why == SymbolsEnd::input && reader_.reach_tail()) continue;
+            if (why != SymbolsEnd::end_of_block) return false;
+            step_ = is_last_ ? Step::trailer : Step::header;
+        }
+    }
+    begin = block_;
+    end = reader_.position();
+    return !reader_.overran() && this->size() == size;
 }
 
 std::size_t inflate_partially(ByteView stream, std::uint8_t* out, std::size_t wanted) {

@@ -29,6 +29,12 @@ class Inflater {
     // Begins a stream; `out` is where its first byte goes.
     void start(ByteView stream, std::uint8_t* out);
 
+    // Where the last block of a stream of bare deflate blocks begins and ends, in bits. Inflates them to
+    // `out`, which holds `size` bytes and kInflateSlack more. False when they are damaged or give another
+    // size.
+    bool find_last_block(ByteView blocks, std::uint8_t* out, std::size_t size, std::size_t& begin,
+                         std::size_t& end);
+
     // Goes on until more than `wanted` bytes of the stream are there in all, or it ends. May write
     // kInflateSlack more; size() then counts them too.
     Status inflate_beyond(std::size_t wanted);
@@ -52,7 +58,8 @@ class Inflater {
     std::uint8_t* out_ = nullptr;
     std::size_t stored_left_ = 0;
     Step step_ = Step::header;
-    bool begun_ = false;  // the zlib header has been read
+    std::size_t block_ = 0;  // where the block's header is, in bits
+    bool begun_ = false;     // the zlib header has been read
     bool is_last_ = false;
     bool fixed_codes_ = false;  // the tables hold the fixed codes
     HuffmanTables tables_;

@@ -63,7 +63,7 @@ void unfilter_row_plain(const Layout& layout, int filter, const std::uint8_t* ro
 
 void unfilter_rows(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count, int pixels,
                    std::uint8_t* out, std::size_t out_stride) {
-    const Simd simd = simd_level();
+    [[maybe_unused]] const Simd simd = simd_level();
     while (count > 0) {
         int done = 1;
 #if defined(__x86_64__)

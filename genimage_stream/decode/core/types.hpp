@@ -40,7 +40,8 @@ struct DecodeOptions {
     // 2, 4, 8: a JPEG is decoded at that fraction of its size (sides rounded up), from the lower frequencies
     // alone. Not the pixels of a full decode: only for those who asked for it.
     int dct_scale = 1;
-    LazyBytes* lazy = nullptr;  // where the rest of a PNG comes from; nullptr: all of it is there
+    bool keep_coefficients = false;  // of a JPEG, where its decoder can (jpeg_state.hpp)
+    LazyBytes* lazy = nullptr;       // where the rest of a PNG comes from; nullptr: all of it is there
 };
 
 // Something is wrong with the bytes of an image (never with the program). what() says what, without naming

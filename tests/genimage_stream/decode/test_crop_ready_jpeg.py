@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import genimage_stream as gs
+from genimage_stream.decode import _core
 from genimage_stream.decode.crop_ready import recode
 from tests.fixtures.jpegs import SAMPLINGS, jpeg, jpeg_of_mode, photograph, pillow_rgb
 
@@ -87,6 +88,36 @@ def test_every_crop_of_every_variant_has_the_pixels_of_the_original(variant: str
             part = full[y : y + h, x : x + w]
             assert np.array_equal(gs.decode(cut, crop=inner), part), (width, height, x, y, w, h)
             assert np.array_equal(gs.decode(cut)[inner[1] : inner[1] + h, inner[0] : inner[0] + w], part)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_own_encoder_writes_what_libjpeg_writes(variant: str) -> None:
+    try:
+        for seed, (width, height) in enumerate(SIZES):
+            original = VARIANTS[variant](width, height, seed)
+            written = []
+            for path in ("libjpeg", "own", "plain"):
+                _core.set_jpeg_path(path)
+                written.append(recode(original))
+            assert written[0] == written[1] == written[2], (width, height)
+    finally:
+        _core.set_jpeg_path("auto")
+
+
+def test_crops_of_a_thousand_images() -> None:
+    chance = random.Random(11)
+    for seed in range(1000):
+        width, height = chance.randint(1, 140), chance.randint(1, 90)
+        original = VARIANTS[chance.choice(sorted(VARIANTS))](width, height, seed)
+        full, stored = pillow_rgb(original), crop_ready(original)
+        assert np.array_equal(gs.decode(stored), full)
+        for _ in range(3):
+            w, h = chance.randint(1, width), chance.randint(1, height)
+            x, y = chance.randint(0, width - w), chance.randint(0, height - h)
+            want = full[y : y + h, x : x + w]
+            assert np.array_equal(gs.decode(stored, crop=(x, y, w, h)), want), (seed, width, height, x, y, w, h)
+            cut, (cx, cy, cw, ch) = gs.crop_jpeg(stored, (x, y, w, h))
+            assert np.array_equal(pillow_rgb(cut)[cy : cy + ch, cx : cx + cw], want), (seed, x, y, w, h)
 
 
 def test_hundreds_of_sizes() -> None:

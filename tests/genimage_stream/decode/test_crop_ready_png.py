@@ -109,6 +109,41 @@ def test_literals_of_photographs(simd: int) -> None:
                 assert np.array_equal(gs.decode(stored, crop=(x, y, w, h)), full[y : y + h, x : x + w])
 
 
+@pytest.mark.parametrize("level", [1, 2, 4, 6])
+def test_every_processor_writes_the_same_bytes(level: int) -> None:
+    formats = [(RGB, 8), (RGBA, 8), (0, 8), (4, 8), (RGB, 16), (PALETTE, 8), (0, 4)]
+    for seed, (color, depth) in enumerate(formats):
+        for width, height in [(65, 40), (149, 33), (320, 64), (801, 35)]:
+            original = photo(width, height, color, depth, seed)
+            written = []
+            for simd in (0, 1, 2):
+                _core.set_simd_level(simd)
+                written.append(recode(original, png_level=level))
+            assert written[0] == written[1] == written[2]
+
+
+def test_crops_of_a_thousand_images() -> None:
+    chance = random.Random(12)
+    kept = 0
+    for seed in range(1000):
+        color, depth = chance.choice(FORMATS)
+        width, height = chance.randint(65, 220), chance.randint(1, 70)
+        original = photo(width, height, color, depth, seed)
+        stored, _ = recode(original, png_level=chance.randint(0, 9), tile_width=chance.choice([0, 20, 64]))
+        if stored is None:
+            kept += 1
+            continue
+        full = gs.decode(original)
+        assert np.array_equal(gs.decode(stored), full)
+        with Image.open(io.BytesIO(stored)) as ours, Image.open(io.BytesIO(original)) as theirs:
+            assert (ours.mode, ours.tobytes()) == (theirs.mode, theirs.tobytes())
+        for _ in range(3):
+            w, h = chance.randint(1, width), chance.randint(1, height)
+            x, y = chance.randint(0, width - w), chance.randint(0, height - h)
+            assert np.array_equal(gs.decode(stored, crop=(x, y, w, h)), full[y : y + h, x : x + w])
+    assert kept < 100
+
+
 def test_hundreds_of_sizes() -> None:
     chance = random.Random(3)
     for seed in range(60):
@@ -289,7 +324,7 @@ def test_forged_bands_do_no_harm() -> None:
                 gs.decode(whole, crop=(30, 20, 33, 20))
 
 
-@pytest.mark.parametrize("level", [0, 4, 9])
+@pytest.mark.parametrize("level", [0, 4, 6, 9])
 def test_other_readers_see_the_same_image(level: int, tmp_path: Path) -> None:
     for color in (RGB, RGBA, 0):
         original = photo(200, 150, color)

@@ -16,7 +16,7 @@ import genimage_stream as gs
 from genimage_stream.decode import _core
 
 FUZZ = Path(__file__).parents[3] / "fuzz"
-TARGETS = ("fuzz_jpeg", "fuzz_png", "fuzz_batch", "fuzz_crop_ready")
+TARGETS = ("fuzz_jpeg", "fuzz_png", "fuzz_batch", "fuzz_crop_ready", "fuzz_bands", "fuzz_lazy", "fuzz_inflate")
 LIMITS = gs.Limits(max_pixels=1 << 18, max_bytes=1 << 20)
 
 
@@ -91,12 +91,13 @@ def test_libfuzzer_targets(tmp_path: Path) -> None:
     for target in TARGETS:
         corpus = tmp_path / target
         corpus.mkdir()
+        seeds = ["inflate"] if target == "fuzz_inflate" else ["jpeg", "png"]
         ran = subprocess.run(
             [
                 str(FUZZ / "build" / "fuzzer" / target),
                 *("-seed=1", "-max_total_time=4", "-max_len=8192", "-timeout=30", "-rss_limit_mb=2500"),
                 f"-artifact_prefix={tmp_path}/",
-                *(str(corpus), str(FUZZ / "build/seeds/jpeg"), str(FUZZ / "build/seeds/png")),
+                *(str(corpus), *(str(FUZZ / "build/seeds" / kind) for kind in seeds)),
             ],
             capture_output=True,
             text=True,

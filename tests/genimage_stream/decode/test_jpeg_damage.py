@@ -171,3 +171,24 @@ def test_a_component_without_a_table_that_the_first_scan_does_not_hold() -> None
                 gs.decode(file, strict=strict)
     with pytest.raises(gs.DecodeError):
         gs.decode(without)
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "lenient"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_an_image_within_what_may_be_taken_for_a_segment(mode: str, strict: bool) -> None:
+    """FF 00 is no marker: the header behind it is the file's, not the one behind the segment that it is not."""
+    inner, outer = encode(picture(1200, 40), mode, quality=30), encode(picture(16, 16), mode)
+    assert len(inner) < 65000
+    data = outer[:2] + b"\xff\x00" + len(inner).to_bytes(2, "big") + inner[2:] + outer[2:]
+    assert (gs.inspect(data).width, gs.inspect(data).height) == (1200, 40)
+    np.testing.assert_array_equal(gs.decode(data, strict=strict), gs.decode(inner))
+    np.testing.assert_array_equal(gs.decode(data, strict=strict, crop=(3, 5, 16, 16)), gs.decode(inner)[5:21, 3:19])
+    with pytest.raises(gs.DecodeError, match="limit"):
+        gs.decode(data, limits=gs.Limits(max_pixels=1000))
+
+
+def test_lossless_files_are_refused_by_every_version_of_libjpeg() -> None:
+    data = encode(picture(16, 16))
+    for marker in (b"\xff\xc3", b"\xff\xc7", b"\xff\xcb", b"\xff\xcf"):
+        with pytest.raises(gs.DecodeError, match="lossless"):
+            gs.decode(data.replace(b"\xff\xc0", marker, 1))

@@ -1,0 +1,54 @@
+// One image on its way into a crop-ready dataset: decoded once, recoded from what that gave, and the result
+// decoded and compared.
+#pragma once
+
+#include <vector>
+
+#include "buffer.hpp"
+#include "crop_ready_png.hpp"
+#include "inspect.hpp"
+#include "jpeg_encode.hpp"
+#include "workspace.hpp"
+
+namespace gs {
+
+// Used by one thread at a time.
+class Recoder {
+  public:
+    // Decodes a JPEG or PNG in full into `pixels`. Throws DecodeError. `bytes` must stay until `recode` is
+    // done.
+    void read(ByteView bytes, const Limits& limits);
+
+    // Recodes the image that was read into `file`. Returns nullptr, or the reason why it is to stay as it is.
+    // Throws DecodeError when it cannot be recoded.
+    const char* recode(const PngRecodeOptions& options);
+
+    // Decodes `file` in full, strictly: whether it is an image of the same format that shows `pixels`.
+    bool is_proven() { return shows_pixels({file_.data(), file_.size()}); }
+    bool shows_pixels(ByteView file);
+
+    const ImageInfo& info() const { return info_; }
+    // (height, width, 3), RGB, without gaps.
+    const std::uint8_t* pixels() { return pixels_.data(); }
+    const std::vector<std::uint8_t>& file() const { return file_; }
+
+    // To be called after each image: what an uncommonly large one needed is given back.
+    void settle() noexcept;
+
+  private:
+    const char* recode_jpeg();
+
+    ByteView bytes_;
+    Limits limits_;
+    ImageInfo info_;
+    Workspace workspace_;
+    jpeg::ScanEncoder encoder_;
+    Buffer pixels_;
+    std::vector<std::uint8_t> file_;
+};
+
+// The recoded file without a proof, as Recoder::recode, and without decoding what need not be.
+const char* make_crop_ready(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
+                            std::vector<std::uint8_t>& out);
+
+}  // namespace gs
