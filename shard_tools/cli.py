@@ -6,6 +6,7 @@ cannot be read at all. Results go to standard output, progress and messages to s
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
@@ -77,11 +78,16 @@ def scan(
     def work() -> int:
         from shard_tools.info import listing_info
         from shard_tools.layout import parse_mapping
+        from shard_tools.report.progress import make_progress
         from shard_tools.report.tables import print_scan
         from shard_tools.scan import scan as scan_sources
 
         mappings = [parse_mapping(text) for text in maps or ()]
-        listing = scan_sources(sources, mappings=mappings, **_selection(generators, splits))
+        progress = make_progress()
+        try:
+            listing = scan_sources(sources, mappings=mappings, found=progress.found, **_selection(generators, splits))
+        finally:
+            progress.end()
         info = listing_info(listing, sources)
         _json(info) if as_json else print_scan(info)
         return 0
@@ -246,6 +252,7 @@ def _end(work: Callable[[], int], as_json: bool) -> None:
 
 
 def main() -> None:
+    gc.set_threshold(100_000, 20, 100)  # packing makes millions of small records and hardly a cycle
     app()
 
 

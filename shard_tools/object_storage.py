@@ -140,7 +140,7 @@ class ObjectFile:
                 storage._store, name, buffer_size=PART_BYTES, max_concurrency=UPLOADS
             )
 
-    def write(self, parts: Sequence[bytes]) -> None:
+    def write(self, parts: Sequence[bytes | memoryview]) -> None:
         with self._storage._explained(self._name, "written"):
             self._writer.write(b"".join(parts))
 

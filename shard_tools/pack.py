@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import filterfalse
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from genimage_stream import __version__
 from genimage_stream.decode.crop_ready import DEFAULT_PNG_LEVEL
@@ -181,7 +182,13 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
         raise ToolError(f"--engine {options.engine}: choose one of {', '.join(ENGINES)}")
     storage = open_storage(destination)
     _apart(sources, storage)
-    listing = scan(sources, mappings=options.mappings, generators=options.generators, splits=options.splits)
+    listing = scan(
+        sources,
+        mappings=options.mappings,
+        generators=options.generators,
+        splits=options.splits,
+        found=progress.found,
+    )
     if not len(listing) and not listing.rejected:
         raise ToolError(f"{' '.join(sources)}: no image is left by --generators and --splits")
     if listing.incomplete and not options.allow_missing_volumes:
@@ -207,11 +214,14 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
 
 
 def _unfold(listing: Listing, storage: Storage) -> None:
-    """Turn Parquet sources into files that can be read in any order."""
+    """Turn tables that have to be read from end to end into files that can be read in any order."""
     for number, container in enumerate(listing.containers):
-        if getattr(container, "parquet", None):
+        if getattr(container, "folded", None):
             if not isinstance(storage, LocalStorage):
-                raise ToolError(f"{container.name}: Parquet can only be packed to a local destination: give one")
+                raise ToolError(
+                    f"{container.name}: Parquet, and tables in object stores, can only be packed to a local "
+                    "destination: give one"
+                )
             from shard_tools.sources.arrow import TableContainer, unfold
 
             assert isinstance(container, TableContainer)
@@ -261,6 +271,8 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
     else:
         run, workers = local.run, min(options.workers or local.cores(), max(1, len(pending)))
     progress.begin("packing", todo, todo_bytes)
+    # What the end needs is loaded while the workers work.
+    threading.Thread(target=import_module, args=("pyarrow.parquet",), daemon=True).start()
     try:
         with contextlib.closing(run(tasks, work.listing.containers, storage, workers, progress.advance)) as results:
             for result in results:
@@ -349,6 +361,8 @@ def _by_label(table: pa.Table) -> Iterator[tuple[str, int, int]]:
 
 def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
     """One Parquet file in memory (some 130 bytes a row), in row groups large enough to read fast."""
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         waiting: list[pa.Table] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,16 +103,20 @@ def scan(
     mappings: Sequence[Mapping] = (),
     generators: Iterable[str] | None = None,
     splits: Iterable[str] | None = None,
+    found: Callable[[int], None] = lambda files: None,
 ) -> Listing:
-    """List what is in `sources`. Raises ToolError when a source is missing, empty or of no known layout."""
+    """List what is in `sources`. Raises ToolError when a source is missing, empty or of no known layout.
+
+    `found` is told how many more files there are, now and then, by any thread.
+    """
     containers: list[Container] = []
     scanner = Scanner(mappings, set(generators) if generators else None, set(splits) if splits else None)
     for source in sources:
         prefix = os.path.basename(os.path.normpath(source)) if len(sources) > 1 else ""
-        found = discover(source, prefix)
+        listed_here = discover(source, prefix, found)
         before = scanner.files
         context = _above(source)
-        for container, listed in found:
+        for container, listed in listed_here:
             scanner.add(len(containers), container, listed, context)
             containers.append(container)
         if scanner.files == before and not scanner.incomplete:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from shard_tools.object_storage import is_object_url
 
 _WRITE_BACK = 8 << 20  # bytes written before the disk is asked to begin with them
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
+_DIRECT = getattr(os, "O_DIRECT", 0)
+_PAGE = 4096  # what is written directly is a multiple of this, which is one of every disk's block
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -24,7 +27,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class ShardFile(Protocol):
     """A file that is being written; nobody sees it before `commit`."""
 
-    def write(self, parts: Sequence[bytes]) -> None: ...
+    def write(self, parts: Sequence[bytes | memoryview]) -> None: ...
     def commit(self) -> None: ...
     def abort(self) -> None: ...
 
@@ -64,28 +67,52 @@ class Storage(Protocol):
 
 
 class LocalFile:
-    """Written beside its final place under a name of its own, synced, then renamed."""
+    """Written beside its final place under a name of its own, synced, then renamed.
 
-    def __init__(self, path: Path) -> None:
+    `direct`: past the page cache as long as whole pages come from aligned memory. A shard is not read again soon, and
+    making room for it in the cache would cost more than all the rest of writing it.
+    """
+
+    def __init__(self, path: Path, direct: bool = False) -> None:
         self._path = path
         self._written = self._begun = 0
+        self._direct = False
         self._part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}.part")
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            if direct:
+                self._go_direct(True)
 
-    def write(self, parts: Sequence[bytes]) -> None:
+    def _go_direct(self, on: bool) -> None:
+        """A file system may have no such thing; then everything is written as usual."""
+        with contextlib.suppress(OSError):
+            flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | _DIRECT if on else flags & ~_DIRECT)
+            self._direct = on and _DIRECT != 0
+
+    def write(self, parts: Sequence[bytes | memoryview]) -> None:
         expected = sum(map(len, parts))
-        self._written += expected
-        if self._written - self._begun >= _WRITE_BACK:
-            begin_write_back(self._descriptor, self._begun, self._written - self._begun)
+        if self._direct and (len(parts) != 1 or expected % _PAGE or self._written % _PAGE):
+            self._go_direct(False)
             self._begun = self._written
+        self._written += expected
         with explained(self._path):
-            written = os.writev(self._descriptor, parts)
+            try:
+                written = os.writev(self._descriptor, parts)
+            except OSError as error:
+                if not self._direct or error.errno != errno.EINVAL:
+                    raise
+                self._go_direct(False)  # it was accepted and cannot be done
+                written = os.writev(self._descriptor, parts)
             if written != expected:  # a nearly full disk takes a part; writing the rest says why
+                self._go_direct(False)
                 rest = memoryview(b"".join(parts))[written:]
                 while len(rest):
                     rest = rest[os.write(self._descriptor, rest) :]
+        if not self._direct and self._written - self._begun >= _WRITE_BACK:
+            begin_write_back(self._descriptor, self._begun, self._written - self._begun)
+            self._begun = self._written
 
     def commit(self, durable: bool = True) -> None:
         with explained(self._path):
@@ -141,7 +168,7 @@ class LocalStorage:
             raise
 
     def create(self, name: str) -> LocalFile:
-        return LocalFile(self.path(name))
+        return LocalFile(self.path(name), direct=True)
 
     def files(self, below: str = "") -> dict[str, int]:
         found = {}

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genimage_stream.decode import ImageFacts
+from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode import decode as decode_image
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
 from shard_tools import state, tar
@@ -251,10 +251,13 @@ def _sample(
 def _decodes(data: bytes, facts: ImageFacts, pixels: str | None, shown: str, key: str) -> Sequence[str]:
     """`pixels`: the digest of the original's pixels, where it is recorded."""
     try:
-        found = image_facts(data)
-    except UnreadableImageError as error:
+        if pixels is None:
+            found = image_facts(data)
+        else:
+            found = image_facts(data, "header")
+            if pixel_digest(decode_image(data)) != pixels:
+                return [f"{shown}: {key}: does not show the pixels of the original (their sha256 differs)"]
+    except (UnreadableImageError, DecodeError) as error:
         return [f"{shown}: {key}: does not decode: {error}"]
-    if pixels is not None and pixel_digest(decode_image(data)) != pixels:
-        return [f"{shown}: {key}: does not show the pixels of the original (their sha256 differs)"]
     said, seen = ((f.format, f.mode, f.width, f.height) for f in (facts, found))
     return [] if said == seen else [f"{shown}: {key}: is {seen}, the index says {said}"]

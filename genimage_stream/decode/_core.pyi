@@ -67,5 +67,24 @@ def crop_jpeg(data: Buffer, crop: tuple[int, int, int, int]) -> tuple[bytes | No
 def make_crop_ready(
     data: Buffer, png_level: int, band_rows: int, tile_width: int, max_pixels: int, max_bytes: int
 ) -> bytes | str: ...
+def recode_proven(
+    data: Buffer,
+    use: Callable[[Buffer], object],
+    png_level: int,
+    band_rows: int,
+    tile_width: int,
+    max_pixels: int,
+    max_bytes: int,
+) -> bytes | str: ...
+def pack_samples(
+    buffer: Buffer,
+    used: int,
+    samples: list[tuple[str | Buffer, int, str, bool, str]],
+    full: bool,
+    max_pixels: int,
+    max_bytes: int,
+) -> tuple[list[tuple[int, int, str, _Facts] | str | None], int, int]: ...
+def read_soon(paths: list[str]) -> None: ...
+def sha256_many(messages: list[Buffer], plain: bool = False) -> list[str]: ...
 def covering_size(size: tuple[int, int], window: tuple[int, int]) -> tuple[int, int]: ...
 def stop_all() -> None: ...

@@ -5,11 +5,15 @@ error.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import Protocol
 
 
 class Progress(Protocol):
+    def found(self, files: int) -> None:
+        """While a source is listed: so many more files. Any thread may call; `begin`, `say` and `end` end it."""
+
     def begin(self, what: str, files: int, size_bytes: int) -> None: ...
     def advance(self, files: int, size_bytes: int, quarantined: int) -> None: ...
     def say(self, line: str) -> None: ...
@@ -17,6 +21,9 @@ class Progress(Protocol):
 
 
 class Silent:
+    def found(self, files: int) -> None:
+        pass
+
     def begin(self, what: str, files: int, size_bytes: int) -> None:
         pass
 
@@ -42,6 +49,14 @@ class Lines:
 
     def __init__(self) -> None:
         self._what = ""
+        self._found = 0
+        self._last = time.monotonic()
+
+    def found(self, files: int) -> None:
+        self._found += files
+        if time.monotonic() - self._last >= self.interval:
+            self._last = time.monotonic()
+            self.say(f"listing: {self._found:,} files so far")
 
     def begin(self, what: str, files: int, size_bytes: int) -> None:
         self._what, self._files, self._bytes = what, files, size_bytes
@@ -81,13 +96,32 @@ class Bars:
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import Progress as RichProgress
+        from rich.status import Status
 
         self._console = Console(stderr=True)
         self._progress: RichProgress | None = None
+        self._status: Status | None = None
+        self._found = 0
+        self._lock = threading.Lock()
+
+    def found(self, files: int) -> None:
+        with self._lock:
+            self._found += files
+            if self._status is None:
+                self._status = self._console.status("")
+                self._status.start()
+            self._status.update(f"listing: {self._found:,} files so far")
+
+    def _listed(self) -> None:
+        with self._lock:
+            if self._status is not None:
+                self._status.stop()
+                self._status = None
 
     def begin(self, what: str, files: int, size_bytes: int) -> None:
         from rich import progress as p
 
+        self._listed()
         self._bad = 0
         self._start = time.monotonic()
         self._done = 0
@@ -113,9 +147,11 @@ class Bars:
         self._progress.update(self._task, advance=size_bytes, images=self._done, rate=rate, bad=self._bad)
 
     def say(self, line: str) -> None:
+        self._listed()
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
+        self._listed()
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

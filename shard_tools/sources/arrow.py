@@ -7,7 +7,7 @@ tells, because mirrors number real and fake both ways.
 
 Arrow files are mapped into memory and read row by row. Parquet has no such access: a row can only be had with its
 whole row group, and packing reads in shuffled order. So Parquet is first unfolded into an Arrow file beside the
-shards, which goes when they are finished.
+shards, which goes when they are finished. The same is done with both kinds in an object store.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from genimage_stream.vocabulary import simplify
 from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout import LABEL_FOLDERS, place_of
 from shard_tools.names import generator_hint, is_dropping, real_split
+from shard_tools.object_storage import first_line, is_object_url, open_store
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
 
 _IMAGE_COLUMNS = ("image", "img", "png", "jpg", "bytes")
 _PATH_COLUMNS = ("image_path", "path", "file_name", "filename", "file", "name")
+OBJECT_BYTES = 8 << 20  # read from an object store at a time
 _LABEL_FOLDER = {"real": "nature", "fake": "ai"}
 
 
@@ -41,7 +43,7 @@ class TableContainer:
     path: str  # absolute; of the Arrow file
     name: str  # path within SRC of the file as it was found
     listing: ContainerListing = field(compare=False, repr=False, default_factory=ContainerListing)
-    parquet: str | None = None  # the file is still to be unfolded from this one
+    folded: str | None = None  # the file is still to be unfolded from this one
 
     @property
     def prefix(self) -> str:
@@ -58,7 +60,7 @@ class TableContainer:
         return TableReader(self.path)
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "name": self.name, "listing": ContainerListing(), "parquet": self.parquet}
+        return {"path": self.path, "name": self.name, "listing": ContainerListing(), "folded": self.folded}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -151,19 +153,19 @@ def _labels(table: pa.Table) -> tuple[list[Any], list[str] | None]:
 def open_table(path: str, name: str) -> TableContainer:
     """List a table file. What is wrong with it as a whole stands in the listing."""
     listing = ContainerListing()
-    parquet = path.lower().endswith(".parquet")
+    folded = path.lower().endswith(".parquet") or is_object_url(path)
     try:
-        folders = _list(path, listing, parquet)
+        folders = _list(path, listing, folded)
     except (OSError, pa.ArrowException) as error:
         listing.incomplete.append(f"{path} cannot be read: {error}; download it again")
         folders = []
     listing.folders = folders
-    return TableContainer(path, name, listing, path if parquet else None)
+    return TableContainer(path, name, listing, path if folded else None)
 
 
-def _list(path: str, listing: ContainerListing, parquet: bool) -> list[FolderListing]:
-    if parquet:
-        table, lengths = _parquet_facts(path)
+def _list(path: str, listing: ContainerListing, folded: bool) -> list[FolderListing]:
+    if folded:
+        table, lengths = _facts(path)
     else:
         table = _open_arrow(path)
         lengths = pc.binary_length(_images(table)).to_pylist()
@@ -206,11 +208,11 @@ def _list(path: str, listing: ContainerListing, parquet: bool) -> list[FolderLis
     return [folders[where] for where in sorted(folders)]
 
 
-def _parquet_facts(path: str) -> tuple[pa.Table, list[int | None]]:
-    """All small columns, and the lengths of the images; the images themselves pass through a row group at a time."""
+def _facts(path: str) -> tuple[pa.Table, list[int | None]]:
+    """All small columns, and the lengths of the images; the images themselves pass through a part at a time."""
     lengths: list[int | None] = []
     tables: list[pa.Table] = []
-    for table in _row_groups(path):
+    for table in _parts(path):
         lengths += pc.binary_length(_images(table)).to_pylist()
         paths = pa.array(_paths(table), pa.string())
         small = {"image_path": paths}
@@ -222,22 +224,81 @@ def _parquet_facts(path: str) -> tuple[pa.Table, list[int | None]]:
     return pa.concat_tables(tables), lengths
 
 
-def _row_groups(path: str) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as file:
-        for number in range(file.num_row_groups):
-            yield file.read_row_group(number).replace_schema_metadata(file.schema_arrow.metadata)
+def _parts(path: str) -> Iterator[pa.Table]:
+    """A table's row groups or record batches, read one after the other."""
+    with _opened(path) as source:
+        if path.lower().endswith(".parquet"):
+            with pq.ParquetFile(source) as file:
+                for number in range(file.num_row_groups):
+                    yield file.read_row_group(number).replace_schema_metadata(file.schema_arrow.metadata)
+            return
+        try:
+            batches = pa.ipc.open_file(source)
+            numbers = range(batches.num_record_batches)
+            yield from (pa.Table.from_batches([batches.get_batch(number)]) for number in numbers)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            yield from (pa.Table.from_batches([batch]) for batch in pa.ipc.open_stream(source))
+
+
+def _opened(path: str) -> Any:
+    """A local file or an object, to be read at any place."""
+    if not is_object_url(path):
+        return pa.OSFile(path)
+    import obstore
+
+    scheme, _, rest = path.partition("://")
+    bucket, _, name = rest.partition("/")
+    store = open_store(f"{scheme}://{bucket}", SourceError)
+    try:
+        return pa.PythonFile(_Object(obstore.open_reader(store, name, buffer_size=OBJECT_BYTES)), mode="r")
+    except Exception as error:
+        raise OSError(first_line(error)) from error
+
+
+class _Object:
+    """obstore's reader as pyarrow wants a file: its bytes are bytes."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._reader.size - self._reader.tell()
+        wanted = left if size < 0 else min(size, left)
+        return bytes(self._reader.read(wanted)) if wanted else b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._reader.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._reader.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def unfold(container: TableContainer, folder: str, number: int) -> TableContainer:
-    """Write a Parquet container's images into an Arrow file in `folder`, unless it is there already; read from that."""
-    assert container.parquet is not None
+    """Write a folded container's images into an Arrow file in `folder`, unless it is there already; read from that."""
+    assert container.folded is not None
     target = os.path.join(folder, f"{number:05d}.arrow")
     if not os.path.exists(target):
         os.makedirs(folder, exist_ok=True)
         part = f"{target}.part"
         schema = pa.schema([("image", pa.large_binary())])
         with pa.OSFile(part, "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for table in _row_groups(container.parquet):
+            for table in _parts(container.folded):
                 writer.write_table(pa.table({"image": _images(table).cast(pa.large_binary())}, schema=schema))
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())  # a torn one would stand in the way of going on
         os.rename(part, target)
     return TableContainer(target, container.name, container.listing)

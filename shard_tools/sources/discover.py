@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from shard_tools.errors import ToolError
 from shard_tools.layout import looked_for
@@ -17,18 +18,21 @@ TABLE_SUFFIXES = (".arrow", ".parquet")
 _PLAIN = (".png", ".PNG", ".jpg", ".jpeg", ".JPEG", ".JPG", ".webp")
 
 
-def discover(source: str, prefix: str = "") -> list[tuple[Container, ContainerListing]]:
+def discover(
+    source: str, prefix: str = "", found: Callable[[int], None] = lambda files: None
+) -> list[tuple[Container, ContainerListing]]:
     """The containers of a source with what is in them, plain files first.
 
-    `prefix` names the source where there are several. Raises ToolError when it is not there.
+    `prefix` names the source where there are several; `found` is told of files as they are found. Raises ToolError
+    when it is not there.
     """
     if is_object_url(source):
         root, tree = source.rstrip("/"), ObjectContainer(source, prefix)
-        return _within(root, prefix, tree, tree.contents())
+        return _within(root, prefix, tree, tree.contents(found), found)
     if not os.path.lexists(source):
         raise ToolError(f"{source}: there is no such folder; give the folder that holds {looked_for()}")
     if os.path.isfile(source) and is_archive_name(source):
-        return _one_archive(source, prefix)
+        return _one_archive(source, prefix, found)
     if not os.path.isdir(source):
         raise ToolError(f"{source} is not a folder; give the folder that holds it")
     try:
@@ -36,11 +40,11 @@ def discover(source: str, prefix: str = "") -> list[tuple[Container, ContainerLi
     except OSError as error:
         raise ToolError(f"{source} cannot be listed: {error.strerror}") from error
     folder = FolderContainer(os.path.abspath(source), prefix)
-    return _within(folder.root, prefix, folder, folder.contents())
+    return _within(folder.root, prefix, folder, folder.contents(found), found)
 
 
 def _within(
-    root: str, prefix: str, tree: Container, listing: ContainerListing
+    root: str, prefix: str, tree: Container, listing: ContainerListing, count: Callable[[int], None]
 ) -> list[tuple[Container, ContainerListing]]:
     """A tree of files, and the archives and tables that lie in it."""
     found: list[tuple[Container, ContainerListing]] = [(tree, listing)]
@@ -54,28 +58,35 @@ def _within(
         _leave_out(folder, {*tables, *archives})
         where = "/".join(part for part in (root, folder.path) if part)
         within = "/".join(part for part in (prefix, folder.path) if part)
-        found += _tables(where, within, tables)
-        opened = [open_volumes(where, within, volumes, bytes_of) for volumes in volume_sets(archives)]
-        found += [(archive, archive.contents()) for archive in opened]
+        found += _tables(where, within, tables, count)
+        for volumes in volume_sets(archives):
+            archive = open_volumes(where, within, volumes, bytes_of)
+            count(sum(len(inner.names) for inner in archive.contents().folders))
+            found.append((archive, archive.contents()))
     listing.folders = [folder for folder in listing.folders if folder.names]
     return found
 
 
-def _tables(where: str, within: str, names: list[str]) -> list[tuple[Container, ContainerListing]]:
-    if names and is_object_url(where):
-        raise ToolError(f"{where}/{names[0]}: Arrow and Parquet files can only be read from a local path: copy them")
+def _tables(
+    where: str, within: str, names: list[str], count: Callable[[int], None]
+) -> list[tuple[Container, ContainerListing]]:
     from shard_tools.sources.arrow import open_table
 
-    opened = [open_table(f"{where}/{name}", f"{within}/{name}" if within else name) for name in sorted(names)]
-    return [(table, table.contents()) for table in opened]
+    opened: list[tuple[Container, ContainerListing]] = []
+    for name in sorted(names):
+        table = open_table(f"{where}/{name}", f"{within}/{name}" if within else name)
+        count(sum(len(inner.names) for inner in table.contents().folders))
+        opened.append((table, table.contents()))
+    return opened
 
 
-def _one_archive(source: str, prefix: str) -> list[tuple[Container, ContainerListing]]:
+def _one_archive(source: str, prefix: str, count: Callable[[int], None]) -> list[tuple[Container, ContainerListing]]:
     folder, name = os.path.split(os.path.abspath(source))
     for volumes in volume_sets(os.listdir(folder)):
         if name in volumes.names():
             bytes_of = {name: os.path.getsize(os.path.join(folder, name)) for name in volumes.names()}
             archive = open_volumes(folder, prefix, volumes, bytes_of)
+            count(sum(len(inner.names) for inner in archive.contents().folders))
             return [(archive, archive.contents())]
     raise ToolError(f"{source} is not a zip archive or a volume of one")
 

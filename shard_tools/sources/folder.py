@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from shard_tools.sources.base import ContainerListing, FolderListing, Location
 
 # Faults of the one file; anything else (a disk or a network that went away) is the source's.
 _FILE_FAULTS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL}
+
+TOLD = 1000  # files after which it is told how far the listing is
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,16 @@ class FolderContainer:
     def folders(self) -> tuple[str, ...]:
         return tuple(self.name.split("/")) if self.name else ()
 
-    def contents(self) -> ContainerListing:
-        """Every file below the root. Folders are listed by several threads: network disks answer slowly, not seldom."""
+    def contents(self, found: Callable[[int], None] = lambda files: None) -> ContainerListing:
+        """Every file below the root. Folders are listed by several threads: network disks answer slowly, not seldom.
+        `found` is told of every thousand or so.
+        """
         listing = ContainerListing()
         with ThreadPoolExecutor(8) as pool:
-            pending = [pool.submit(self._scan, "")]
+            pending = [pool.submit(self._scan, "", found)]
             while pending:
                 folder, below, droppings, problems = pending.pop().result()
-                pending.extend(pool.submit(self._scan, path) for path in below)
+                pending.extend(pool.submit(self._scan, path, found) for path in below)
                 listing.droppings += droppings
                 listing.problems += problems
                 if folder.names:
@@ -43,7 +48,7 @@ class FolderContainer:
         listing.folders.sort(key=lambda folder: folder.path)
         return listing
 
-    def _scan(self, path: str) -> tuple[FolderListing, list[str], int, list[str]]:
+    def _scan(self, path: str, found: Callable[[int], None]) -> tuple[FolderListing, list[str], int, list[str]]:
         folder, below, droppings, problems = FolderListing(path), [], 0, []
         names, sizes = folder.names, folder.sizes
         prefix = path + "/" if path else ""
@@ -65,6 +70,9 @@ class FolderContainer:
                             folder.unreadable[name] = f"unreadable: {error.strerror}"
                             sizes.append(0)
                         names.append(name)
+                        if not len(names) % TOLD:
+                            found(TOLD)
+            found(len(names) % TOLD)
         except OSError as error:
             problems.append(f"{os.path.join(self.root, path)} cannot be listed: {error.strerror}")
         return folder, below, droppings, problems

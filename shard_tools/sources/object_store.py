@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +27,18 @@ class ObjectContainer:
     def folders(self) -> tuple[str, ...]:
         return tuple(self.name.split("/")) if self.name else ()
 
-    def contents(self) -> ContainerListing:
-        """Every object below the address. Raises ToolError when it cannot be listed."""
+    def contents(self, found: Callable[[int], None] = lambda files: None) -> ContainerListing:
+        """Every object below the address; `found` is told of each answer of the store.
+
+        Raises ToolError when it cannot be listed.
+        """
         import obstore
 
         listing = ContainerListing()
         folders: dict[str, FolderListing] = {}
         try:
             for batch in obstore.list(open_store(self.url, ToolError)):
+                found(len(batch))
                 for entry in batch:
                     path, _, name = entry["path"].rpartition("/")
                     if is_dropping(name) or any(map(is_dropping, path.split("/") if path else ())):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.genimage import GENERATORS, bad_files, fake_png, make_tree, real_jpeg
+from tests.fixtures.jpegs import jpeg
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tars
 
 #: Every broken file known from GenImage, by the place it has there.
@@ -92,6 +93,24 @@ def test_odd_reals_are_packed_by_their_true_format(
     assert (row["class_index"], row["synset"]) == (230, "n02105855")
     line = next((tmp_path / "dst").rglob("*.idx")).read_text().splitlines()[1]
     assert line.startswith({"jpeg": "jpg ", "png": "png "}[form])
+
+
+@pytest.mark.parametrize("sampling", ["440", "411", "422", "444"])
+def test_oddly_subsampled_reals(sampling: str, tmp_path: Path) -> None:
+    put(tmp_path / "src", f"{folder('adm', label='nature')}/n01440764_1.JPEG", jpeg(70, 50, sampling=sampling))
+    assert pack_here(tmp_path / "src", tmp_path / "dst").samples == 1
+
+
+def test_ycck_real(tmp_path: Path) -> None:
+    """As CMYK, but the colours are transformed: Adobe's marker says 2."""
+    data = bytearray(real_jpeg(np.random.default_rng(2), kind="cmyk"))
+    adobe = data.index(b"Adobe")
+    data[adobe + 11] = 2
+    put(tmp_path / "src", f"{folder('adm', label='nature')}/n01440764_1.JPEG", bytes(data))
+    pack_here(tmp_path / "src", tmp_path / "dst")
+    (row,) = index_rows(tmp_path / "dst")
+    assert (row["format"], row["mode"]) == ("jpeg", "CMYK")
+    assert shard_tools_here("verify", tmp_path / "dst", "--decode").code == 0
 
 
 def test_exif_that_does_not_parse_is_no_fault(tmp_path: Path) -> None:

@@ -42,13 +42,19 @@ def final_names_are_whole(destination: Path, whole: Path) -> None:
         assert data == expected[name], name
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_kill_at_random_moments(workers: int, standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "archive"), [(1, False), (2, False), (2, True)])
+def test_kill_at_random_moments(workers: int, archive: bool, standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
+    """Plain files are packed by threads, an archive by worker processes."""
     rng = random.Random(workers)
+    source = standard_tree[0]
+    if archive:
+        source, packed = tmp_path / "src", tmp_path / "whole"
+        shutil.make_archive(str(source / "GenImage"), "zip", standard_tree[0])
+        pack_here(source, packed)
     destination = tmp_path / "dst"
     unfinished = 0
     for attempt in range(5):
-        process = start(standard_tree[0], destination, workers)
+        process = start(source, destination, workers)
         # Wait until it has begun to write, so that the kill meets it at work.
         while attempt < 4 and process.poll() is None and not list(destination.glob("*/*/.*.part")):
             time.sleep(0.002)
@@ -63,7 +69,7 @@ def test_kill_at_random_moments(workers: int, standard_tree: Tree, packed: Path,
             continue
         unfinished += not (destination / "dataset.json").exists()
         final_names_are_whole(destination, packed)
-    done = shard_tools_here("pack", standard_tree[0], destination, "--shard-size", "60kB", "--workers", 3 - workers)
+    done = shard_tools_here("pack", source, destination, "--shard-size", "60kB", "--workers", 3 - workers)
     assert done.code == 0, done.err
     assert unfinished > 0
     assert tree_bytes(destination) == tree_bytes(packed)
@@ -99,6 +105,7 @@ def test_a_worker_that_is_killed_is_reported(tmp_path: Path) -> None:
             "20kB",
             "--workers",
             "2",
+            "--crop-ready",  # done by processes, plain files by threads
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -113,7 +120,8 @@ def test_a_worker_that_is_killed_is_reported(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert "was killed by signal 9" in err
     assert "run the same command again" in err
-    assert shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "20kB").code == 0
+    again = shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "20kB", "--crop-ready")
+    assert again.code == 0
     assert shard_tools_here("verify", tmp_path / "dst").code == 0
 
 

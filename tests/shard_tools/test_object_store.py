@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.genimage import make_tree
 from tests.fixtures.s3 import S3Server, s3_server
-from tests.shard_tools.conftest import Ran, shard_tools, tars, tree_bytes
+from tests.shard_tools import test_tables as tables
+from tests.shard_tools.conftest import Ran, pack_here, shard_tools, tars, tree_bytes
 
 Tree = tuple[Path, list[Any]]
 
@@ -158,3 +160,23 @@ def test_sources_in_the_store(server: S3Server, standard_tree: Tree, packed: Pat
     done = run(server, "scan", f"{server.url}/nothing")
     assert done.code == 2
     assert "no files" in done.err
+
+
+@pytest.mark.parametrize("form", ["arrow", "arrow-file", "parquet"])
+def test_tables_in_the_store(form: str, server: S3Server, tmp_path: Path) -> None:
+    make_tree(tmp_path / "folders", **tables.OPTIONS)
+    pack_here(tmp_path / "folders", tmp_path / "expected")
+    tables.write(tmp_path / "src", "struct", form)
+    url = server.upload(tmp_path / "src", f"tables-{form}")
+    done = run(server, "pack", url, tmp_path / "dst", "--shard-size", "60kB", "--workers", 2)
+    assert done.code == 0, done.err
+    assert tars(tmp_path / "dst") == tars(tmp_path / "expected")
+    assert not (tmp_path / "dst" / ".pack").exists()
+    done = run(server, "pack", url, f"{server.url}/tables-to-store")
+    assert done.code == 2
+    assert "local destination" in done.err
+    (tmp_path / "bad" / "train" / "adm").mkdir(parents=True)
+    (tmp_path / "bad" / "train" / "adm" / f"x.{form.removesuffix('-file')}").write_bytes(b"no table")
+    done = run(server, "pack", server.upload(tmp_path / "bad", f"bad-{form}"), tmp_path / "dst2")
+    assert done.code == 2
+    assert "cannot be read" in done.err
