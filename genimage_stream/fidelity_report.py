@@ -6,6 +6,7 @@ a difference between the labels, which a detector may learn. This report says ho
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
+    from genimage_stream.dali import DaliOptions
     from genimage_stream.index import Dataset
 
 
@@ -38,17 +40,19 @@ def fidelity(
     device: str | None = None,
     seed: int = 0,
     batch_size: int = 32,
+    dali: DaliOptions | None = None,
 ) -> list[StreamFidelity]:
     """Decode the same windows of up to `samples` random images by `backend="cpu"` and `backend="dali"` on `device`
-    (None: DALI's CPU mode), as uint8, and compare them per stream. Raises what the loaders raise: ImportError without
-    DALI, RuntimeError without the device."""
+    (None: DALI's CPU mode), as uint8, and compare them per stream. `dali` as for the loader: `hw_decoder_load` 1 or 0
+    tells the hardware decoder and the CUDA kernels apart. Images that do not decode are left out. Raises what the
+    loaders raise: ImportError without DALI, RuntimeError without the device."""
     from genimage_stream.loader import Loader
 
     if samples < 1:
         raise ValueError(f"samples={samples}: at least 1 is needed")
-    options: dict[str, Any] = {"crop": crop, "seed": seed, "on_error": "skip"}
+    options: dict[str, Any] = {"crop": crop, "seed": seed, "on_error": "skip", "max_errors": sys.maxsize}
     reference = Loader(dataset, batch_size, **options)
-    other = Loader(dataset, batch_size, backend="dali", device=device, **options)
+    other = Loader(dataset, batch_size, backend="dali", device=device, dali=dali, **options)
     tallies: dict[int, _Tally] = {}
     left = samples
     for a, b in zip(_head(reference, left, batch_size), _head(other, left, batch_size), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from genimage_stream.geometry import Position, Small
 from genimage_stream.index import Dataset
 from genimage_stream.mixing import EpochSize, Mix, Mixture, Rule
 from genimage_stream.philox import split_seed
-from genimage_stream.pipeline import Epoch, Progress, SampleTable, Skipped
+from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.plan import Order, Shuffle, Steps, epoch_order
 from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.stats import Stats, StatsCounter
@@ -162,7 +163,7 @@ class Loader(Iterable[Batch]):
         self.device = None if device is None and backend == "cpu" else resolve_device(device)
         self.output = output
         self.channels_last = channels_last
-        self._renderer: Renderer | None = None
+        self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
         if backend == "dali":
             load_dali()  # its absence is an error here, not in the first epoch
         elif tune or dali is not None:
@@ -171,6 +172,8 @@ class Loader(Iterable[Batch]):
             size: Any = {"batch_size": batch_size, "crop": (height, width)}
             dali = tuned(dataset, device=self.device, output=output, threads=threads, **size)
         self._dali_options = dali or DaliOptions()
+        if backend == "dali" and prefetch is None:
+            self.prefetch += self._dali_options.ahead  # those that the core is done with and DALI is not
         pinned = torch.cuda.is_available() if pin_memory is None else pin_memory
         shape = (batch_size, 3, height, width)
         decoded = output if backend == "cpu" else "uint8"  # DALI's side normalises on the device
@@ -204,11 +207,16 @@ class Loader(Iterable[Batch]):
         """Batches of a whole epoch, the same on every rank."""
         return len(Steps(self.epoch_samples, self.batch_size, self.placement()[1], self.drop_last))
 
-    def __iter__(self) -> Epoch:
-        epoch, start = self._next_epoch, self._start
-        self._next_epoch, self._start = epoch + 1, 0
-        self._progress = Progress(epoch, start)
-        return self.begin(self._progress)
+    def __iter__(self) -> Pass:
+        return Pass(self.begin_next)
+
+    def begin_next(self) -> Epoch:
+        """Begin the epoch that comes next, or the rest of it: what the first `next` of a `for` does."""
+        progress = Progress(self._next_epoch, self._start)
+        begun = self.begin(progress)
+        self.go_to(progress.epoch + 1, 0)
+        self._progress = progress
+        return begun
 
     def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch:
         """Begin at a place of an epoch, and keep it up to date; or only with every so many of the steps from there."""
@@ -243,6 +251,11 @@ class Loader(Iterable[Batch]):
             raise ValueError(f"epoch={epoch}: epochs count from 0")
         if epoch != self._next_epoch:
             self.go_to(epoch, 0)
+
+    @property
+    def batch_sampler(self) -> SimpleNamespace:
+        """Where Lightning looks for a `sampler.set_epoch`, which it calls before every epoch."""
+        return SimpleNamespace(sampler=self)
 
     def go_to(self, epoch: int, position: int) -> None:
         """Make the next `for` begin after the first `position` samples of an epoch, counted over all ranks."""
@@ -325,24 +338,31 @@ class Loader(Iterable[Batch]):
     def renderer(self) -> Renderer:
         """The backend, made on first use."""
         if self._renderer is None:
-            if self.backend == "cpu":
-                self._renderer = CpuRenderer(
-                    self.decoder(), self.buffers, self.rendering, device=self.device, channels_last=self.channels_last
-                )
-            else:
-                assert self.device is not None
-                self._renderer = DaliRenderer(
-                    self.decoder(),
-                    self.buffers,
-                    self.rendering,
-                    window=self.geometry["crop"],
-                    batch_size=self.batch_size,
-                    output=self.output,
-                    device=self.device,
-                    options=self._dali_options,
-                    channels_last=self.channels_last,
-                )
-        return self._renderer
+            self._renderer = os.getpid(), self._new_renderer()
+        if self.backend == "dali" and self._renderer[0] != os.getpid():
+            raise RuntimeError(
+                'backend="dali" has begun work in the parent process; DALI and CUDA do not survive a fork. Make the '
+                "loader in a process of its own (start method spawn)."
+            )
+        return self._renderer[1]
+
+    def _new_renderer(self) -> Renderer:
+        if self.backend == "cpu":
+            return CpuRenderer(
+                self.decoder(), self.buffers, self.rendering, device=self.device, channels_last=self.channels_last
+            )
+        assert self.device is not None
+        return DaliRenderer(
+            self.decoder(),
+            self.buffers,
+            self.rendering,
+            window=self.geometry["crop"],
+            batch_size=self.batch_size,
+            output=self.output,
+            device=self.device,
+            options=self._dali_options,
+            channels_last=self.channels_last,
+        )
 
     def stats(self) -> Stats:
         """What was loaded and where the time went, since the loader was made or `reset_stats` was called."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -302,6 +302,32 @@ class Epoch(Iterator[Batch]):
     def __del__(self) -> None:
         if hasattr(self, "_fetching"):
             self.close()
+
+
+class Pass(Iterator[Batch]):
+    """What `iter(loader)` gives: the epoch begins with the first batch that is asked for.
+
+    Trainers call `iter` just to see whether it works (Lightning does before every fit): that must not use up an epoch,
+    nor the place at which a resumed one goes on.
+    """
+
+    def __init__(self, begin: Callable[[], Epoch]) -> None:
+        self._begin = begin
+        self._epoch: Epoch | None = None
+        self._closed = False
+
+    def __next__(self) -> Batch:
+        if self._closed:
+            raise StopIteration
+        if self._epoch is None:
+            self._epoch = self._begin()
+        return next(self._epoch)
+
+    def close(self) -> None:
+        """Stop: nothing of this epoch is worked on any more when this returns."""
+        self._closed = True
+        if self._epoch is not None:
+            self._epoch.close()
 
 
 def _first_come(codes: npt.NDArray[np.int32]) -> list[int]:

@@ -66,10 +66,12 @@ class LoaderDataset(IterableDataset[Batch]):
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         if worker >= MAX_WORKERS:
             raise ValueError(f"{workers} workers: at most {MAX_WORKERS}")
+        return LoaderIterator(self, worker, workers)
+
+    def place(self, worker: int) -> tuple[int, int]:
+        """The epoch that a worker begins next, and the place in it, counted over all ranks."""
         epoch = int(self._epochs[worker])
-        self._epochs[worker] += 1
-        start = self._first[1] if epoch == self._first[0] else 0
-        return LoaderIterator(self, worker, workers, epoch, start)
+        return epoch, self._first[1] if epoch == self._first[0] else 0
 
     def next_epoch(self, worker: int, epoch: int) -> None:
         self._epochs[worker] = epoch
@@ -79,28 +81,34 @@ class LoaderDataset(IterableDataset[Batch]):
 
 
 class LoaderIterator(Iterator[Batch]):
-    """One worker's share of one epoch. `state_dict` and `load_state_dict` as StatefulDataLoader calls them."""
+    """One worker's share of one epoch, which begins with the first batch that is asked for.
 
-    def __init__(self, dataset: LoaderDataset, worker: int, workers: int, epoch: int, start: int) -> None:
+    `state_dict` and `load_state_dict` as StatefulDataLoader calls them.
+    """
+
+    def __init__(self, dataset: LoaderDataset, worker: int, workers: int) -> None:
         self._dataset = dataset
         self._worker, self._workers = worker, workers
-        self._epoch, self._start, self._given = epoch, start, 0
+        self._place: tuple[int, int] | None = None  # epoch and where in it it began, once that is settled
+        self._given = 0
         self._running: Epoch | None = None
 
     def __next__(self) -> Batch:
         if self._running is None:
             from genimage_stream.pipeline import Progress
 
+            self._place = self._place or self._dataset.place(self._worker)
+            self._dataset.next_epoch(self._worker, self._place[0] + 1)
             first = self._worker + self._given * self._workers
-            progress = Progress(self._epoch, self._start)
-            self._running = self._dataset.loader().begin(progress, first, self._workers)
+            self._running = self._dataset.loader().begin(Progress(*self._place), first, self._workers)
         batch = next(self._running)
         self._given += 1
         return batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where this worker stands: its epoch, where that began, and how many batches it has given."""
-        state = {"epoch": self._epoch, "start": self._start, "given": self._given, "workers": self._workers}
+        epoch, start = self._place or self._dataset.place(self._worker)
+        state = {"epoch": epoch, "start": start, "given": self._given, "workers": self._workers}
         return state | {"order": self._dataset.loader().identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -111,6 +119,6 @@ class LoaderIterator(Iterator[Batch]):
                 f"the state belongs to another run: {state['order']} with {state['workers']} workers, "
                 f"here {mine} with {self._workers}"
             )
-        self._epoch, self._start, self._given = int(state["epoch"]), int(state["start"]), int(state["given"])
+        self._place, self._given = (int(state["epoch"]), int(state["start"])), int(state["given"])
         self._running = None
-        self._dataset.next_epoch(self._worker, self._epoch + 1)
+        self._dataset.next_epoch(self._worker, self._place[0] + 1)

@@ -1,16 +1,20 @@
 """Find how DALI works fastest on this machine, once, by a short measured search; remembered in the user's cache folder.
 
 The search goes from the default along one option at a time and keeps what is faster, which finds a good setting in
-about a dozen short runs; the options hardly depend on each other.
+about a dozen short runs; the options hardly depend on each other. Of several processes on one machine (the ranks of a
+run, say) one searches while the others wait, and take what it found.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +49,10 @@ def search(rate: Callable[[DaliOptions], float], *, on_gpu: bool, cpus: int) -> 
 
 
 def tuned(dataset: Dataset, *, seconds: float = 0.7, cache: Path | None = None, **loader: Any) -> DaliOptions:
-    """Options for `Loader(dataset, backend="dali", **loader)`: those remembered for this machine, device, DALI and
+    """Options for `Loader(dataset, backend="dali", **loader)`: those remembered for this device, CPUs, DALI and
     shape of work, or else found by running it for about `seconds` per setting. `cache`: the file to remember them in,
-    by default in the user's cache folder; a cache that cannot be read or written costs the search, nothing else."""
+    by default in the user's cache folder. A cache that cannot be read or written, or holds nonsense, costs the search,
+    nothing else. Raises what a loader raises that cannot read the dataset."""
     import nvidia.dali
     import torch
 
@@ -58,17 +63,21 @@ def tuned(dataset: Dataset, *, seconds: float = 0.7, cache: Path | None = None, 
     cpus = len(os.sched_getaffinity(0))
     where = torch.cuda.get_device_name(device) if on_gpu else "cpu"
     work = {name: loader.get(name) for name in ("batch_size", "crop", "output", "threads")}
+    work["crop_ready"] = bool((dataset.info.get("options") or {}).get("crop_ready"))
     key = json.dumps([where, cpus, nvidia.dali.__version__, work], default=str)
     path = cache or default_cache()
-    known = _read(path)
-    if key in known:
-        return DaliOptions(**known[key])
 
     def rate(options: DaliOptions) -> float:
         return _images_per_second(dataset, options, seconds, loader)
 
-    best, _ = search(rate, on_gpu=on_gpu, cpus=cpus)
-    _write(path, {**_read(path), key: asdict(best)})
+    if (known := _options(_read(path).get(key))) is not None:
+        return known
+    with _alone(path):
+        if (known := _options(_read(path).get(key))) is not None:
+            return known  # found by another process meanwhile
+        rate(DaliOptions())  # what is measured first would read from the disk, the others from memory
+        best, _ = search(rate, on_gpu=on_gpu, cpus=cpus)
+        _write(path, {**_read(path), key: asdict(best)})
     return best
 
 
@@ -83,7 +92,8 @@ def _images_per_second(dataset: Dataset, options: DaliOptions, seconds: float, l
 
     from genimage_stream.loader import Loader
 
-    made = Loader(dataset, **{**loader, "backend": "dali", "dali": options, "shuffle": True, "on_error": "skip"})
+    trial = {"backend": "dali", "dali": options, "shuffle": True, "on_error": "skip", "max_errors": sys.maxsize}
+    made = Loader(dataset, **{**loader, **trial})
     images, begun = 0, 0.0
     while True:
         for number, batch in enumerate(made):
@@ -95,6 +105,29 @@ def _images_per_second(dataset: Dataset, options: DaliOptions, seconds: float, l
                     if batch.images.is_cuda:
                         torch.cuda.synchronize(batch.images.device)
                     return images / (time.perf_counter() - begun)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time; on a file system without locks, or read-only, everybody."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(path.with_suffix(".lock"), "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _options(kept: Any) -> DaliOptions | None:
+    """What was remembered, if it is something that DALI can work with."""
+    if not isinstance(kept, dict) or kept.keys() != asdict(DaliOptions()).keys():
+        return None
+    load, *counts = (kept[name] for name in ("hw_decoder_load", "threads", "ahead"))
+    if not isinstance(load, (int, float)) or not 0 <= load <= 1:
+        return None
+    if any(type(n) is not int or not 1 <= n <= 1024 for n in counts):
+        return None
+    return DaliOptions(**kept)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _speeds(results: Results) -> Section:
             ),
             html.figure(f"Each part alone, {most} thread{'s' if most > 1 else ''}", compared),
         ),
-        html.table("Decoding and loading", columns, rows, numeric=range(1, 7)),
+        html.table("Decoding and loading", columns, rows, numeric=range(1, 7), cards=True),
     )
 
 
@@ -113,7 +113,11 @@ def _storage(results: Results) -> Section:
             "itself, or of a host below a virtual machine, are not emptied.",
         ),
         html.table(
-            "Reading without decoding", ("What", "Images/s", "Lowest", "Highest", "Read"), rows, numeric=range(1, 5)
+            "Reading without decoding",
+            ("What", "Images/s", "Lowest", "Highest", "Read"),
+            rows,
+            numeric=range(1, 5),
+            cards=True,
         ),
     )
     for name, share in (

@@ -169,6 +169,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
         cores=cores(),
         crop_ready=crop_ready,
         remote=not storage.threads,
+        cached=share,
     )
     if skipped:
         notes.append(f"{skipped:,} images did not decode and were left out: see `shard-tools verify --decode {path}`.")
@@ -209,8 +210,9 @@ def _notes(machine: dict[str, Any]) -> list[str]:
             "This machine has one core, which the consumer and the decoder share: only one thread is measured."
         )
     if machine["load"] > 0.5 * count:
+        words = "1 core" if count == 1 else f"{count} cores"
         notes.append(
-            f"Other programs were running at the beginning (load {machine['load']:g} on {count} cores): "
+            f"Other programs were running at the beginning (load {machine['load']:g} on {words}): "
             "the figures are lower than those of an idle machine."
         )
     return notes

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from genimage_stream.page.scales import percent
+
 EXPLAINED = 0.75  # of the expected speed
 
 
@@ -29,14 +31,17 @@ def judge(
     cores: int,
     crop_ready: bool,
     remote: bool,
+    cached: float | None = None,
 ) -> Verdict:
     """From images per second of storage (as the run met it), of decoding from memory and end to end.
 
-    `threads` gave the speed end to end, `most` were tried.
+    `threads` gave the speed end to end, `most` were tried. `cached`: the share of the samples that the run found in the
+    page cache, where that is known.
     """
+    where = f" ({percent(cached, 0)} of it from the page cache)" if cached else ""
     figures = (
         f"{end_to_end:,.0f} images/s end to end with {_threads(threads)}, while decoding from memory gives "
-        f"{decode:,.0f} and storage alone {storage:,.0f}"
+        f"{decode:,.0f} and storage alone {storage:,.0f}{where}"
     )
     expected = 1 / (1 / storage + 1 / decode)
     if end_to_end < EXPLAINED * expected:

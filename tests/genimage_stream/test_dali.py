@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
+import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +44,8 @@ def odd_samples() -> list[Sample]:
         ("narrow", jpeg(30, 70, quality=90), (30, 70), "RGB"),
         ("tiny", jpeg(9, 5, quality=90), (9, 5), "RGB"),
         ("rotated", rotated(), (90, 70), "RGB"),
+        ("tall", jpeg(90, 70, sampling="440"), (90, 70), "RGB"),
+        ("wide", jpeg(90, 70, sampling="411"), (90, 70), "RGB"),
     ]
     return [Sample("sd14", "train", "real", f"sd14_train_real_{k}", d, "jpeg", size, m) for k, d, size, m in made]
 
@@ -97,7 +106,7 @@ def test_dali_gets_what_hardware_takes_and_nothing_else(tmp_path: Path, monkeypa
     monkeypatch.setattr(backend.DaliRenderer, "_schedule", watch)
     epochs(dataset(tmp_path), "dali", 1)
     facts = [gs.inspect(data) for data in seen]
-    assert len(facts) == 6 * 3 * 2 + 2  # the standard reals, the gray and the rotated one
+    assert len(facts) == 6 * 3 * 2 + 3  # the standard reals, the gray, the rotated and the tall one
     assert not any(f.progressive or f.mode == "CMYK" for f in facts)
     assert min(min(f.width, f.height) for f in facts) >= CROP
 
@@ -126,7 +135,7 @@ def test_two_epochs_at_once_and_one_left_early(tmp_path: Path) -> None:
 
 
 def damaged(data: bytes) -> bytes:
-    """An undefined Huffman code and what follows in the middle of the picture: sound by its structure, not inside."""
+    """An undefined Huffman code in the middle of the picture: sound by its structure, not inside."""
     return data[: len(data) // 2] + b"\xff\x00" * 12 + data[len(data) // 2 + 24 :]
 
 
@@ -142,6 +151,13 @@ def test_a_truncated_file_costs_one_sample(tmp_path: Path) -> None:
     assert sum(len(batch) for batch in ours) == len(data) - 1
 
 
+def test_damage_inside_the_coded_data_is_for_the_core_to_find(tmp_path: Path) -> None:
+    """Reading all of it would be most of decoding it: DALI paints over such damage, as the docs say."""
+    data = dataset(tmp_path, damaged, (BAD,))
+    assert sum(map(len, epochs(data, "cpu", 1, on_error="skip"))) == len(data) - 1
+    assert sum(map(len, epochs(data, "dali", 1))) == len(data)
+
+
 def test_a_batch_that_dali_gives_up_on_is_decoded_by_the_core(tmp_path: Path, caplog: Any) -> None:
     """A frame header that only the real decoder finds impossible: an undefined quantisation table."""
 
@@ -154,6 +170,98 @@ def test_a_batch_that_dali_gives_up_on_is_decoded_by_the_core(tmp_path: Path, ca
     assert_same(ours, epochs(data, "cpu", 1, on_error="skip"))
     assert sum(len(batch) for batch in ours) == len(data) - 1
     assert any("DALI did not decode" in record.message for record in caplog.records)
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, calls: Callable[[int], bool]) -> None:
+    """DALI's pipelines break down when asked for their outputs the n-th time, counted over all of them."""
+    import nvidia.dali
+
+    share_outputs = nvidia.dali.Pipeline.share_outputs
+    counter = itertools.count()
+
+    def share(self: Any, **options: Any) -> Any:
+        if calls(next(counter)):
+            raise RuntimeError("the GPU has a bad day")
+        return share_outputs(self, **options)
+
+    monkeypatch.setattr(nvidia.dali.Pipeline, "share_outputs", share)
+
+
+def test_a_batch_that_dali_loses_for_no_reason_is_decoded_by_the_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dataset(tmp_path)
+    fail_at(monkeypatch, lambda n: n in (0, 3, 4, 9))
+    loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali")
+    reference = epochs(data, "cpu")
+    begun = [batch for _, batch in zip(range(5), loader, strict=False)]
+    resumed = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali")
+    resumed.load_state_dict(loader.state_dict())
+    assert_same([*begun, *resumed, *resumed], reference)
+
+
+def test_when_dali_always_fails_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_at(monkeypatch, lambda n: True)
+    loader = gs.Loader(dataset(tmp_path), 7, crop=CROP, seed=3, backend="dali", on_error="skip")
+    with pytest.raises(RuntimeError, match=r'5 batches in a row.*backend="cpu" goes on working.*a bad day'):
+        list(loader)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("where", ["define", "on_device"])
+def test_an_error_outside_the_images_ends_the_epoch_and_only_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """No driver for the pipeline, no memory for the batch: an error at once, and a new epoch works."""
+    data = dataset(tmp_path)
+    loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali", prefetch=3)
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("out of everything")
+
+    with monkeypatch.context() as broken:
+        begun = iter(loader)
+        first = [] if where == "define" else [next(begun)]
+        broken.setattr(backend.DaliRenderer, where, refuse)
+        with pytest.raises(RuntimeError, match="out of everything"):
+            list(begun)
+    loader.load_state_dict(loader.state_dict())
+    assert_same([*first, *loader], epochs(data, "cpu", 1))
+
+
+def test_a_forked_process_is_told_that_dali_stayed_behind(tmp_path: Path) -> None:
+    loader = gs.Loader(dataset(tmp_path), 7, crop=CROP, backend="dali")
+    next(iter(loader))
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)
+            next(iter(loader))
+        except RuntimeError as error:
+            os._exit(7 if "fork" in str(error) else 1)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_what_a_gpu_would_run(tmp_path: Path) -> None:
+    """DALI checks names and devices when a pipeline is defined, for which it needs no GPU."""
+    loader = gs.Loader(dataset(tmp_path), 7, crop=CROP, backend="dali")
+    renderer = loader.renderer()
+    assert isinstance(renderer, backend.DaliRenderer)
+    renderer.device = torch.device("cuda", 1)
+    pipeline = renderer.define()
+    assert pipeline.device_id == 1
+    assert pipeline.exec_dynamic  # what outputs on a stream of ours, and memory that stays ours, need
+    pipeline._build_graph()
+    for operator in pipeline._ops:
+        operator.check_args()
+    specs = {str(operator.spec).split(":")[0].split()[-1]: str(operator.spec) for operator in pipeline._ops}
+    for name in ("Slice", "Flip", "Transpose"):
+        assert "device: gpu" in specs[name]
+    for option in ("device: mixed", "hw_decoder_load: 0.9", "jpeg_fancy_upsampling: True", "adjust_orientation: False"):
+        assert option in specs["decoders__Image"]
 
 
 def test_without_a_gpu_a_cuda_device_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -184,7 +292,7 @@ def test_channels_last_is_the_same_in_another_order_of_memory(tmp_path: Path, na
 def test_fidelity_in_cpu_mode_finds_no_difference(tmp_path: Path) -> None:
     streams = gs.fidelity(dataset(tmp_path), crop=CROP)
     assert [s.stream for s in streams] == ["real", "adm", "biggan", "sd14"]
-    assert sum(s.images for s in streams) == 6 * 3 * 2 * 2 + 6
+    assert sum(s.images for s in streams) == 6 * 3 * 2 * 2 + 8
     assert all(s.identical == s.images and s.largest == 0 and s.differing == 0 for s in streams)
 
 
@@ -200,8 +308,8 @@ def test_fidelity_counts_what_differs(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(backend.DaliRenderer, "on_device", spoil)
     real, *fakes = gs.fidelity(dataset(tmp_path), crop=CROP)
     assert real.largest == 2
-    assert real.identical == 4  # those that DALI does not get
-    assert real.differing == pytest.approx((real.images - 4) / (real.images * 3 * CROP * CROP))
+    assert real.identical == 5  # those that DALI does not get
+    assert real.differing == pytest.approx((real.images - 5) / (real.images * 3 * CROP * CROP))
     assert all(s.identical == s.images for s in fakes)
 
 
@@ -216,9 +324,58 @@ def test_tuning_searches_once_and_remembers(tmp_path: Path, monkeypatch: pytest.
     assert_same(list(loader), epochs(data, "cpu", 1))
     gs.Loader(data, 7, crop=CROP, backend="dali", tune=True)
     assert len(searches) == before
-    (tmp_path / "cache/genimage-stream/dali.json").write_text("not JSON")
-    gs.Loader(data, 7, crop=CROP, backend="dali", tune=True)
-    assert len(searches) == 2 * before
+    memory = tmp_path / "cache/genimage-stream/dali.json"
+    (key,) = json.loads(memory.read_text())
+    assert '"crop_ready": false' in key
+    good = json.loads(memory.read_text())[key]
+    for number, text in enumerate(["not JSON", "[1]", *(json.dumps({key: bad}) for bad in nonsense(good))]):
+        memory.write_text(text)
+        gs.Loader(data, 7, crop=CROP, backend="dali", tune=True)
+        assert len(searches) == (2 + number) * before
+        assert json.loads(memory.read_text()) == {key: good}
+
+
+def nonsense(good: dict[str, Any]) -> list[Any]:
+    """What another version, or a broken disk, might have left."""
+    bad: list[Any] = [None, 3, {}, {**good, "colour": "blue"}, {"threads": 2}]
+    return bad + [{**good, name: value} for name in good for value in (-1, "2", None, 10**9)]
+
+
+def test_one_of_several_at_once_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is one of open files, so that threads stand in for the ranks of a run."""
+    data = dataset(tmp_path / "data")
+    searchers: set[int] = set()
+
+    def slowly(*_: Any) -> float:
+        searchers.add(threading.get_ident())
+        time.sleep(0.02)
+        return 1.0
+
+    monkeypatch.setattr(tune, "_images_per_second", slowly)
+    with ThreadPoolExecutor(3) as ranks:
+        calls = [ranks.submit(tune.tuned, data, cache=tmp_path / "c.json", batch_size=7, crop=CROP) for _ in range(3)]
+    assert {call.result() for call in calls} == {DaliOptions()}
+    assert len(searchers) == 1
+
+
+def test_tuning_without_a_place_to_remember_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tune, "_images_per_second", lambda *rest: 1.0)
+    loader = gs.Loader(dataset(tmp_path / "data"), 7, crop=CROP, backend="dali", tune=True)
+    assert len(next(iter(loader))) == 7
+
+
+def test_tuning_minds_no_broken_images(tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data", lambda d: d[:100])
+    found = tune.tuned(data, seconds=0.01, cache=tmp_path / "c.json", batch_size=70, crop=CROP, max_errors=1)
+    assert found.ahead >= 1
+
+
+@pytest.mark.parametrize("options", [{"hw_decoder_load": 1.5}, {"threads": 0}, {"ahead": 0}])
+def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        DaliOptions(**options)
 
 
 def test_tuning_measures_real_runs(tmp_path: Path) -> None:

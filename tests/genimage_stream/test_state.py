@@ -154,6 +154,27 @@ def test_state_of_another_selection(dataset: gs.Dataset) -> None:
         gs.Loader(dataset.select(splits=["val"]), crop=CROP).load_state_dict(state)
 
 
+def test_only_taking_a_batch_begins_an_epoch(dataset: gs.Dataset) -> None:
+    """Trainers call `iter` to see whether it works; that must not cost an epoch, or the rest of a resumed one."""
+    straight = gs.Loader(dataset, 10, crop=CROP)
+    epochs = [run(straight) for _ in range(2)]
+    loader = gs.Loader(dataset, 10, crop=CROP)
+    iter(loader)
+    assert run(loader, 3) == epochs[0][:30]
+    state = loader.state_dict()
+    iter(loader)
+    assert loader.state_dict() == state
+    resumed = gs.Loader(dataset, 10, crop=CROP)
+    resumed.load_state_dict(state)
+    unused = iter(resumed)
+    assert resumed.state_dict() == state
+    assert run(resumed) == epochs[0][30:]
+    assert run(resumed) == epochs[1]
+    unused.close()
+    with pytest.raises(StopIteration):
+        next(unused)
+
+
 def test_set_epoch(dataset: gs.Dataset) -> None:
     straight = gs.Loader(dataset, 10, crop=CROP)
     epochs = [run(straight) for _ in range(3)]
