@@ -35,9 +35,9 @@ bench: ## throughput beside other loaders, under 10 minutes once their environme
 	@scripts/setup.sh --bench
 	@$(PYTHON_BIN) -m benchmarks.end_to_end
 
-bench-full: ## the same with more rounds, and each stream by itself
+bench-full: ## every benchmark, about 25 minutes on 2 cores; ARGS="--record mix streams" chooses parts and keeps the results
 	@scripts/setup.sh --bench
-	@$(PYTHON_BIN) -m benchmarks.end_to_end --full
+	@$(PYTHON_BIN) -m benchmarks.full $(ARGS)
 
 lock: setup ## resolve requirements/*.lock again from pyproject.toml (needs python3.10 to python3.13)
 	@$(PYTHON_BIN) scripts/lock.py

@@ -1,63 +1,121 @@
 """What the benchmarks read: stand-ins of GenImage's formats and sizes in its proportions, packed once under .bench/.
 
 Reals are JPEGs of ImageNet's sizes and qualities, fakes are PNGs of 128 to 1024 pixels, as many of each generator; made
-from photographs by the demo's own code. A stream is the part of one format and size, packed by itself.
+from photographs by the demo's own code. A stream is the part of one format and size, packed by itself, its files
+repeated under other names until an epoch is long enough to measure.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.environments import ROOM, ROOT
 
-#: Folders of the tree, by outer folder, that make up each stream.
-STREAMS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "jpeg": ("nature", ("ADM", "glide", "Midjourney", "stable_diffusion_v_1_4", "VQDM", "wukong")),
-    "png-256": ("ai", ("ADM", "glide", "VQDM")),
-    "png-512": ("ai", ("stable_diffusion_v_1_4", "stable_diffusion_v_1_5", "wukong")),
-    "png-1024": ("ai", ("Midjourney",)),
+#: Reals, and fakes, of each of the eight generators: an epoch of 2,304 images.
+COUNTS = {"train": 104, "val": 40}
+
+
+class Stream(NamedTuple):
+    """`folder` (nature or ai) of the outer folders `outers`, each file `copies` times."""
+
+    folder: str
+    outers: tuple[str, ...]
+    copies: int
+
+
+STREAMS = {
+    "jpeg": Stream("nature", ("ADM", "glide", "Midjourney", "stable_diffusion_v_1_4", "VQDM", "wukong"), 2),
+    "png-128": Stream("ai", ("BigGAN",), 8),
+    "png-256": Stream("ai", ("ADM", "glide", "VQDM"), 4),
+    "png-512": Stream("ai", ("stable_diffusion_v_1_4", "stable_diffusion_v_1_5", "wukong"), 2),
+    "png-1024": Stream("ai", ("Midjourney",), 3),
 }
 
 
 def tree() -> Path:
-    """The tree of loose files, made on first use."""
-    from demo.tree import make_tree
+    """The tree of loose files, made on first use: the demo's without its faulty files, and larger."""
+    from demo.tree import DROPPINGS, FAULTS, make_tree
 
-    path = ROOM / "data" / "GenImage"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    make_tree(path)
-    return path
-
-
-def stream_tree(stream: str) -> Path:
-    """A tree with the files of one stream only, hard links where the file system has them."""
-    path = ROOM / "data" / f"GenImage-{stream}"
+    path = ROOM / "data" / f"GenImage-{sum(COUNTS.values())}"
     if not path.exists():
-        folder, outers = STREAMS[stream]
-        unfinished = path.with_name(path.name + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        whole = tree()
-        for source in sorted(whole.glob(f"*/*/*/{folder}/*")):
-            if source.relative_to(whole).parts[0] in outers and source.stat().st_size:
-                target = unfinished / source.relative_to(whole)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(source, target)
-                except OSError:
-                    shutil.copy(source, target)
+        unfinished = path.with_name(path.name + ".faulty")
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        make_tree(unfinished, COUNTS)
+        for name in (*FAULTS, *DROPPINGS):
+            (unfinished / name).unlink(missing_ok=True)
         unfinished.rename(path)
     return path
 
 
+def stream_tree(name: str) -> Path:
+    """A tree with the files of one stream only, hard links where the file system has them."""
+    whole, stream = tree(), STREAMS[name]
+    path = whole.with_name(f"{whole.name}-{name}-{stream.copies}")
+    if not path.exists():
+        unfinished = path.with_name(path.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for source in sorted(whole.glob(f"*/*/*/{stream.folder}/*")):
+            if source.relative_to(whole).parts[0] in stream.outers:
+                folder = unfinished / source.relative_to(whole).parent
+                folder.mkdir(parents=True, exist_ok=True)
+                for copy in range(stream.copies):
+                    link_or_copy(source, folder / renamed(source.name, copy))
+        unfinished.rename(path)
+    return path
+
+
+def renamed(name: str, copy: int) -> str:
+    """A file's name with another image number, the last number in it, of at most eight digits."""
+    return re.sub(r"\d+(?=\.\w+$)", lambda found: f"{int(found[0]) + 10_000 * copy:0{len(found[0])}}", name)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
 def packed(stream: str = "", *, crop_ready: bool = False) -> Path:
     """The shards of the whole, or of one stream; `crop_ready` as by shard-tools pack --crop-ready."""
-    path = ROOM / "data" / "-".join(filter(None, ["shards", stream, "crop-ready" if crop_ready else ""]))
     source = stream_tree(stream) if stream else tree()
+    path = source.with_name("-".join(filter(None, [source.name, "shards", "crop-ready" if crop_ready else ""])))
+    stamp = path.with_name(path.name + ".stamp")
+    if not stamp.exists() or stamp.read_text() != packer_digest():  # packed by other code: not what is to be measured
+        shutil.rmtree(path, ignore_errors=True)
+        stamp.write_text(packer_digest())
     command = [sys.executable, "-m", "shard_tools", "pack", str(source), str(path), "--shard-size", "16MB"]
     command += ["--crop-ready"] if crop_ready else []
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return path
+
+
+@cache
+def packer_digest() -> str:
+    """Of all sources that decide what the shards hold."""
+    digest = hashlib.sha256()
+    for folder in ("shard_tools", "genimage_stream/decode"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".cpp", ".hpp"):
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def main() -> int:
+    """Make all of it: python -m benchmarks.data."""
+    for stream in ("", *STREAMS):
+        for crop_ready in (False, True):
+            print(packed(stream, crop_ready=crop_ready).name, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

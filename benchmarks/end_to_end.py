@@ -1,11 +1,12 @@
 """Images per second from shards to normalised batches, beside other loaders doing the same work in the same run.
 
-    make bench                                  the whole mix, a few rounds; under 10 minutes once all is installed
-    make bench-full                             more rounds, and each stream (JPEG, PNG of 256, 512, 1024) by itself
-    python -m benchmarks.end_to_end [--full] [--rounds N] [--threads N] [--peers ours,dali] [--record]
+    make bench                                  the whole mix, 3 rounds; under 10 minutes once all is installed
+    python -m benchmarks.end_to_end [--streams] [--rounds N] [--threads N] [--peers ours,dali] [--record | --prepare]
 
-Every loader runs in a process of its own and takes its turn for one epoch; medians and per-round ratios are compared.
-Results go to .bench/results, or with --record to benchmarks/results, from which the README's table and chart are taken.
+With --streams each stream (JPEG, PNG of 256, 512, 1024) by itself instead, for this loader and the fastest others.
+Every loader runs in a process of its own and takes its turn for one epoch of some thousand images; its first epoch is
+not measured. Results (end_to_end, or streams) go to .bench/results, or with --record to benchmarks/results, from which
+the README's table and chart are taken.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,8 +23,8 @@ from typing import Any
 
 from benchmarks.chart import bar_chart
 from benchmarks.data import STREAMS, packed
-from benchmarks.environments import ROOM, NotInstalledError, environment
-from benchmarks.harness import RESULTS, Contestant, Measurement, as_json, machine, measure, write_results
+from benchmarks.environments import ROOM, ROOT, NotInstalledError, environment
+from benchmarks.harness import RESULTS, Contestant, Measurement, as_json, machine, measure, ratio_text, write_results
 from benchmarks.peers import PEERS, Work
 from benchmarks.peers.client import PeerError, PeerProcess
 
@@ -45,7 +47,10 @@ class Comparison:
         self.measurements: dict[str, Measurement] = {}
         self.costs: dict[str, dict[str, float]] = {}
         self.work = self._work(peers, threads)
-        self._run(peers, rounds)
+        if rounds:
+            self._run(peers, rounds)
+        else:
+            self._prepare(peers)
 
     def _work(self, peers: Sequence[str], threads: int) -> Work:
         import genimage_stream as gs
@@ -59,18 +64,31 @@ class Comparison:
             except Exception as error:  # said in the results, like any peer that is left out
                 log(f"no crop-ready shards: {error}")
         tars = tuple(str(path) for path in sorted(shards.glob("*/*/*.tar")))
-        return Work(str(shards), tars, len(gs.open_dataset(shards)), "", crop_ready, workers=threads)
+        dataset = gs.open_dataset(shards)
+        self.bytes_per_image = round(float(dataset.columns.numbers("size")[0].mean()))
+        return Work(str(shards), tars, len(dataset), "", crop_ready, workers=threads)
 
-    def _start(self, name: str) -> PeerProcess:
+    def _start(self, name: str, *, epoch: bool = True) -> PeerProcess:
         python = environment(name)
-        work = replace(self.work, scratch=str(ROOM / "scratch" / self.name / name))
+        work = replace(self.work, scratch=str(ROOM / "scratch" / Path(self.work.dataset).name / name))
         peer = PeerProcess(name, work, python)
         try:
-            peer.epoch()  # the first epoch fills caches, starts workers and shows that the work is done
+            if epoch:
+                peer.epoch()  # the first epoch fills caches, starts workers and shows that the work is done
         except PeerError:
             peer.close()
             raise
         return peer
+
+    def _prepare(self, peers: Sequence[str]) -> None:
+        """Environments, and the shards in the formats of the loaders that have one of their own; kept for later."""
+        for name in peers:
+            begin = time.perf_counter()
+            try:
+                self._start(name, epoch=False).close()
+                log(f"{self.name}: {name} is ready, {time.perf_counter() - begin:.0f} s")
+            except (NotInstalledError, PeerError) as error:
+                log(f"left out: {error}")
 
     def _run(self, peers: Sequence[str], rounds: int) -> None:
         with ExitStack() as stack:
@@ -98,11 +116,11 @@ class Comparison:
 
     def table(self) -> str:
         """Markdown: rate, ratio, CPU time and memory of each loader, then who was left out and why."""
-        lines = [f"| | img/s | spread | times {BASELINE} | img per CPU second | peak MiB | threads |"]
+        lines = [f"| | img/s | spread | times {BASELINE} (lowest-highest) | img per CPU second | peak MiB | threads |"]
         lines.append("|---|---:|---:|---:|---:|---:|---:|")
         for title, one in sorted(self.measurements.items(), key=lambda item: -item[1].rate):
             costs = self.costs[title]
-            ratio = f"{one.times_faster(self.measurements[BASELINE]):.2f}" if BASELINE in self.measurements else ""
+            ratio = ratio_text(one.ratios(self.measurements[BASELINE])) if BASELINE in self.measurements else ""
             lines.append(
                 f"| {title} | {one.rate:,.0f} | {one.spread:.0%} | {ratio} | {one.units / costs['cpu_seconds']:,.0f} "
                 f"| {costs['peak_mib']:,.0f} | {costs['threads']:.0f} |"
@@ -117,33 +135,43 @@ class Comparison:
             if BASELINE in self.measurements:
                 baseline = self.measurements[BASELINE]
                 measured[title]["times_baseline"] = self.measurements[title].times_faster(baseline)
-        return {"images": self.work.images, "loaders": measured, "left_out": self.left_out}
+                measured[title]["times_baseline_by_round"] = [
+                    round(ratio, 4) for ratio in self.measurements[title].ratios(baseline)
+                ]
+        facts = {"images": self.work.images, "bytes_per_image": self.bytes_per_image}
+        return {**facts, "loaders": measured, "left_out": self.left_out}
 
 
 REMARKS = (
     "Work: every image once per epoch; a random 224 x 224 window of the full-resolution image, mirrored half of the "
     "time, as normalised float32 batches of 64. The images are stand-ins of GenImage's formats, sizes and proportions "
-    "made from photographs (`benchmarks/data.py`), read from the page cache.",
+    "made from photographs (`benchmarks/data.py`), read from the page cache. An epoch has {images} images and is timed "
+    "from asking for it to its last batch, its beginning included; the first epoch, in which caches fill and worker "
+    "processes start, is not measured.",
     "",
-    "Every loader runs in its own process with {threads} threads or worker processes and takes its turn for an epoch; "
-    "img/s is the median of {rounds} rounds, the ratio the median of the ratios within a round, the spread the "
-    "distance between the quartiles. Memory is the sum over a loader's processes of their peaks, shared pages counted "
-    "in each. What is particular about a loader stands at the top of its file in `benchmarks/peers/`: DALI pads small "
-    "images instead of tiling them; FFCV holds JPEG only, so PNGs are re-encoded for it beforehand, and resizes its "
-    "crops; SPDL converts colours by FFmpeg's arithmetic.",
+    "Every loader runs in its own process with {threads} threads or worker processes and takes its turn for an epoch. "
+    "img/s is the median of {rounds} rounds, the spread the distance between the quartiles. The ratio is taken within "
+    "each round and the median of those is given, with the lowest and the highest: it need not be the quotient of two "
+    "medians of the first column, and says more where the machine was not equally quick in all rounds. Memory is the "
+    "sum over a loader's processes of their peaks, shared pages counted in each. What is particular about a loader "
+    "stands at the top of its file in `benchmarks/peers/`: DALI pads small images instead of tiling them; FFCV holds "
+    "JPEGs and raw pixels, half of each, so no PNG is decoded, and resizes its crops; SPDL converts colours by "
+    "FFmpeg's arithmetic.",
 )
+HEADINGS = {"mix": "GenImage's mix", "jpeg": "JPEG alone", **{s: f"PNG {s[4:]}" for s in STREAMS if s != "jpeg"}}
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="more rounds, and each stream by itself")
-    parser.add_argument("--rounds", type=int, help="measured epochs of each loader (default 3, with --full 7)")
+    parser.add_argument("--streams", action="store_true", help="each stream by itself instead of the mix")
+    parser.add_argument("--rounds", type=int, default=3, help="measured epochs of each loader")
     parser.add_argument("--threads", type=int, default=machine()["cpus"], help="threads or workers of each loader")
     parser.add_argument("--peers", help="comma-separated modules of benchmarks/peers (default: all)")
     parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
+    parser.add_argument("--prepare", action="store_true", help="make and convert what is missing, measure nothing")
     arguments = parser.parse_args()
-    arguments.rounds = arguments.rounds or (7 if arguments.full else 3)
-    arguments.peers = tuple(arguments.peers.split(",")) if arguments.peers else PEERS
+    usual = STREAM_PEERS if arguments.streams else PEERS
+    arguments.peers = tuple(arguments.peers.split(",")) if arguments.peers else usual
     if unknown := set(arguments.peers) - set(PEERS):
         parser.error(f"--peers: {', '.join(sorted(unknown))} is none of {', '.join(PEERS)}")
     if arguments.rounds < 1 or arguments.threads < 1:
@@ -152,39 +180,47 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure, print the tables, write Markdown, JSON and the chart."""
+    """Measure, print the tables, write Markdown, JSON and the charts."""
     arguments = parse()
-    comparisons = [Comparison("mix", arguments.peers, arguments.threads, arguments.rounds)]
-    if arguments.full:
-        peers = [name for name in STREAM_PEERS if name in arguments.peers]
-        rounds = max(3, arguments.rounds // 2)
-        comparisons += [Comparison(stream, peers, arguments.threads, rounds) for stream in STREAMS]
-    remarks = [line.format(threads=arguments.threads, rounds=arguments.rounds) for line in REMARKS]
-    folder = RESULTS if arguments.record else ROOM / "results"
-    headings = {"mix": "GenImage's mix", "jpeg": "JPEG alone", **{s: f"PNG {s[4:]}" for s in STREAMS if s != "jpeg"}}
+    rounds = 0 if arguments.prepare else arguments.rounds
+    comparisons = []
+    for name in STREAMS if arguments.streams else ("mix",):
+        comparisons.append(Comparison(name, arguments.peers, arguments.threads, rounds))
+        if rounds:
+            images, table = comparisons[-1].work.images, comparisons[-1].table()
+            print(f"\n{HEADINGS[name]}: {images:,} images an epoch\n\n{table}", flush=True)
+    if rounds:
+        markdown = write(comparisons, arguments, RESULTS if arguments.record else ROOM / "results")
+        log(f"written: {markdown.relative_to(ROOT)}")
+    return 0
+
+
+def write(comparisons: Sequence[Comparison], arguments: argparse.Namespace, folder: Path) -> Path:
+    """Markdown, JSON and, for the mix, the chart."""
+    sizes = [comparison.work.images for comparison in comparisons]
+    images = " to ".join(f"{n:,}" for n in sorted({min(sizes), max(sizes)}))
+    known = {"threads": arguments.threads, "rounds": arguments.rounds, "images": images}
     versions: dict[str, str] = {}
     for comparison in comparisons:
         versions |= comparison.versions
-        print(f"\n{headings[comparison.name]}\n\n{comparison.table()}")
     markdown, _ = write_results(
-        "end_to_end",
-        "From shards to batches, beside other loaders",
-        {headings[c.name]: c.table() for c in comparisons},
+        "streams" if arguments.streams else "end_to_end",
+        "Each format and size by itself" if arguments.streams else "From shards to batches, beside other loaders",
+        {HEADINGS[c.name]: c.table() for c in comparisons},
         {
-            "command": "python -m benchmarks.end_to_end " + " ".join(sys.argv[1:]),
             "threads": arguments.threads,
             "rounds": arguments.rounds,
             "comparisons": {c.name: c.data() for c in comparisons},
         },
         package_versions=dict(sorted(versions.items())),
-        remarks=remarks,
+        remarks=[line.format(**known) for line in REMARKS],
         folder=folder,
     )
-    rates = {title: one.rate for title, one in comparisons[0].measurements.items()}
-    chart = bar_chart(rates, "Images per second, GenImage's mix, 224 crops", highlight="genimage-stream")
-    Path(folder / "end_to_end.svg").write_text(chart)
-    log(f"written: {markdown}, and .json and .svg beside it")
-    return 0
+    if not arguments.streams:
+        rates = {title: one.rate for title, one in comparisons[0].measurements.items()}
+        chart = bar_chart(rates, "Images per second, GenImage's mix, 224 crops", highlight="genimage-stream")
+        Path(folder / "end_to_end.svg").write_text(chart)
+    return markdown
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 A contestant is a callable that does a fixed piece of work. Every round runs every contestant once, in an order that
 shifts from round to round, so that a slow minute of the machine hits all of them. What is compared is the median of a
 contestant's rounds; the spread is the distance between its quartiles. Ratios are medians of the per-round ratios, which
-a drift of the whole machine leaves alone.
+a drift of the whole machine leaves alone; for that they need not be the quotient of two medians, and so their range
+over the rounds stands beside them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +59,11 @@ class Measurement:
 
     def times_faster(self, other: Measurement) -> float:
         """How many times as fast as `other`, by the median over the rounds of the same number."""
-        return statistics.median(
+        return statistics.median(self.ratios(other))
+
+    def ratios(self, other: Measurement) -> tuple[float, ...]:
+        """How many times as fast as `other`, round by round."""
+        return tuple(
             (theirs / other.units) / (ours / self.units)
             for ours, theirs in zip(self.seconds, other.seconds, strict=True)
         )
@@ -123,13 +130,19 @@ def versions(*distributions: str) -> dict[str, str]:
 
 
 def table(measurements: Mapping[str, Measurement], *, baseline: str | None = None, unit: str = "img") -> str:
-    """Markdown: a row per contestant with its rate, spread and how many times as fast as `baseline` it is."""
+    """Markdown: a row per contestant with rate, spread, and times as fast as `baseline` (lowest to highest)."""
     head = f"| | {unit}/s | spread |" + (f" times {baseline} |" if baseline else "")
     lines = [head, "|---|---:|---:|" + ("---:|" if baseline else "")]
     for name, one in measurements.items():
-        ratio = f" {one.times_faster(measurements[baseline]):.2f} |" if baseline else ""
+        ratio = f" {ratio_text(one.ratios(measurements[baseline]))} |" if baseline else ""
         lines.append(f"| {name} | {one.rate:,.0f} | {one.spread:.0%} |{ratio}")
     return "\n".join(lines)
+
+
+def ratio_text(ratios: Sequence[float]) -> str:
+    """The median, and in brackets the lowest and the highest where they differ from it in what is written."""
+    low, middle, high = (f"{value:.2f}" for value in (min(ratios), statistics.median(ratios), max(ratios)))
+    return middle if low == high else f"{middle} ({low}-{high})"
 
 
 def as_json(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
@@ -155,13 +168,17 @@ def write_results(
     remarks: Sequence[str] = (),
     folder: Path = RESULTS,
 ) -> tuple[Path, Path]:
-    """Write `<name>.md` (sections: heading to Markdown) and `<name>.json` (`data`), both with machine and versions."""
+    """Write `<name>.md` (sections: heading to Markdown) and `<name>.json` (`data`).
+
+    Both begin with date, machine, versions and the command line that this process was started with.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     facts = machine()
     date = time.strftime("%Y-%m-%d")
     lines = [f"# {title}", "", f"Measured {date}. {facts['processor']}, {facts['cpus']} CPUs, "]
     lines[-1] += f"{facts.get('memory_gib', '?')} GiB, {facts['system']}, Python {facts['python']}."
     lines += ["", "Versions: " + ", ".join(f"{key} {value}" for key, value in package_versions.items()) + "."]
+    lines += ["", f"Command: `{command_line()}`."]
     lines += ["", *remarks] if remarks else []
     if facts.get("load", 0) > facts["cpus"] + 1:
         lines += ["", f"Other work ran beside this (load {facts['load']}): times on the wall are too long."]
@@ -169,6 +186,15 @@ def write_results(
         lines += ["", f"## {heading}", "", body]
     markdown, raw = folder / f"{name}.md", folder / f"{name}.json"
     markdown.write_text("\n".join(lines) + "\n")
-    document = {"title": title, "date": date, "machine": facts, "versions": dict(package_versions), **data}
+    document = {"title": title, "date": date, "command": command_line(), "machine": facts}
+    document |= {"versions": dict(package_versions), **data}
     raw.write_text(json.dumps(document, indent=1) + "\n")
     return markdown, raw
+
+
+def command_line() -> str:
+    """What to type for this run again, as `python -m benchmarks.decode --rounds 9`; folders by their last name only."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    words = ["python", *(["-m", spec.name.removesuffix(".__main__")] if spec else [Path(sys.argv[0]).name])]
+    words += [Path(word).name if word.startswith("/") else word for word in sys.argv[1:]]
+    return shlex.join(words)

@@ -1,49 +1,83 @@
-"""How fast packing is, beside what people do today.
+"""How fast packing and verifying are, beside what people do today.
 
-    python benchmarks/packing.py pack TREE [--runs 3] [--workers 0]    images/s and MB/s of packing a tree of real files
-    python benchmarks/packing.py plan [--scale 1.0]                    planning and indexing all of GenImage,
-    synthetic list
+    python -m benchmarks.packing [--tree TREE] [--copies 10] [--rounds 3] [--record]
 
-`pack` compares, in the same run and on the same warm files: `tar cf` (no check, no index, no sync),
+In the same run, on the same warm files and the same disk: `tar cf` (no check, no index, not synced),
 `webdataset.ShardWriter` with every image decoded by Pillow, and `shard-tools pack` with `--check full` and `--check
-header`.
+header`; the last beside tar once more on `--copies` copies of the tree; `shard-tools verify` beside `sha256sum` and
+reading alone; planning and indexing all of GenImage from a synthetic list of names.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
-import platform
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, Contestant, Measurement, as_json, machine, measure, versions, write_results
 
 ROOT = Path(__file__).resolve().parents[1]
+WEBDATASET = "webdataset.ShardWriter + Pillow"
+FULL, HEADER, TAR = "shard-tools pack", "shard-tools pack --check header", "tar cf"
 
 
-def machine() -> str:
-    import numpy
-    import PIL
-    import pyarrow
+class Watch:
+    """A clock that can be stopped, and the CPU seconds of each contestant with its child processes."""
 
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    versions = f"Python {platform.python_version()}, numpy {numpy.__version__}, pyarrow {pyarrow.__version__}"
-    return f"{len(os.sched_getaffinity(0))} cores of {model}; {versions}, Pillow {PIL.__version__}"
+    def __init__(self) -> None:
+        self._left_out = 0.0
+        self.cpu: dict[str, list[float]] = {}
+
+    def __call__(self) -> float:
+        return time.perf_counter() - self._left_out
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self._left_out += time.perf_counter() - begin
+
+    def watched(self, name: str, work: Callable[[Path], None], scratch: Path) -> Callable[[], None]:
+        """`work` with a place to write to, which is cleared and synced off the clock."""
+
+        def run() -> None:
+            to = scratch / "out"
+            begin = cpu_seconds()
+            work(to)
+            with self.stopped():
+                self.cpu.setdefault(name, []).append(cpu_seconds() - begin)
+                shutil.rmtree(to) if to.is_dir() else to.unlink(missing_ok=True)
+                os.sync()
+
+        return run
+
+
+def cpu_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def files_below(tree: Path) -> list[Path]:
     return sorted(path for path in tree.rglob("*") if path.is_file())
+
+
+def make_copies(tree: Path, to: Path, copies: int) -> None:
+    """Every file `copies` times, under other names that say the same."""
+    for path in files_below(tree):
+        folder = to / path.relative_to(tree).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(copies):
+            shutil.copy(path, folder / f"{path.stem}c{number}{path.suffix}")
 
 
 def by_webdataset(files: list[Path], destination: Path) -> None:
@@ -74,52 +108,37 @@ def by_tar(tree: Path, destination: Path) -> None:
     subprocess.run(["tar", "cf", str(destination), "-C", str(tree.parent), tree.name], check=True)
 
 
-def by_us(tree: Path, destination: Path, check: str, workers: int) -> None:
+def shard_tools(*arguments: object) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "shard_tools", "pack", str(tree), str(destination)]
-    command += ["--check", check, "--workers", str(workers)]
+    command = [sys.executable, "-m", "shard_tools", *map(str, arguments)]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def measure_pack(arguments: argparse.Namespace) -> None:
-    tree = Path(arguments.tree).resolve()
-    files = files_below(tree)
-    size = sum(path.stat().st_size for path in files)
-    print(machine())
-    print(f"{len(files):,} files, {size / 1e6:,.0f} MB, warm cache, median of {arguments.runs} runs taken in turn\n")
-    contestants: dict[str, Callable[[Path], None]] = {
-        "tar cf": lambda to: by_tar(tree, to),
-        "webdataset.ShardWriter + Pillow": lambda to: by_webdataset(files, to),
-        "shard-tools pack": lambda to: by_us(tree, to, "full", arguments.workers),
-        "shard-tools pack --check header": lambda to: by_us(tree, to, "header", arguments.workers),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for path in files:
-        path.read_bytes()
-    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
-        for run in range(arguments.runs):
-            for name, carry_out in contestants.items():
-                to = Path(scratch) / f"out{run}"
-                start = time.perf_counter()
-                carry_out(to)
-                seconds[name].append(time.perf_counter() - start)
-                shutil.rmtree(to) if to.is_dir() else to.unlink()
-                os.sync()
-    base = statistics.median(seconds["webdataset.ShardWriter + Pillow"])
-    tar = statistics.median(seconds["tar cf"])
-    print(f"| {'':32} | images/s |  MB/s | x webdataset | of tar |")
-    print(f"|{'-' * 34}|---------:|------:|-------------:|-------:|")
-    for name, taken in seconds.items():
-        median = statistics.median(taken)
-        print(
-            f"| {name:32} | {len(files) / median:8,.0f} | {size / 1e6 / median:5,.0f} | {base / median:12.1f} "
-            f"| {tar / median:6.0%} |"
-        )
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"\nlargest process: {peak:,.0f} MB")
+def read_all(paths: list[Path], buffer: bytearray) -> None:
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
 
 
-def measure_plan(arguments: argparse.Namespace) -> None:
+def rows(measured: Mapping[str, Measurement], watch: Watch, size: int, columns: Mapping[str, str]) -> str:
+    """Markdown; `columns`: heading -> the contestant whose speed is 1 in it."""
+    lines = [
+        f"| | images/s | MB/s | CPU seconds | {' | '.join(columns)} |",
+        "|---|---:|---:|---:|" + "---:|" * len(columns),
+    ]
+    for name, one in measured.items():
+        cpu = sorted(watch.cpu[name])[len(watch.cpu[name]) // 2]
+        ratios = " | ".join(f"{one.times_faster(measured[other]):.2f}" for other in columns.values())
+        mb = one.rate / one.units * size / 1e6
+        lines.append(f"| {name} | {one.rate:,.0f} | {mb:,.0f} | {cpu:.2f} | {ratios} |")
+    return "\n".join(lines)
+
+
+def plan_all(scale: float) -> None:
+    """Plan and index GenImage from a synthetic list of its names; prints a JSON object of (seconds, CPU seconds, peak
+    MB so far) by step. In a process of its own, because of the memory.
+    """
     import numpy as np
     import pyarrow.parquet as pq
 
@@ -133,14 +152,13 @@ def measure_plan(arguments: argparse.Namespace) -> None:
     from shard_tools.sources.folder import FolderContainer
     from shard_tools.storage import LocalStorage
 
-    print(machine())
     rng = np.random.default_rng(1)
     names = synsets()
     listed = ContainerListing()
     for generator, counts in PUBLISHED.items():
         for split in ("train", "val"):
             for label in ("fake", "real"):
-                n = int(counts.of(split, label) * arguments.scale)
+                n = int(counts.of(split, label) * scale)
                 folder = FolderListing(
                     f"{generator}/imagenet_{generator}/{split}/{'ai' if label == 'fake' else 'nature'}"
                 )
@@ -153,13 +171,15 @@ def measure_plan(arguments: argparse.Namespace) -> None:
                 folder.sizes = rng.integers(20_000, 440_000, n).tolist()
                 listed.folders.append(folder)
 
+    steps: dict[str, tuple[float, float, float]] = {}
+
     def clock() -> tuple[float, float]:
         return time.perf_counter(), time.process_time()
 
     def lap(what: str, since: tuple[float, float]) -> tuple[float, float]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         wall, cpu = (now - then for now, then in zip(clock(), since, strict=True))
-        print(f"{what:52} {wall:6.1f} s, CPU {cpu:6.1f} s, peak {peak:6,.0f} MB", flush=True)
+        steps[what] = (round(wall, 2), round(cpu, 2), round(peak))
         return clock()
 
     start = clock()
@@ -173,7 +193,7 @@ def measure_plan(arguments: argparse.Namespace) -> None:
     work = plan_work(listing, options)
     now = lap(f"keys and plan of {len(work.plan.shards):,} shards", now)
     facts = ImageFacts("jpeg", "RGB", 500, 375, 8, 96, False)
-    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         storage = LocalStorage(scratch)
         for number, shard in enumerate(work.plan.shards):
             packed = [Packed(i, 1024 * i, 100_000, facts, rng.bytes(32).hex()) for i in range(shard.end - shard.begin)]
@@ -186,23 +206,121 @@ def measure_plan(arguments: argparse.Namespace) -> None:
         rows = pq.read_table(Path(scratch) / "index.parquet").num_rows
         lap(f"opening it ({rows:,} rows, {size / 1e6:,.0f} MB), all columns", now)
     lap("in all", start)
+    print(json.dumps(steps))
+
+
+def planning(scale: float) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.packing", "--plan", str(scale)]
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    steps: dict[str, Any] = json.loads(done.stdout)
+    return steps
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-    pack = commands.add_parser("pack")
-    pack.add_argument("tree")
-    pack.add_argument("--runs", type=int, default=3)
-    pack.add_argument("--workers", type=int, default=0)
-    pack.set_defaults(run=measure_pack)
-    plan = commands.add_parser("plan")
-    plan.add_argument("--scale", type=float, default=1.0)
-    plan.set_defaults(run=measure_plan)
-    for command in (pack, plan):
-        command.add_argument("--scratch", help="folder to write in; default: the system's for temporary files")
+    parser.add_argument("--tree", type=Path, help="default: stand-ins of GenImage's formats and sizes, made here")
+    parser.add_argument("--copies", type=int, default=10, help="of the tree, for the larger comparison")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="part of GenImage's names that is planned")
+    parser.add_argument("--scratch", type=Path, help="folder to write in; default: the system's for temporary files")
+    parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
+    parser.add_argument("--plan", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    arguments.run(arguments)
+    if arguments.plan is not None:
+        plan_all(arguments.plan)
+        return
+    if arguments.tree is None:
+        from benchmarks.data import tree as made
+
+        arguments.tree = made()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        compare(arguments, arguments.tree.resolve(), Path(scratch))
+
+
+def compare(arguments: argparse.Namespace, tree: Path, scratch: Path) -> None:
+    sections: dict[str, str] = {}
+    data: dict[str, Any] = {"rounds": arguments.rounds}
+
+    def section(
+        heading: str,
+        source: list[Path],
+        works: dict[str, Callable[[Path], None]],
+        columns: dict[str, str],
+        images: int = 0,
+    ) -> None:
+        count = images or len(source)
+        size = sum(path.stat().st_size for path in source)
+        read_all(source, bytearray(1 << 20))
+        watch = Watch()
+        contestants = [Contestant(n, watch.watched(n, work, scratch), count) for n, work in works.items()]
+        measured = measure(contestants, rounds=arguments.rounds, warm_up=0, clock=watch)
+        title = f"{heading}: {count:,} images in {len(source):,} files, {size / 1e6:,.0f} MB"
+        sections[title] = rows(measured, watch, size, columns)
+        data[heading] = {
+            "images": count,
+            "files": len(source),
+            "bytes": size,
+            **as_json(measured),
+            "cpu_seconds": watch.cpu,
+        }
+        print(f"\n## {title}\n\n{sections[title]}", flush=True)
+
+    files = files_below(tree)
+    section(
+        "Packing",
+        files,
+        {
+            TAR: lambda to: by_tar(tree, to),
+            WEBDATASET: lambda to: by_webdataset(files, to),
+            FULL: lambda to: shard_tools("pack", tree, to),
+            HEADER: lambda to: shard_tools("pack", tree, to, "--check", "header"),
+        },
+        {f"times {WEBDATASET}": WEBDATASET, "times tar": TAR},
+    )
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    large = scratch / tree.name
+    make_copies(tree, large, arguments.copies)
+    section(
+        "Packing more",
+        files_below(large),
+        {TAR: lambda to: by_tar(large, to), HEADER: lambda to: shard_tools("pack", large, to, "--check", "header")},
+        {"times tar": TAR},
+    )
+    shards = scratch / "shards"
+    shard_tools("pack", large, shards, "--check", "header")
+    shutil.rmtree(large)
+    tars = sorted(shards.rglob("*.tar"))
+    buffer = bytearray(1 << 20)
+    section(
+        "Verifying",
+        tars,
+        {
+            "reading alone, one thread": lambda _: read_all(tars, buffer),
+            "sha256sum": lambda _: subprocess.run(["sha256sum", *tars], check=True, stdout=subprocess.DEVNULL) and None,
+            "shard-tools verify": lambda _: shard_tools("verify", shards),
+        },
+        {"times sha256sum": "sha256sum"},
+        len(files) * arguments.copies,
+    )
+    steps = data["planning"] = planning(arguments.scale)
+    lines = ["| | seconds | CPU seconds | peak MB so far |", "|---|---:|---:|---:|"]
+    lines += [f"| {what} | {wall:.1f} | {cpu:.1f} | {peak:,.0f} |" for what, (wall, cpu, peak) in steps.items()]
+    sections["Planning and indexing, synthetic names"] = "\n".join(lines)
+    data["largest_process_mb"] = round(largest)
+    markdown, _ = write_results(
+        "packing",
+        "Packing",
+        sections,
+        data,
+        package_versions=versions("genimage-stream", "numpy", "pyarrow", "pillow", "webdataset"),
+        remarks=[
+            f"Files in the page cache, {machine()['cpus']} cores, median of {arguments.rounds} rounds taken in turn, "
+            "start-up of each program included. tar leaves its file in the page cache; the packer's shards are on the "
+            f"disk when it ends. Largest process while packing: {largest:,.0f} MB."
+        ],
+        folder=RESULTS if arguments.record else ROOT / ".bench" / "results",
+    )
+    print(f"written: {markdown}", file=sys.stderr)
 
 
 if __name__ == "__main__":

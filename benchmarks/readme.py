@@ -1,50 +1,86 @@
-"""Puts the figures of benchmarks/results/end_to_end.json into the README, between its two marks.
+"""Puts the committed results into README.md and docs/scaling.md, between their marks, so that every figure is theirs.
 
-python -m benchmarks.readme
+    python -m benchmarks.readme            rewrites what is between the marks; tests compare it with the results
+
+The parts: `speed` from end_to_end.json, `demo` from demo.json, `prediction` computed from scaling.json and
+index_size.json by `benchmarks.model`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS
+from benchmarks import model
+from benchmarks.harness import RESULTS, ratio_text
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- speed: made by python -m benchmarks.readme -->", "<!-- speed: end -->"
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def block(results: dict[str, Any]) -> str:
-    """The README's table of one result file, with the machine that it was measured on."""
+def result(name: str) -> dict[str, Any]:
+    """A committed result. Raises FileNotFoundError."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return found
+
+
+def speed() -> str:
+    """The README's table of all loaders, with the machine that it was measured on."""
+    results = result("end_to_end")
     mix = results["comparisons"]["mix"]
-    lines = ["| | img/s | times webdataset + Pillow | img per CPU second |", "|---|---:|---:|---:|"]
+    lines = ["| | img/s | times webdataset + Pillow (lowest-highest) | img per CPU second |", "|---|---:|---:|---:|"]
     for title, one in sorted(mix["loaders"].items(), key=lambda item: -item[1]["units_per_second"]):
+        baseline = mix["loaders"]["webdataset + Pillow"]["seconds"]
+        ratio = ratio_text([theirs / ours for theirs, ours in zip(baseline, one["seconds"], strict=True)])
         lines.append(
-            f"| {title} | {one['units_per_second']:,.0f} | {one['times_baseline']:.2f} "
-            f"| {mix['images'] / one['cpu_seconds']:,.0f} |"
+            f"| {title} | {one['units_per_second']:,.0f} | {ratio} | {mix['images'] / one['cpu_seconds']:,.0f} |"
         )
-    machine = results["machine"]
-    lines += ["", f"{machine['processor']}, {machine['cpus']} CPUs, {results['threads']} threads or workers each,"]
+    machine, rounds, threads = results["machine"], results["rounds"], results["threads"]
+    lines += ["", *(f"Left out: {why}." for why in mix["left_out"].values())] if mix["left_out"] else []
+    lines += ["", f"{machine['processor']}, {machine['cpus']} CPUs, {threads} threads or workers each,"]
     lines += [
-        f"medians of {results['rounds']} rounds in which every loader has its turn. How each was measured, and what"
+        f"medians of {rounds} rounds in which every loader has its turn; ratios are medians of those within a round,"
     ]
-    lines += ["is not the same about it: [benchmarks/results/end_to_end.md](benchmarks/results/end_to_end.md)."]
+    lines += ["and their range, so they need not be quotients of the first column. How each was measured, and what is"]
+    lines += ["not the same about it: [benchmarks/results/end_to_end.md](benchmarks/results/end_to_end.md)."]
     lines += ["", "![Bar chart of the same figures](benchmarks/results/end_to_end.svg)"]
     return "\n".join(lines)
 
 
+def demo() -> str:
+    """The table that `make demo` printed."""
+    return str(result("demo")["table"])
+
+
+def prediction() -> str:
+    return model.prediction(*model.load())
+
+
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "speed": ("README.md", speed),
+    "demo": ("README.md", demo),
+    "prediction": ("docs/scaling.md", prediction),
+}
+
+
+def marked(part: str) -> re.Pattern[str]:
+    """What lies between a part's marks is group 2."""
+    return re.compile(rf"(<!-- {part}: [^>]*-->\n)(.*?)(\n<!-- {part}: end -->)", re.DOTALL)
+
+
 def main() -> int:
-    """Rewrite the part of the README between the marks."""
-    text = README.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not end:
-        print(f"{README} has no place for the table: the marks are gone", file=sys.stderr)
-        return 2
-    results = json.loads((RESULTS / "end_to_end.json").read_text())
-    README.write_text(f"{head}{BEGIN}\n{block(results)}\n{END}{tail}")
+    """Rewrite the parts between their marks, and the prediction's chart."""
+    for part, (name, make) in PARTS.items():
+        path = ROOT / name
+        text, count = marked(part).subn(lambda found, make=make: found[1] + make() + found[3], path.read_text())  # type: ignore[misc]
+        if count != 1:
+            print(f"{name} has no place for the part {part}: the marks are gone", file=sys.stderr)
+            return 2
+        path.write_text(text)
+    (RESULTS / "prediction.svg").write_text(model.chart(*model.load()))
     return 0
 
 

@@ -1,158 +1,161 @@
-"""How this loader's speed depends on threads, crop, image and index size, and whether its memory grows.
+"""How this loader's speed depends on threads, on the crop and on the images, from original and crop-ready shards.
 
-    python -m benchmarks.scaling [--rounds N] [--record]
+    python -m benchmarks.scaling [--rounds 5] [--record]
 
-The index sizes are synthetic: the rows of a packed set repeated until there are as many as wished, up to GenImage's
-2,681,167, each pointing into real shards, so that batches are really loaded. Each size runs in a process of its own.
+Every variant is a loader in this process that takes its turn for some epochs. Results go to .bench/results, or with
+--record to benchmarks/results. How it behaves with the size of the index and over time: `benchmarks.growth`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import shutil
-import subprocess
+import statistics
 import sys
 import time
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import genimage_stream as gs
+from benchmarks import harness
+from benchmarks.chart import line_chart
 from benchmarks.data import STREAMS, packed
 from benchmarks.environments import ROOM, ROOT
-from benchmarks.harness import RESULTS, Contestant, as_json, machine, measure, table, versions, write_results
+from benchmarks.growth import OPTIONS, PACKAGES
 
 CROPS = (64, 112, 224, 256, 384, 512)
-INDEX_SIZES = (1_000, 10_000, 100_000, 1_000_000, 2_681_167)
-MEMORY_EPOCHS = 12
+KINDS = ("original", "crop-ready")
+#: Width of the square images of the streams that have one.
+SIDES = {name: int(name[4:]) for name in STREAMS if name.startswith("png-")}
 
 
-def epoch_of(shards: Path, **options: Any) -> tuple[Callable[[], None], int]:
-    """A callable that loads one epoch as float32 batches of 64, and the number of its images."""
-    dataset = gs.open_dataset(shards)
-    loader = gs.Loader(dataset, **{"batch_size": 64, "crop": 224, "output": "float32", "flip": True, **options})
+class Variant:
+    """A loader over some shards; each turn is one epoch. Keeps CPU time and bytes read of its turns."""
 
-    def run() -> None:
-        for _ in loader:
+    def __init__(self, name: str, shards: Path, options: Mapping[str, Any]) -> None:
+        dataset = gs.open_dataset(shards)
+        self.name, self.images = name, len(dataset)
+        self.bytes_per_image = float(dataset.columns.numbers("size")[0].mean())
+        self.cpu_seconds: list[float] = []
+        self.read_bytes: list[int] = []
+        self._loader = gs.Loader(dataset, **{**OPTIONS, **options})
+
+    def turn(self) -> None:
+        begin, read = time.process_time(), bytes_read()
+        for _ in self._loader:
             pass
-
-    return run, len(dataset)
-
-
-def contestants(variants: dict[str, tuple[Path, dict[str, Any]]]) -> list[Contestant]:
-    return [Contestant(name, *epoch_of(shards, **options)) for name, (shards, options) in variants.items()]
+        self.cpu_seconds.append(time.process_time() - begin)
+        self.read_bytes.append(bytes_read() - read)
 
 
-def repeated(shards: Path, rows: int) -> Path:
-    """A dataset whose index has `rows` rows that point into `shards`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    folder = ROOM / "data" / f"index-{rows}"
-    if not (folder / "dataset.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in shards.iterdir():
-            if path.is_dir() and not (folder / path.name).exists():
-                (folder / path.name).symlink_to(path.resolve())
-        index = pq.read_table(shards / "index.parquet")
-        copies = pa.concat_tables([index] * -(-rows // len(index))).slice(0, rows)
-        pq.write_table(copies, folder / "index.parquet", row_group_size=128 * 1024)
-        shutil.copy(shards / "dataset.json", folder / "dataset.json")
-    return folder
+def bytes_read() -> int:
+    """By this process so far, from disks or the page cache."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
-def index_facts(folder: Path) -> dict[str, float]:
-    """Open, first batch and steady rate of the dataset in `folder`; to be run in a fresh process."""
-    import torch
+class Group:
+    """Variants measured together: a value of one dimension, and the kind of shards, makes a variant."""
 
-    torch.set_num_threads(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.perf_counter()
-    dataset = gs.open_dataset(folder)
-    opened = time.perf_counter()
-    batches = iter(gs.Loader(dataset, batch_size=64, crop=224, output="float32", flip=True))
-    next(batches)
-    first = time.perf_counter()
-    for _ in islice(batches, 10):
-        pass
+    def __init__(self, dimension: str, variants: Mapping[tuple[str, str], Variant], rounds: int) -> None:
+        self.dimension, self.variants = dimension, variants
+        contestants = [harness.Contestant(one.name, one.turn, one.images) for one in variants.values()]
+        self.measured = harness.measure(contestants, rounds=rounds)
+
+    def cpu_us(self, key: tuple[str, str]) -> float:
+        """Microseconds of CPU time an image, all threads together, the warm-up left out."""
+        one = self.variants[key]
+        return statistics.median(one.cpu_seconds[1:]) / one.images * 1e6
+
+    def table(self) -> str:
+        lines = [f"| {self.dimension} | shards | images/s | spread | CPU us an image |", "|---|---|---:|---:|---:|"]
+        for (value, kind), variant in self.variants.items():
+            one = self.measured[variant.name]
+            lines.append(
+                f"| {value} | {kind} | {one.rate:,.0f} | {one.spread:.0%} | {self.cpu_us((value, kind)):,.0f} |"
+            )
+        return "\n".join(lines)
+
+    def data(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        raw = harness.as_json(self.measured)
+        for (value, kind), variant in self.variants.items():
+            facts = {
+                "cpu_us_per_image": round(self.cpu_us((value, kind)), 1),
+                "bytes_per_image": round(variant.bytes_per_image),
+                "read_bytes_per_image": round(statistics.median(variant.read_bytes) / variant.images),
+            }
+            found.setdefault(value, {})[kind] = raw[variant.name] | facts
+        return found
+
+    def series(self, at: Mapping[str, float]) -> dict[str, list[tuple[float, float, float, float]]]:
+        """Lines for a chart: `at` places the values on the axis."""
+        lines: dict[str, list[tuple[float, float, float, float]]] = {}
+        for (value, kind), variant in self.variants.items():
+            if value in at:
+                one = self.measured[variant.name]
+                low, high = one.units / max(one.seconds), one.units / min(one.seconds)
+                lines.setdefault(f"{kind} shards", []).append((at[value], one.rate, low, high))
+        return lines
+
+
+def variants(values: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[tuple[str, str], Variant]:
+    """`values`: what a row is called -> (stream or "", options of the loader); each on both kinds of shards."""
     return {
-        "open_seconds": opened - begin,
-        "first_batch_seconds": first - opened,
-        "seconds_per_batch": (time.perf_counter() - first) / 10,
-        "memory_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+        (value, kind): Variant(f"{value}, {kind}", packed(stream, crop_ready=kind == "crop-ready"), options)
+        for value, (stream, options) in values.items()
+        for kind in KINDS
     }
-
-
-def index_scaling(shards: Path) -> dict[int, dict[str, float]]:
-    found = {}
-    for rows in INDEX_SIZES:
-        command = [sys.executable, "-m", "benchmarks.scaling", "--index", str(repeated(shards, rows))]
-        answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        found[rows] = json.loads(answer)
-    return found
-
-
-def resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
-
-
-def memory_over_time(shards: Path) -> list[float]:
-    """Resident MiB after each of some epochs of one loader."""
-    run, _ = epoch_of(shards)
-    found = []
-    for _ in range(MEMORY_EPOCHS):
-        run()
-        found.append(round(resident_mib(), 1))
-    return found
 
 
 def main() -> int:
-    """Measure all of it and write results/scaling.{md,json}."""
+    """Measure the three dimensions, write Markdown, JSON and a chart of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="measured epochs of each variant")
+    parser.add_argument("--rounds", type=int, default=5, help="measured epochs of each variant")
     parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
-    parser.add_argument("--index", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.index:
-        print(json.dumps(index_facts(arguments.index)))
-        return 0
+    folder = harness.RESULTS if arguments.record else ROOM / "results"
+    folder.mkdir(parents=True, exist_ok=True)
 
-    whole, cpus = packed(), machine()["cpus"]
+    cpus = harness.machine()["cpus"]
     threads = sorted({1, *(2**i for i in range(1, 8) if 2**i < cpus), cpus, 2 * cpus})
-    groups = {
-        "Threads": {f"{n} threads": (whole, {"threads": n}) for n in threads},
-        "Crop": {f"{side} x {side}": (whole, {"crop": side}) for side in CROPS},
-        "Image": {stream: (packed(stream), {}) for stream in STREAMS},
+    plans = {
+        "threads": {str(n): ("", {"threads": n}) for n in threads},
+        "crop": {f"{side} x {side}": ("", {"crop": side}) for side in CROPS},
+        "image": {stream: (stream, {}) for stream in STREAMS},
     }
-    measured = {name: measure(contestants(group), rounds=arguments.rounds) for name, group in groups.items()}
-    sizes = index_scaling(whole)
-    memory = memory_over_time(whole)
-
-    rows = ["| samples in the index | open, s | first batch, s | s per batch of 64 | memory, MiB |"]
-    rows.append("|---:|---:|---:|---:|---:|")
-    for count, facts in sizes.items():
-        cells = (f"{facts[k]:.3f}" for k in ("open_seconds", "first_batch_seconds", "seconds_per_batch"))
-        rows.append(f"| {count:,} | {' | '.join(cells)} | {facts['memory_mib']:,.0f} |")
-    sections = {name: table(group) for name, group in measured.items()}
-    sections["Samples in the index"] = "\n".join(rows)
-    sections["Memory over time"] = "Resident MiB after each epoch: " + ", ".join(f"{m:,.0f}" for m in memory) + "."
-    for heading, body in sections.items():
-        print(f"\n{heading}\n\n{body}")
-    data: dict[str, Any] = {name.lower(): as_json(group) for name, group in measured.items()}
-    data |= {"index": sizes, "memory_mib": memory, "rounds": arguments.rounds}
-    markdown, _ = write_results(
+    titles = {
+        "threads": ("Images per second by threads", "threads", {str(n): float(n) for n in threads}),
+        "crop": (
+            "Images per second by the side of the crop",
+            "side of the crop, pixels",
+            {f"{s} x {s}": s for s in CROPS},
+        ),
+        "image": ("Images per second by the side of square PNGs, 224 crops", "side of the image, pixels", SIDES),
+    }
+    sections, data = {}, {}
+    for name, values in plans.items():
+        group = Group(name, variants(values), arguments.rounds)
+        title, x_label, at = titles[name]
+        print(f"\n{title}\n\n{group.table()}", flush=True)
+        chart = line_chart(group.series(at), title, x_label=x_label, y_label="images/s")  # type: ignore[arg-type]
+        (folder / f"scaling-{name}.svg").write_text(chart)
+        sections[title] = f"{group.table()}\n\n![{title}](scaling-{name}.svg)"
+        data[name] = group.data()
+    markdown, _ = harness.write_results(
         "scaling",
         "How the loader scales",
         sections,
-        data,
-        package_versions=versions("genimage-stream", "torch", "numpy", "pyarrow"),
-        remarks=["Epochs of 224 crops (unless said otherwise) as float32 batches of 64, files in the page cache."],
-        folder=RESULTS if arguments.record else ROOM / "results",
+        {"rounds": arguments.rounds, **data},
+        package_versions=harness.versions(*PACKAGES),
+        remarks=[
+            "Epochs of GenImage's mix (the streams by themselves in the last table) as mirrored 224 crops unless said "
+            f"otherwise, float32 batches of 64, files in the page cache, {cpus} threads unless said otherwise. Medians "
+            f"of {arguments.rounds} rounds in which every variant of a table has its turn; charts show the slowest and "
+            "the fastest round too. CPU time is that of the whole process.",
+        ],
+        folder=folder,
     )
-    print(f"written: {markdown}", file=sys.stderr)
+    print(f"bench: written: {markdown.relative_to(ROOT)}", file=sys.stderr)
     return 0
 
 

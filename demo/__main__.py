@@ -60,7 +60,7 @@ def main() -> int:
     print_quarantine(SHARDS / "quarantine.parquet")
 
     import genimage_stream as gs
-    from benchmarks.harness import machine, table
+    from benchmarks.harness import as_json, machine, table, versions, write_results
     from demo.compare import ROUNDS, compare
     from demo.detector import evaluate, train
 
@@ -77,7 +77,17 @@ def main() -> int:
         print(f"| {score.generator} | {score.samples} | {score.accuracy:.3f} | {score.average_precision:.3f} |")
 
     heading("images per second: random 224 crop, flip, normalised float32 batches of 64, 2 threads or 2 workers")
-    print(table(compare(SHARDS, ROOM / "compare", len(dataset)), baseline="webdataset + Pillow"))
+    compared = compare(SHARDS, ROOM / "compare", len(dataset))
+    shown = table(compared, baseline="webdataset + Pillow")
+    print(shown)
+    write_results(
+        "demo",
+        "The demo's last table",
+        {f"{len(dataset):,} images an epoch, medians of {ROUNDS} rounds": shown},
+        {"table": shown, "loaders": as_json(compared)},
+        package_versions=versions("genimage-stream", "webdataset", "pillow", "torch"),
+        folder=ROOM / "results",
+    )
     facts = machine()
     print(f"\n{facts['processor']}, {facts['cpus']} CPUs; medians of {ROUNDS} rounds, taking turns.")
     print(f"\nThe demo took {time.perf_counter() - begin:.0f} s. Its data lie in {ROOM}; make clean removes them.")

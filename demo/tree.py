@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -119,13 +119,13 @@ def real(split: str, number: int, rng: np.random.Generator) -> bytes:
     return encode(image, "JPEG", quality=quality, subsampling=int(rng.integers(3)), progressive=number % 11 == 10)
 
 
-def files_of(name: str) -> Iterator[tuple[str, bytes]]:
-    """Path in the tree and bytes of every file of one generator's subset."""
+def files_of(name: str, counts: Mapping[str, int] = COUNTS) -> Iterator[tuple[str, bytes]]:
+    """Path in the tree and bytes of every file of one generator's subset; `counts`: reals, and fakes, by split."""
     generator = GENERATORS[name]
     place = list(GENERATORS).index(name)
     synsets = vocabulary.synsets()
-    for split, count in COUNTS.items():
-        rng = np.random.default_rng([7, place, list(COUNTS).index(split)])
+    for number_of_split, (split, count) in enumerate(counts.items()):
+        rng = np.random.default_rng([7, place, number_of_split])
         for number in range(count):
             class_index = CLASSES[number % len(CLASSES)]
             if split == "train":
@@ -145,10 +145,10 @@ def files_of(name: str) -> Iterator[tuple[str, bytes]]:
             yield path, b"\0\5\26\7"
 
 
-def write_subset(root: Path, name: str) -> tuple[int, int]:
+def write_subset(root: Path, name: str, counts: Mapping[str, int] = COUNTS) -> tuple[int, int]:
     """Write one generator's subset; returns (files, bytes)."""
     files = size_bytes = 0
-    for relative, data in files_of(name):
+    for relative, data in files_of(name, counts):
         path = root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -157,7 +157,7 @@ def write_subset(root: Path, name: str) -> tuple[int, int]:
     return files, size_bytes
 
 
-def make_tree(root: Path) -> str:
+def make_tree(root: Path, counts: Mapping[str, int] = COUNTS) -> str:
     """Write the whole tree to `root`, which appears only when it is complete; one that is there already is kept.
 
     Returns what there is to say about it.
@@ -169,7 +169,7 @@ def make_tree(root: Path) -> str:
     # The generators with the largest images first, so that no process is left with one of them at the end.
     names = sorted(GENERATORS, key=lambda name: -GENERATORS[name].side)
     with ProcessPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        written = list(pool.map(write_subset, [unfinished] * len(names), names))
+        written = list(pool.map(write_subset, [unfinished] * len(names), names, [counts] * len(names)))
     unfinished.rename(root)
     files, size_bytes = sum(count for count, _ in written), sum(size for _, size in written)
     return f"{root}: {files} files, {size_bytes / 1e6:.0f} MB"

@@ -13,7 +13,9 @@ import pytest
 
 import genimage_stream as gs
 from benchmarks.chart import bar_chart
+from benchmarks.data import renamed
 from benchmarks.environments import environment, remembered_failure
+from benchmarks.full import PARTS
 from benchmarks.peers import PEERS, Work
 from benchmarks.peers.client import PeerError, PeerProcess
 from benchmarks.peers.serve import run_epoch
@@ -76,6 +78,26 @@ def test_a_failed_installation_is_remembered(tmp_path: Path) -> None:
     (tmp_path / "failed").write_text("digest\nno such package")
     assert remembered_failure(tmp_path, "digest") == "no such package"
     assert remembered_failure(tmp_path, "another digest") == ""
+
+
+def test_a_stream_repeats_its_files_under_names_of_their_own() -> None:
+    for name in ("0_adm_153.PNG", "033_sdv4_00134.png", "n01440764_1000.JPEG", "0_wukong_image128.png"):
+        names = [renamed(name, copy) for copy in range(3)]
+        assert names[0] == name
+        assert len(set(names)) == 3
+        assert {Path(one).suffix for one in names} == {Path(name).suffix}
+    assert renamed("ILSVRC2012_val_00000744.JPEG", 1) == "ILSVRC2012_val_00010744.JPEG"
+
+
+def test_the_full_run_lists_its_parts() -> None:
+    def full(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "benchmarks.full", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    listed = full("--list")
+    assert listed.returncode == 0
+    assert all(name in listed.stdout for name in PARTS)
+    assert "there is no part everything" in full("everything").stderr
 
 
 def test_chart_is_well_formed_and_described() -> None:

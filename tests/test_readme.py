@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.readme import BEGIN, END, block
 from tests.fixtures.genimage import make_tree
 
 ROOT = Path(__file__).parents[1]
@@ -66,13 +64,6 @@ def test_make_targets_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for line in commands("make"):
         assert re.search(rf"^{line[1]}:", makefile, re.MULTILINE), line
-
-
-def test_figures_are_those_of_the_results() -> None:
-    path = ROOT / "benchmarks/results/end_to_end.json"
-    expected = block(json.loads(path.read_text())) if path.exists() else ""
-    shown = README.partition(BEGIN)[2].partition(END)[0].strip()
-    assert shown == expected, "run python -m benchmarks.readme"
 
 
 def test_bench_command_of_the_readme(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Megatron Energon on the same shards, decoded with Pillow in its cooker.
 
 As its documentation recommends for WebDatasets of one's own: a crude dataset prepared in place, a task encoder with a
-cooker, get_train_dataset with a shuffle buffer, get_loader. It repeats for ever; an epoch is cut off after its images.
+cooker, get_train_dataset with a shuffle buffer and its quick start's max_samples_per_sequence, get_loader with workers,
+batches put together and normalised in them. It repeats for ever; an epoch is cut off after its images.
 """
 
 from __future__ import annotations

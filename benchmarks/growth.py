@@ -1,0 +1,260 @@
+"""The loader at the size of the whole of GenImage, and over time: starts, interpreter and memory.
+
+    python -m benchmarks.growth index  [--repeats 3] [--record]     by the number of samples in the index
+    python -m benchmarks.growth memory [--seconds 45] [--record]    memory against time
+
+The index sizes are synthetic: the rows of a packed set over and over, up to GenImage's 2,681,167, with keys and hashes
+as distinct as real ones; every row leads to a real image, so batches are really loaded. Every figure is taken in a
+process of its own, imports not counted. Results (index_size, memory) go to .bench/results, or with --record to
+benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.chart import line_chart
+from benchmarks.data import packed, packer_digest
+from benchmarks.environments import ROOM, ROOT
+
+INDEX_SIZES = (1_000, 10_000, 100_000, 1_000_000, 2_681_167)
+OPTIONS = {"batch_size": 64, "crop": 224, "output": "float32", "flip": True}
+PACKAGES = ("genimage-stream", "torch", "numpy", "pyarrow")
+
+
+def make_large(dataset: Path, folder: Path, rows: int) -> Path:
+    """A dataset of `rows` rows over the shards of another; keys and hashes are as long and as distinct as real ones."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from genimage_stream import schema
+
+    if folder.exists():
+        return folder
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    for entry in dataset.iterdir():
+        if entry.is_dir():
+            (unfinished / entry.name).symlink_to(entry.resolve())
+    table = pq.read_table(dataset / schema.INDEX_FILE)
+    table = table.take(pa.array(np.sort(np.arange(rows) % len(table))))
+    numbers = pc.cast(pa.array(np.arange(rows)), pa.string())
+    digits = np.random.default_rng(rows).bytes(32 * rows).hex().encode()
+    ends = pa.py_buffer(np.arange(0, 64 * rows + 1, 64, dtype=np.int32))
+    hashes = pa.StringArray.from_buffers(rows, ends, pa.py_buffer(digits))
+    for name in ("key", "sha256", "source"):
+        words = hashes if name == "sha256" else pc.binary_join_element_wise(table[name], numbers, "_")
+        table = table.set_column(table.schema.get_field_index(name), name, words)
+    pq.write_table(table, unfinished / schema.INDEX_FILE, compression="zstd")
+    (unfinished / schema.DATASET_FILE).write_text(json.dumps({"format_version": schema.FORMAT_VERSION}))
+    unfinished.rename(folder)
+    return folder
+
+
+# -- measured in processes of their own --------------------------------------------------------------------------------
+
+
+def memory_kib(field: str) -> int:
+    """Of this process: VmRSS, resident now, or VmHWM, at most so far."""
+    text = Path("/proc/self/status").read_text()
+    return int(text[text.index(f"{field}:") :].split()[1])
+
+
+def start(path: str, resume: bool) -> dict[str, float]:
+    """Opening, first batch (of an epoch, or going on in its middle), and the memory that this took."""
+    import pyarrow.parquet  # noqa: F401 - imports are not what is measured
+    import torch  # noqa: F401
+
+    import genimage_stream as gs
+
+    _ = gs.Loader
+    before = memory_kib("VmRSS")
+    begin = time.perf_counter()
+    dataset = gs.open_dataset(path)
+    opened = time.perf_counter()
+    loader = gs.Loader(dataset, **OPTIONS)  # type: ignore[arg-type]
+    if resume:
+        loader.load_state_dict({**loader.state_dict(), "position": len(dataset) // 2})
+    batch = next(iter(loader))
+    first = time.perf_counter()
+    assert len(batch) == 64
+    return {"open": opened - begin, "first_batch": first - begin, "mib": (memory_kib("VmHWM") - before) / 1024}
+
+
+def batches(path: str, count: int = 150) -> dict[str, float]:
+    """Seconds a batch on the wall, and of CPU that the consumer's thread spends in the loader; waiting takes none.
+
+    Small windows, so that many batches are handed over and the interpreter's part shows.
+    """
+    import genimage_stream as gs
+
+    loader = gs.Loader(gs.open_dataset(path), **{**OPTIONS, "crop": 64})  # type: ignore[arg-type]
+
+    def endless() -> Any:
+        while True:
+            yield from loader
+
+    running = endless()
+    for _ in range(10):
+        next(running)
+    begin, wall = time.thread_time(), time.perf_counter()
+    for _ in range(count):
+        next(running)
+    return {
+        "interpreter": (time.thread_time() - begin) / count,
+        "batch": (time.perf_counter() - wall) / count,
+    }
+
+
+def memory(path: str, seconds: float) -> list[tuple[float, float, int]]:
+    """(seconds since the beginning, resident MiB, images so far) after each epoch, for about `seconds`."""
+    import genimage_stream as gs
+
+    loader = gs.Loader(gs.open_dataset(path), **OPTIONS)  # type: ignore[arg-type]
+    found, images, begin = [], 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        for batch in loader:
+            images += len(batch)
+        found.append((round(time.perf_counter() - begin, 2), round(memory_kib("VmRSS") / 1024, 1), images))
+    return found
+
+
+MEASURES: dict[str, Callable[..., Any]] = {"start": start, "batches": batches, "memory": memory}
+
+
+def alone(name: str, *arguments: Any) -> Any:
+    """A measure in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.growth", "--measure", json.dumps([name, *arguments])]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return json.loads(done.stdout)
+
+
+# -- the two parts -----------------------------------------------------------------------------------------------------
+
+
+def index_part(repeats: int, folder: Path) -> Path:
+    """By the number of rows; every figure a median of `repeats` processes, which take turns over the sizes."""
+    shards = packed()
+    places = {
+        rows: str(make_large(shards, ROOM / "data" / f"index-{rows}-{packer_digest()[:8]}", rows))
+        for rows in INDEX_SIZES
+    }
+    found: dict[int, dict[str, list[float]]] = {rows: {} for rows in INDEX_SIZES}
+    for _ in range(repeats):
+        for rows, place in places.items():
+            fresh, middle, steady = alone("start", place, False), alone("start", place, True), alone("batches", place)
+            figures = {
+                "open_seconds": fresh["open"],
+                "first_batch_seconds": fresh["first_batch"],
+                "resume_seconds": middle["first_batch"],
+                "interpreter_seconds_per_batch": steady["interpreter"],
+                "seconds_per_batch_of_64_windows": steady["batch"],
+                "memory_mib": fresh["mib"],
+            }
+            for name, value in figures.items():
+                found[rows].setdefault(name, []).append(round(value, 6))
+    middle_of = {rows: {name: statistics.median(values) for name, values in one.items()} for rows, one in found.items()}
+    lines = ["| samples in the index | opening, ms | opening to first batch, ms | to going on in the middle, ms "]
+    lines[0] += "| interpreter a batch, ms | memory, MiB |"
+    lines.append("|---:|---:|---:|---:|---:|---:|")
+    for rows, one in middle_of.items():
+        times = ("open_seconds", "first_batch_seconds", "resume_seconds")
+        cells = [f"{1000 * one[name]:,.0f}" for name in times]
+        cells.append(f"{1000 * one['interpreter_seconds_per_batch']:.2f}")
+        lines.append(f"| {rows:,} | {' | '.join(cells)} | {one['memory_mib']:,.0f} |")
+    print("\n".join(lines))
+
+    def points(name: str, factor: float) -> list[tuple[float, float, float, float]]:
+        rows = [(n, [factor * v for v in found[n][name]]) for n in INDEX_SIZES]
+        return [(n, statistics.median(values), min(values), max(values)) for n, values in rows]
+
+    folder.mkdir(parents=True, exist_ok=True)
+    series = {
+        "opening to first batch": points("first_batch_seconds", 1000),
+        "going on in the middle": points("resume_seconds", 1000),
+        "opening alone": points("open_seconds", 1000),
+    }
+    title = "Starting, by the number of samples in the index"
+    chart = line_chart(series, title, x_label="samples in the index", y_label="milliseconds", log_x=True)
+    (folder / "index_size.svg").write_text(chart)
+    markdown, _ = harness.write_results(
+        "index_size",
+        "By the number of samples in the index",
+        {"Starts": "\n".join(lines) + f"\n\n![{title}](index_size.svg)"},
+        {"repeats": repeats, "sizes": {str(rows): one for rows, one in found.items()}},
+        package_versions=harness.versions(*PACKAGES),
+        remarks=[
+            f"Medians of {repeats} processes; the index is in the page cache. Memory: what the process's peak grew by "
+            "from before opening to after the first batch, the batches' own buffers included. The interpreter: CPU "
+            "time of the consumer's thread inside the loader, for batches of 64.",
+        ],
+        folder=folder,
+    )
+    return markdown
+
+
+def memory_part(seconds: float, folder: Path) -> Path:
+    """Resident memory after each epoch of one loader."""
+    found = alone("memory", str(packed()), seconds)
+    folder.mkdir(parents=True, exist_ok=True)
+    title = "Memory of the process over time"
+    points = [(at, mib, mib, mib) for at, mib, _ in found]
+    chart = line_chart({"resident": points}, title, x_label="seconds", y_label="MiB")
+    (folder / "memory.svg").write_text(chart)
+    later = [mib for _, mib, _ in found[1:]] or [found[0][1]]
+    lines = ["| | seconds | images | resident, MiB |", "|---|---:|---:|---:|"]
+    for name, number in (("after the first epoch", 0), ("after the second", 1), ("after the last", -1)):
+        at, mib, images = found[min(number, len(found) - 1)]
+        lines.append(f"| {name} | {at:.1f} | {images:,} | {mib:,.0f} |")
+    lines += ["", f"{len(found)} epochs; from the second on between {min(later):,.0f} and {max(later):,.0f} MiB."]
+    print("\n".join(lines))
+    markdown, _ = harness.write_results(
+        "memory",
+        "Memory against time",
+        {"One loader, epoch after epoch": "\n".join(lines) + f"\n\n![{title}](memory.svg)"},
+        {"epochs": [{"seconds": at, "resident_mib": mib, "images": images} for at, mib, images in found]},
+        package_versions=harness.versions(*PACKAGES),
+        remarks=["224 crops as float32 batches of 64; interpreter, torch and all libraries are in the figure."],
+        folder=folder,
+    )
+    return markdown
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="?", choices=["index", "memory"])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=45)
+    parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        name, *rest = json.loads(given.measure)
+        print(json.dumps(MEASURES[name](*rest)))
+        return 0
+    folder = harness.RESULTS if given.record else ROOM / "results"
+    if given.part == "index":
+        written = index_part(given.repeats, folder)
+    elif given.part == "memory":
+        written = memory_part(given.seconds, folder)
+    else:
+        parser.error("say which part: index or memory")
+    print(f"bench: written: {written.relative_to(ROOT)}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
