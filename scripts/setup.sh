@@ -99,6 +99,8 @@ has_header() { echo "#include <stdio.h>
 has() {
     case $1 in
         header) has_header "$2" ;;
+        links) echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
+            clang++ "-fsanitize=$2" -x c++ - -o /dev/null >/dev/null 2>&1 ;;
         *) command -v "$2" >/dev/null 2>&1 || { [ "$2" = c++ ] && command -v "${CXX:-c++}" >/dev/null 2>&1; } ;;
     esac
 }
