@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.remote import CHUNK_BYTES, RemoteReader, RemoteRequest, RemoteStore, StoreError, run
+from genimage_stream.remote import CHUNK_BYTES, RemoteReader, RemoteStore, StoreError, run
 
 if TYPE_CHECKING:
     from genimage_stream.cache import CachedShard, Download, ShardCache
@@ -33,17 +33,14 @@ _POLL_SECONDS = 0.1
 
 
 class CachedReader(RemoteReader):
-    """`checked`: whether the index's hashes are those of the stored bytes (not so for crop-ready shards)."""
-
     wants_order = True
 
-    def __init__(
-        self, store: RemoteStore, cache: ShardCache, shards: list[str], columns: IndexColumns, *, checked: bool
-    ) -> None:
+    def __init__(self, store: RemoteStore, cache: ShardCache, shards: list[str], columns: IndexColumns) -> None:
         super().__init__(store, shards)
         self._cache = cache
         self._columns = columns
-        self._checked = checked
+        # In crop-ready shards `sha256` is that of the original file.
+        self._hash = "stored_sha256" if "stored_sha256" in columns.names else "sha256"
         self._rows = _rows_by_shard(columns.words("shard")[0], len(shards))
         offset, size = columns.numbers("offset", "size")
         self._ends = [int((offset[rows] + size[rows]).max(initial=0)) for rows in self._rows]
@@ -74,11 +71,6 @@ class CachedReader(RemoteReader):
     def _let_go(self, of: Callable[[int], bool]) -> None:
         for shard in [shard for shard in self._held if of(shard)]:
             self._held.pop(shard).close()
-
-    def request(
-        self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
-    ) -> RemoteRequest:
-        return RemoteRequest(self._fetch(shards.tolist(), offsets.tolist(), sizes.tolist()))
 
     async def _fetch(self, shards: list[int], offsets: list[int], sizes: list[int]) -> list[memoryview]:
         if self._window is not None and shards:
@@ -182,7 +174,7 @@ class CachedReader(RemoteReader):
         """Compare a downloaded shard with the index: a tar header before every image, the sizes, the hashes."""
         rows = self._rows[shard]
         offset, length = (column[rows] for column in self._columns.numbers("offset", "size"))
-        hashes = self._columns.part("sha256", rows).to_pylist() if self._checked else [None] * len(rows)
+        hashes = self._columns.part(self._hash, rows).to_pylist()
         name = f"{self._store.name}/{self._shards[shard]}"
         if self._ends[shard] > size:
             raise StoreError(
@@ -194,7 +186,7 @@ class CachedReader(RemoteReader):
                 raise StoreError(
                     f"{name}: no image of {n} bytes at byte {start}; index and shard do not belong together"
                 )
-            if expected is not None and hashlib.sha256(download.read(start, n)).hexdigest() != expected:
+            if hashlib.sha256(download.read(start, n)).hexdigest() != expected:
                 raise StoreError(f"{name}: the image at byte {start} is not the one that was packed")
 
 

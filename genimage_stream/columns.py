@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream import schema
+from genimage_stream.segments import SegmentTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -119,6 +120,21 @@ class IndexColumns:
         """Columns of whole numbers as wide as the index has them, without a copy; null is -1."""
         self.load(*names)
         return tuple(self._cache[name] for name in names)
+
+    def segments(self) -> SegmentTable | None:
+        """The column `segments`; None when the index has none (see segments.py)."""
+        import pyarrow as pa
+
+        if "segments" not in self.names:
+            return None
+        with self._lock:
+            if "segments" not in self._cache:
+                column = self.table(["segments"])["segments"].cast(pa.large_list(pa.int32())).combine_chunks()
+                lengths = np.asarray(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+                starts = np.concatenate([[0], np.cumsum(lengths)])
+                self._cache["segments"] = SegmentTable(starts, np.asarray(column.flatten().fill_null(0)))
+            found: SegmentTable = self._cache["segments"]
+            return found
 
     def part(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array:
         """A column for some rows (rising), read from the row groups that hold them; not kept."""

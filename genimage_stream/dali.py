@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from genimage_stream.buffers import BufferPool
-    from genimage_stream.decode import Diverted, Job
+    from genimage_stream.decode import Diverted, Job, PartialBytes
     from genimage_stream.geometry import Windows
 
 log = logging.getLogger("genimage_stream")
@@ -121,7 +121,7 @@ class DaliRenderer:
         self._iteration = 0
         self._pipeline: Any = None
 
-    def submit(self, source: Sequence[Buffer] | FileRanges, windows: Windows) -> DaliRendering:
+    def submit(self, source: Sequence[Buffer | PartialBytes] | FileRanges, windows: Windows) -> DaliRendering:
         n = len(windows.flips)
         images = self._buffers.take(n)
         job = None

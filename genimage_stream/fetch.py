@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from genimage_stream.columns import IndexColumns
+    from genimage_stream.decode import PartialBytes
 
 
 class Request(Protocol):
@@ -29,7 +30,7 @@ class Request(Protocol):
     def wait(self, timeout: float) -> bool:
         """Wait until ready, at most `timeout` seconds."""
 
-    def source(self) -> Sequence[Buffer] | FileRanges:
+    def source(self) -> Sequence[Buffer | PartialBytes] | FileRanges:
         """What `BatchDecoder.submit` takes. Raises OSError, naming file and reason, when the bytes did not come."""
 
     def cancel(self) -> None: ...
@@ -39,14 +40,21 @@ class Request(Protocol):
 
 
 class Reader(Protocol):
-    """Fetches samples' bytes from a fixed list of shards. `ahead`: batches to request beyond those being decoded."""
+    """Fetches samples' bytes from a fixed list of shards. `ahead`: batches to request beyond those being decoded;
+    `wants_parts`: it is worth while to tell `request` which parts are needed."""
 
     ahead: int
+    wants_parts: bool
 
     def request(
-        self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+        self,
+        shards: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int64],
+        parts: npt.NDArray[np.int64] | None = None,
     ) -> Request:
-        """Ask for n samples: `shards` are places in the list, `offsets` and `sizes` in bytes, each (n,)."""
+        """Ask for n samples: `shards` are places in the list, `offsets` and `sizes` in bytes, each (n,); `parts` (n, 3)
+        as by `SegmentTable.needed`, None when all is needed."""
 
 
 @runtime_checkable
@@ -131,6 +139,7 @@ class LocalReader:
 
     ahead = 0
     wants_order = False
+    wants_parts = False  # the decoder's threads find them in the files' own tables
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = paths
@@ -154,11 +163,36 @@ class LocalReader:
             self._asked += 1
 
     def request(
-        self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+        self,
+        shards: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int64],
+        parts: npt.NDArray[np.int64] | None = None,
     ) -> LocalRequest:
         if self._asked < len(self._windows):
             self._read_ahead(shards)
         return LocalRequest(FileRanges(self._files, shards, offsets, sizes))
+
+
+def read_range(store: Store, shard: str, offset: int, size: int) -> bytes:
+    """Bytes of a shard, local or remote, read at once. Raises OSError when they are not all there."""
+    local = store.local_path(shard)
+    if local is not None:
+        with open(local, "rb") as file:
+            data = os.pread(file.fileno(), size, offset)
+        if len(data) != size:
+            raise OSError(
+                f"{local} is too short: {size:,} bytes at {offset:,} are not all there; `shard-tools verify` tells "
+                "what is damaged"
+            )
+        return data
+    places = np.zeros(1, np.int32), np.array([offset], np.int64), np.array([size], np.int64)
+    request = store.reader([shard]).request(*places)
+    while not request.ready():
+        request.wait(1.0)
+    source = request.source()
+    assert isinstance(source, Sequence)  # only local shards come as ranges of files
+    return bytes(cast("Buffer", source[0]))
 
 
 def ask_kernel(paths: Sequence[str]) -> int:

@@ -314,6 +314,7 @@ class Loader(Iterable[Batch]):
             shard, paths = self.dataset.shards()
             offset, size = columns.numbers("offset", "size")
             width, height = columns.native("width", "height")
+            reader = self.dataset.reader()
             table = SampleTable(
                 shard,
                 paths,
@@ -325,8 +326,9 @@ class Loader(Iterable[Batch]):
                 generator=columns.words("generator")[0],
                 label_number=self.dataset.label_numbers(),
                 fake_number=np.arange(1, len(self.dataset.generators) + 1),
+                segments=columns.segments() if reader.wants_parts else None,
             )
-            self._opened = os.getpid(), table, self.dataset.reader()
+            self._opened = os.getpid(), table, reader
         return self._opened[1:]
 
     def decoder(self) -> BatchDecoder:

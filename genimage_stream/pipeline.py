@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from genimage_stream.loader import Loader
     from genimage_stream.plan import Order, Steps
     from genimage_stream.render import Rendering
+    from genimage_stream.segments import SegmentTable
 
 log = logging.getLogger("genimage_stream")
 
@@ -51,6 +52,7 @@ class SampleTable:
     generator: npt.NDArray[np.int32]
     label_number: npt.NDArray[np.int64]  # of each label's code: 0 real, 1 fake
     fake_number: npt.NDArray[np.int64]  # of each generator's code
+    segments: SegmentTable | None  # where the reader wants to know which parts are needed, and the index tells
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class _Planned:
     label: npt.NDArray[np.int64]
     generator: npt.NDArray[np.int64]
     windows: Windows
+    parts: npt.NDArray[np.int64] | None  # (n, 3) as by SegmentTable.needed
 
 
 @dataclass
@@ -138,6 +141,9 @@ class Epoch(Iterator[Batch]):
         shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
         label = table.label_number[table.label[rows]]
         generator = table.fake_number[table.generator[rows]] * label
+        needed = None
+        if table.segments is not None:
+            needed = table.segments.needed(rows, size, found.corners, sizes, loader.geometry["crop"])
         at = 0
         for step, (a, b) in zip(turns, parts, strict=True):
             part = slice(at, at + b - a)
@@ -151,6 +157,7 @@ class Epoch(Iterator[Batch]):
                     label=label[part],
                     generator=generator[part],
                     windows=Windows(found.corners[part], found.flips[part]),
+                    parts=None if needed is None else needed[part],
                 )
             )
             at += b - a
@@ -165,7 +172,7 @@ class Epoch(Iterator[Batch]):
                     break
                 self._plan_block()
             plan = self._planned.popleft()
-            request = self._reader.request(plan.shard, plan.offset, plan.size)
+            request = self._reader.request(plan.shard, plan.offset, plan.size, plan.parts)
             self._fetching.append(_Work(plan, request))
         while self._fetching and len(self._decoding) < loader.prefetch and self._fetching[0].request.ready():
             self._submit()

@@ -19,13 +19,16 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.decode import PartialBytes
+
 if TYPE_CHECKING:
     import pyarrow as pa
+    from typing_extensions import Buffer
 
     from genimage_stream.columns import IndexColumns
 
@@ -111,8 +114,7 @@ class RemoteStore:
         # A dataset that was packed anew under the same address shares nothing with the old one.
         about = f"{self.name} {info.get('plan_digest')} {columns.num_rows}"
         name = hashlib.blake2b(about.encode(), digest_size=12).hexdigest()
-        checked = not (info.get("options") or {}).get("crop_ready", False)
-        return CachedReader(self, ShardCache(*self._cache, name), shards, columns, checked=checked)
+        return CachedReader(self, ShardCache(*self._cache, name), shards, columns)
 
     async def _read(self, path: str) -> bytearray:
         return await self.download(path, (await self.head(path))["size"])
@@ -199,17 +201,39 @@ class RemoteReader:
     """Fetches batches' bytes into memory, some batches ahead of the decoder."""
 
     ahead = 6
+    wants_parts = True
 
     def __init__(self, store: RemoteStore, shards: list[str]) -> None:
         self._store = store
         self._shards = shards
 
     def request(
-        self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+        self,
+        shards: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int64],
+        parts: npt.NDArray[np.int64] | None = None,
     ) -> RemoteRequest:
-        return RemoteRequest(self._fetch(shards.tolist(), offsets.tolist(), sizes.tolist()))
+        needed = None if parts is None else parts.tolist()
+        return RemoteRequest(self._samples(wanted(shards.tolist(), offsets.tolist(), sizes.tolist(), needed)))
+
+    async def _samples(self, samples: list[Wanted]) -> list[Buffer | PartialBytes]:
+        pieces = [(sample.shard, *piece) for sample in samples for piece in sample.pieces()]
+        found = iter(await self._fetch(*map(list, zip(*pieces, strict=True))) if pieces else ())
+        return [self._put_together(sample, [next(found) for _ in sample.pieces()]) for sample in samples]
+
+    def _put_together(self, sample: Wanted, pieces: list[memoryview]) -> Buffer | PartialBytes:
+        if sample.parts is None:
+            return pieces[0]
+        start = sample.offset
+
+        def whole() -> memoryview:
+            return run(self._store.range(self._shards[sample.shard], start, start + sample.size))
+
+        return PartialBytes(sample.size, pieces[0], pieces[1], sample.parts[1], whole)
 
     async def _fetch(self, shards: list[int], offsets: list[int], sizes: list[int]) -> list[memoryview]:
+        """Pieces of shards, in the order in which they are asked for."""
         found: list[memoryview] = [memoryview(b"")] * len(shards)
 
         async def part(shard: int, start: int, end: int, members: list[int]) -> None:
@@ -226,6 +250,34 @@ class RemoteReader:
                 task.cancel()
             raise
         return found
+
+
+class Wanted(NamedTuple):
+    """A sample that is asked for: `size` bytes at `offset`, or of these the first `parts[0]` and those from `parts[1]`
+    to `parts[2]`."""
+
+    shard: int
+    offset: int
+    size: int
+    parts: tuple[int, int, int] | None = None
+
+    def pieces(self) -> list[tuple[int, int]]:
+        """(offset in the shard, size) of what has to be read."""
+        if self.parts is None:
+            return [(self.offset, self.size)]
+        head, begin, end = self.parts
+        return [(self.offset, head), (self.offset + begin, end - begin)]
+
+
+def wanted(
+    shards: list[int], offsets: list[int], sizes: list[int], parts: list[tuple[int, int, int]] | None
+) -> list[Wanted]:
+    if parts is None:
+        return [Wanted(*one) for one in zip(shards, offsets, sizes, strict=True)]
+    return [
+        Wanted(shard, offset, size, None if part[0] >= size else part)
+        for shard, offset, size, part in zip(shards, offsets, sizes, parts, strict=True)
+    ]
 
 
 def coalesce(
@@ -245,7 +297,7 @@ def coalesce(
 
 
 class RemoteRequest:
-    def __init__(self, fetch: Coroutine[Any, Any, list[memoryview]]) -> None:
+    def __init__(self, fetch: Coroutine[Any, Any, list[Buffer | PartialBytes]]) -> None:
         self._began = time.perf_counter()
         self._ended = 0.0
         self._future = asyncio.run_coroutine_threadsafe(fetch, _loop())
@@ -260,7 +312,7 @@ class RemoteRequest:
     def wait(self, timeout: float) -> bool:
         return bool(concurrent.futures.wait([self._future], timeout).done)
 
-    def source(self) -> list[memoryview]:
+    def source(self) -> list[Buffer | PartialBytes]:
         return self._future.result()
 
     def cancel(self) -> None:
@@ -273,6 +325,7 @@ class RemoteRequest:
 # -- the event loop ----------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
+_waiting: set[concurrent.futures.Future[Any]] = set()  # what threads wait for in `run`
 _running: tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]] | None = None
 
 
@@ -290,6 +343,8 @@ def _start() -> tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphor
 
 def _stop(pid: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     if pid == os.getpid():
+        for future in list(_waiting):  # a decoder's thread may wait for bytes that will not come any more
+            future.cancel()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=5)
 
@@ -314,11 +369,14 @@ def _slots(parallel: int) -> asyncio.Semaphore:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Do work on the event loop and wait for what it gives."""
     future = asyncio.run_coroutine_threadsafe(work, _loop())
+    _waiting.add(future)
     try:
         return future.result()
     except BaseException:
         future.cancel()
         raise
+    finally:
+        _waiting.discard(future)
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from genimage_stream.buffers import BufferPool
-    from genimage_stream.decode import Job
+    from genimage_stream.decode import Job, PartialBytes
     from genimage_stream.geometry import Windows
 
 
@@ -38,7 +38,7 @@ class Rendering(Protocol):
 class Renderer(Protocol):
     """A backend: decodes what it is given in the order in which it is given."""
 
-    def submit(self, source: Sequence[Buffer] | FileRanges, windows: Windows) -> Rendering:
+    def submit(self, source: Sequence[Buffer | PartialBytes] | FileRanges, windows: Windows) -> Rendering:
         """Begin a batch of len(windows.flips) images."""
 
 
@@ -60,7 +60,7 @@ class CpuRenderer:
         self._device = device
         self._channels_last = channels_last
 
-    def submit(self, source: Sequence[Buffer] | FileRanges, windows: Windows) -> CpuRendering:
+    def submit(self, source: Sequence[Buffer | PartialBytes] | FileRanges, windows: Windows) -> CpuRendering:
         n = len(windows.flips)
         images = self._buffers.take(n)
         job = None

@@ -29,12 +29,16 @@ def idx_path(shard: str) -> str:
 def index_schema(*, crop_ready: bool = False) -> pa.Schema:
     """A row per packed sample, in the order of the shards and of the samples within them.
 
-    Datasets packed with --crop-ready have two more columns, since what they store are recoded files.
+    Datasets packed with --crop-ready have three more columns, since what they store are recoded files.
     """
     import pyarrow as pa
 
     word = pa.dictionary(pa.int32(), pa.string())
-    digests = [("stored_sha256", pa.string()), ("pixel_sha256", pa.string())]  # of the stored bytes; of the RGB pixels
+    recoded = [
+        ("stored_sha256", pa.string()),  # of the stored bytes
+        ("pixel_sha256", pa.string()),  # of the RGB pixels
+        ("segments", pa.list_(pa.int32())),  # see segments.py; null where an image is always read whole
+    ]
     return pa.schema(
         [
             ("key", pa.string()),
@@ -54,7 +58,7 @@ def index_schema(*, crop_ready: bool = False) -> pa.Schema:
             ("progressive", pa.bool_()),
             ("sha256", pa.string()),  # of the original bytes, hexadecimal
             ("source", pa.string()),  # path within SRC, or archive:member
-            *(digests if crop_ready else []),
+            *(recoded if crop_ready else []),
         ]
     )
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.decode import DecodeError
-from genimage_stream.decode.crop_ready import recode_proven
+from genimage_stream.decode.crop_ready import png_segments, recode_proven
+from genimage_stream.segments import WORTH_BYTES
 from shard_tools.errors import UnreadableImageError
 
 
@@ -18,6 +19,7 @@ class Recoded(NamedTuple):
     sha256: str  # of the original bytes
     stored_sha256: str  # of `data`
     pixel_sha256: str  # of the decoded image, (height, width, 3) uint8 RGB, C-contiguous
+    segments: list[int] | None  # of `data`, for the index
 
 
 def pixel_digest(pixels: npt.NDArray[np.uint8]) -> str:
@@ -36,5 +38,10 @@ def recode_image(data: bytes, png_level: int) -> Recoded:
     except DecodeError as error:
         raise UnreadableImageError(str(error)) from error
     if made is None:
-        return Recoded(data, sha256, sha256, pixel_sha256.hexdigest())
-    return Recoded(made, sha256, hashlib.sha256(made).hexdigest(), pixel_sha256.hexdigest())
+        return Recoded(data, sha256, sha256, pixel_sha256.hexdigest(), segments_of(data))
+    return Recoded(made, sha256, hashlib.sha256(made).hexdigest(), pixel_sha256.hexdigest(), segments_of(made))
+
+
+def segments_of(stored: bytes) -> list[int] | None:
+    """What the index says of where the parts of a stored image lie (genimage_stream/segments.py)."""
+    return png_segments(stored) if len(stored) >= WORTH_BYTES else None

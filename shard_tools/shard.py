@@ -59,8 +59,9 @@ class Packed(NamedTuple):
     size: int
     facts: ImageFacts
     sha256: str  # of the original bytes
-    stored_sha256: str | None = None  # these two of crop-ready shards only
+    stored_sha256: str | None = None  # these three of crop-ready shards only
     pixel_sha256: str | None = None
+    segments: list[int] | None = None
 
 
 class Quarantined(NamedTuple):
@@ -169,13 +170,13 @@ def synset_of(class_index: int, synset: str | None) -> str | None:
     return synset if class_index < 0 else synsets()[class_index]
 
 
-def _to_store(data: bytes, task: ShardTask) -> tuple[bytes, ImageFacts, str, str | None, str | None]:
-    """(bytes to store, facts, sha256 of the original, of the stored bytes, of the pixels) of one image."""
+def _to_store(data: bytes, task: ShardTask) -> tuple[bytes, ImageFacts, str, str | None, str | None, list[int] | None]:
+    """(bytes to store, facts, sha256 of the original, of the stored bytes, of the pixels, segments) of one image."""
     facts = image_facts(data, task.check if task.png_level is None else "header")
     if task.png_level is None:
-        return data, facts, hashlib.sha256(data).hexdigest(), None, None
+        return data, facts, hashlib.sha256(data).hexdigest(), None, None, None
     recoded = recode_image(data, task.png_level)
-    return recoded.data, facts, recoded.sha256, recoded.stored_sha256, recoded.pixel_sha256
+    return recoded.data, facts, *recoded[1:]
 
 
 def write_shard(task: ShardTask, readers: Readers, storage: Storage, report: Report) -> ShardResult:
@@ -237,6 +238,7 @@ def lay_out(
     sha256: str,
     stored_sha256: str | None = None,
     pixel_sha256: str | None = None,
+    segments: list[int] | None = None,
 ) -> tuple[tuple[bytes, ...], Packed, str]:
     """(bytes of the sample in the tar, its record, its line of DALI's index) of an image that begins at `position`."""
     item = task.items[number]
@@ -248,7 +250,8 @@ def lay_out(
     pad = tar.padding(size)
     offset = position + len(head)
     line = index_line(item.key, suffix, offset, size, small, offset + size + len(pad))
-    return (head, stored, pad, tail), Packed(number, offset, size, facts, sha256, stored_sha256, pixel_sha256), line
+    packed = Packed(number, offset, size, facts, sha256, stored_sha256, pixel_sha256, segments)
+    return (head, stored, pad, tail), packed, line
 
 
 def finish(task: ShardTask, file: ShardFile, index: list[str], storage: Storage) -> None:

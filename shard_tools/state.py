@@ -144,7 +144,7 @@ def index_rows(shard: Shard, result: ShardResult, planned: Planned) -> pa.Table:
     schema = index_schema(crop_ready=result.crop_ready)
     if not result.packed:
         return schema.empty_table()
-    items, offsets, sizes, facts, digests, stored_digests, pixel_digests = zip(*result.packed, strict=True)
+    items, offsets, sizes, facts, digests, stored_digests, pixel_digests, segments = zip(*result.packed, strict=True)
     rows = pa.array(items, pa.int64()).to_numpy() + shard.begin
     picked = pa.array(rows)
     n = len(items)
@@ -170,6 +170,7 @@ def index_rows(shard: Shard, result: ShardResult, planned: Planned) -> pa.Table:
         "source": planned.source.take(picked),
         "stored_sha256": stored_digests,
         "pixel_sha256": pixel_digests,
+        "segments": segments,
     }
     return pa.Table.from_arrays([_column(columns[field.name], field.type) for field in schema], schema=schema)
 

@@ -5,7 +5,7 @@ Both run the same code with the same options, so what lies between the two figur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from genimage_stream.bench.rate import Meter, Rate, now
+from genimage_stream.fetch import read_range
 from genimage_stream.index import Dataset
 from genimage_stream.loader import Loader
 
@@ -36,7 +37,7 @@ class MemoryStore:
         self._data: dict[tuple[int, int], bytes] = {}
         for row in rows.tolist():
             place = int(codes[row]), int(offsets[row])
-            self._data[place] = read_range(dataset, paths[place[0]], place[1], int(sizes[row]))
+            self._data[place] = read_range(dataset.store, paths[place[0]], place[1], int(sizes[row]))
 
     def read(self, path: str) -> bytes:
         raise FileNotFoundError(path)
@@ -60,6 +61,7 @@ class MemoryStore:
 class MemoryReader:
     ahead = 0
     wants_order = False
+    wants_parts = False
 
     def __init__(self, data: dict[tuple[int, int], bytes]) -> None:
         self._data = data
@@ -68,7 +70,11 @@ class MemoryReader:
         pass
 
     def request(
-        self, shards: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+        self,
+        shards: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int64],
+        parts: npt.NDArray[np.int64] | None = None,
     ) -> MemoryRequest:
         return MemoryRequest([self._data[place] for place in zip(shards.tolist(), offsets.tolist(), strict=True)])
 
@@ -91,25 +97,6 @@ class MemoryRequest:
 
     def seconds(self) -> float:
         return 0.0
-
-
-def read_range(dataset: Dataset, shard: str, offset: int, size: int) -> bytes:
-    """Bytes of a shard, local or remote. Raises OSError when they are not all there."""
-    local = dataset.store.local_path(shard)
-    if local is not None:
-        with open(local, "rb") as file:
-            file.seek(offset)
-            data = file.read(size)
-        if len(data) != size:
-            raise OSError(f"{local} is too short for the index: `shard-tools verify` tells what is damaged")
-        return data
-    places = np.zeros(1, np.int32), np.array([offset], np.int64), np.array([size], np.int64)
-    request = dataset.store.reader([shard]).request(*places)
-    while not request.ready():
-        request.wait(1.0)
-    source = request.source()
-    assert isinstance(source, Sequence)  # only local shards come as ranges of files
-    return bytes(source[0])
 
 
 def in_memory(dataset: Dataset, seed: int) -> Dataset:

@@ -10,6 +10,7 @@ from genimage_stream.decode.batch import (
     ImageError,
     Job,
     JobStats,
+    PartialBytes,
     covering_size,
     decode_batch,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Job",
     "JobStats",
     "Limits",
+    "PartialBytes",
     "check",
     "covering_size",
     "crop_jpeg",

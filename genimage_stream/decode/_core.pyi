@@ -67,6 +67,7 @@ def crop_jpeg(data: Buffer, crop: tuple[int, int, int, int]) -> tuple[bytes | No
 def make_crop_ready(
     data: Buffer, png_level: int, band_rows: int, tile_width: int, max_pixels: int, max_bytes: int
 ) -> bytes | str: ...
+def png_segments(data: Buffer) -> list[int] | None: ...
 def recode_proven(
     data: Buffer,
     use: Callable[[Buffer], object],

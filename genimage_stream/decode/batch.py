@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,21 @@ class FileRanges:
 
     def __len__(self) -> int:
         return len(self.file_index)
+
+
+class PartialBytes(NamedTuple):
+    """A crop-ready PNG of `size` bytes of which only some are there: the first, `head`, and `body` from byte `at` on.
+
+    `whole()` gets all of it, bytes-like; it is called, from a thread of the decoder, when the parts are not enough:
+    when they do not hold what the window needs, or are not what the file's own table says. An OSError of it becomes
+    the image's "io" error. Which bytes a window needs: `genimage_stream.segments`.
+    """
+
+    size: int
+    head: Buffer
+    body: Buffer
+    at: int
+    whole: Callable[[], Buffer]
 
 
 @dataclass(frozen=True)
@@ -155,7 +170,7 @@ class BatchDecoder:
 
     def submit(
         self,
-        source: Sequence[Buffer] | FileRanges,
+        source: Sequence[Buffer | PartialBytes] | FileRanges,
         out: Any,
         *,
         crops: npt.ArrayLike,
@@ -172,8 +187,8 @@ class BatchDecoder:
     ) -> Job:
         """Begin to decode n images into `out`, (n, 3, height, width) uint8, float16 or float32, C-contiguous.
 
-        `source` is a list of n bytes-like objects or a FileRanges. `out` is a NumPy array, a torch tensor on the CPU
-        (pinned or not), or anything else with the array interface or DLPack; for floats a pixel becomes
+        `source` is a list of n bytes-like objects (or PartialBytes) or a FileRanges. `out` is a NumPy array, a torch
+        tensor on the CPU (pinned or not), or anything else with the array interface or DLPack; for floats a pixel is
         `(pixel / 255 - mean[c]) / std[c]`, computed in double precision and rounded once to float32, and for float16
         from there to half.
 
@@ -239,7 +254,9 @@ class BatchDecoder:
             )
         )
 
-    def decode_batch(self, source: Sequence[Buffer] | FileRanges, out: Any, **options: Any) -> list[ImageError]:
+    def decode_batch(
+        self, source: Sequence[Buffer | PartialBytes] | FileRanges, out: Any, **options: Any
+    ) -> list[ImageError]:
         """`submit` and `wait`: returns the images that failed. The options are those of `submit`."""
         job = self.submit(source, out, **options)
         job.wait()
@@ -262,7 +279,7 @@ def _shared(threads: int | None, strict: bool, limits: Limits) -> BatchDecoder:
 
 
 def decode_batch(
-    source: Sequence[Buffer] | FileRanges,
+    source: Sequence[Buffer | PartialBytes] | FileRanges,
     out: Any,
     *,
     threads: int | None = None,

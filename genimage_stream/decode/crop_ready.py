@@ -53,6 +53,13 @@ def make_crop_ready(
     return recode(data, png_level=png_level, limits=limits)[0]
 
 
+def png_segments(data: Buffer) -> list[int] | None:
+    """Where the bands of a crop-ready PNG lie: the rows of a band, the position of the first one in the file, and where
+    each of them ends. None for any other file, or when the file's table is not sound. Raises DecodeError for a PNG
+    whose header is damaged."""
+    return _core.png_segments(data)
+
+
 def recode(
     data: Buffer,
     *,

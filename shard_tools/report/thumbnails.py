@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genimage_stream import decode
+from genimage_stream.fetch import read_range
 from genimage_stream.page.picture import data_address, encode_png, shrink
 from genimage_stream.page.scales import dimensions
 from genimage_stream.vocabulary import LABELS
 from shard_tools.report.statistics import Samples
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from genimage_stream.index import Dataset
 
 SIDE = 104  # pixels of the longer edge
@@ -66,22 +63,4 @@ def read_sample(dataset: Dataset, row: int) -> bytes:
     codes, shards = dataset.shards()
     shard = shards[codes[row]]
     offset, size = (int(column[row]) for column in dataset.columns.numbers("offset", "size"))
-    local = dataset.store.local_path(shard)
-    if local is None:
-        return _fetch(dataset, shard, offset, size)
-    with open(local, "rb") as file:
-        data = os.pread(file.fileno(), size, offset)
-    if len(data) != size:
-        raise OSError(f"{local} is too short: {size:,} bytes at {offset:,} are not all there")
-    return data
-
-
-def _fetch(dataset: Dataset, shard: str, offset: int, size: int) -> bytes:
-    places: tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int64]]
-    places = np.zeros(1, np.int32), np.array([offset], np.int64), np.array([size], np.int64)
-    request = dataset.store.reader([shard]).request(*places)
-    while not request.ready():
-        request.wait(1.0)
-    source = request.source()
-    assert isinstance(source, Iterable)  # only local shards come as file ranges
-    return bytes(next(iter(source)))
+    return read_range(dataset.store, shard, offset, size)

@@ -150,11 +150,16 @@ class Behaviour:
     def __init__(self) -> None:
         self.kind = "well"
         self.left = 0  # bad answers to come; -1: for ever
+        self.spared = 0  # good answers to come before these
         self.asked = 0
+        self.sent = 0  # bytes of shards
         self.release = threading.Event()
 
     def bad(self) -> bool:
         if self.left == 0:
+            return False
+        if self.spared > 0:
+            self.spared -= 1
             return False
         self.left -= self.left > 0
         return True
@@ -213,6 +218,7 @@ def web_server(root: Path) -> Iterator[tuple[str, Behaviour]]:
                     self.close_connection = True
                     return
                 self.wfile.write(body)
+                behaviour.sent += len(body) * (file.suffix == ".tar")
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fixtures.genimage import make_tree
-from tests.fixtures.s3 import S3Server, s3_server
+from tests.fixtures.s3 import S3Server
 from tests.shard_tools import test_tables as tables
 from tests.shard_tools.conftest import Ran, pack_here, shard_tools, tars, tree_bytes
 
@@ -23,10 +22,8 @@ Tree = tuple[Path, list[Any]]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    pytest.importorskip("obstore")
-    with s3_server(tmp_path_factory.mktemp("s3")) as running:
-        yield running
+def server(s3: S3Server) -> S3Server:
+    return s3
 
 
 def environment(server: S3Server) -> dict[str, str]:

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <list>
+#include <map>
 
 #include "common.hpp"
 
@@ -52,6 +53,29 @@ class PythonDecoder : public gs::ForeignDecoder {
 
   private:
     py::object call_;
+};
+
+// Fetches whole images of which parts were given, by the callables that came with them. These are held by the
+// job's `Borrowed`, so that the threads own no Python object.
+class PythonWholeImages : public gs::WholeImages {
+  public:
+    void add(int item, py::handle call) { calls_[item] = call; }
+    void get(int item, std::uint8_t* to, std::size_t size) override {
+        py::gil_scoped_acquire gil;
+        try {
+            const py::object data = py::reinterpret_borrow<py::object>(calls_.at(item))();
+            const HeldBytes held(data.ptr());
+            if (held.view().size != size)
+                throw gs::ReadError("it has " + std::to_string(held.view().size) + " bytes, not " +
+                                    std::to_string(size));
+            std::memcpy(to, held.view().data, size);
+        } catch (py::error_already_set& error) {
+            throw gs::ReadError(py::str(error.value()).cast<std::string>());
+        }
+    }
+
+  private:
+    std::map<int, py::handle> calls_;
 };
 
 class Decoder;
@@ -273,12 +297,33 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
         for (std::size_t i = 0; i < n; i++) list[i] = {offset[i], size[i], file[i]};
         from = std::make_unique<gs::FileSource>(files, std::move(list));
     } else {
+        // A tuple is an image of which only parts are there: (size, head, body, where the body begins,
+        // callable that gets all of it).
         std::vector<gs::ByteView> views;
-        borrowed->bytes.reserve(n);
-        for (const py::handle item : source) borrowed->bytes.emplace_back(item.ptr());
-        for (const HeldBytes& held : borrowed->bytes) views.push_back(held.view());
+        std::map<int, gs::PartialImage> partials;
+        auto whole = std::make_shared<PythonWholeImages>();
+        borrowed->bytes.reserve(2 * n);  // views point into them
+        const auto hold = [&](const py::handle& object) {
+            return borrowed->bytes.emplace_back(object.ptr()).view();
+        };
+        for (const py::handle item : source) {
+            if (!py::isinstance<py::tuple>(item)) {
+                views.push_back(hold(item));
+                continue;
+            }
+            const auto parts = py::reinterpret_borrow<py::tuple>(item);
+            if (parts.size() != 5) throw std::invalid_argument("a partial image is a tuple of five");
+            gs::PartialImage image{parts[0].cast<std::size_t>(), hold(parts[1]), hold(parts[2]),
+                                   parts[3].cast<std::size_t>()};
+            if (image.head.size > image.size || image.at > image.size ||
+                image.body.size > image.size - image.at)
+                throw std::invalid_argument("parts of an image that reach beyond its end");
+            whole->add(static_cast<int>(views.size()), parts[4]);
+            partials[static_cast<int>(views.size())] = image;
+            views.push_back({nullptr, image.size});
+        }
         if (views.size() != n) throw std::invalid_argument("source has not as many images as out");
-        from = std::make_unique<gs::MemorySource>(std::move(views));
+        from = std::make_unique<gs::MemorySource>(std::move(views), std::move(partials), std::move(whole));
     }
     auto batch = std::make_shared<gs::Batch>(std::move(plan), std::move(from), decoder->foreign());
     decoder->submit(batch, borrowed);

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "common.hpp"
+#include "core/inspect.hpp"
 #include "core/jpeg_cut.hpp"
+#include "core/png_band_reader.hpp"
 #include "core/recode.hpp"
 
 namespace gs_binding {
@@ -89,12 +91,23 @@ py::object recode_proven(const py::object& data, const py::function& use, int pn
     return to_bytes(recoder.file());
 }
 
+// Rows of a band, where the first one begins and where each ends; None for what is no crop-ready PNG.
+std::optional<std::vector<std::int64_t>> png_segments(const py::object& data) {
+    const HeldBytes held(data.ptr());
+    const gs::ByteView bytes = held.view();
+    if (gs::sniff(bytes) != gs::Format::png) return std::nullopt;
+    auto found = gs::png::BandReader::positions(bytes, gs::png::read_header(bytes));
+    if (found.empty()) return std::nullopt;
+    return found;
+}
+
 }  // namespace
 
 void add_crop_ready(py::module_& m) {
     m.def("crop_jpeg", &crop_jpeg, py::arg("data"), py::arg("crop"));
     m.def("make_crop_ready", &make_crop_ready, py::arg("data"), py::arg("png_level"), py::arg("band_rows"),
           py::arg("tile_width"), py::arg("max_pixels"), py::arg("max_bytes"));
+    m.def("png_segments", &png_segments, py::arg("data"));
     m.def("recode_proven", &recode_proven, py::arg("data"), py::arg("use"), py::arg("png_level"),
           py::arg("band_rows"), py::arg("tile_width"), py::arg("max_pixels"), py::arg("max_bytes"));
 }

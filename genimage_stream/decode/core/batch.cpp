@@ -17,6 +17,14 @@ std::int64_t nanoseconds_since(Clock::time_point begin) {
 
 // PNGs from this size on are read as far as they are needed: smaller ones are read whole faster.
 constexpr std::size_t kLazyFrom = 192 << 10;
+// Of a partial image: the header and the begin of a chunk.
+constexpr std::size_t kSmallestHead = 64;
+
+void check_size(std::int64_t size, const Limits& limits) {
+    if (size > limits.max_bytes)
+        throw DecodeError("the file has " + std::to_string(size) + " bytes, more than the limit of " +
+                          std::to_string(limits.max_bytes));
+}
 
 }  // namespace
 
@@ -31,14 +39,44 @@ void FileBytes::need(std::size_t begin, std::size_t end) {
     files_->read(file_, offset_ + static_cast<std::int64_t>(begin), end - begin, to_ + begin);
     bytes_read_ += static_cast<std::int64_t>(end - begin);
     if (begin == front_) front_ = end;
-    complete_ = front_ == size_;
 }
 
-ByteView FileSource::bytes(int item, const Limits& limits, Buffer& scratch, FileBytes& file) {
+void PartialBytes::need(std::size_t begin, std::size_t end) {
+    const auto within = [=](std::size_t from, std::size_t size) {
+        return begin >= from && end <= from + size;
+    };
+    if (complete_ || begin >= end || within(0, image_->head.size) || within(image_->at, image_->body.size))
+        return;
+    const auto began = Clock::now();
+    whole_->get(item_, to_, image_->size);
+    complete_ = true;
+    nanoseconds_ += nanoseconds_since(began);
+}
+
+ByteView MemorySource::bytes(int item, const Limits& limits, Buffer& scratch, Fetched& fetched) {
+    const ByteView& view = views_[static_cast<std::size_t>(item)];
+    const auto found = partials_.find(item);
+    if (found == partials_.end()) return view;
+    const PartialImage& image = found->second;
+    check_size(static_cast<std::int64_t>(image.size), limits);
+    PartialBytes& partial = fetched.partial;
+    partial.image_ = &image;
+    partial.whole_ = whole_.get();
+    partial.item_ = item;
+    partial.to_ = scratch.reserve(image.size + 64);
+    partial.head_ = image.head.size;
+    std::memcpy(partial.to_, image.head.data, image.head.size);
+    if (image.body.size > 0) std::memcpy(partial.to_ + image.at, image.body.data, image.body.size);
+    // Only PNGs are decoded from parts.
+    if (image.head.size < kSmallestHead || sniff(image.head) != Format::png) partial.need(0, image.size);
+    if (!partial.complete_) fetched.rest = &partial;
+    return {partial.to_, image.size};
+}
+
+ByteView FileSource::bytes(int item, const Limits& limits, Buffer& scratch, Fetched& fetched) {
+    FileBytes& file = fetched.file;
     const Range& range = ranges_[static_cast<std::size_t>(item)];
-    if (range.size > limits.max_bytes)
-        throw DecodeError("the file has " + std::to_string(range.size) + " bytes, more than the limit of " +
-                          std::to_string(limits.max_bytes));
+    check_size(range.size, limits);
     if (range.size < 0) throw ReadError("negative size " + std::to_string(range.size));
     const auto size = static_cast<std::size_t>(range.size);
     file.files_ = files_.get();
@@ -49,7 +87,10 @@ ByteView FileSource::bytes(int item, const Limits& limits, Buffer& scratch, File
     const ByteView all{file.to_, size};
     if (size >= kLazyFrom) {
         file.need(0, LazyBytes::kLazyHead);
-        if (sniff({all.data, LazyBytes::kLazyHead}) == Format::png) return all;
+        if (sniff({all.data, LazyBytes::kLazyHead}) == Format::png) {
+            fetched.rest = &file;
+            return all;
+        }
     }
     file.need(0, size);
     return all;
@@ -71,12 +112,12 @@ Batch::Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<For
 void Batch::run(int item, Workspace& workspace) noexcept {
     const int index = order_[static_cast<std::size_t>(item)];
     const auto begin = Clock::now();
-    FileBytes file;
+    Fetched fetched;
     try {
-        const ByteView bytes = source_->bytes(index, plan_.options.limits, workspace.encoded, file);
+        const ByteView bytes = source_->bytes(index, plan_.options.limits, workspace.encoded, fetched);
         const auto i = static_cast<std::size_t>(index);
         Diverted* diverted = !plan_.divert.empty() && plan_.divert[i] != 0 ? &diverted_[i] : nullptr;
-        render(plan_, index, bytes, foreign_.get(), workspace, diverted, file.rest());
+        render(plan_, index, bytes, foreign_.get(), workspace, diverted, fetched.rest);
     } catch (const ReadError& error) {
         fail(index, Failure::io, error.what());
     } catch (const std::bad_alloc&) {
@@ -84,9 +125,10 @@ void Batch::run(int item, Workspace& workspace) noexcept {
     } catch (const std::exception& error) {
         fail(index, Failure::decode, error.what());
     }
-    bytes_read_ += file.bytes_read();
-    read_nanoseconds_ += file.nanoseconds();
-    decode_nanoseconds_ += nanoseconds_since(begin) - file.nanoseconds();
+    const std::int64_t reading = fetched.file.nanoseconds() + fetched.partial.nanoseconds();
+    bytes_read_ += fetched.file.bytes_read();
+    read_nanoseconds_ += reading;
+    decode_nanoseconds_ += nanoseconds_since(begin) - reading;
 }
 
 void Batch::fail(int index, Failure kind, const char* message) noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,8 +21,6 @@ class FileBytes : public LazyBytes {
     void need(std::size_t begin, std::size_t end) override;
     std::int64_t bytes_read() const { return bytes_read_; }
     std::int64_t nanoseconds() const { return nanoseconds_; }
-    // What a decoder is to ask for the rest of the image; nullptr when all of it is there.
-    LazyBytes* rest() { return complete_ ? nullptr : this; }
 
   private:
     friend class FileSource;
@@ -30,32 +29,73 @@ class FileBytes : public LazyBytes {
     std::int64_t offset_ = 0;
     std::size_t size_ = 0, front_ = 0;  // of the image; of its beginning that is there
     std::uint8_t* to_ = nullptr;
-    bool complete_ = true;
     std::int64_t bytes_read_ = 0, nanoseconds_ = 0;
+};
+
+// An image of `size` bytes of which only some are in memory: the first `head.size`, and `body` from `at` on.
+struct PartialImage {
+    std::size_t size = 0;
+    ByteView head;
+    ByteView body;
+    std::size_t at = 0;
+};
+
+// Gets whole images of which parts were given. Called from any thread.
+class WholeImages {
+  public:
+    virtual ~WholeImages() = default;
+    // Puts all `size` bytes of image `item` to `to`. Throws ReadError.
+    virtual void get(int item, std::uint8_t* to, std::size_t size) = 0;
+};
+
+// The bytes of one image of which parts were given. Whatever else is asked for, all of it is fetched.
+class PartialBytes : public LazyBytes {
+  public:
+    void need(std::size_t begin, std::size_t end) override;
+    std::int64_t nanoseconds() const { return nanoseconds_; }
+
+  private:
+    friend class MemorySource;
+    const PartialImage* image_ = nullptr;
+    WholeImages* whole_ = nullptr;
+    int item_ = 0;
+    std::uint8_t* to_ = nullptr;
+    bool complete_ = false;
+    std::int64_t nanoseconds_ = 0;
+};
+
+// What a source knows of the bytes that it gave, and gets when they were not all.
+struct Fetched {
+    FileBytes file;
+    PartialBytes partial;
+    LazyBytes* rest = nullptr;  // what a decoder is to ask for the rest; nullptr: all of the image is there
 };
 
 // Where the encoded bytes of the images come from.
 class Source {
   public:
     virtual ~Source() = default;
-    // Valid until `scratch` is used again. A source of files tells `file` what it read, and what is still
-    // missing. Throws ReadError or DecodeError (more bytes than the limit).
-    virtual ByteView bytes(int item, const Limits& limits, Buffer& scratch, FileBytes& file) = 0;
+    // Valid until `scratch` is used again or `fetched` is gone. Throws ReadError or DecodeError (more bytes
+    // than the limit).
+    virtual ByteView bytes(int item, const Limits& limits, Buffer& scratch, Fetched& fetched) = 0;
     virtual std::int64_t size_bytes(int item) const = 0;
 };
 
+// Images in memory; those that `partials` tells of (by their place in the batch) only in part.
 class MemorySource : public Source {
   public:
-    explicit MemorySource(std::vector<ByteView> views) : views_(std::move(views)) {}
-    ByteView bytes(int item, const Limits&, Buffer&, FileBytes&) override {
-        return views_[static_cast<std::size_t>(item)];
-    }
+    explicit MemorySource(std::vector<ByteView> views, std::map<int, PartialImage> partials = {},
+                          std::shared_ptr<WholeImages> whole = nullptr)
+        : views_(std::move(views)), partials_(std::move(partials)), whole_(std::move(whole)) {}
+    ByteView bytes(int item, const Limits& limits, Buffer& scratch, Fetched& fetched) override;
     std::int64_t size_bytes(int item) const override {
         return static_cast<std::int64_t>(views_[static_cast<std::size_t>(item)].size);
     }
 
   private:
-    std::vector<ByteView> views_;
+    std::vector<ByteView> views_;  // of a partial image its size, and no data
+    std::map<int, PartialImage> partials_;
+    std::shared_ptr<WholeImages> whole_;
 };
 
 class FileSource : public Source {
@@ -67,7 +107,7 @@ class FileSource : public Source {
     };
     FileSource(std::shared_ptr<FileSet> files, std::vector<Range> ranges)
         : files_(std::move(files)), ranges_(std::move(ranges)) {}
-    ByteView bytes(int item, const Limits& limits, Buffer& scratch, FileBytes& file) override;
+    ByteView bytes(int item, const Limits& limits, Buffer& scratch, Fetched& fetched) override;
     std::int64_t size_bytes(int item) const override { return ranges_[static_cast<std::size_t>(item)].size; }
 
   private:

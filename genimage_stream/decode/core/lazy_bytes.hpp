@@ -16,7 +16,7 @@ class LazyBytes {
     // Puts the bytes from `begin` up to `end`, at most the image's size, into their place. Throws ReadError.
     virtual void need(std::size_t begin, std::size_t end) = 0;
 
-  private:
+  protected:
     std::size_t head_;
 };
 

@@ -237,6 +237,16 @@ void BandReader::copy_stored_band(const Window& w, ByteView band, int index, int
     }
 }
 
+std::vector<std::int64_t> BandReader::positions(ByteView bytes, const Header& header) {
+    File file{bytes};
+    std::vector<ByteView> none;
+    if (header.interlaced || !file.find_table(header) || !file.check_chunks(-1, -1, none)) return {};
+    std::vector<std::int64_t> found{file.table.shape().band_rows, static_cast<std::int64_t>(file.first_idat)};
+    for (int b = 0; b < file.table.bands(); b++)
+        found.push_back(found.back() + 12 + std::int64_t{file.table.idat_bytes(b)});
+    return found;
+}
+
 bool BandReader::decode(ByteView bytes, const Header& header, const Rect& part, RowSink& sink,
                         LazyBytes* lazy) {
     File file{bytes, lazy};

@@ -30,6 +30,10 @@ class BandReader {
     bool decode(ByteView bytes, const Header& header, const Rect& part, RowSink& sink,
                 LazyBytes* lazy = nullptr);
 
+    // Where the bands lie in a crop-ready PNG: the rows of a band, the first band's position, the end of
+    // each. Empty when the file has no table or its chunks are not what the table says.
+    static std::vector<std::int64_t> positions(ByteView bytes, const Header& header);
+
   private:
     struct Window;
     struct File;
