@@ -1,12 +1,24 @@
 // The batch call: up to three images with random geometry, into every kind of output, against a slow
 // composition of the same window out of whole images; resizes against the plain path. Errors stay with their
 // image.
+#include <limits>
 #include <memory>
 
 #include "core/batch.hpp"
 #include "support.hpp"
 
 namespace {
+
+constexpr int kFar = std::numeric_limits<int>::max();
+
+// Of a window: mostly within and around small images, now and then as far away as an int goes.
+int corner(fuzz::Parameters& p) {
+    const int word = p.word(), kind = word % 84;
+    if (kind == 81) return kFar - word / 84 % 100;
+    if (kind == 82) return kFar / 2 + word / 84;
+    if (kind == 83) return -kFar - 1 + word / 84;
+    return kind - 2;
+}
 
 struct Case {
     gs::BatchPlan plan;
@@ -38,7 +50,8 @@ Case make_case(fuzz::Parameters& p) {
         c.images.push_back(i == 0   ? all
                            : i == 1 ? gs::ByteView{all.data, cut}
                                     : gs::ByteView{all.data + cut, all.size - cut});
-        plan.crops.push_back({p.between(0, 80) - 2, p.between(0, 80) - 2});
+        const int x = corner(p);
+        plan.crops.push_back({x, corner(p)});
         plan.flips.push_back(static_cast<std::uint8_t>(p.byte() % 2));
         if (geometry & 1)
             plan.boxes.push_back({static_cast<float>(p.word()) / 700 - 1,
@@ -66,14 +79,24 @@ std::vector<bool> render_all(Case& c) {
     return failed;
 }
 
+// What gs::source_of has to say.
+int slow_source(std::int64_t at, int size, gs::Small policy) {
+    if (at < size) return static_cast<int>(at);
+    if (policy == gs::Small::constant) return -1;
+    if (policy != gs::Small::reflect) return static_cast<int>(at % size);
+    const std::int64_t last = size - 1;
+    const std::int64_t phase = last == 0 ? 0 : at % (2 * last);
+    return static_cast<int>(std::min(phase, 2 * last - phase));
+}
+
 // The window without resizing, pixel by pixel; nothing when it is to fail.
 std::optional<std::vector<std::uint8_t>> slow_window(const Case& c, std::size_t i) {
     const auto info = fuzz::info_of(c.images[i]);
     if (!info || (info->format != gs::Format::jpeg && info->format != gs::Format::png)) return std::nullopt;
     const gs::Point at = c.plan.crops[i];
     const gs::Size window = c.plan.window;
-    if (at.x < 0 || at.y < 0 || (info->width >= window.width && at.x + window.width > info->width) ||
-        (info->height >= window.height && at.y + window.height > info->height))
+    if (at.x < 0 || at.y < 0 || (info->width >= window.width && at.x > info->width - window.width) ||
+        (info->height >= window.height && at.y > info->height - window.height))
         return std::nullopt;
     const auto whole = fuzz::pixels_of(c.images[i], {0, 0, info->width, info->height}, c.plan.options.strict);
     if (!whole) return std::nullopt;
@@ -82,8 +105,8 @@ std::optional<std::vector<std::uint8_t>> slow_window(const Case& c, std::size_t 
     std::vector<std::uint8_t> out(3 * plane);
     for (int y = 0; y < window.height; y++)
         for (int x = 0; x < window.width; x++) {
-            const int sx = gs::source_of(at.x + x, info->width, c.plan.small);
-            const int sy = gs::source_of(at.y + y, info->height, c.plan.small);
+            const int sx = slow_source(std::int64_t{at.x} + x, info->width, c.plan.small);
+            const int sy = slow_source(std::int64_t{at.y} + y, info->height, c.plan.small);
             const int tx = c.plan.flips[i] ? window.width - 1 - x : x;
             for (int channel = 0; channel < 3; channel++)
                 out[plane * channel + static_cast<std::size_t>(window.width) * y + tx] =

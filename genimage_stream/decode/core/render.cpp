@@ -27,8 +27,21 @@ class CollectSink : public RowSink {
     int delivered_ = 0;
 };
 
-std::string text(Size size) {
+std::string text(WideSize size) {
     return std::to_string(size.width) + "x" + std::to_string(size.height);
+}
+std::string text(Size size) {
+    return text(WideSize{size.width, size.height});
+}
+
+// The longest side that is resized, or resized to: the weights of an axis take 16 to 32 bytes per pixel of
+// its longer end, which the limits on pixels and bytes say nothing of.
+constexpr int kLongestResized = 1 << 20;
+
+void check_resized_to(WideSize to) {
+    if (to.width < 1 || to.height < 1 || to.width > kLongestResized || to.height > kLongestResized)
+        throw DecodeError("an image cannot be resized to " + text(to) + ": 1 to " +
+                          std::to_string(kLongestResized) + " either way");
 }
 
 // The stretch of an axis `size` long that a window of `length` at `at` needs: the window itself, or all of an
@@ -93,19 +106,20 @@ Resize resize_of(const BatchPlan& plan, std::size_t i, Size image) {
         r.to = plan.window;
     }
     if (!plan.resized.empty()) r.to = plan.resized[i];
-    constexpr int kMost = 1 << 20;
-    if (r.to.width < 1 || r.to.height < 1 || r.to.width > kMost || r.to.height > kMost)
-        throw DecodeError("an image cannot be resized to " + text(r.to) + ": 1 to " + std::to_string(kMost) +
-                          " either way");
     r.needed = !plan.boxes.empty() || !plan.resized.empty();
+    if (r.needed) check_resized_to({r.to.width, r.to.height});
     if (plan.small == Small::resize) {
-        const Size covering = covering_size(r.to, plan.window);
+        const WideSize covering = covering_size(r.to, plan.window);
         if (covering.width != r.to.width || covering.height != r.to.height) {
+            check_resized_to(covering);
             if (!r.needed) r.filter = Filter::bilinear;
             r.needed = true;
-            r.to = covering;
+            r.to = {static_cast<int>(covering.width), static_cast<int>(covering.height)};
         }
     }
+    if (r.needed && (r.right - r.left > kLongestResized || r.bottom - r.top > kLongestResized))
+        throw DecodeError("more than " + std::to_string(kLongestResized) + " pixels either way of the " +
+                          text(image) + " image are not resized: give a smaller box of it");
     return r;
 }
 
@@ -163,7 +177,8 @@ void extend(const BatchPlan& plan, Point at, const std::uint8_t* pixels, Size pa
     const Size window = plan.window;
     const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(part.width);
     for (int y = 0; y < window.height; y++) {
-        const int row = part.height == window.height ? y : source_of(at.y + y, part.height, plan.small);
+        const int row =
+            part.height == window.height ? y : source_of(std::int64_t{at.y} + y, part.height, plan.small);
         const std::uint8_t* from = line;
         if (row < 0) {
             for (int x = 0; x < window.width; x++) std::memcpy(line + std::size_t{3} * x, plan.fill, 3);
