@@ -24,13 +24,6 @@ bool usual_sampling(const JpegLayout& layout) {
     return c[0].h <= 2 && c[0].v <= 2 && c[1].h == 1 && c[1].v == 1 && c[2].h == 1 && c[2].v == 1;
 }
 
-// Cameras and editors append bytes of their own behind the end marker.
-bool has_end_marker(ByteView bytes, std::size_t begin) {
-    for (std::size_t at = bytes.size; at >= begin + 2; at--)
-        if (bytes.data[at - 2] == 0xFF && bytes.data[at - 1] == 0xD9) return true;
-    return false;
-}
-
 }  // namespace
 
 bool divert_jpeg(ByteView bytes, const ImageInfo& info, const Rect& window, Diverted& to) {

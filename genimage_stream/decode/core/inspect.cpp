@@ -1,5 +1,6 @@
 #include "inspect.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -10,6 +11,20 @@ namespace {
 
 bool starts(ByteView b, const char* magic, std::size_t n, std::size_t at = 0) {
     return b.size >= at + n && std::memcmp(b.data + at, magic, n) == 0;
+}
+
+// ISO/IEC 14496-12, 4.3: the file says what it is (major brand) and what else it may be read as. Files of the
+// general HEIF brands are AVIF when that is among the latter.
+bool is_avif(ByteView b) {
+    if (!starts(b, "ftyp", 4, 4)) return false;
+    const auto brand = [&](std::size_t at) { return starts(b, "avif", 4, at) || starts(b, "avis", 4, at); };
+    if (brand(8)) return true;
+    if (!starts(b, "mif1", 4, 8) && !starts(b, "msf1", 4, 8)) return false;
+    const std::size_t box = std::size_t{b.data[0]} << 24 | std::size_t{b.data[1]} << 16 |
+                            std::size_t{b.data[2]} << 8 | std::size_t{b.data[3]};
+    for (std::size_t at = 16; at + 4 <= std::min(box, b.size); at += 4)
+        if (brand(at)) return true;
+    return false;
 }
 
 // ITU-T T.81, table K.1, in any order: only its scaled sums are used.
@@ -82,6 +97,7 @@ void inspect_jpeg(ByteView b, ImageInfo& info) {
             info.lossless = (marker & 3) == 3;
             info.progressive = marker == 0xC2 || marker == 0xC6 || marker == 0xCA || marker == 0xCE;
         } else if (marker == 0xDA) {
+            info.entropy_begin = at + length;
             break;
         }
         at += length;
@@ -122,10 +138,11 @@ Format sniff(ByteView b) {
     if (starts(b, "\xFF\xD8\xFF", 3)) return Format::jpeg;
     if (starts(b, "\x89PNG\r\n\x1a\n", 8)) return Format::png;
     if (starts(b, "RIFF", 4) && starts(b, "WEBP", 4, 8)) return Format::webp;
-    if (starts(b, "ftypavif", 8, 4) || starts(b, "ftypavis", 8, 4)) return Format::avif;
+    if (is_avif(b)) return Format::avif;
     if (starts(b, "GIF87a", 6) || starts(b, "GIF89a", 6)) return Format::gif;
     if (starts(b, "BM", 2)) return Format::bmp;
     if (starts(b, "II*\0", 4) || starts(b, "MM\0*", 4)) return Format::tiff;
+    if (starts(b, "II+\0", 4) || starts(b, "MM\0+", 4)) return Format::tiff;  // BigTIFF
     return Format::unknown;
 }
 
@@ -158,7 +175,9 @@ ImageInfo inspect(ByteView bytes, const Limits& limits) {
         throw DecodeError("the file has " + std::to_string(bytes.size) + " bytes, more than the limit of " +
                           std::to_string(limits.max_bytes));
     info.format = sniff(bytes);
-    if (info.format == Format::unknown) throw DecodeError("not an image: no known format begins like this");
+    if (info.format == Format::unknown)
+        throw DecodeError(
+            "not an image: no known format begins like this (JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP)");
     if (info.format == Format::jpeg) inspect_jpeg(bytes, info);
     if (info.format == Format::png) inspect_png(bytes, info);
     if (std::int64_t{info.width} * info.height > limits.max_pixels)

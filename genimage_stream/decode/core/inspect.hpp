@@ -14,8 +14,9 @@ struct ImageInfo {
     const char* mode = "";  // as Pillow names it: 1, L, LA, P, RGB, RGBA, I;16, CMYK
     int bit_depth = 8;
     int jpeg_quality = -1;  // 1..100, estimated from the quantisation tables; -1: not a JPEG or no estimate
-    bool progressive = false;  // progressive JPEG or interlaced PNG
-    bool lossless = false;     // JPEG of a lossless process
+    bool progressive = false;       // progressive JPEG or interlaced PNG
+    bool lossless = false;          // JPEG of a lossless process
+    std::size_t entropy_begin = 0;  // of a JPEG: first byte behind the header of the first scan
 };
 
 // By magic bytes, never by a name.

@@ -3,18 +3,11 @@
 
 #include "cpu.hpp"
 #include "decode.hpp"
+#include "jpeg_layout.hpp"
 #include "jpeg_state.hpp"
 
 namespace gs {
 namespace {
-
-// Whether the data goes on to an end marker. Within entropy-coded data FF D9 can stand for nothing else;
-// looking from the end backwards finds it at once in a sound file and tolerates bytes behind it.
-bool has_end_marker(ByteView b) {
-    for (std::size_t i = b.size; i >= 4; i--)
-        if (b.data[i - 1] == 0xD9 && b.data[i - 2] == 0xFF) return true;
-    return false;
-}
 
 enum class Path { automatic, libjpeg, own, plain };
 std::atomic<Path> path{Path::automatic};
@@ -70,7 +63,8 @@ void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options,
     // libjpeg-turbo 3 knows some of them, version 2 none: no image may depend on the version.
     if (info.lossless) throw DecodeError("unsupported JPEG: lossless coding");
     // A crop ends before the end of the data, so that decoding alone would not notice that it is cut off.
-    if (options.strict && !has_end_marker(bytes)) throw DecodeError("truncated JPEG: no end marker");
+    if (options.strict && !has_end_marker(bytes, info.entropy_begin))
+        throw DecodeError("truncated JPEG: no end marker");
     const jpeg::Kernels* own = own_kernels();
     state.kept = false;
     if (scale == 1 && own != nullptr &&

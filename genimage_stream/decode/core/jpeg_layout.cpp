@@ -83,6 +83,12 @@ JpegLayout read_jpeg_layout(ByteView bytes) {
     }
 }
 
+bool has_end_marker(ByteView bytes, std::size_t entropy_begin) {
+    for (std::size_t at = bytes.size; at >= entropy_begin + 2; at--)
+        if (bytes.data[at - 1] == 0xD9 && bytes.data[at - 2] == 0xFF) return true;
+    return false;
+}
+
 void find_restart_intervals(ByteView bytes, std::size_t entropy_begin, std::size_t count,
                             std::vector<std::uint32_t>& starts) {
     starts.clear();

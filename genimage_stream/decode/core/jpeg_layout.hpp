@@ -49,6 +49,11 @@ struct JpegLayout {
 // Throws DecodeError when the header is truncated or contradicts itself.
 JpegLayout read_jpeg_layout(ByteView bytes);
 
+// Whether the entropy-coded data, which begins at `entropy_begin`, goes on to an end marker: FF D9 can stand
+// for nothing else in it, while a thumbnail or a comment in the header may well hold one. Looking from the
+// end backwards finds it at once in a sound file and passes over the bytes that cameras and editors append.
+bool has_end_marker(ByteView bytes, std::size_t entropy_begin);
+
 // Where the restart intervals of a single-scan file begin and end: entry i is the first byte of interval i,
 // and entry `count` is two past the last byte of the last one, so that interval i is
 // [starts[i], starts[i + 1] - 2): between two intervals stand the two bytes of a marker, the last being EOI.

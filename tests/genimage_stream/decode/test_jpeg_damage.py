@@ -32,6 +32,42 @@ def test_truncation_anywhere_is_an_error(progressive: bool, restart: int) -> Non
                 gs.decode(data[:end], crop=(8, 0, 16, 8))
 
 
+def header_with(data: bytes, kind: str) -> bytes:
+    """A file whose header holds an end marker that is not the image's."""
+    inner = encode(picture(40, 30, seed=1))
+    segment = {
+        "thumbnail": b"\xff\xe1" + (len(inner) + 8).to_bytes(2, "big") + b"Exif\0\0" + inner,
+        "comment": b"\xff\xfe\x00\x08ab\xff\xd9cd",
+    }[kind]
+    return data[:2] + segment + data[2:]
+
+
+@pytest.mark.parametrize("progressive", [False, True], ids=["sequential", "progressive"])
+@pytest.mark.parametrize("kind", ["thumbnail", "comment"])
+def test_an_end_marker_in_the_header_ends_nothing(kind: str, progressive: bool) -> None:
+    """Found by review: a crop of a truncated file with an EXIF thumbnail passed for sound."""
+    sound = encode(picture(160, 120), quality=90, progressive=progressive)
+    data = header_with(sound, kind)
+    np.testing.assert_array_equal(gs.decode(data, crop=(8, 0, 24, 16)), gs.decode(sound)[:16, 8:32])
+    for cut in (len(data) * 2 // 3, len(data) - 2, len(data) - 1):
+        with pytest.raises(gs.DecodeError, match="truncated JPEG"):
+            gs.decode(data[:cut], crop=(8, 0, 24, 16))
+        out = np.zeros((1, 3, 16, 24), np.uint8)
+        (error,) = gs.decode_batch([data[:cut]], out, crops=[(8, 0)])
+        assert "truncated JPEG" in error.message
+        (error,) = gs.decode_batch([data[:cut]], out, crops=[(8, 0)], divert=[1])
+        assert gs.decode(data[:cut], crop=(8, 0, 24, 16), strict=False).shape == (16, 24, 3)
+
+
+def test_a_progressive_file_that_ends_early_and_says_so_is_accepted() -> None:
+    """With scans missing and an end marker: libjpeg finds nothing wrong, and smooths what is coarse. A crop is a slice
+    of it all the same."""
+    data = encode(picture(160, 120), quality=90, progressive=True)
+    second = data.index(b"\xff\xc4", data.index(b"\xff\xda"))
+    ended = data[:second] + b"\xff\xd9"
+    np.testing.assert_array_equal(gs.decode(ended, crop=(30, 20, 50, 40)), gs.decode(ended)[20:60, 30:80])
+
+
 def test_not_strict_shows_what_libjpeg_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     for restart in (0, 4):
         data = encode_sampled(picture(120, 90), "4:2:0", 90, restart=restart)
