@@ -7,6 +7,7 @@ no difference here: what Pillow calls truncated is an error.
 
 from __future__ import annotations
 
+import importlib
 import io
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 FORMATS = frozenset({"webp", "avif", "tiff", "gif", "bmp"})  # as `sniff` names them
 _HIGH_BYTE = {"I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2", "I;16N": "=u2"}
+_PLUGIN = {
+    "webp": "WebPImagePlugin",
+    "avif": "AvifImagePlugin",
+    "tiff": "TiffImagePlugin",
+    "gif": "GifImagePlugin",
+    "bmp": "BmpImagePlugin",
+}
 _BIT_DEPTH = {"1": 1, "I": 32, "F": 32}
 
 
@@ -38,7 +46,7 @@ def decode_other(
     except _core.DecodeError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever they meet: OSError, SyntaxError, struct.error, ...
-        raise _core.DecodeError(f"damaged {image.format} image: {error}") from error
+        raise _refusal(error, f"damaged {image.format} image") from error
     if crop is not None:
         pixels = pixels[y : y + height, x : x + width]
     return np.ascontiguousarray(pixels)
@@ -63,23 +71,64 @@ def _open(data: Buffer, max_pixels: int, max_bytes: int) -> Image.Image:
         raise _core.DecodeError(f"the file has {view.nbytes} bytes, more than the limit of {max_bytes}")
     if form not in FORMATS:
         raise _core.DecodeError(
-            "not an image: no known format begins like this" if view.nbytes else "the file is empty"
+            f"not an image that Pillow is asked for (these are: {', '.join(sorted(FORMATS))})"
+            if view.nbytes
+            else "the file is empty"
         )
+    if form == "webp":
+        _check_pixels(_webp_canvas(view[:30]), max_pixels)
     try:
-        from PIL import Image
+        import PIL.Image  # noqa: F401
     except ImportError:
         raise _core.DecodeError(
             f"a {form} image: only JPEG and PNG are decoded without Pillow; install genimage-stream[pillow]"
         ) from None
     try:
-        image = Image.open(io.BytesIO(view), formats=[form.upper()])
+        image = _read_header(form, view)
     except Exception as error:
-        raise _core.DecodeError(f"damaged {form} image, or Pillow was built without {form}: {error}") from error
-    if image.width * image.height > max_pixels:
-        raise _core.DecodeError(
-            f"the image has {image.width}x{image.height} pixels, more than the limit of {max_pixels}"
-        )
+        raise _refusal(error, f"damaged {form} image, or Pillow was built without {form}") from error
+    _check_pixels(image.size, max_pixels)
     return image
+
+
+def _refusal(error: Exception, otherwise: str) -> _core.DecodeError:
+    """What to say of an exception of Pillow's. Its readers of TIFF, WebP and GIF ask for its own limit again."""
+    if type(error).__name__ in {"DecompressionBombError", "DecompressionBombWarning"}:
+        otherwise = "Pillow has a limit of its own for the whole process, PIL.Image.MAX_IMAGE_PIXELS: raise it"
+    return _core.DecodeError(f"{otherwise}: {error}")
+
+
+def _read_header(form: str, view: memoryview) -> Image.Image:
+    """As Pillow's Image.open, without the check of its own limit on pixels: ours decides, and that one cannot be lifted
+    for one call, being the whole process's."""
+    from PIL import Image
+
+    importlib.import_module(f"PIL.{_PLUGIN[form]}")
+    factory, accept = Image.OPEN[form.upper()]
+    accepted = accept is None or accept(bytes(view[:16]))
+    if isinstance(accepted, str) or not accepted:
+        raise OSError(accepted or "its header is not one of that format")
+    return factory(io.BytesIO(view), "")
+
+
+def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise _core.DecodeError(f"the image has {width}x{height} pixels, more than the limit of {max_pixels}")
+
+
+def _webp_canvas(head: memoryview) -> tuple[int, int]:
+    """(width, height) by the first 30 bytes, (0, 0) when they do not say: libwebp takes memory for the whole canvas
+    when it is opened, where the other formats' readers wait until pixels are wanted. RFC 9649, sections 2.5 to 2.7."""
+    kind, data = bytes(head[12:16]), bytes(head[20:])
+    if kind == b"VP8X" and len(data) == 10:
+        return int.from_bytes(data[4:7], "little") + 1, int.from_bytes(data[7:10], "little") + 1
+    if kind == b"VP8 " and data[3:6] == b"\x9d\x01\x2a" and len(data) == 10:
+        return int.from_bytes(data[6:8], "little") & 0x3FFF, int.from_bytes(data[8:10], "little") & 0x3FFF
+    if kind == b"VP8L" and data[:1] == b"\x2f" and len(data) >= 5:
+        bits = int.from_bytes(data[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return 0, 0
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
