@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from genimage_stream.decode import _core
-from shard_tools import core_shard
+from shard_tools import core_shard, tar
 from shard_tools.errors import SourceError
 from shard_tools.pack import PackOptions, plan_work, shard_task
 from shard_tools.scan import scan
@@ -33,6 +33,19 @@ def test_digests(plain: bool) -> None:
         for _ in range(60):
             messages = [rng.randbytes(rng.choice(ODD_SIZES)) for _ in range(count)]
             assert _core.sha256_many(messages, plain) == [hashlib.sha256(m).hexdigest() for m in messages]
+
+
+def test_headers() -> None:
+    for name in ("a.png", "x" * 100, "\u00e9" * 50):
+        for size in (0, 1, 7, 8, 511, 8**10, 8**11 - 1):
+            assert _core.tar_header(name, size) == tar.header(name, size)
+
+
+@pytest.mark.parametrize(("name", "size"), [("a.png", 8**11), ("a.png", 2**63), ("x" * 101, 1)])
+def test_headers_that_need_pax_are_refused(name: str, size: int) -> None:
+    """The checksum would not count the twelfth digit, and the name would run over the mode."""
+    with pytest.raises(ValueError, match="needs a PAX header"):
+        _core.tar_header(name, size)
 
 
 def nothing(*_: int) -> None:

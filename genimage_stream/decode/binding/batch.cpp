@@ -47,7 +47,7 @@ class PythonDecoder : public gs::ForeignDecoder {
             std::memcpy(pixels.reserve(count + 64), array.data(), count);
             return size;
         } catch (py::error_already_set& error) {
-            throw gs::DecodeError(py::str(error.value()).cast<std::string>());
+            throw gs::DecodeError(message_of(error));
         }
     }
 
@@ -70,7 +70,7 @@ class PythonWholeImages : public gs::WholeImages {
                                     std::to_string(size));
             std::memcpy(to, held.view().data, size);
         } catch (py::error_already_set& error) {
-            throw gs::ReadError(py::str(error.value()).cast<std::string>());
+            throw gs::ReadError(message_of(error));
         }
     }
 
@@ -120,6 +120,11 @@ class Decoder {
         }
     }
 
+    // Forgets a batch that is done, and with it what it borrowed.
+    void land(const std::shared_ptr<gs::Batch>& batch) {
+        drop_if([&](const Flight& flight) { return flight.batch == batch; });
+    }
+
     // Waits for the images in work, cancels the rest.
     void stop() {
         std::list<Flight> flights = std::move(flights_);
@@ -133,13 +138,23 @@ class Decoder {
 
   private:
     void drop_finished() {
-        flights_.remove_if([](const Flight& flight) {
+        drop_if([](const Flight& flight) {
             try {
                 return flight.batch->wait(std::chrono::nanoseconds(0));
             } catch (const std::runtime_error&) {
                 return false;  // from before a fork: its memory is left alone
             }
         });
+    }
+
+    // The objects of a flight may run Python code when they go: the list is whole again by then.
+    template <typename Condition>
+    void drop_if(Condition condition) {
+        std::list<Flight> dropped;
+        for (auto at = flights_.begin(); at != flights_.end();) {
+            const auto flight = at++;
+            if (condition(*flight)) dropped.splice(dropped.end(), flights_, flight);
+        }
     }
 
     gs::Pool pool_;
@@ -182,13 +197,13 @@ class Job {
             if (timeout && std::chrono::duration<double>(Clock::now() - begin).count() >= *timeout)
                 return false;
         }
-        borrowed_.reset();
-        decoder_.reset();
+        let_go();
         return true;
     }
 
     bool done() {
         if (!done_) done_ = batch_->wait(std::chrono::nanoseconds(0));
+        if (done_) let_go();
         return done_;
     }
     void cancel() { batch_->cancel(); }
@@ -196,8 +211,8 @@ class Job {
         static const char* const kKinds[] = {"decode", "io", "cancelled"};
         py::list list;
         for (const gs::ImageFailure& failure : batch_->failures(done()))
-            list.append(
-                py::make_tuple(failure.index, kKinds[static_cast<int>(failure.kind)], failure.message));
+            list.append(py::make_tuple(failure.index, kKinds[static_cast<int>(failure.kind)],
+                                       shown(failure.message)));
         return list;
     }
     // [(index, bytes as uint8 array, x, y)] of the images left to another decoder. The arrays keep the
@@ -224,6 +239,14 @@ class Job {
     }
 
   private:
+    // Of the source and the output. What goes with them may run Python code, which may come back here: the
+    // members are empty by then.
+    void let_go() {
+        const std::shared_ptr<Borrowed> borrowed = std::move(borrowed_);
+        const std::shared_ptr<Decoder> decoder = std::move(decoder_);
+        if (decoder) decoder->land(batch_);
+    }
+
     std::shared_ptr<Decoder> decoder_;
     std::shared_ptr<gs::Batch> batch_;
     std::shared_ptr<Borrowed> borrowed_;
@@ -334,12 +357,20 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
 
 void add_batch(py::module_& m) {
     py::class_<gs::FileSet, std::shared_ptr<gs::FileSet>>(m, "FileSet")
-        .def(py::init([](std::vector<std::string> paths, int max_open) {
-                 return std::make_shared<gs::FileSet>(std::move(paths), max_open);
+        .def(py::init([](const py::list& paths, int max_open) {
+                 std::vector<std::string> encoded;
+                 for (const py::handle path : paths) encoded.push_back(file_path(path));
+                 return std::make_shared<gs::FileSet>(std::move(encoded), max_open);
              }),
              py::arg("paths"), py::arg("max_open"))
         .def("__len__", &gs::FileSet::count)
-        .def("path", &gs::FileSet::path)
+        .def("path",
+             [](const gs::FileSet& files, int file) {
+                 if (file < 0 || file >= files.count())
+                     throw py::index_error("there is no file number " + std::to_string(file) +
+                                           ": the set has " + std::to_string(files.count()));
+                 return file_name(files.path(file));
+             })
         .def_property_readonly("max_open", &gs::FileSet::max_open)
         .def_property_readonly("open_now", &gs::FileSet::open_now);
 
@@ -363,7 +394,7 @@ void add_batch(py::module_& m) {
     m.def("covering_size", [](std::array<int, 2> size, std::array<int, 2> window) {
         if (std::min({size[0], size[1], window[0], window[1]}) < 1)
             throw std::invalid_argument("sizes must be positive");
-        const gs::Size covering = gs::covering_size({size[0], size[1]}, {window[0], window[1]});
+        const gs::WideSize covering = gs::covering_size({size[0], size[1]}, {window[0], window[1]});
         return std::make_tuple(covering.width, covering.height);
     });
     m.def("stop_all", &stop_all);

@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <string>
+
 #include "core/types.hpp"
 
 namespace gs_binding {
@@ -34,5 +36,35 @@ class HeldBytes {
   private:
     Py_buffer buffer_{};
 };
+
+// As the operating system wants it, also where it is not UTF-8.
+inline std::string file_path(py::handle path) {
+    const auto encoded = py::reinterpret_steal<py::bytes>(PyUnicode_EncodeFSDefault(path.ptr()));
+    if (!encoded) throw py::error_already_set();
+    return encoded;
+}
+
+inline py::str file_name(const std::string& path) {
+    auto decoded = py::reinterpret_steal<py::str>(
+        PyUnicode_DecodeFSDefaultAndSize(path.data(), static_cast<py::ssize_t>(path.size())));
+    if (!decoded) throw py::error_already_set();
+    return decoded;
+}
+
+// Messages name files, whose names need not be UTF-8; a message that cannot be shown would hide the error.
+inline py::str shown(const std::string& text) {
+    auto decoded = py::reinterpret_steal<py::str>(
+        PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "backslashreplace"));
+    if (!decoded) throw py::error_already_set();
+    return decoded;
+}
+
+// What a Python exception says, also where that holds parts of such a name.
+inline std::string message_of(const py::error_already_set& error) {
+    const auto encoded = py::reinterpret_steal<py::bytes>(
+        PyUnicode_AsEncodedString(py::str(error.value()).ptr(), "utf-8", "backslashreplace"));
+    if (!encoded) throw py::error_already_set();
+    return encoded;
+}
 
 }  // namespace gs_binding

@@ -12,13 +12,6 @@
 namespace gs_binding {
 namespace {
 
-// As the operating system wants it, also where it is not UTF-8.
-std::string file_path(py::handle path) {
-    const auto encoded = py::reinterpret_steal<py::bytes>(PyUnicode_EncodeFSDefault(path.ptr()));
-    if (!encoded) throw py::error_already_set();
-    return encoded;
-}
-
 py::object result(const gs::pack::SampleOut& out) {
     if (out.outcome == gs::pack::Outcome::left) return py::none();
     if (out.outcome == gs::pack::Outcome::quarantined) return py::str(out.reason);
@@ -90,6 +83,11 @@ void add_pack(py::module_& m) {
         for (const py::handle path : paths) encoded.push_back(file_path(path));
         py::gil_scoped_release release;
         gs::pack::read_soon(encoded);
+    });
+    m.def("tar_header", [](const std::string& name, std::uint64_t size) {
+        std::uint8_t block[gs::pack::kTarBlock];
+        gs::pack::write_header(block, name, size);
+        return py::bytes(reinterpret_cast<const char*>(block), sizeof block);
     });
     m.def("sha256_many", &sha256_many, py::arg("messages"), py::arg("plain") = false);
 }

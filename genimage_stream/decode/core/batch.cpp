@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <numeric>
 
@@ -36,7 +37,8 @@ void FileBytes::need(std::size_t begin, std::size_t end) {
         Clock::time_point began = Clock::now();
         ~Timer() { sum += nanoseconds_since(began); }
     } timer{nanoseconds_};
-    files_->read(file_, offset_ + static_cast<std::int64_t>(begin), end - begin, to_ + begin);
+    files_->read(file_, offset_ + static_cast<std::int64_t>(begin), end - begin, to_ + begin,
+                 offset_ + static_cast<std::int64_t>(size_));
     bytes_read_ += static_cast<std::int64_t>(end - begin);
     if (begin == front_) front_ = end;
 }
@@ -78,6 +80,10 @@ ByteView FileSource::bytes(int item, const Limits& limits, Buffer& scratch, Fetc
     const Range& range = ranges_[static_cast<std::size_t>(item)];
     check_size(range.size, limits);
     if (range.size < 0) throw ReadError("negative size " + std::to_string(range.size));
+    if (range.offset > std::numeric_limits<std::int64_t>::max() - range.size)
+        throw ReadError("file number " + std::to_string(range.file) + ": " + std::to_string(range.size) +
+                        " bytes from byte " + std::to_string(range.offset) +
+                        " on: no file is so long; the index is damaged");
     const auto size = static_cast<std::size_t>(range.size);
     file.files_ = files_.get();
     file.file_ = range.file;

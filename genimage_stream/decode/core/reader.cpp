@@ -147,7 +147,8 @@ void FileSet::release(int file) {
     if (table_->open > max_open_) table_->shrink(max_open_);
 }
 
-void FileSet::read(int file, std::int64_t offset, std::size_t size, std::uint8_t* to) {
+void FileSet::read(int file, std::int64_t offset, std::size_t size, std::uint8_t* to,
+                   std::int64_t sample_end) {
     if (file < 0 || file >= count()) throw ReadError("there is no file number " + std::to_string(file));
     if (offset < 0) throw ReadError(path(file) + ": negative offset " + std::to_string(offset));
     const int fd = acquire(file);
@@ -164,10 +165,10 @@ void FileSet::read(int file, std::int64_t offset, std::size_t size, std::uint8_t
     release(file);
     if (done == size) return;
     if (error) throw ReadError(path(file) + ": cannot be read: " + reason(error));
-    throw ReadError(
-        path(file) + ": it ends at byte " + std::to_string(offset + static_cast<std::int64_t>(done)) +
-        ", but the sample reaches to byte " + std::to_string(offset + static_cast<std::int64_t>(size)) +
-        "; the file is shorter than its index says: copy or pack it again");
+    throw ReadError(path(file) + ": it ends at byte " +
+                    std::to_string(offset + static_cast<std::int64_t>(done)) +
+                    ", but the sample reaches to byte " + std::to_string(sample_end) +
+                    "; the file is shorter than its index says: copy or pack it again");
 }
 
 }  // namespace gs

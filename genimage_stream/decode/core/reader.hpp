@@ -34,8 +34,9 @@ class FileSet {
     int open_now() const;
     const std::string& path(int file) const { return paths_[static_cast<std::size_t>(file)]; }
 
-    // Reads exactly `size` bytes at `offset` into `to`. Throws ReadError.
-    void read(int file, std::int64_t offset, std::size_t size, std::uint8_t* to);
+    // Reads exactly `size` bytes at `offset` into `to`. Throws ReadError, which tells a user where the sample
+    // ends that these bytes belong to: `sample_end`.
+    void read(int file, std::int64_t offset, std::size_t size, std::uint8_t* to, std::int64_t sample_end);
 
     // To be called before use in a process that may be a fork's child: the parent's lock may have been held
     // at the moment of the fork by a thread that does not exist here.

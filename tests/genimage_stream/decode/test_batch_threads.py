@@ -121,10 +121,58 @@ def test_a_finished_job_lets_go(noise: bytes) -> None:
     job = decoder.submit([noise, noise], out, crops=[(0, 0)] * 2)
     assert job.wait(60)
     del out
-    decoder.decode_batch([noise], np.zeros((1, 3, 4, 4), np.uint8), crops=[(0, 0)])
     gc.collect()
     assert alive() is None
     assert job.errors() == []
+
+
+@pytest.mark.parametrize("how", ["wait", "done", "errors", "decode_batch"])
+def test_a_finished_job_lets_go_of_its_source(noise: bytes, how: str) -> None:
+    source, other = bytearray(noise), bytearray(noise)
+    out = np.zeros((1, 3, 10, 10), np.uint8)
+    decoder = gs.BatchDecoder(1)
+    if how == "decode_batch":
+        assert gs.decode_batch([source], out, crops=[(0, 0)]) == []
+    else:
+        job = decoder.submit([source], out, crops=[(0, 0)])
+        later = decoder.submit([other] * 40, np.zeros((40, 3, 500, 500), np.uint8), crops=np.zeros((40, 2), np.int32))
+        if how == "wait":
+            assert job.wait(60)
+        while not (job.done() if how == "done" else how == "wait"):
+            if how == "errors":
+                assert job.errors() == []
+                if not source_is_held(source):
+                    break
+            time.sleep(0.001)
+        assert later.wait(60)
+        assert not source_is_held(other)
+    assert not source_is_held(source)
+
+
+def source_is_held(source: bytearray) -> bool:
+    try:
+        source.extend(b"x")
+    except BufferError:
+        return True
+    return False
+
+
+def test_what_a_finished_job_lets_go_of_may_use_the_decoder(noise: bytes) -> None:
+    decoder = gs.BatchDecoder(1)
+    wrong: list[object] = []
+
+    class Owner(np.ndarray):
+        def __del__(self) -> None:
+            if self.base is not None:
+                wrong.extend(decoder.decode_batch([noise], np.zeros((1, 3, 4, 4), np.uint8), crops=[(0, 0)]))
+                wrong.append("gone")
+
+    jobs = [decoder.submit([noise], np.zeros((1, 3, 10, 10), np.uint8).view(Owner), crops=[(0, 0)]) for _ in range(5)]
+    for job in jobs:
+        assert job.wait(60)
+        assert job.errors() == []
+    gc.collect()
+    assert wrong == ["gone"] * 5
 
 
 def test_timeout(noise: bytes) -> None:

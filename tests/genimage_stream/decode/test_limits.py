@@ -145,6 +145,20 @@ def test_files_that_fail(tmp_path: Path) -> None:
         assert not out[i].any()
 
 
+def test_a_range_beyond_the_file_that_is_read_in_parts(tmp_path: Path) -> None:
+    """The message speaks of the range, not of the part that was read first."""
+    path = tmp_path / "short.tar"
+    path.write_bytes(encoded())
+    size = path.stat().st_size
+    start, sizes = np.array([3, 0, 2**63 - 5]), np.array([1 << 30, 1 << 20, 500])
+    ranges = gs.FileRanges(gs.FileSet([path]), np.zeros(3, np.int32), start, sizes)
+    errors = gs.decode_batch(ranges, np.zeros((3, 3, 8, 8), np.uint8), crops=[(0, 0)] * 3)
+    assert [e.kind for e in errors] == ["io"] * 3
+    assert f"it ends at byte {size}, but the sample reaches to byte {(1 << 30) + 3};" in errors[0].message
+    assert f"but the sample reaches to byte {1 << 20};" in errors[1].message
+    assert "no file is so long" in errors[2].message
+
+
 def test_a_size_beyond_the_limit_is_not_allocated(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(b"x")

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <stdexcept>
 
 namespace gs::pack {
 namespace {
@@ -31,6 +32,10 @@ struct Constant {
 
 void write_header(std::uint8_t* to, std::string_view name, std::uint64_t size) {
     static const Constant constant;
+    if (name.size() > kLongestName || size >= kTarTooLarge)
+        throw std::invalid_argument("a member of " + std::to_string(size) + " bytes with a name of " +
+                                    std::to_string(name.size()) +
+                                    " needs a PAX header: " + std::string(name));
     std::memcpy(to, constant.bytes, kTarBlock);
     std::memcpy(to, name.data(), name.size());
     char digits[32];

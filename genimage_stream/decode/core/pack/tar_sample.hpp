@@ -12,14 +12,16 @@
 namespace gs::pack {
 
 constexpr std::size_t kTarBlock = 512;
-constexpr std::size_t kLongestName = 100;         // longer ones need a PAX header, which is not written here
-constexpr std::size_t kClsBytes = 2 * kTarBlock;  // header and contents of <key>.cls
+constexpr std::size_t kLongestName = 100;  // longer ones need a PAX header, which is not written here
+constexpr std::uint64_t kTarTooLarge = std::uint64_t{1} << 33;  // 8 GiB: what 11 octal digits do not hold
+constexpr std::size_t kClsBytes = 2 * kTarBlock;                // header and contents of <key>.cls
 
 constexpr std::size_t padded(std::size_t size) {
     return (size + kTarBlock - 1) / kTarBlock * kTarBlock;
 }
 
-// A USTAR header of a plain file: owner 0, mode 0644, mtime 0. `name` has at most kLongestName bytes.
+// A USTAR header of a plain file: owner 0, mode 0644, mtime 0. Throws std::invalid_argument for a name of
+// more than kLongestName bytes and a size of kTarTooLarge or more.
 void write_header(std::uint8_t* to, std::string_view name, std::uint64_t size);
 
 // Suffix of the image member.
