@@ -1,6 +1,7 @@
 // The Python face of the crop-ready recoder and the JPEG cutter.
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -62,11 +63,17 @@ py::object make_crop_ready(const py::object& data, int png_level, int band_rows,
 // holds no longer than the call; returns the recoded file, or the reason why the original is to stay.
 py::object recode_proven(const py::object& data, const py::function& use, int png_level, int band_rows,
                          int tile_width, std::int64_t max_pixels, std::int64_t max_bytes) {
-    thread_local gs::Recoder recoder;
+    // Kept from call to call, and taken away during one: `use` may recode another image on this thread.
+    thread_local std::unique_ptr<gs::Recoder> kept;
     const HeldBytes held(data.ptr());
-    struct Settled {
-        ~Settled() { recoder.settle(); }
-    } settled;
+    struct Taken {
+        std::unique_ptr<gs::Recoder> recoder = kept ? std::move(kept) : std::make_unique<gs::Recoder>();
+        ~Taken() {
+            recoder->settle();
+            kept = std::move(recoder);
+        }
+    } taken;
+    gs::Recoder& recoder = *taken.recoder;
     std::string reason;
     {
         py::gil_scoped_release release;

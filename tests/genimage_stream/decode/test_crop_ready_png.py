@@ -19,7 +19,7 @@ from PIL import Image
 
 import genimage_stream as gs
 from genimage_stream.decode import _core
-from genimage_stream.decode.crop_ready import recode
+from genimage_stream.decode.crop_ready import recode, recode_proven
 from tests.fixtures.png import FORMATS, PALETTE, RGB, RGBA, SIGNATURE, as_rgb, chunk, random_samples, write_png
 
 STORED, LITERALS, DEFLATE = 0, 1, 2
@@ -337,3 +337,25 @@ def test_other_readers_see_the_same_image(level: int, tmp_path: Path) -> None:
             said = subprocess.run(["pngcheck", "-v", path], capture_output=True, text=True, check=False)
             assert said.returncode == 0, said.stdout
             assert "No errors detected" in said.stdout
+
+
+def test_an_image_recoded_while_another_one_is_used() -> None:
+    """Found by review: both had one memory, and the outer call gave the inner one's file."""
+    first, second = (
+        write_png(random_samples(np.random.default_rng(n), 280 + n, 300, RGB, 8), RGB, 8, filters=4) for n in (0, 20)
+    )
+    inner: list[tuple[bytes | None, str | None]] = []
+    seen: list[bool] = []
+
+    def use(view: object) -> None:
+        pixels = np.asarray(view)
+        inner.append(recode_proven(second, lambda _: None))
+        seen.append(bool((pixels == gs.decode(first)).all()))
+
+    for _ in range(2):
+        stored, why = recode_proven(first, use)
+        assert stored is not None, why
+        assert stored == recode(first)[0]
+        np.testing.assert_array_equal(gs.decode(stored), gs.decode(first))
+    assert seen == [True, True]
+    assert inner == [recode(second)] * 2
