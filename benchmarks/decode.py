@@ -156,7 +156,7 @@ def batches(images: list[bytes]) -> list[harness.Contestant]:
     """The batch call: windows into one array, by 1 and 2 threads, without and with normalisation, and resized."""
     n = len(images)
     crops = np.array([crop[:2] for crop in crops_of(images)], np.int32)
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    normalised = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
     contestants = []
     for threads in (1, 2):
         decoder = gs.BatchDecoder(threads)
@@ -164,7 +164,8 @@ def batches(images: list[bytes]) -> list[harness.Contestant]:
             out = np.empty((n, 3, WINDOW, WINDOW), dtype)
 
             def run(decoder: gs.BatchDecoder = decoder, out: npt.NDArray[Any] = out) -> None:
-                errors = decoder.decode_batch(images, out, crops=crops, mean=mean, std=std)
+                how = {} if out.dtype == np.uint8 else normalised
+                errors = decoder.decode_batch(images, out, crops=crops, **how)
                 assert not errors, errors
 
             name = f"{threads} thread{'s' * (threads > 1)}, {dtype}"

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.decode import _core
-from genimage_stream.decode.image import DEFAULT_LIMITS, Limits
+from genimage_stream.decode.arguments import fill_pixel, three_numbers, whole_number
+from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import decode_for_batch
 
 if TYPE_CHECKING:
@@ -37,10 +38,13 @@ class FileSet:
     in it, not of the set.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], *, max_open: int | None = None) -> None:
-        if max_open is not None and max_open < 1:
-            raise ValueError(f"max_open must be at least 1, not {max_open}")
-        self._core = _core.FileSet([os.fspath(path) for path in paths], max_open or 0)
+    def __init__(
+        self, paths: Sequence[str | bytes | os.PathLike[str] | os.PathLike[bytes]], *, max_open: int | None = None
+    ) -> None:
+        if isinstance(paths, str | bytes | os.PathLike):  # whose letters would be taken for files
+            raise TypeError(f"paths must be a list of paths: gs.FileSet([{paths!r}])")
+        most = 0 if max_open is None else whole_number(max_open, "max_open", 1, (1 << 31) - 1)
+        self._core = _core.FileSet([os.fsdecode(path) for path in paths], most)
 
     def __len__(self) -> int:
         return len(self._core)
@@ -158,9 +162,8 @@ class BatchDecoder:
     def __init__(self, threads: int | None = None, *, strict: bool = True, limits: Limits = DEFAULT_LIMITS) -> None:
         if threads is None:
             threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, not {threads}")
-        self._core = _core.Decoder(threads, decode_for_batch)
+        need_limits(limits)
+        self._core = _core.Decoder(whole_number(threads, "threads", 1, 1 << 16), decode_for_batch)
         self._strict = strict
         self._limits = limits
 
@@ -181,7 +184,7 @@ class BatchDecoder:
         resample: Resample = "bilinear",
         dct_scale: bool = False,
         small: Small = "tile",
-        fill: tuple[int, int, int] = (0, 0, 0),
+        fill: Sequence[SupportsIndex] = (0, 0, 0),
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> Job:
@@ -218,12 +221,13 @@ class BatchDecoder:
         n = where[2]
         if len(source) != n:
             raise ValueError(f"source has {len(source)} images and out has room for {n}")
-        if len(fill) != 3 or any(not 0 <= value <= 255 for value in fill):
-            raise ValueError(f"fill must be three values from 0 to 255, not {fill}")
-        means = None if mean is None else _channels(mean, "mean")
-        stds = None if std is None else _channels(std, "std")
+        pixel = fill_pixel(fill)
+        means = None if mean is None else three_numbers(mean, "mean")
+        stds = None if std is None else three_numbers(std, "std")
         if stds is not None and 0 in stds:
             raise ValueError("std must not be 0")
+        if where[1] == _ELEMENT["uint8"] and not (means is None and stds is None):
+            raise ValueError("mean and std are for a float16 or float32 out, and this one is uint8: leave them away")
         given: object = source
         if isinstance(source, FileRanges):
             given = (
@@ -245,7 +249,7 @@ class BatchDecoder:
                 _RESAMPLE[resample],
                 dct_scale,
                 _SMALL[small],
-                [int(value) for value in fill],
+                pixel,
                 means,
                 stds,
                 self._strict,
@@ -289,6 +293,7 @@ def decode_batch(
 ) -> list[ImageError]:
     """Decode n images into `out` and return those that failed: `BatchDecoder.submit` and `wait` on a pool that is kept
     for the next call with the same `threads`, `strict` and `limits`. The options are those of `submit`."""
+    need_limits(limits)
     return _shared(threads, strict, limits).decode_batch(source, out, **options)
 
 
@@ -298,20 +303,18 @@ def covering_size(size: tuple[int, int], window: tuple[int, int]) -> tuple[int, 
     It grows by the larger of the two ratios: one side becomes the window's, the other is rounded down. An image that
     covers the window keeps its size.
     """
-    return _core.covering_size(size, window)
-
-
-def _channels(values: Sequence[float], name: str) -> list[float]:
-    """Three finite floats: one per channel."""
-    floats = [float(value) for value in values]
-    if len(floats) != 3 or not np.isfinite(floats).all():
-        raise ValueError(f"{name} must be three finite values, one per channel, not {values}")
-    return floats
+    (width, height), (wide, high) = (
+        (whole_number(side, name, 1, (1 << 31) - 1) for side in sides)
+        for name, sides in (("size", size), ("window", window))
+    )
+    return _core.covering_size((width, height), (wide, high))
 
 
 def _column(values: npt.ArrayLike, dtype: type[np.generic], shape: tuple[int, ...], name: str) -> npt.NDArray[Any]:
     """`values` as a contiguous array of that type and shape; nothing is rounded or wrapped to fit."""
     array = np.asarray(values)
+    if array.size == 0 == shape[0]:  # [] has neither columns nor that type
+        return np.empty(shape, dtype)
     if array.shape != shape:
         raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
     if array.dtype == dtype:

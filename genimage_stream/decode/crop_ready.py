@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 
 from genimage_stream.decode import _core
-from genimage_stream.decode.image import DEFAULT_LIMITS, Limits
+from genimage_stream.decode.arguments import Crop, crop_rectangle
+from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import FORMATS, decode_other
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-Crop = tuple[int, int, int, int]
 
 DEFAULT_PNG_LEVEL = 4
 DEFAULT_BAND_ROWS = 32
 DEFAULT_TILE_WIDTH = 256
 
 
-def crop_jpeg(data: Buffer, crop: Crop) -> tuple[bytes, Crop]:
+def crop_jpeg(data: Buffer, crop: Sequence[SupportsIndex]) -> tuple[bytes, Crop]:
     """Cut a small JPEG that holds `crop = (x, y, width, height)` out of a larger one, without decoding.
 
     Returns `(bytes, inner_crop)`: decoding those bytes and slicing by `inner_crop` gives the pixels that decoding
@@ -35,7 +34,7 @@ def crop_jpeg(data: Buffer, crop: Crop) -> tuple[bytes, Crop]:
     Raises DecodeError when `data` is not a JPEG or its header or a restart marker is damaged, and IndexError when the
     crop is not inside the image.
     """
-    cut, inner = _core.crop_jpeg(data, crop)
+    cut, inner = _core.crop_jpeg(data, crop_rectangle(crop))
     return (bytes(data) if cut is None else cut), inner
 
 
@@ -76,6 +75,7 @@ def recode(
         raise ValueError(f"png_level is 0 to 9, not {png_level}")
     if not 1 <= band_rows <= 65535 or not 0 <= tile_width <= 65535:
         raise ValueError("band_rows is 1 to 65535, tile_width 0 to 65535")
+    need_limits(limits)
     result = _core.make_crop_ready(data, png_level, band_rows, tile_width, limits.max_pixels, limits.max_bytes)
     return (None, result) if isinstance(result, str) else (result, None)
 
@@ -95,6 +95,7 @@ def recode_proven(
     """
     if not 0 <= png_level <= 9:
         raise ValueError(f"png_level is 0 to 9, not {png_level}")
+    need_limits(limits)
     if _core.sniff(data) in FORMATS:
         use(np.ascontiguousarray(decode_other(data, None, limits.max_pixels, limits.max_bytes)).data)
         return None, "neither JPEG nor PNG"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.decode import _core
+from genimage_stream.decode.arguments import crop_rectangle, whole_number
 from genimage_stream.decode.other_formats import FORMATS, decode_other, inspect_other
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ class Limits:
 
     max_pixels: int = 1 << 28
     max_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "max_bytes"):
+            value = whole_number(getattr(self, name), f"Limits.{name}", 1, (1 << 63) - 1)
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,16 @@ class ImageFacts:
 DEFAULT_LIMITS = Limits()
 
 
+def need_limits(limits: Limits) -> None:
+    """Refuse what is not a Limits."""
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits must be gs.Limits(max_pixels=..., max_bytes=...), not {limits!r}")
+
+
 def decode(
     data: Buffer,
     *,
-    crop: tuple[int, int, int, int] | None = None,
+    crop: Sequence[SupportsIndex] | None = None,
     strict: bool = True,
     limits: Limits = DEFAULT_LIMITS,
 ) -> npt.NDArray[np.uint8]:
@@ -53,15 +66,18 @@ def decode(
     The pixels are those of a full decode by libjpeg-turbo (accurate DCT, fancy upsampling) or libpng, cropped
     afterwards; WebP, AVIF, TIFF, GIF and BMP are decoded by Pillow. `strict=False` returns what the library would show
     of a truncated or damaged JPEG or PNG. Raises DecodeError (a ValueError) when the bytes are not a sound image,
-    IndexError when the crop is not inside it.
+    IndexError when the crop is not inside it, TypeError or ValueError for arguments of another kind.
     """
+    need_limits(limits)
+    part = None if crop is None else crop_rectangle(crop)
     if _core.sniff(data) in FORMATS:
-        return decode_other(data, crop, limits.max_pixels, limits.max_bytes)
-    return _core.decode(data, crop, strict, limits.max_pixels, limits.max_bytes)
+        return decode_other(data, part, limits.max_pixels, limits.max_bytes)
+    return _core.decode(data, part, strict, limits.max_pixels, limits.max_bytes)
 
 
 def inspect(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     """Read an image's header. Raises DecodeError when there is none."""
+    need_limits(limits)
     if _core.sniff(data) in FORMATS:
         return _facts(inspect_other(data, limits.max_pixels, limits.max_bytes))
     return _facts(_core.inspect(data, limits.max_pixels, limits.max_bytes))
@@ -69,6 +85,7 @@ def inspect(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
 
 def check(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     """Decode the whole image strictly and throw the pixels away: returns its facts, raises DecodeError."""
+    need_limits(limits)
     if _core.sniff(data) in FORMATS:
         decode_other(data, None, limits.max_pixels, limits.max_bytes)
         return _facts(inspect_other(data, limits.max_pixels, limits.max_bytes))

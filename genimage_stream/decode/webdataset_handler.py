@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genimage_stream.decode.image import DEFAULT_LIMITS, DecodeError, Limits, decode
+from genimage_stream.decode.image import DEFAULT_LIMITS, DecodeError, Limits, decode, need_limits
 
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "avif", "tif", "tiff", "gif", "bmp"})
 _INTEGER_SUFFIXES = frozenset({"cls", "cls2", "index", "id"})
@@ -73,4 +73,5 @@ def webdataset_handler(
     """
     if output not in ("numpy", "torch"):
         raise ValueError(f"output must be numpy or torch, not {output!r}")
+    need_limits(limits)
     return WebDatasetHandler(output, strict, limits)
