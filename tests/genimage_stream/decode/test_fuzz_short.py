@@ -16,7 +16,16 @@ import genimage_stream as gs
 from genimage_stream.decode import _core
 
 FUZZ = Path(__file__).parents[3] / "fuzz"
-TARGETS = ("fuzz_jpeg", "fuzz_png", "fuzz_batch", "fuzz_crop_ready", "fuzz_bands", "fuzz_lazy", "fuzz_inflate")
+TARGETS = (
+    "fuzz_jpeg",
+    "fuzz_png",
+    "fuzz_batch",
+    "fuzz_crop_ready",
+    "fuzz_bands",
+    "fuzz_lazy",
+    "fuzz_pack",
+    "fuzz_inflate",
+)
 LIMITS = gs.Limits(max_pixels=1 << 18, max_bytes=1 << 20)
 
 
