@@ -214,3 +214,18 @@ def test_import_is_light() -> None:
     code = "import sys, genimage_stream; print(sorted({'torch', 'pyarrow', 'PIL', 'typer', 'rich'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_every_module_is_named_in_the_architecture() -> None:
+    """docs/architecture.md has a block for each folder of the packages, and every module begins a line in its own."""
+    named: set[str] = set()
+    folder = ""
+    for line in (ROOT / "docs/architecture.md").read_text().splitlines():
+        if found := re.match(r"    (?:(\w[\w/]*/)|  (\w+\.py(?: \w+\.py)*) )", line):
+            folder = found[1] or folder
+            named |= {folder + name for name in (found[2] or "").split()}
+    packages = ("genimage_stream/", "shard_tools/")
+    modules = {name for name in tracked_files() if name.endswith(".py") and name.startswith(packages)}
+    modules = {name for name in modules if not name.endswith(("/__init__.py", "/__main__.py"))}
+    assert modules - named == set(), "not named in docs/architecture.md"
+    assert named - modules == set(), "named in docs/architecture.md, but not there"
