@@ -1,6 +1,7 @@
 """Types of the C++ extension; binding/ is the other side."""
 
 from collections.abc import Callable, Sequence
+from typing import SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ class DecodeError(ValueError): ...
 _Facts = tuple[str, str, int, int, int, int, bool]
 
 def decode(
-    data: Buffer, crop: tuple[int, int, int, int] | None, strict: bool, max_pixels: int, max_bytes: int
+    data: Buffer, crop: Sequence[SupportsIndex] | None, strict: bool, max_pixels: int, max_bytes: int
 ) -> npt.NDArray[np.uint8]: ...
 def inspect(data: Buffer, max_pixels: int, max_bytes: int) -> _Facts: ...
 def check(data: Buffer, max_pixels: int, max_bytes: int) -> _Facts: ...

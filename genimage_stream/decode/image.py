@@ -69,10 +69,16 @@ def decode(
     IndexError when the crop is not inside it, TypeError or ValueError for arguments of another kind.
     """
     need_limits(limits)
-    part = None if crop is None else crop_rectangle(crop)
     if _core.sniff(data) in FORMATS:
+        part = None if crop is None else crop_rectangle(crop)
         return decode_other(data, part, limits.max_pixels, limits.max_bytes)
-    return _core.decode(data, part, strict, limits.max_pixels, limits.max_bytes)
+    try:
+        return _core.decode(data, crop, strict, limits.max_pixels, limits.max_bytes)
+    except TypeError:
+        if crop is None:
+            raise
+    # Looked at only now, to say what is wrong with it: beforehand it would cost every crop microseconds.
+    return _core.decode(data, crop_rectangle(crop), strict, limits.max_pixels, limits.max_bytes)
 
 
 def inspect(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
