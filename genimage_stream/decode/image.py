@@ -21,7 +21,7 @@ DecodeError = _core.DecodeError
 
 @dataclass(frozen=True)
 class Limits:
-    """What one image may cost; more is a DecodeError, raised before the memory is taken."""
+    """What one image may cost; more is a DecodeError, raised before the memory is taken. Whole numbers from 1 on."""
 
     max_pixels: int = 1 << 28
     max_bytes: int = 1 << 30
