@@ -192,8 +192,8 @@ class BatchDecoder:
 
         `source` is a list of n bytes-like objects (or PartialBytes) or a FileRanges. `out` is a NumPy array, a torch
         tensor on the CPU (pinned or not), or anything else with the array interface or DLPack; for floats (and only for
-        them may `mean` and `std` be given) a pixel is `(pixel / 255 - mean[c]) / std[c]`, computed in double precision and rounded once to float32, and for float16
-        from there to half.
+        them may `mean` and `std` be given) a pixel is `(pixel / 255 - mean[c]) / std[c]`, computed in double precision
+        and rounded once to float32, and for float16 from there to half.
 
         `crops` int32 (n, 2): the left upper corner (x, y) of the window, which is as large as `out`. An image that is
         smaller than the window continues beyond its right and lower edges by the policy `small`: "tile" repeats it,
@@ -201,10 +201,11 @@ class BatchDecoder:
         `flips` uint8 (n,): 1 mirrors left to right, after the crop. `boxes` float32 (n, 4) (x, y, width, height) and
         `resized` int32 (n, 2) (width, height): that box of the image is resized to that size before the crop, as
         Pillow's `resize(size, resample, box)`, bit for bit; the box is the whole image by default and the size that of
-        the window; neither may be longer than 1048576 either way. With "resize", an image, resized or not, that does not cover the window is enlarged until it does:
-        to `covering_size`, by the same filter, or bilinear when it was not to be resized otherwise.
-        `dct_scale=True` changes pixels: a JPEG that is to shrink to less than half is decoded at 1/2, 1/4 or 1/8 of its
-        size from the lower frequencies alone and resized from there, as Pillow's `draft` followed by `resize` does.
+        the window; neither may be longer than 1048576 either way. With "resize", an image, resized or not, that does
+        not cover the window is enlarged until it does: to `covering_size`, by the same filter, or bilinear when it was
+        not to be resized otherwise. `dct_scale=True` changes pixels: a JPEG that is to shrink to less than half is
+        decoded at 1/2, 1/4 or 1/8 of its size from the lower frequencies alone and resized from there, as Pillow's
+        `draft` followed by `resize` does.
 
         `divert` uint8 (n,): 1 leaves the image to another decoder, a GPU's, if it is a JPEG such as those take
         (sequential, 8 bits, gray or YCbCr, structurally whole) and not smaller than the window: it is then in
