@@ -24,7 +24,7 @@ from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.plan import Order, Shuffle, Steps, epoch_order
 from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.stats import Stats, StatsCounter
-from genimage_stream.torch_dataset import LoaderDataset
+from genimage_stream.torch_dataset import LoaderDataset, group_placement
 from genimage_stream.tune import tuned
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Batch", "Loader"]
@@ -198,10 +198,7 @@ class Loader(Iterable[Batch]):
         """(rank, world size) of this process."""
         if self._placed is not None:
             return self._placed
-        distributed = torch.distributed
-        if distributed.is_available() and distributed.is_initialized():
-            return distributed.get_rank(), distributed.get_world_size()
-        return 0, 1
+        return group_placement() or (0, 1)
 
     def __len__(self) -> int:
         """Batches of a whole epoch, the same on every rank."""
@@ -229,11 +226,9 @@ class Loader(Iterable[Batch]):
         """The same batches as a `torch.utils.data.IterableDataset`, for those who want a DataLoader around it.
 
         `DataLoader(loader.as_iterable_dataset(), batch_size=None, num_workers=n)` gives them in the same order. It
-        begins where this loader stands, and takes its rank from here, since workers know nothing of torch.distributed.
+        begins where this loader stands. Its rank is the loader's: the one given, or that of the process group by then.
         """
-        rank, world_size = self.placement()
-        arguments = self._arguments | {"rank": rank, "world_size": world_size}
-        return LoaderDataset(self.dataset, arguments, self._next_epoch, self._start)
+        return LoaderDataset(self.dataset, self._arguments, self.placement(), self._next_epoch, self._start)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.dataset, self._arguments, self._next_epoch, self._start)

@@ -10,13 +10,24 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from genimage_stream.batch import Batch
+from genimage_stream.passes import Passes, PassKey, Place
 
 if TYPE_CHECKING:
     from genimage_stream.index import Dataset
     from genimage_stream.loader import Loader
     from genimage_stream.pipeline import Epoch
 
-MAX_WORKERS = 1024
+Placement = tuple[int, int]  # rank, world size
+
+_STATE = ("epoch", "start", "given", "workers", "batch_size", "world_size", "order")
+
+
+def group_placement() -> Placement | None:
+    """(rank, world size) in the torch.distributed process group; None when there is none."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return None
 
 
 class LoaderDataset(IterableDataset[Batch]):
@@ -26,58 +37,60 @@ class LoaderDataset(IterableDataset[Batch]):
     their order are those of the loader itself. Threads inside the process serve as well as workers; these are for code
     that wants a DataLoader. The decoder's threads are divided among the workers unless `threads` was given.
 
-    Every pass over the DataLoader is the next epoch, with persistent workers and without.
+    Every pass over the DataLoader is the next epoch, the same in all its workers, persistent or not. The rank is that
+    of the process group when a pass begins or its workers start, unless the loader was given one.
     """
 
-    def __init__(self, dataset: Dataset, arguments: dict[str, Any], epoch: int, start: int) -> None:
+    def __init__(
+        self, dataset: Dataset, arguments: dict[str, Any], placement: Placement, epoch: int, start: int
+    ) -> None:
         self._dataset = dataset
         self._arguments = arguments
-        self._first = (epoch, start)
-        # Workers are new processes in every epoch, or the same in all: what they have to know lies in shared memory.
-        self._epochs: torch.Tensor = torch.full((MAX_WORKERS,), epoch, dtype=torch.int64)
-        self._epochs.share_memory_()  # type: ignore[no-untyped-call]
-        self._loader: tuple[int, Loader] | None = None
+        self._placement = placement
+        self.passes = Passes(epoch, start)
+        self._begun: tuple[int, int] = (-1, 0)  # the workers' seed, and how many passes this process began with it
+        self._loader: tuple[int, Placement, Loader] | None = None
+
+    def placement(self) -> Placement:
+        """(rank, world size). Workers that are no forks know no process group: they keep what the dataset brought."""
+        if self._arguments["rank"] is None:
+            self._placement = group_placement() or self._placement
+        return self._placement
 
     def loader(self) -> Loader:
         """This process's loader."""
-        if self._loader is None or self._loader[0] != os.getpid():
+        placement = self.placement()
+        if self._loader is None or self._loader[:2] != (os.getpid(), placement):
             from genimage_stream.loader import Loader
 
-            arguments = dict(self._arguments)
+            arguments = self._arguments | {"rank": placement[0], "world_size": placement[1]}
             if (info := get_worker_info()) is not None:
                 arguments["pin_memory"] = False  # DataLoader pins in the main process
                 if arguments["threads"] is None:
                     arguments["threads"] = max(1, len(os.sched_getaffinity(0)) // info.num_workers)
-            self._loader = os.getpid(), Loader(self._dataset, **arguments)
-        return self._loader[1]
+            self._loader = os.getpid(), placement, Loader(self._dataset, **arguments)
+        return self._loader[2]
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
         return len(self.loader())
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass that epoch."""
+        """Make the next pass that epoch. A place inside it stays, as with `Loader.set_epoch`."""
         if epoch < 0:
             raise ValueError(f"epoch={epoch}: epochs count from 0")
-        self._epochs.fill_(epoch)
+        self.passes.set_epoch(epoch)
 
     def __iter__(self) -> LoaderIterator:
         info = get_worker_info()
-        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        if worker >= MAX_WORKERS:
-            raise ValueError(f"{workers} workers: at most {MAX_WORKERS}")
-        return LoaderIterator(self, worker, workers)
-
-    def place(self, worker: int) -> tuple[int, int]:
-        """The epoch that a worker begins next, and the place in it, counted over all ranks."""
-        epoch = int(self._epochs[worker])
-        return epoch, self._first[1] if epoch == self._first[0] else 0
-
-    def next_epoch(self, worker: int, epoch: int) -> None:
-        self._epochs[worker] = epoch
+        if info is None:
+            return LoaderIterator(self, 0, 1, None)
+        seed = info.seed - info.id
+        self._begun = (seed, self._begun[1] + 1 if self._begun[0] == seed else 1)
+        return LoaderIterator(self, info.id, info.num_workers, PassKey(*self._begun))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_loader": None}
+        return {**self.__dict__, "_loader": None, "_placement": self.placement()}
 
 
 class LoaderIterator(Iterator[Batch]):
@@ -86,10 +99,11 @@ class LoaderIterator(Iterator[Batch]):
     `state_dict` and `load_state_dict` as StatefulDataLoader calls them.
     """
 
-    def __init__(self, dataset: LoaderDataset, worker: int, workers: int) -> None:
+    def __init__(self, dataset: LoaderDataset, worker: int, workers: int, key: PassKey | None) -> None:
         self._dataset = dataset
         self._worker, self._workers = worker, workers
-        self._place: tuple[int, int] | None = None  # epoch and where in it it began, once that is settled
+        self._key = key
+        self._place: Place | None = None  # where the epoch began, once that is settled
         self._given = 0
         self._running: Epoch | None = None
 
@@ -97,8 +111,7 @@ class LoaderIterator(Iterator[Batch]):
         if self._running is None:
             from genimage_stream.pipeline import Progress
 
-            self._place = self._place or self._dataset.place(self._worker)
-            self._dataset.next_epoch(self._worker, self._place[0] + 1)
+            self._place = self._place or self._dataset.passes.begin(self._key)
             first = self._worker + self._given * self._workers
             self._running = self._dataset.loader().begin(Progress(*self._place), first, self._workers)
         batch = next(self._running)
@@ -106,19 +119,43 @@ class LoaderIterator(Iterator[Batch]):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this worker stands: its epoch, where that began, and how many batches it has given."""
-        epoch, start = self._place or self._dataset.place(self._worker)
-        state = {"epoch": epoch, "start": start, "given": self._given, "workers": self._workers}
-        return state | {"order": self._dataset.loader().identity()}
+        """Where this worker stands: its epoch, where that began, and how many batches of what size it has given."""
+        epoch, start = self._place or self._dataset.passes.look(self._key)
+        loader = self._dataset.loader()
+        return {
+            "epoch": epoch,
+            "start": start,
+            "given": self._given,
+            "workers": self._workers,
+            "batch_size": loader.batch_size,
+            "world_size": loader.placement()[1],
+            "order": loader.identity(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on there. Raises ValueError for the state of another dataset, order, or number of workers."""
-        mine = self._dataset.loader().identity()
-        if state["order"] != mine or state["workers"] != self._workers:
+        """Go on there: with one process at any batch size and world size, with several workers at the same ones, since
+        none of them knows where the others stand.
+
+        Raises ValueError, naming what differs, for the state of another dataset, order or division into batches.
+        """
+        missing = [name for name in _STATE if name not in state]
+        if missing:
+            raise ValueError(f"the state has no {', '.join(missing)}: it is not one of a loader's dataset")
+        loader = self._dataset.loader()
+        mine = {"workers": self._workers, "order": loader.identity()}
+        if state["workers"] > 1 or self._workers > 1:
+            mine |= {"batch_size": loader.batch_size, "world_size": loader.placement()[1]}
+        other = [f"{name}: {state[name]}, here {value}" for name, value in mine.items() if state[name] != value]
+        if other:
             raise ValueError(
-                f"the state belongs to another run: {state['order']} with {state['workers']} workers, "
-                f"here {mine} with {self._workers}"
+                f"the state belongs to another run ({'; '.join(other)}). Going on with other batches or ranks needs at "
+                "most one worker, or the loader's own state: loader.load_state_dict({**loader.state_dict(), "
+                '"epoch": ..., "position": ...}), where the position counts samples over all ranks'
             )
-        self._place, self._given = (int(state["epoch"]), int(state["start"])), int(state["given"])
+        place, self._given = Place(int(state["epoch"]), int(state["start"])), int(state["given"])
+        if self._workers == 1:  # what one process has given is a place in the order, whatever the batches are
+            given = self._given * int(state["batch_size"]) * int(state["world_size"])
+            place, self._given = Place(place.epoch, min(place.start + given, loader.epoch_samples)), 0
+        self._place = place
         self._running = None
-        self._dataset.next_epoch(self._worker, self._place[0] + 1)
+        self._dataset.passes.set_next(place.epoch + 1, 0, forget=self._key)

@@ -1,0 +1,113 @@
+"""Which epoch each pass over a DataLoader is: kept in shared memory, so that all workers of a pass agree.
+
+Workers are new processes in every pass, or the same in all; their number may change, and one may be ended before it
+took its first batch. So no worker counts epochs: the first one of a pass that wants a batch takes the next epoch for
+the pass, under a lock, and the others look up what it took.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import context
+from typing import Any, NamedTuple
+
+import torch
+
+_SLOTS = 64  # passes remembered: only those count that are under way, and a broken one's last stragglers
+_LOCK_SECONDS = 30.0  # it is held for microseconds
+
+
+class Place(NamedTuple):
+    """An epoch, and the place in it, counted in samples over all ranks, from which on it is given."""
+
+    epoch: int
+    start: int
+
+
+class PassKey(NamedTuple):
+    """What the workers of one pass have in common: their seed, which every DataLoader draws anew, and how many times
+    they have begun."""
+
+    seed: int
+    number: int
+
+
+class Passes:
+    """The next pass's place, and those of the passes begun so far."""
+
+    def __init__(self, epoch: int, start: int) -> None:
+        # Row 0: epoch and start of the next pass, passes begun. The others: seed, number, epoch, start of a pass.
+        self._rows = torch.full((1 + _SLOTS, 4), -1, dtype=torch.int64)
+        self._rows.share_memory_()  # type: ignore[no-untyped-call]
+        self._rows[0] = torch.tensor([epoch, start, 0, 0])
+        self._lock = _new_lock()
+
+    def begin(self, key: PassKey | None) -> Place:
+        """The place of a pass; who asks first takes the next one for it. None: a pass of one process."""
+        with self._locked():
+            found = self._find(key)
+            if found is None:
+                found = self._next()
+                taken = int(self._rows[0, 2])
+                if key is not None:
+                    self._rows[1 + taken % _SLOTS] = torch.tensor([*key, *found])
+                self._rows[0] = torch.tensor([found.epoch + 1, 0, taken + 1, 0])
+        return found
+
+    def look(self, key: PassKey | None) -> Place:
+        """The place that `begin` would give."""
+        with self._locked():
+            return self._find(key) or self._next()
+
+    def set_next(self, epoch: int, start: int, forget: PassKey | None = None) -> None:
+        """Make the next pass begin there. `forget` the passes of these workers: a state brings its seed along, and
+        with it a second pass of the same number."""
+        with self._locked():
+            self._rows[0, :2] = torch.tensor([epoch, start])
+            if forget is not None:
+                self._rows[1:][self._rows[1:, 0] == forget.seed] = -1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass that epoch: all of it, or the rest of it where that comes next anyway."""
+        with self._locked():
+            if epoch != self._next().epoch:
+                self._rows[0, :2] = torch.tensor([epoch, 0])
+
+    def _next(self) -> Place:
+        return Place(int(self._rows[0, 0]), int(self._rows[0, 1]))
+
+    def _find(self, key: PassKey | None) -> Place | None:
+        if key is None:
+            return None
+        rows = self._rows[1:]
+        found = rows[(rows[:, 0] == key.seed) & (rows[:, 1] == key.number)].tolist()
+        return Place(*found[0][2:]) if found else None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=_LOCK_SECONDS):
+            raise RuntimeError(
+                "a worker was killed while it began an epoch: make the dataset anew with loader.as_iterable_dataset()"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers share lock and memory; any other copy, as of copy.deepcopy, goes its own way.
+        lock = None if context.get_spawning_popen() is None else self._lock
+        return {"_rows": self._rows, "_lock": lock}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._rows = state["_rows"]
+        if state["_lock"] is None:
+            self._rows.share_memory_()  # type: ignore[no-untyped-call]
+        self._lock = state["_lock"] or _new_lock()
+
+
+def _new_lock() -> Any:
+    # One of the start method spawn goes to the workers of every start method, one of fork only to forks.
+    return multiprocessing.get_context("spawn").Lock()
