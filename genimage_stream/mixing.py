@@ -7,9 +7,10 @@ gives half of an epoch to each label, and within a label two thirds to sd14. A r
 * a temperature T > 0: shares in proportion to size ** (1 / T), so 1 keeps the proportions and large T evens them out;
 * a mapping from every value there is to its weight; 0 leaves it out.
 
-The samples of a group come round by round: each round is all of them in an order of its own, and an epoch takes up
-where the last one stopped. So no sample comes again before every other one of its group has come, within an epoch and
-across epochs, and over many epochs all come equally often.
+The samples of a group come round by round: each round is all of them once, and an epoch takes up where the last one
+stopped. So a sample comes again only after every other one of its group has come in its round, within an epoch and
+across epochs, and over many epochs all come equally often. An epoch that takes no more of a group than there is has no
+sample of it twice, also where it takes the end of one round and the beginning of the next (see `_round_part`).
 """
 
 from __future__ import annotations
@@ -95,13 +96,61 @@ def rounds(
     first, last = epoch * quota, (epoch + 1) * quota
     places, visits = [], []
     for number in range(first // n, -(-last // n)):
-        part = permutation(n, seed=seed, epoch=number, stream=stream)
-        part = part[max(first - number * n, 0) : last - number * n]
+        begin, end = max(first - number * n, 0), min(last - number * n, n)
+        part = _round_part(n, quota, number, begin, end, seed=seed, stream=stream)
         places.append(part)
         visits.append(np.full(len(part), number - first // n, np.int64))
     if not places:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     return np.concatenate(places), np.concatenate(visits)
+
+
+# An epoch of quota <= n samples that takes the end of one round takes the *head* of the next, and the two may share no
+# sample. Three rules make that so, at no more cost than two permutations of n:
+#
+# * A round's head is that of its own random permutation. Where its order puts samples of the next round's head at its
+#   end, they change places with others before the end that are of neither head. Those are enough as long as the head
+#   of the round itself has at most n - quota samples.
+# * Where it has more, which takes quota > n / 2, the round has the order of the one before it: any quota <= n
+#   successive samples of one order, gone round and round, differ. The *chain* of rounds with one order ends with the
+#   first short head, so what stood for one round above stands for a chain.
+# * With quota > n samples have to come twice in an epoch; every round then has its own permutation.
+
+
+def _round_part(
+    n: int, quota: int, number: int, begin: int, end: int, *, seed: int, stream: int
+) -> npt.NDArray[np.int64]:
+    """Places begin .. end of a round, where an epoch takes them."""
+    if quota > n:
+        return permutation(n, seed=seed, epoch=number, stream=stream)[begin:end]
+    chain, following = _chain(n, quota, number)
+    order = permutation(n, seed=seed, epoch=chain, stream=stream)
+    head, next_head = _head(n, quota, chain), _head(n, quota, following)
+    if next_head and not (number == chain and end <= head):
+        clash = np.zeros(n, bool)
+        clash[permutation(n, seed=seed, epoch=following, stream=stream)[:next_head]] = True
+        clash = clash[order]
+        tail = n - (quota - next_head)
+        wrong = tail + np.flatnonzero(clash[tail:])
+        right = head + np.flatnonzero(~clash[head:tail])
+        right = right[len(right) - len(wrong) :]
+        order[wrong], order[right] = order[right], order[wrong]
+    return order[begin:end]
+
+
+def _head(n: int, quota: int, number: int) -> int:
+    """Samples of a round that are taken by an epoch which begins in the round before."""
+    return -number * n % quota
+
+
+def _chain(n: int, quota: int, number: int) -> tuple[int, int]:
+    """The rounds, from the first to one past the last, that have the same order as this one."""
+    spare = n - quota
+    head = _head(n, quota, number)
+    # From one round to the next the head loses n - quota samples, modulo the quota.
+    first = number if head <= spare else number + (head - quota) // spare
+    head = _head(n, quota, number + 1)
+    return first, number + 1 if head <= spare else number + 1 - (spare - head) // spare
 
 
 def largest_remainders(shares: list[float], total: int) -> list[int]:

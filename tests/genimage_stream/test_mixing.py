@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import genimage_stream as gs
 from genimage_stream.mixing import Mixture, largest_remainders, rounds
+from genimage_stream.plan import permutation
 from tests.fixtures.shards import make_dataset, make_samples, write_dataset
 
 
@@ -88,6 +90,50 @@ def test_rounds_use_every_sample_before_one_comes_again(n: int, quota: int, epoc
     for first in range(0, len(sequence), n):
         part = sequence[first : first + n]
         assert len(set(part)) == len(part)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 40), st.data(), st.integers(0, 2**64 - 1))
+def test_an_epoch_within_a_group_has_no_sample_twice(n: int, data: st.DataObject, seed: int) -> None:
+    """Two rounds in one epoch once drew from two unrelated permutations."""
+    quota = data.draw(st.integers(1, n))
+    sequence = []
+    for epoch in range(3 * n // quota + 3):
+        places = rounds(n, quota, seed=seed, epoch=epoch, stream=3)[0].tolist()
+        assert len(set(places)) == len(places) == quota
+        sequence += places
+    for first in range(0, len(sequence), n):
+        part = sequence[first : first + n]
+        assert len(set(part)) == len(part)
+
+
+@pytest.mark.parametrize(("n", "quota"), [(30, 10), (30, 15), (30, 30), (30, 7), (30, 40)])
+def test_rounds_are_random_permutations(n: int, quota: int) -> None:
+    """Just that where no epoch takes of two rounds or has to repeat samples; elsewhere but for few places."""
+    taken = np.concatenate([rounds(n, quota, seed=5, epoch=epoch, stream=3)[0] for epoch in range(12)])
+    whole = len(taken) // n
+    plain = np.concatenate([permutation(n, seed=5, epoch=number, stream=3) for number in range(whole)])
+    same = (taken[: whole * n] == plain).mean()
+    assert same == 1 if n % quota == 0 or quota > n else same > 0.7
+
+
+def test_long_chains_of_rounds_end() -> None:
+    """All but one of a group: no epoch leaves out the same sample as the one before, nor always in the same order."""
+    n, quota = 50, 49
+    left_out = [set(range(n)) - set(rounds(n, quota, seed=1, epoch=e, stream=3)[0].tolist()) for e in range(4 * n)]
+    assert all(len(one) == 1 for one in left_out)
+    sequence = [one.pop() for one in left_out]
+    assert all(a != b for a, b in itertools.pairwise(sequence))
+    assert sequence[:n] != sequence[n : 2 * n]
+
+
+@pytest.mark.parametrize("size", ["min", 50])
+def test_a_mix_within_its_groups_repeats_nothing(dataset: gs.Dataset, size: Any) -> None:
+    uneven = dataset.select(labels=["real"]) | dataset.select(labels=["fake"]).sample(30)
+    loader = gs.Loader(uneven, 8, crop=16, mix={"label": "equal"}, epoch_size=size)
+    for epoch in range(12):
+        rows = loader.order(epoch).rows.tolist()
+        assert len(set(rows)) == len(rows) == loader.epoch_samples
 
 
 @pytest.mark.parametrize("shuffle", [True, "shards", False])
