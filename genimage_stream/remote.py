@@ -174,7 +174,13 @@ class RemoteStore:
             except asyncio.TimeoutError:
                 reason = f"no answer within {patience.timeout:g} s"
             except lasting as error:
-                raise StoreError(f"{self.name}/{path}: {_first_line(error)}") from error
+                reason = _first_line(error)
+                if isinstance(error, exceptions.NotSupportedError) and "range" in reason.lower():
+                    reason += (
+                        ". Parts of files are read, and this server sends whole ones only: use one that answers range "
+                        "requests (nginx, Caddy, an object store), or copy the dataset to a local folder"
+                    )
+                raise StoreError(f"{self.name}/{path}: {reason}") from error
             except exceptions.BaseError as error:
                 reason = _first_line(error)
                 if BEYOND_END.search(reason):
@@ -300,7 +306,7 @@ class RemoteRequest:
     def __init__(self, fetch: Coroutine[Any, Any, list[Buffer | PartialBytes]]) -> None:
         self._began = time.perf_counter()
         self._ended = 0.0
-        self._future = asyncio.run_coroutine_threadsafe(fetch, _loop())
+        self._future = _hand_over(fetch)
         self._future.add_done_callback(self._end)
 
     def _end(self, _: object) -> None:
@@ -332,7 +338,14 @@ _running: tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]] | 
 def _start() -> tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]]:
     global _running  # noqa: PLW0603 - one loop per process
     with _lock:
-        if _running is None or _running[0] != os.getpid():  # a fork takes no threads along
+        if _running is not None and _running[0] != os.getpid():
+            # A loop of its own would not help: obstore's threads stay with the parent too, and it would wait for them.
+            raise RuntimeError(
+                "this process was forked from one that had used an object store, and obstore does not survive a fork: "
+                'start processes with the method forkserver or spawn, as DataLoader(..., multiprocessing_context="'
+                'forkserver"), or use the loader itself, whose threads do the same'
+            )
+        if _running is None:
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_forever, name="genimage-stream-fetch", daemon=True)
             thread.start()
@@ -357,8 +370,13 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    return _start()[1]
+def _hand_over(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    try:
+        loop = _start()[1]
+    except BaseException:
+        work.close()  # it will never run
+        raise
+    return asyncio.run_coroutine_threadsafe(work, loop)
 
 
 def _slots(parallel: int) -> asyncio.Semaphore:
@@ -368,7 +386,7 @@ def _slots(parallel: int) -> asyncio.Semaphore:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Do work on the event loop and wait for what it gives."""
-    future = asyncio.run_coroutine_threadsafe(work, _loop())
+    future = _hand_over(work)
     _waiting.add(future)
     try:
         return future.result()
