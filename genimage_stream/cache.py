@@ -3,8 +3,8 @@
 Only file locks and renames, no daemon and no database:
 
 * A shard is under its final name only when it is complete, checked and on stable storage.
-* Who downloads a shard holds an exclusive lock on its `.part` file; the others see that and wait, or go round the
-  cache. A killed process loses its lock with its life; the next one starts the `.part` anew.
+* Who downloads a shard holds an exclusive lock on its `.part` file; the others see that and wait while it is written
+  to, or go round the cache. A killed process loses its lock with its life; the next one starts the `.part` anew.
 * Who reads a shard holds a shared lock on it; eviction takes the exclusive lock first, so it never removes one in use.
 * Room is reserved before a download by giving the `.part` its full length, under the lock of the whole cache; what was
   used longest ago goes first.
@@ -13,22 +13,27 @@ Only file locks and renames, no daemon and no database:
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 PART = ".part"
+LOCK_SECONDS = 60.0  # to wait for the lock of the whole cache
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
-def parse_size(size: int | str) -> int:
-    """Bytes of 50_000_000_000, "50GB", "46GiB". Raises ValueError for anything else."""
-    if isinstance(size, int):
-        found: float = size
+def parse_size(size: int | float | str) -> int:
+    """Bytes of 50_000_000_000, 5e10, "50GB", "46GiB". Raises ValueError for anything else."""
+    if isinstance(size, (int, float, np.integer)) and not isinstance(size, bool) and math.isfinite(size):
+        found = float(size)
     else:
-        match = re.fullmatch(r"\s*([0-9.]+)\s*([KMGT]?I?)B?\s*", size.upper())
+        match = re.fullmatch(r"\s*([0-9.]+)\s*([KMGT]?I?)B?\s*", str(size).upper())
         if match is None or match[2] not in _UNITS or match[1].count(".") > 1 or match[1] == ".":
             raise ValueError(f'{size!r} is not a size: write "50GB" or a number of bytes')
         found = float(match[1]) * _UNITS[match[2]]
@@ -159,20 +164,20 @@ class ShardCache:
             return None
         return download
 
-    def being_downloaded(self, shard: str) -> bool:
-        """Whether some process is downloading this shard now."""
+    def being_downloaded(self, shard: str) -> int | None:
+        """When the process that is downloading this shard now last wrote to it, in ns; None when none is at it."""
         part = self._own / (shard + PART)
         try:
             descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
+            return os.fstat(descriptor).st_mtime_ns
         finally:
             os.close(descriptor)
-        return False
+        return None
 
     def size(self) -> int:
         """Bytes that the cache holds, room reserved for downloads included."""
@@ -202,10 +207,20 @@ class ShardCache:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Room is counted and reserved by one process at a time. Held for milliseconds."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Room is counted and reserved by one process at a time. Held for milliseconds, so who holds it for long has
+        been stopped: an OSError."""
+        path = self.folder / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        deadline = time.monotonic() + LOCK_SECONDS
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f"some process has held {path} for {LOCK_SECONDS:g} s") from None
+                    time.sleep(0.01)
             yield
         finally:
             os.close(descriptor)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -51,6 +52,8 @@ class CachedReader(RemoteReader):
         self._reached = 0
         self._ahead: asyncio.Task[None] | None = None
         self._broken = False
+        self._warned = False
+        self._stalls: dict[str, tuple[int, float]] = {}  # of others' downloads: last written, and seen like that since
 
     # -- the epoch's order ---------------------------------------------------------------------------------------------
 
@@ -107,8 +110,8 @@ class CachedReader(RemoteReader):
     async def _ensure(self, shard: int, *, evict: bool, wait: bool) -> bool:
         """Bring a shard into the cache if it is not there and there is room; whether it is worth to go on filling.
 
-        With `wait`, one that another process is downloading is waited for. Trouble with the store is left to those who
-        need the bytes; trouble with the disk turns the cache off.
+        With `wait`, one that another process is downloading is waited for while that gets on. Trouble with the store is
+        left to those who need the bytes; trouble with the disk turns the cache off.
         """
         key = (shard, wait)
         if key not in self._filling:
@@ -124,6 +127,9 @@ class CachedReader(RemoteReader):
                 held = self._cache.hold(path, self._ends[shard])
                 if held is None:
                     size = (await self._store.head(path))["size"]
+                    if size > self._cache.limit:
+                        self._warn_too_large(path, size)
+                        return False
                     download = await asyncio.to_thread(self._cache.begin, path, size, evict=evict)
                     if download is not None:
                         held = await self._download(shard, download, size)
@@ -133,12 +139,12 @@ class CachedReader(RemoteReader):
                     else:
                         held.close()
                     return True
-                if not self._cache.being_downloaded(path):
+                if (written := self._cache.being_downloaded(path)) is None:
                     if (held := self._cache.hold(path, self._ends[shard])) is None:
                         return False  # no room
                     held.close()
-                elif not wait:
-                    return True
+                elif not wait or self._stalls_for(path, written) > self._store.patience.timeout:
+                    return True  # whoever needs the shard reads single ranges meanwhile
                 await asyncio.sleep(_POLL_SECONDS)
         except (FileNotFoundError, StoreError) as error:
             log.debug("not cached: %s", error)
@@ -146,6 +152,24 @@ class CachedReader(RemoteReader):
             self._broken = True
             log.warning("the cache at %s is not used any more: %s", self._cache.folder, error)
         return not self._broken
+
+    def _stalls_for(self, path: str, written: int) -> float:
+        """Seconds since another process's download, last written to at that time, was first seen in that state."""
+        now = time.monotonic()
+        last, since = self._stalls.get(path, (-1, now))
+        self._stalls[path] = (written, since if last == written else now)
+        return now - self._stalls[path][1]
+
+    def _warn_too_large(self, path: str, size: int) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "%s, %d bytes, is larger than the whole cache at %s: give a cache_size above %d",
+                f"{self._store.name}/{path}",
+                size,
+                self._cache.folder,
+                self._cache.limit,
+            )
 
     async def _download(self, shard: int, download: Download, size: int) -> CachedShard:
         path = self._shards[shard]

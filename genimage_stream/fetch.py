@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from genimage_stream.columns import IndexColumns
     from genimage_stream.decode import PartialBytes
+
+
+log = logging.getLogger("genimage_stream")
 
 
 class Request(Protocol):
@@ -245,11 +249,11 @@ def open_store(
     Raises ValueError for an address that no store serves.
     """
     text = str(path)
-    if "://" not in text:
-        return LocalStore(Path(text).expanduser().absolute())
-    scheme, _, rest = text.partition("://")
-    if scheme == "file":
-        return LocalStore(Path("/" + rest.lstrip("/")))
+    scheme, mark, rest = text.partition("://")
+    if not mark or scheme == "file":
+        if cache is not None:
+            log.warning("%s is read where it is: cache_dir is for object stores and web servers", text)
+        return LocalStore(Path("/" + rest.lstrip("/")) if mark else Path(text).expanduser().absolute())
     from genimage_stream.remote import RemoteStore
 
     return RemoteStore(text, options, cache)

@@ -31,7 +31,7 @@ def open_dataset(
     *,
     storage_options: dict[str, Any] | None = None,
     cache_dir: str | Path | None = None,
-    cache_size: int | str = "50GB",
+    cache_size: int | float | str = "50GB",
 ) -> Dataset:
     """Open a packed dataset by its folder or its `s3://`, `gs://`, `http(s)://` address. Reads no shard.
 

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import genimage_stream as gs
+from genimage_stream import cache as cache_module
 from genimage_stream.cache import PART, ShardCache, parse_size
 from tests.fixtures.shards import edit_index, make_dataset
 from tests.genimage_stream.test_remote import QUICK, batches, web_server
@@ -95,6 +97,14 @@ def test_two_downloads_of_one_shard(tmp_path: Path) -> None:
     assert put(cache, SHARD, bytes(100))
 
 
+def test_a_lock_that_is_held_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "LOCK_SECONDS", 0.1)
+    cache = ShardCache(tmp_path, 1000, "one")
+    with cache._locked(), pytest.raises(OSError, match="lock for"):
+        put(cache, SHARD, bytes(100))
+    assert put(cache, SHARD, bytes(100))
+
+
 FILL = """
 import sys, time
 from genimage_stream.cache import ShardCache
@@ -132,14 +142,24 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("50GB", 50 * 10**9), ("1.5 MiB", 3 << 19), ("7", 7), (8, 8), ("2k", 2000), ("1TiB", 1 << 40)]
+    ("text", "size"),
+    [
+        ("50GB", 50 * 10**9),
+        ("1.5 MiB", 3 << 19),
+        ("7", 7),
+        (8, 8),
+        (5e9, 5 * 10**9),
+        (np.int64(9), 9),
+        ("2k", 2000),
+        ("1TiB", 1 << 40),
+    ],
 )
-def test_sizes(text: int | str, size: int) -> None:
+def test_sizes(text: float | str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "5 apples", "-1", "1.2.3G", ".", -5, "5I"])
-def test_no_sizes(text: int | str) -> None:
+@pytest.mark.parametrize("text", ["", "GB", "5 apples", "-1", "1.2.3G", ".", -5, "5I", float("nan"), True, None, [5]])
+def test_no_sizes(text: Any) -> None:
     with pytest.raises(ValueError, match="not a size"):
         parse_size(text)
 
@@ -213,6 +233,84 @@ def test_a_shard_that_does_not_fit_the_index_is_not_kept(tmp_path: Path, kind: s
         time.sleep(0.5)
         settled(tmp_path / "cache")
         assert not list((tmp_path / "cache").rglob(shard.name))
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_crop_ready_shards_go_by_the_hash_of_what_is_stored(tmp_path: Path, fits: bool) -> None:
+    """`sha256` is that of the original file there, which no byte of the shard shows."""
+    import pyarrow as pa
+
+    root = make_dataset(tmp_path / "dataset", 4)
+
+    def recoded(table: pa.Table) -> pa.Table:
+        stored = table["sha256"] if fits else pa.array(["0" * 64] * len(table))
+        place = table.schema.get_field_index("sha256")
+        originals = pa.array([f"{row:064x}" for row in range(len(table))])
+        return table.set_column(place, "sha256", originals).append_column("stored_sha256", stored)
+
+    edit_index(root, recoded)
+    with web_server(root) as (address, _):
+        loader = gs.Loader(gs.open_dataset(address, cache_dir=tmp_path / "cache"), 8, crop=16)
+        list(loader)
+        deadline = time.monotonic() + 30
+        while fits and not list((tmp_path / "cache").rglob("*.tar")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        settled(tmp_path / "cache")
+        assert bool(list((tmp_path / "cache").rglob("*.tar"))) == fits
+
+
+HOLD = """
+import fcntl, os, sys, time
+part = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(part, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_stopped_process_holds_nobody_up(root: Path, tmp_path: Path) -> None:
+    """Its lock was once waited for without an end."""
+    with web_server(root) as (address, _):
+        options = {**QUICK, "timeout": 0.5}
+        dataset = gs.open_dataset(address, cache_dir=tmp_path, storage_options=options)
+        loader = gs.Loader(dataset, 8, crop=16, shuffle=False)
+        cache: Any = loader.open()[1]
+        shard = dataset.shards()[1][2]
+        part = cache._cache._own / (shard + PART)
+        part.parent.mkdir(parents=True)
+        holder = subprocess.Popen([sys.executable, "-c", HOLD, str(part)], stdout=subprocess.PIPE)
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            holder.send_signal(signal.SIGSTOP)
+            expected = [batch.keys for batch in gs.Loader(gs.open_dataset(root), 8, crop=16, shuffle=False)]
+            assert [batch.keys for batch in loader] == expected
+        finally:
+            holder.kill()
+            holder.wait()
+            assert holder.stdout is not None
+            holder.stdout.close()
+
+
+def test_a_cache_smaller_than_a_shard_is_told(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with web_server(root) as (address, _), caplog.at_level("WARNING", "genimage_stream"):
+        loader = gs.Loader(gs.open_dataset(address, cache_dir=tmp_path, cache_size="2kB"), 8, crop=16, shuffle="shards")
+        list(loader)
+        deadline = time.monotonic() + 30
+        while not caplog.messages and time.monotonic() < deadline:
+            time.sleep(0.05)
+    (message,) = caplog.messages
+    assert ".tar" in message
+    assert "cache_size above 2000" in message
+
+
+def test_a_cache_of_local_files_is_told(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in (root, f"file://{root}"):
+        caplog.clear()
+        gs.open_dataset(path, cache_dir=tmp_path / "cache")
+        (message,) = caplog.messages
+        assert "cache_dir is for object stores" in message
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_that_cannot_be_written(root: Path, tmp_path: Path) -> None:
