@@ -285,8 +285,8 @@ class Epoch(Iterator[Batch]):
         if row not in skipped.rows:
             skipped.rows.add(row)
             log.warning("skipped %s", text)
-            if len(skipped.rows) > skipped.limit:
-                raise DecodeError(f"more than max_errors={skipped.limit} samples do not decode; the last: {text}")
+        if len(skipped.rows) > skipped.limit:  # also when the loader is iterated again
+            raise DecodeError(f"more than max_errors={skipped.limit} samples do not decode; the last: {text}")
 
     # -- ending --------------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,15 @@ def test_skip_gives_up_past_its_limit(with_damage: tuple[gs.Dataset, set[str]]) 
     assert len(list(gs.Loader(dataset, 8, crop=CROP, on_error="skip", max_errors=4))) == 9
 
 
+def test_skip_has_given_up_for_good(with_damage: tuple[gs.Dataset, set[str]]) -> None:
+    """Iterated again, a loader once met no new sample, and went on past its limit."""
+    loader = gs.Loader(with_damage[0], 8, crop=CROP, on_error="skip", max_errors=3)
+    for _ in range(2):
+        with pytest.raises(gs.DecodeError, match="max_errors=3"):
+            list(loader)
+        loader.set_epoch(0)
+
+
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 def test_a_vanished_shard_is_named(tmp_path: Path, on_error: str) -> None:
     dataset = gs.open_dataset(make_dataset(tmp_path))
