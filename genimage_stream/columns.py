@@ -81,7 +81,32 @@ class IndexColumns:
             return file.read(columns=list(names))
 
     def matches(self, condition: pads.Expression) -> npt.NDArray[np.bool_]:
-        """Whether each row meets an Arrow expression; a null answer counts as no. Reads only the columns it names."""
+        """Whether each row meets an Arrow expression; a null answer counts as no. Reads only the columns it names.
+
+        Raises TypeError for what is no expression, ValueError for one that fits no index or is no condition.
+        """
+        import pyarrow as pa
+        import pyarrow.dataset as pads
+
+        if not isinstance(condition, pads.Expression):
+            raise TypeError(
+                f"where={condition!r}: an Arrow expression is needed, as pyarrow.compute.field('width') > 64"
+            )
+        try:
+            found = self._evaluated(condition)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, pa.ArrowKeyError) as error:
+            reason = str(error).splitlines()[0]
+            if "No match for FieldRef" in reason:  # behind which Arrow prints the whole schema
+                reason = f"there is no such column in {self.name}; its columns: {', '.join(self.names)}"
+            raise ValueError(f"where={condition}: {reason}") from None
+        if not pa.types.is_boolean(found["hit"].type):
+            raise ValueError(
+                f"where={condition}: that is a value ({found['hit'].type}), not a condition: compare it, as in "
+                f"{condition} > 0"
+            )
+        return np.asarray(found["hit"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False), bool)
+
+    def _evaluated(self, condition: pads.Expression) -> pa.Table:
         import pyarrow.dataset as pads
 
         if isinstance(self._source, str):
@@ -91,7 +116,7 @@ class IndexColumns:
             text = str(condition)
             names = self.names if "FieldPath" in text else [name for name in self.names if name in text]
             found = pads.dataset(self.table(names or self.names[:1])).to_table(columns={"hit": condition})
-        return np.asarray(found["hit"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False), bool)
+        return found
 
     def load(self, *names: str) -> None:
         """Read columns of words and numbers that are not in memory yet; together they take less time than apart."""

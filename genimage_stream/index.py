@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 from genimage_stream import schema, subsets
 from genimage_stream.columns import Codes, IndexColumns
+from genimage_stream.options import names
+from genimage_stream.vocabulary import generator_alias
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -165,13 +168,14 @@ class Dataset:
     ) -> Dataset:
         """The samples that meet every condition given.
 
-        `classes` are ImageNet class indices or synsets. `width`, `height` (pixels) and `jpeg_quality` are windows
+        `generators` may have any of the names that `vocabulary.ALIASES` knows, `classes` are ImageNet class indices or
+        synsets. `width`, `height` (pixels) and `jpeg_quality` are windows
         (lowest, highest), both included, None for an open end; a sample without the number (the quality of a PNG) is
         outside every window. `where` is any Arrow expression over the columns of the index, as
         `pyarrow.compute.field("width") == pyarrow.compute.field("height")`.
 
-        Selections of one dataset can be joined: `a | b`, `a & b`, `a - b`. Raises ValueError for a name that the
-        dataset does not have.
+        Selections of one dataset can be joined: `a | b`, `a & b`, `a - b`. Raises ValueError for a name or column
+        that the dataset does not have, or a condition that is none.
         """
         keep = np.ones(len(self), bool)
         named = (("generator", generators), ("split", splits), ("label", labels), ("format", formats))
@@ -210,7 +214,9 @@ class Dataset:
     def _among(self, column: str, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:
         codes, values = self.columns.words(column)
         known = set(LABELS) | set(values) if column == "label" else set(values)
-        asked = _strings(column, wanted)
+        asked = names(f"{column}s", wanted)
+        if column == "generator":
+            asked = [_listed(word, known) for word in asked]
         unknown = [word for word in asked if word not in known]
         if unknown:
             raise ValueError(
@@ -229,7 +235,10 @@ class Dataset:
         return keep | self._among("synset", synsets) if synsets else keep
 
     def _within(self, column: str, window: Window) -> npt.NDArray[np.bool_]:
-        lowest, highest = window
+        ends = window if isinstance(window, (tuple, list)) else ()
+        if len(ends) != 2 or not all(end is None or isinstance(end, Real) for end in ends):
+            raise ValueError(f"{column}={window!r}: (lowest, highest) is needed, None for an open end")
+        lowest, highest = ends
         if lowest is not None and highest is not None and lowest > highest:
             raise ValueError(f"{column}=({lowest}, {highest}): the lowest comes first")
         numbers = self._take(self.columns.numbers(column)[0])
@@ -297,7 +306,7 @@ def _reopen(opening: dict[str, Any], rows: Rows | None) -> Dataset:
     return Dataset(whole.store, whole.info, whole.columns, rows)
 
 
-def _strings(column: str, wanted: Iterable[str]) -> list[str]:
-    if isinstance(wanted, str):
-        raise TypeError(f"{column}s={wanted!r}: a list of names is needed, as [{wanted!r}]")
-    return list(wanted)
+def _listed(word: str, known: set[str]) -> str:
+    """A generator as the dataset calls it, when it is given by another of its known names."""
+    alias = None if word in known or not isinstance(word, str) else generator_alias(word)
+    return alias if alias in known else word

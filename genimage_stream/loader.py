@@ -18,10 +18,11 @@ from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.fetch import Reader
 from genimage_stream.geometry import Position, Small
 from genimage_stream.index import Dataset
-from genimage_stream.mixing import EpochSize, Mix, Mixture, Rule
+from genimage_stream.mixing import EpochSize, Mix, Mixture, plain_mix
+from genimage_stream.options import LAST_EPOCH, epoch_number, flag, one_of, order_name, whole, window_size
 from genimage_stream.philox import split_seed
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
-from genimage_stream.plan import Order, Shuffle, Steps, epoch_order
+from genimage_stream.plan import Order, Steps, epoch_order
 from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.stats import Stats, StatsCounter
 from genimage_stream.torch_dataset import LoaderDataset, group_placement
@@ -59,12 +60,12 @@ class Loader(Iterable[Batch]):
       the samples; False by default, because it is an augmentation. `small`: how an image smaller than the crop goes on
       beyond its right and lower edge: "tile", "reflect", "constant" (`fill`), or "resize", enlarged beforehand.
     * `on_error`: "raise" a DecodeError for an image that does not decode, or "skip" it: then its batch is smaller, it
-      is logged once and counted, and more than `max_errors` different ones are an error. A missing or truncated shard
-      is an OSError either way. `strict`: trailing damage that decoders can paint over is an error too.
+      is logged once and counted, and more than `max_errors` different ones in this process are an error. A missing or
+      truncated shard is an OSError either way. `strict`: trailing damage that decoders can paint over is an error too.
     * `pin_memory`: page-locked images for copies to a GPU; by default when CUDA is there. `copy`: never reuse memory.
       Not needed for safety: memory is reused only when nobody holds the batch any more.
 
-    Raises ValueError for options that make no sense, each naming the option.
+    Raises ValueError for options that make no sense, each naming the option, and TypeError for what is no dataset.
     """
 
     def __init__(
@@ -103,27 +104,32 @@ class Loader(Iterable[Batch]):
         copy: bool = False,
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
-        _one_of("backend", backend, ("cpu", "dali"))
-        self.shuffle = _shuffle(shuffle)
-        _one_of("output", output, tuple(DTYPES))
-        _one_of("small", small, ("tile", "reflect", "constant", "resize"))
-        _one_of("on_error", on_error, ("raise", "skip"))
+        if not isinstance(dataset, Dataset):
+            raise TypeError(f"{dataset!r} is no dataset: gs.open_dataset(path) gives one")
+        one_of("backend", backend, ("cpu", "dali"))
+        self.shuffle = order_name(shuffle)
+        one_of("output", output, tuple(DTYPES))
+        one_of("small", small, ("tile", "reflect", "constant", "resize"))
+        one_of("on_error", on_error, ("raise", "skip"))
         if crop_position is not None:
-            _one_of("crop_position", crop_position, ("random", "center"))
+            one_of("crop_position", crop_position, ("random", "center"))
+        for name in ("drop_last", "flip", "strict", "copy", "tune", "channels_last"):
+            flag(name, self._arguments[name])
+        seed = whole("seed", seed, -(1 << 64))
         split_seed(seed)  # an impossible one is an error here, not in the first epoch
-        height, width = (crop, crop) if isinstance(crop, int) else crop
-        for name, value in (("crop", min(height, width)), ("batch_size", batch_size), ("window", window)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: at least 1 is needed")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: at least 1 is needed (None: one per CPU)")
-        if prefetch is not None and prefetch < 1:
-            raise ValueError(f"prefetch={prefetch}: at least 1 is needed")
+        height, width = window_size(crop)
+        batch_size = whole("batch_size", batch_size, 1)
+        window = whole("window", window, 1)
+        max_errors = whole("max_errors", max_errors, 0)
+        threads = None if threads is None else whole("threads", threads, 1, " (None: one per CPU)")
+        prefetch = None if prefetch is None else whole("prefetch", prefetch, 1)
+        rank = None if rank is None else whole("rank", rank, 0)
+        world_size = None if world_size is None else whole("world_size", world_size, 1)
         if not len(dataset):
             raise ValueError(f"the selection of {dataset.path} is empty: nothing to load")
         if (rank is None) != (world_size is None):
             raise ValueError("rank and world_size are given together, or both left to torch.distributed")
-        if rank is not None and world_size is not None and not 0 <= rank < world_size:
+        if rank is not None and world_size is not None and rank >= world_size:
             raise ValueError(f"rank={rank} is not one of world_size={world_size}")
 
         self.dataset = dataset
@@ -134,7 +140,7 @@ class Loader(Iterable[Batch]):
         if mix is None and epoch_size != "all":
             raise ValueError(f"epoch_size={epoch_size!r} needs a mix: without one an epoch is every sample once")
         self._mixture = None if mix is None else Mixture(dataset, mix, epoch_size)
-        self._mix = None if mix is None else [[column, _plain(rule)] for column, rule in mix.items()]
+        self._mix = None if mix is None else plain_mix(mix)
         self.epoch_samples = len(dataset) if self._mixture is None else self._mixture.size
         self.on_error = on_error
         self.skipped = Skipped(max_errors)
@@ -142,6 +148,7 @@ class Loader(Iterable[Batch]):
         # Enough images in work that no thread runs dry while the consumer takes a batch.
         self.prefetch = prefetch or max(2, -(-4 * self.threads // batch_size) + 1)
         self._placed = None if rank is None or world_size is None else (rank, world_size)
+        self._steps()  # an epoch without any is an error here, as far as the ranks are known
         self._next_epoch = 0
         self._start = 0
         self._progress = Progress(0, 0)
@@ -202,7 +209,16 @@ class Loader(Iterable[Batch]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch, the same on every rank."""
-        return len(Steps(self.epoch_samples, self.batch_size, self.placement()[1], self.drop_last))
+        return len(self._steps())
+
+    def _steps(self, start: int = 0) -> Steps:
+        """The steps of an epoch from a place on. Raises ValueError when a whole epoch has none."""
+        world_size = self.placement()[1]
+        steps = Steps(self.epoch_samples, self.batch_size, world_size, self.drop_last, start)
+        if self.drop_last and steps.global_batch > self.epoch_samples:
+            step = f"batch_size={self.batch_size} on {world_size} ranks takes {steps.global_batch} samples"
+            raise ValueError(f"drop_last=True leaves nothing: {step}, an epoch has {self.epoch_samples}")
+        return steps
 
     def __iter__(self) -> Pass:
         return Pass(self.begin_next)
@@ -218,9 +234,8 @@ class Loader(Iterable[Batch]):
     def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch:
         """Begin at a place of an epoch, and keep it up to date; or only with every so many of the steps from there."""
         order = self.order(progress.epoch)
-        rank, world_size = self.placement()
-        steps = Steps(len(order), self.batch_size, world_size, self.drop_last, progress.position)
-        return Epoch(self, order, steps, range(first, len(steps), every), rank, progress)
+        steps = self._steps(progress.position)
+        return Epoch(self, order, steps, range(first, len(steps), every), self.placement()[0], progress)
 
     def as_iterable_dataset(self) -> LoaderDataset:
         """The same batches as a `torch.utils.data.IterableDataset`, for those who want a DataLoader around it.
@@ -242,8 +257,7 @@ class Loader(Iterable[Batch]):
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next `for` that epoch. A place inside it, by `load_state_dict`, stays."""
-        if epoch < 0:
-            raise ValueError(f"epoch={epoch}: epochs count from 0")
+        epoch = epoch_number(epoch)
         if epoch != self._next_epoch:
             self.go_to(epoch, 0)
 
@@ -275,15 +289,20 @@ class Loader(Iterable[Batch]):
 
     def check_state(self, state: dict[str, Any]) -> tuple[int, int]:
         """Epoch and position of a state. Raises ValueError as `load_state_dict`."""
-        if state.get("version") != STATE_VERSION:
+        if not isinstance(state, Mapping):
+            raise ValueError(f"state {state!r}: a mapping is needed, as state_dict gave it")
+        missing = [name for name in ("version", "epoch", "position") if name not in state]
+        if missing:
+            raise ValueError(f"the state has no {', '.join(missing)}: it is not one of a loader")
+        if state["version"] != STATE_VERSION:
             raise ValueError(f"the state has version {state.get('version')}; this loader reads version {STATE_VERSION}")
         mine = self.identity()
         names = [name for name in {**mine, **state} if name not in ("version", "epoch", "position")]
         other = [f"{n}: {state.get(n)!r}, here {mine.get(n)!r}" for n in names if state.get(n) != mine.get(n)]
         if other:
             raise ValueError(f"the state belongs to another run ({'; '.join(other)})")
-        epoch, position = int(state["epoch"]), int(state["position"])
-        if epoch < 0 or not 0 <= position <= self.epoch_samples:
+        epoch, position = (whole(name, state[name], -(1 << 64)) for name in ("epoch", "position"))
+        if not 0 <= epoch <= LAST_EPOCH or not 0 <= position <= self.epoch_samples:
             raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")
         return epoch, position
 
@@ -373,23 +392,6 @@ def _rebuild(dataset: Dataset, arguments: dict[str, Any], epoch: int, start: int
     loader = Loader(dataset, **arguments)
     loader.go_to(epoch, start)
     return loader
-
-
-def _plain(rule: Rule) -> Any:
-    """A rule as JSON keeps it, so that a state that went through JSON still compares equal."""
-    return sorted([value, float(w)] for value, w in rule.items()) if isinstance(rule, Mapping) else rule
-
-
-def _shuffle(value: bool | str) -> Shuffle:
-    _one_of("shuffle", value, (True, False, "full", "shards"))
-    if isinstance(value, str):
-        return "shards" if value == "shards" else "full"
-    return "full" if value else "none"
-
-
-def _one_of(name: str, value: object, allowed: Sequence[object]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}")
 
 
 def _cpus() -> int:

@@ -15,17 +15,24 @@ sample of it twice, also where it takes the end of one round and the beginning o
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.options import whole
 from genimage_stream.plan import STREAM_ROUND, Order, permutation
+from genimage_stream.vocabulary import LABELS, SPLITS, synsets
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from genimage_stream.index import Dataset
 
 Rule = Literal["equal"] | float | Mapping[Any, float]
@@ -34,6 +41,7 @@ EpochSize = int | Literal["all", "min", "max"]
 
 _WORDS = ("generator", "label", "split", "format", "synset")
 _NUMBERS = ("class_index",)
+_LONGEST_NAME = 200  # characters of a mix in a state
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,14 @@ class Mixture:
     """
 
     def __init__(self, dataset: Dataset, mix: Mix, size: EpochSize = "all") -> None:
+        if not isinstance(mix, Mapping):
+            raise ValueError(f'mix={mix!r}: a mapping from columns to rules is needed, as {{"label": "equal"}}')
         if not mix:
             raise ValueError("mix={}: name at least one column")
         found = groups_of(dataset, list(mix))
+        for column, rule in mix.items():
+            if isinstance(rule, Mapping):
+                _check_values(dataset, column, rule)
         shares = _shares(mix, {values: len(rows) for values, rows in found.items()})
         kept = [(values, found[values], share) for values, share in sorted(shares.items()) if share > 0]
         ratios = [len(rows) / share for _, rows, share in kept]
@@ -68,10 +81,8 @@ class Mixture:
             total = math.floor(min(ratios) * (1 + 1e-12))
         elif size == "max":
             total = math.ceil(max(ratios) * (1 - 1e-12))
-        elif isinstance(size, int) and size > 0:
-            total = size
         else:
-            raise ValueError(f'epoch_size={size!r}: a number above 0, "all", "min" or "max"')
+            total = whole("epoch_size", size, 1, ', or "all", "min" or "max"')
         quotas = largest_remainders([share for *_, share in kept], total)
         self.groups = [Group(*group, quota) for group, quota in zip(kept, quotas, strict=True)]
         self.size = total
@@ -201,6 +212,39 @@ def groups_of(dataset: Dataset, columns: list[str]) -> dict[tuple[Any, ...], npt
     }
 
 
+def plain_mix(mix: Mix) -> list[Any] | str:
+    """A mix as a state names it: plain, so that one that went through JSON still compares equal; a long one by its
+    digest, so that a state stays small with a weight for each of a thousand classes."""
+    plain: list[Any] = [
+        [column, rule if rule == "equal" else _plain_weights(rule) if isinstance(rule, Mapping) else float(rule)]
+        for column, rule in mix.items()
+    ]
+    text = json.dumps(plain)
+    return plain if len(text) <= _LONGEST_NAME else f"blake2b:{blake2b(text.encode(), digest_size=16).hexdigest()}"
+
+
+def _plain_weights(rule: Mapping[Any, float]) -> list[list[Any]]:
+    return sorted([value if isinstance(value, str) else int(value), float(w)] for value, w in rule.items())
+
+
+def _check_values(dataset: Dataset, column: str, rule: Mapping[Any, float]) -> None:
+    """Raises ValueError for a weight of a value that the whole dataset does not know: a misspelt name."""
+    if column in _NUMBERS:
+        known: Container[Any] = range(1000)
+        names = "0 to 999"
+    else:
+        here = dataset.columns.words(column)[1]
+        known = {*here, *{"label": LABELS, "split": SPLITS}.get(column, ())}
+        if column == "synset":
+            known.update(synsets())
+        names = ", ".join(here)
+    unknown = [value for value in rule if value not in known]
+    if unknown:
+        raise ValueError(
+            f"mix has weights for the {column} {', '.join(map(repr, unknown))}; {dataset.path} has {names or 'none'}"
+        )
+
+
 def _shares(mix: Mix, sizes: dict[tuple[Any, ...], int]) -> dict[tuple[Any, ...], float]:
     """Every group's share: the product of the shares of its values, each among those that stand beside it."""
     (column, rule), *inner = mix.items()
@@ -225,6 +269,9 @@ def _weights(column: str, rule: Rule, sizes: dict[Any, int]) -> dict[Any, float]
         missing = [value for value in sizes if value not in rule]
         if missing:
             raise ValueError(f"mix has no weight for the {column} {', '.join(map(repr, missing))}; 0 leaves it out")
+        no_numbers = [f"{value!r}: {rule[value]!r}" for value in sizes if not _is_number(rule[value])]
+        if no_numbers:
+            raise ValueError(f"mix wants numbers as weights for {column}; it has {', '.join(no_numbers)}")
         weights = {value: float(rule[value]) for value in sizes}
         bad = [f"{value!r}: {w}" for value, w in weights.items() if not (w >= 0 and math.isfinite(w))]
         if bad or not any(weights.values()):
@@ -232,7 +279,11 @@ def _weights(column: str, rule: Rule, sizes: dict[Any, int]) -> dict[Any, float]
                 f"mix wants weights of 0 or more for {column}, one above 0; it has {', '.join(bad) or 'none'}"
             )
         return weights
-    if isinstance(rule, (int, float)) and not isinstance(rule, bool) and rule > 0:
+    if _is_number(rule) and rule > 0:
         largest = max(sizes.values())
         return {value: (size / largest) ** (1 / rule) for value, size in sizes.items()}
     raise ValueError(f'mix has the rule {rule!r} for {column}: "equal", a temperature above 0, or a mapping of weights')
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)

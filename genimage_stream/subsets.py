@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.mixing import groups_of, largest_remainders
+from genimage_stream.options import names, whole
 from genimage_stream.philox import philox4x32, split_seed
 from genimage_stream.plan import STREAM_SUBSET
 
@@ -25,8 +26,7 @@ Rows = npt.NDArray[np.int64]
 
 def first(dataset: Dataset, n: int, per: Sequence[str]) -> Rows:
     """The first n samples of each group by the order of their keys, which is that of their file names."""
-    if n < 0:
-        raise ValueError(f"n={n}: not below 0")
+    n = whole("n", n, 0)
     parts = []
     for rows in _parts(dataset, per):
         by_key = np.argsort(np.array(dataset.columns.keys(rows)), kind="stable")
@@ -36,8 +36,7 @@ def first(dataset: Dataset, n: int, per: Sequence[str]) -> Rows:
 
 def sample(dataset: Dataset, n: int, per: Sequence[str], seed: int) -> Rows:
     """n random samples of each group, all of a smaller one."""
-    if n < 0:
-        raise ValueError(f"n={n}: not below 0")
+    n = whole("n", n, 0)
     turns = _turns(dataset, seed)
     return _joined([rows[np.argsort(turns[rows], kind="stable")[:n]] for rows in _parts(dataset, per)])
 
@@ -57,7 +56,8 @@ def split(dataset: Dataset, fractions: Sequence[float], per: Sequence[str], seed
 
 
 def _parts(dataset: Dataset, per: Sequence[str]) -> list[Rows]:
-    return list(groups_of(dataset, list(per)).values()) if per else [dataset.rows]
+    columns = names("per", per)
+    return list(groups_of(dataset, columns).values()) if columns else [dataset.rows]
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:

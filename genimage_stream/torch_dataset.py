@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from genimage_stream.batch import Batch
+from genimage_stream.options import epoch_number
 from genimage_stream.passes import Passes, PassKey, Place
 
 if TYPE_CHECKING:
@@ -77,9 +78,7 @@ class LoaderDataset(IterableDataset[Batch]):
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass that epoch. A place inside it stays, as with `Loader.set_epoch`."""
-        if epoch < 0:
-            raise ValueError(f"epoch={epoch}: epochs count from 0")
-        self.passes.set_epoch(epoch)
+        self.passes.set_epoch(epoch_number(epoch))
 
     def __iter__(self) -> LoaderIterator:
         info = get_worker_info()

@@ -72,6 +72,11 @@ def test_the_digest_of_everything_is_the_whole_one(dataset: gs.Dataset) -> None:
     assert dataset.select(splits=["train", "val"]).digest() == dataset.digest()
 
 
+@pytest.mark.parametrize("name", ["SD14", "stable_diffusion_v_1_4", "sdv4"])
+def test_generators_by_their_other_names(dataset: gs.Dataset, name: str) -> None:
+    assert dataset.select(generators=[name]).rows.tolist() == dataset.select(generators=["sd14"]).rows.tolist()
+
+
 def test_joining_selections(dataset: gs.Dataset) -> None:
     reals = dataset.select(labels=["real"], jpeg_quality=(90, 100))
     fakes = dataset.select(labels=["fake"])
@@ -92,7 +97,15 @@ def test_joining_selections(dataset: gs.Dataset) -> None:
         ({"classes": [1000]}, ValueError, "0 to 999"),
         ({"splits": "train"}, TypeError, r"\['train'\]"),
         ({"width": (9, 3)}, ValueError, "lowest"),
-        ({"where": pc.field("nothing") > 1}, (ValueError, KeyError), "nothing"),
+        ({"where": pc.field("nothing") > 1}, ValueError, "nothing.*its columns: key, "),
+        ({"where": pc.field("width")}, ValueError, "where=width.*not a condition"),
+        ({"where": pc.field("width") > "wide"}, ValueError, "where="),
+        ({"where": "width > 64"}, TypeError, "where='width > 64'.*expression"),
+        ({"width": 64}, ValueError, r"width=64: \(lowest, highest\)"),
+        ({"width": (64,)}, ValueError, r"width=\(64,\): \(lowest, highest\)"),
+        ({"height": ("1", None)}, ValueError, "height="),
+        ({"labels": [0]}, ValueError, "label 0"),
+        ({"generators": ["sd15", 3]}, ValueError, "generator 'sd15', 3"),
     ],
 )
 def test_selecting_what_is_not_there(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,11 +163,60 @@ def test_ranks_share_an_epoch(dataset: gs.Dataset, world_size: int, drop_last: b
         ({"window": 0}, "window=0"),
         ({"rank": 1}, "rank and world_size"),
         ({"rank": 2, "world_size": 2}, "rank=2"),
+        ({"rank": -1, "world_size": 2}, "rank=-1"),
+        ({"rank": "0", "world_size": 2}, "rank='0'"),
+        ({"rank": 0, "world_size": 2.0}, "world_size=2.0"),
+        ({"crop": 32.0}, "crop=32.0"),
+        ({"crop": (32,)}, r"crop=\(32,\)"),
+        ({"crop": "32"}, "crop='32'"),
+        ({"batch_size": "8"}, "batch_size='8'"),
+        ({"batch_size": 8.0}, "batch_size=8.0"),
+        ({"batch_size": True}, "batch_size=True"),
+        ({"prefetch": 1.5}, "prefetch=1.5"),
+        ({"window": 1.5}, "window=1.5"),
+        ({"threads": 1.5}, "threads=1.5"),
+        ({"seed": 1.5}, "seed=1.5"),
+        ({"seed": None}, "seed=None"),
+        ({"max_errors": -1}, "max_errors=-1"),
+        ({"drop_last": "no"}, "drop_last='no'"),
+        ({"flip": None}, "flip=None"),
+        ({"drop_last": True, "batch_size": 1000}, "batch_size=1000 on 1 ranks"),
+        ({"drop_last": True, "batch_size": 60, "rank": 0, "world_size": 3}, "takes 180 samples"),
     ],
 )
 def test_senseless_options(dataset: gs.Dataset, options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gs.Loader(dataset, **options)  # type: ignore[arg-type]
+
+
+def test_numpy_numbers_are_numbers(dataset: gs.Dataset) -> None:
+    plain = gs.Loader(dataset, 8, crop=CROP, seed=3)
+    numpy = gs.Loader(dataset, np.int64(8), crop=np.int32(CROP), seed=np.uint64(3))  # type: ignore[arg-type]
+    assert json.dumps(numpy.state_dict()) == json.dumps(plain.state_dict())
+    assert [batch.keys for batch in numpy] == [batch.keys for batch in plain]
+
+
+@pytest.mark.parametrize("other", ["/data/shards", [1, 2], None])
+def test_what_is_no_dataset(other: Any) -> None:
+    with pytest.raises(TypeError, match="open_dataset"):
+        gs.Loader(other)
+
+
+def test_ranks_that_come_later_may_leave_no_step(dataset: gs.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = gs.Loader(dataset, 40, crop=CROP, drop_last=True)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    with pytest.raises(ValueError, match="on 4 ranks"):
+        list(loader)
+
+
+@pytest.mark.parametrize("epoch", [-1, 1 << 33, 1.0])
+def test_epochs_that_are_none(dataset: gs.Dataset, epoch: Any) -> None:
+    loader = gs.Loader(dataset, 8, crop=CROP)
+    for one in (loader, loader.as_iterable_dataset()):
+        with pytest.raises(ValueError, match="epoch="):
+            one.set_epoch(epoch)
 
 
 def test_an_empty_selection_is_an_error(dataset: gs.Dataset) -> None:

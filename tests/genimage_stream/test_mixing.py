@@ -199,11 +199,29 @@ def test_resuming_a_mixed_run(dataset: gs.Dataset) -> None:
         ({"label": "even"}, "all", "rule 'even'"),
         ({"label": "equal"}, 0, "epoch_size=0"),
         ({"label": "equal"}, "most", "epoch_size='most'"),
+        ({"label": "equal"}, True, "epoch_size=True"),
+        ({"label": "equal"}, 1.5, "epoch_size=1.5"),
+        (["label"], "all", r"mix=\['label'\].*mapping"),
+        ("label", "all", "mix='label'.*mapping"),
+        ({"generator": {"adm": 1, "biggan": 1, "sd14": 1, "sdxl": 5}}, "all", "'sdxl'.*has adm, biggan, sd14"),
+        ({"class_index": {**dict.fromkeys(range(4), 1), 1000: 1}}, "all", "1000.*0 to 999"),
+        ({"label": {"real": "a", "fake": 1}}, "all", "'real': 'a'"),
     ],
 )
 def test_rules_that_do_not_fit(dataset: gs.Dataset, mix: Any, size: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gs.Loader(dataset, mix=mix, epoch_size=size)
+
+
+def test_values_that_only_this_selection_lacks(dataset: gs.Dataset) -> None:
+    fakes = dataset.select(labels=["fake"], generators=["adm"])
+    mix = {
+        "label": {"real": 1, "fake": 1},
+        "generator": {"adm": 1, "biggan": 2, "sd14": 1},
+        "split": {"train": 1, "val": 0},
+    }
+    assert quotas(fakes, mix, np.int64(7)) == {("fake", "adm", "train"): 7}
+    assert quotas(fakes, {"class_index": dict.fromkeys(range(1000), 1.0)}, 8) == {(i,): 2 for i in range(4)}
 
 
 def test_samples_without_a_value(tmp_path: Path) -> None:

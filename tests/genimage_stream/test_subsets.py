@@ -83,10 +83,12 @@ def test_the_choice_is_even(dataset: gs.Dataset) -> None:
         (lambda d: d.first(-1), "n=-1"),
         (lambda d: d.sample(3, per=["width"]), "'width'"),
         (lambda d: d.sample(3, seed=-1), "seed"),
+        (lambda d: d.first(1.5), "n=1.5"),
+        (lambda d: d.sample(3, per="generator"), r"per='generator'.*\['generator'\]"),
     ],
 )
 def test_senseless_subsets(dataset: gs.Dataset, call: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         call(dataset)  # type: ignore[operator]
 
 
