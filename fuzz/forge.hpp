@@ -17,7 +17,7 @@ inline void forge(std::vector<std::uint8_t>& file, Parameters& p) {
         if (std::memcmp(file.data() + at + 4, "IEND", 4) == 0)
             break;  // what trails a file need not be chunks
         if (std::memcmp(file.data() + at + 4, "IDAT", 4) == 0) idats.push_back(at);
-        if (std::memcmp(file.data() + at + 4, "gsBd", 4) == 0) table = at;
+        if (std::memcmp(file.data() + at + 4, "gsBD", 4) == 0) table = at;
     }
     FUZZ_CHECK(table != 0 && !idats.empty(), "no table or no image data");
     const auto seal = [&file](std::size_t at) {

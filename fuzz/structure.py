@@ -37,7 +37,7 @@ JPEG_MARKERS = (
     0xE0,
     0xEE,
 )
-PNG_TYPES = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"bKGD", b"tEXt", b"gsBd", b"acTL", b"QQQQ", b"qqqq")
+PNG_TYPES = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"bKGD", b"tEXt", b"gsBD", b"acTL", b"QQQQ", b"qqqq")
 BETWEEN = (b"\xff", b"\x00", b"\xff\x00", b"\xff\x01", b"\xff\xd0", b"\xff\xd8", b"\x00\x00\x00\x00", b"\xff\xff\xff")
 
 

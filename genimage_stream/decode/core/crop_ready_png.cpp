@@ -9,6 +9,7 @@
 #include "big_endian.hpp"
 #include "buffer.hpp"
 #include "inspect.hpp"
+#include "png_band_reader.hpp"
 #include "png_band_writer.hpp"
 #include "png_container.hpp"
 #include "png_filter.hpp"
@@ -41,18 +42,17 @@ bool may_stay(const std::uint8_t* type) {
 
 // What goes with the old coding: offsets into it, by Apple's tools and by this project's.
 bool is_of_the_coding(const std::uint8_t* type) {
-    return std::memcmp(type, "iDOT", 4) == 0 || std::memcmp(type, "gsBd", 4) == 0;
+    return std::memcmp(type, "iDOT", 4) == 0 || std::memcmp(type, "gsBD", 4) == 0;
 }
 
 struct Kept {
     std::vector<ByteView> before;  // whole chunks between IHDR and the image data
     std::vector<ByteView> after;   // behind it, IEND and what follows it included
     const char* obstacle = nullptr;
-    bool crop_ready = false;
 };
 
 // The file is known to be sound: read_chunks has been through it.
-Kept sort_chunks(ByteView bytes, const Header& header) {
+Kept sort_chunks(ByteView bytes) {
     Kept kept;
     bool data_seen = false;
     std::size_t at = kIhdrAt + kIhdrBytes + 4;
@@ -68,11 +68,7 @@ Kept sort_chunks(ByteView bytes, const Header& header) {
         }
         if (std::memcmp(type, "acTL", 4) == 0) kept.obstacle = "animated";
         const bool critical = (type[0] & 0x20) == 0;
-        if (is_of_the_coding(type)) {
-            png::BandTable table;
-            kept.crop_ready |= table.parse({chunk + 8, size - 12}, header, bytes.data + kIhdrAt);
-            continue;
-        }
+        if (is_of_the_coding(type)) continue;
         if (!critical && !may_stay(type) && kept.obstacle == nullptr)
             kept.obstacle = "chunks of unknown meaning that depend on the image data";
         (data_seen ? kept.after : kept.before).push_back({chunk, size});
@@ -154,7 +150,7 @@ void assemble(ByteView bytes, const Header& header, const BandShape& shape, cons
     out.reserve(bands.data.size() + 12 * bands.ends.size() + table.size() + bytes.size / 64 + 4096);
     out.insert(out.end(), bytes.data, bytes.data + kIhdrAt + kIhdrBytes + 4);
     for (const ByteView& chunk : kept.before) out.insert(out.end(), chunk.data, chunk.data + chunk.size);
-    put_chunk(out, "gsBd", table.data(), table.size());
+    put_chunk(out, "gsBD", table.data(), table.size());
     begin = 0;
     for (const std::size_t end : bands.ends) {
         put_chunk(out, "IDAT", bands.data.data() + begin, end - begin);
@@ -173,9 +169,10 @@ const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options,
     thread_local Buffer joined;
     png::Palette palette;
     const ByteView stream = png::read_chunks(bytes, header, true, palette, joined);
-    const Kept kept = sort_chunks(bytes, header);
+    const Kept kept = sort_chunks(bytes);
     if (kept.obstacle != nullptr) return kept.obstacle;
-    if (kept.crop_ready) return "already crop-ready";
+    // A table alone proves nothing: a careless editor may have copied it from another image of that header.
+    if (!png::BandReader::positions(bytes, header).empty()) return "already crop-ready";
     if (header.interlaced) return "interlaced";
     if (header.width <= options.tiny_side && header.height <= options.tiny_side) return "tiny";
 

@@ -61,7 +61,7 @@ struct BandReader::File {
                 first_idat = at;
                 return found && (palette.present || header.color != Color::palette);
             }
-            if (is_type(chunk, "gsBd")) {
+            if (is_type(chunk, "gsBD")) {
                 if (found || !crc_is_right(chunk, size)) return false;
                 found = table.parse({chunk + 8, size}, header, bytes.data + kIhdrAt);
                 if (!found) return false;

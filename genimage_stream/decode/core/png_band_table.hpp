@@ -1,5 +1,5 @@
 // The table of a crop-ready PNG: where its bands of rows lie and how to begin within them. It stands in a
-// private ancillary chunk, "gsBd": unsafe to copy, so that an editor which changes the image drops it.
+// private ancillary chunk, "gsBD": unsafe to copy, so that an editor which changes the image drops it.
 //
 // Bands are runs of rows that refer to nothing before them: the first row's filter is None or Sub, and no
 // match of the compressed data crosses the border. Every band is one IDAT chunk; all but the last end with an

@@ -44,7 +44,7 @@ def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def coding(data: bytes) -> int:
-    return dict(chunks(data))[b"gsBd"][1]
+    return dict(chunks(data))[b"gsBD"][1]
 
 
 def made(data: bytes, **options: int) -> bytes:
@@ -163,7 +163,7 @@ def test_bands_stand_alone(level: int) -> None:
     stored = made(original, png_level=level)
     parts = [data for kind, data in chunks(stored) if kind == b"IDAT"]
     assert len(parts) == 3
-    table = dict(chunks(stored))[b"gsBd"]
+    table = dict(chunks(stored))[b"gsBD"]
     rows = zlib.decompress(b"".join(parts))  # the Adler-32 is right, too
     bands = [parts[0][2:], parts[1], parts[2][:-4]]
     for i, band in enumerate(bands):
@@ -198,7 +198,7 @@ def test_chunks_and_trailing_bytes_are_kept() -> None:
     after = chunk(b"tIME", b"\x07\xe8\x01\x01\x00\x00\x00") + chunk(b"zzZz", b"kept too")
     original = write_png(samples, PALETTE, 8, before=before, after=after, trailing=b"tail", idat_sizes=[100, 0, 5])
     stored = made(original)
-    kept = [c for c in chunks(stored) if c[0] not in (b"IDAT", b"gsBd")]
+    kept = [c for c in chunks(stored) if c[0] not in (b"IDAT", b"gsBD")]
     assert kept == [c for c in chunks(original) if c[0] not in (b"IDAT", b"iDOT")]
     assert stored.endswith(b"tail")
     assert np.array_equal(gs.decode(stored), gs.decode(original))
@@ -222,13 +222,22 @@ def test_files_that_stay_as_they_are() -> None:
 
 def test_a_table_of_another_image_is_replaced() -> None:
     a, b = made(photo(100, 100, seed=1)), photo(100, 100, seed=2)
-    table = chunk(b"gsBd", dict(chunks(a))[b"gsBd"])
+    table = chunk(b"gsBD", dict(chunks(a))[b"gsBD"])
     alien = b[:33] + table + b[33:]  # what an editor leaves that copies chunks it must not copy
     full = gs.decode(b)
     assert np.array_equal(gs.decode(alien, crop=(10, 40, 50, 50)), full[40:90, 10:60])
     assert np.array_equal(gs.decode(alien), full)
-    short = b[:33] + chunk(b"gsBd", b"\x01") + b[33:]
-    assert [kind for kind, _ in chunks(made(short))].count(b"gsBd") == 1
+    again = made(alien)  # the headers are equal, but the bands are not there
+    assert again == made(b)
+    assert np.array_equal(gs.decode(again), full)
+    short = b[:33] + chunk(b"gsBD", b"\x01") + b[33:]
+    assert [kind for kind, _ in chunks(made(short))].count(b"gsBD") == 1
+
+
+def test_editors_know_from_its_name_that_the_table_goes_with_the_image() -> None:
+    # PNG, 5.4: ancillary, private, reserved bit clear, unsafe to copy.
+    (name,) = (kind for kind, _ in chunks(made(photo(100, 100))) if kind[:1] == b"g")
+    assert [bool(letter & 0x20) for letter in name] == [True, True, False, False]
 
 
 def test_damaged_originals_are_refused() -> None:
@@ -273,27 +282,27 @@ def test_every_damaged_byte_is_found_or_does_not_matter(level: int) -> None:
 def test_a_damaged_table_with_a_right_checksum_is_found() -> None:
     stored = made(photo(70, 70), band_rows=16, tile_width=20)
     full = gs.decode(stored)
-    table = dict(chunks(stored))[b"gsBd"]
-    begin = stored.index(b"gsBd") - 4
+    table = dict(chunks(stored))[b"gsBD"]
+    begin = stored.index(b"gsBD") - 4
     for i in range(len(table)):
         for flip in (1, 0x80):
             changed = bytearray(table)
             changed[i] ^= flip
-            data = stored[:begin] + chunk(b"gsBd", bytes(changed)) + stored[begin + 12 + len(table) :]
+            data = stored[:begin] + chunk(b"gsBD", bytes(changed)) + stored[begin + 12 + len(table) :]
             assert right_or_refused(data, full, (30, 20, 33, 20))  # by way of a full decode
 
 
 def sealed(ihdr: bytes, table: bytes) -> bytes:
     """A table with its own check made right: what only a forger would do."""
-    return chunk(b"gsBd", table[:-4] + struct.pack(">I", zlib.crc32(ihdr + table[:-4])))
+    return chunk(b"gsBD", table[:-4] + struct.pack(">I", zlib.crc32(ihdr + table[:-4])))
 
 
 def test_forged_tables_do_no_harm() -> None:
     chance = random.Random(0)
     for level in (0, 4, 6):
         stored = made(photo(70, 70), png_level=level, band_rows=16, tile_width=20)
-        table = dict(chunks(stored))[b"gsBd"]
-        begin = stored.index(b"gsBd") - 4
+        table = dict(chunks(stored))[b"gsBD"]
+        begin = stored.index(b"gsBD") - 4
         for _ in range(1500):
             changed = bytearray(table)
             for _ in range(chance.randint(1, 4)):
@@ -318,7 +327,7 @@ def test_forged_bands_do_no_harm() -> None:
             for i, (_, idat) in enumerate(p for p in forged if p[0] == b"IDAT"):
                 table[12 + 8 * i : 20 + 8 * i] = struct.pack(">II", len(idat), zlib.crc32(b"IDAT" + idat))
             whole = SIGNATURE + b"".join(
-                sealed(stored[16:29], bytes(d)) if k == b"gsBd" else chunk(k, bytes(d)) for k, d in forged
+                sealed(stored[16:29], bytes(d)) if k == b"gsBD" else chunk(k, bytes(d)) for k, d in forged
             )
             with contextlib.suppress(gs.DecodeError):
                 gs.decode(whole, crop=(30, 20, 33, 20))
@@ -359,3 +368,5 @@ def test_an_image_recoded_while_another_one_is_used() -> None:
         np.testing.assert_array_equal(gs.decode(stored), gs.decode(first))
     assert seen == [True, True]
     assert inner == [recode(second)] * 2
+            (line,) = (line for line in said.stdout.splitlines() if "gsBD" in line)
+            assert "unsafe-to-copy" in line, said.stdout

@@ -121,7 +121,7 @@ def test_what_gains_nothing_is_read_whole(tmp_path: Path) -> None:
 def test_a_table_that_is_longer_than_the_first_read(tmp_path: Path) -> None:
     original, pixels = photo(600, 800)
     stored = made(original, tile_width=16)
-    table = next(at for kind, at in offsets(stored) if kind == b"gsBd")
+    table = next(at for kind, at in offsets(stored) if kind == b"gsBD")
     assert struct.unpack_from(">I", stored, table)[0] > 40_000
     comment = chunk(b"tEXt", b"k\0" + b"v" * 50_000)
     stored = stored[:33] + comment + stored[33:]
@@ -156,7 +156,7 @@ def test_damage_is_found_or_does_not_matter(tmp_path: Path) -> None:
 def test_a_table_of_another_image(tmp_path: Path) -> None:
     ours, theirs = (made(photo(430, 700, seed=seed)[0]) for seed in (0, 1))
     pixels = gs.decode(ours)
-    parts = [next(at for kind, at in offsets(data) if kind == b"gsBd") for data in (ours, theirs)]
+    parts = [next(at for kind, at in offsets(data) if kind == b"gsBD") for data in (ours, theirs)]
     ends = [at + 12 + struct.unpack_from(">I", data, at)[0] for data, at in zip((ours, theirs), parts, strict=True)]
     mixed = ours[: parts[0]] + theirs[parts[1] : ends[1]] + ours[ends[0] :]
     found, errors, bytes_read = read(tmp_path / "a.bin", mixed, [(30, 400)])
