@@ -33,11 +33,14 @@ bool divert_jpeg(ByteView bytes, const ImageInfo& info, const Rect& window, Dive
         const std::size_t count = layout.components.size();
         if (!layout.huffman_sequential() || layout.precision != 8 || (count != 1 && count != 3) ||
             layout.scan_components != static_cast<int>(count) || !usual_sampling(layout) ||
-            stored_as_rgb(layout, bytes.data) || !has_end_marker(bytes, layout.entropy_begin))
+            layout.has_gaps || stored_as_rgb(layout, bytes.data) || !has_end_marker(bytes, layout.entropy_begin))
             return false;
         Diverted cut;
         cut.inner = cut_jpeg(bytes, window, cut.bytes);
-        if (cut.bytes.empty()) cut.bytes.assign(bytes.data, bytes.data + bytes.size);
+        if (cut.bytes.empty()) {
+            if (!restart_markers_fit(bytes)) return false;  // the core judges; other decoders may not notice
+            cut.bytes.assign(bytes.data, bytes.data + bytes.size);
+        }
         to = std::move(cut);
         return true;
     } catch (const DecodeError&) {

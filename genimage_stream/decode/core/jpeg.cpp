@@ -9,6 +9,11 @@
 namespace gs {
 namespace {
 
+class NoRows : public RowSink {
+  public:
+    void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
+};
+
 enum class Path { automatic, libjpeg, own, plain };
 std::atomic<Path> path{Path::automatic};
 
@@ -71,6 +76,12 @@ void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options,
         state.own.decode(bytes, part, *own, sink, options.keep_coefficients)) {
         state.kept = options.keep_coefficients;
         return;
+    }
+    // libjpeg stops below the crop, and above damage there may be wrong pixels already: rows that belong
+    // further down. In doubt it has to read all of the file first.
+    if (options.strict && part.y + part.height < height && !restart_markers_fit(bytes)) {
+        NoRows none;
+        state.library.decode(bytes, info, all, options, none);
     }
     state.library.decode(bytes, info, part, options, sink);
 }

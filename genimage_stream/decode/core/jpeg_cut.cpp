@@ -39,7 +39,7 @@ Rect cut_jpeg(ByteView bytes, const Rect& crop, std::vector<std::uint8_t>& out) 
     if (crop.x < 0 || crop.y < 0 || crop.width < 1 || crop.height < 1 || crop.x > layout.width - crop.width ||
         crop.y > layout.height - crop.height)
         throw std::out_of_range("the crop is not inside the image");
-    if (!layout.rows_are_whole_intervals()) return crop;
+    if (!layout.rows_are_whole_intervals() || layout.has_gaps) return crop;
 
     // Fancy upsampling reads one chroma sample beyond the crop, which is up to mcu / 8 pixels away. Twice
     // that also keeps at least three chroma samples in a row: libjpeg falls back to plain replication below

@@ -44,6 +44,17 @@ void read_frame(ByteView bytes, const JpegSegment& s, JpegLayout& layout) {
     layout.mcu_rows = (layout.height + layout.mcu_height - 1) / layout.mcu_height;
 }
 
+// The next marker of entropy-coded data: the place of its second byte, or nullptr.
+const std::uint8_t* next_marker(const std::uint8_t* p, const std::uint8_t* end) {
+    while (p < end) {
+        p = static_cast<const std::uint8_t*>(std::memchr(p, 0xFF, static_cast<std::size_t>(end - p)));
+        if (p == nullptr) return nullptr;
+        p++;
+        if (p < end && *p != 0 && *p != 0xFF) return p;  // neither stuffed data nor a fill byte
+    }
+    return nullptr;
+}
+
 }  // namespace
 
 JpegLayout read_jpeg_layout(ByteView bytes) {
@@ -53,15 +64,19 @@ JpegLayout read_jpeg_layout(ByteView bytes) {
     std::size_t at = 2;
     while (true) {
         if (at + 4 > bytes.size) throw DecodeError("truncated JPEG: it ends within the header");
-        if (bytes.data[at] != 0xFF) throw DecodeError("damaged JPEG: no marker where one must be");
+        if (bytes.data[at] != 0xFF) {
+            layout.has_gaps = true;
+            at++;
+            continue;
+        }
         while (at + 4 < bytes.size && bytes.data[at + 1] == 0xFF) at++;  // fill bytes
         const int marker = bytes.data[at + 1];
-        if (marker == 0x01) {  // TEM, the only parameterless marker allowed here
+        if (marker == 0x01 || marker == 0 || (marker >= 0xD0 && marker <= 0xD7)) {  // no segment follows
+            layout.has_gaps |= marker != 0x01;
             at += 2;
             continue;
         }
-        if (marker == 0 || (marker >= 0xD0 && marker <= 0xD9))
-            throw DecodeError("damaged JPEG: misplaced marker");
+        if (marker == 0xD8 || marker == 0xD9) throw DecodeError("damaged JPEG: misplaced marker");
         const std::size_t length = static_cast<std::size_t>(big16(bytes.data + at + 2));
         if (length < 2) throw DecodeError("damaged JPEG: segment too short");
         if (at + 2 + length > bytes.size) throw DecodeError("truncated JPEG: it ends within the header");
@@ -101,19 +116,11 @@ void find_restart_intervals(ByteView bytes, std::size_t entropy_begin, std::size
     const std::uint8_t* p = bytes.data + entropy_begin;
     const std::uint8_t* const end = bytes.data + bytes.size;
     while (true) {
-        p = p < end
-                ? static_cast<const std::uint8_t*>(std::memchr(p, 0xFF, static_cast<std::size_t>(end - p)))
-                : nullptr;
-        if (p == nullptr || p + 1 >= end)
+        p = next_marker(p, end);
+        if (p == nullptr)
             throw DecodeError("truncated JPEG: it ends within restart interval " +
                               std::to_string(starts.size() - 1) + " of " + std::to_string(count));
-        const int next = p[1];
-        if (next == 0xFF) {  // a fill byte before a marker
-            p++;
-            continue;
-        }
-        p += 2;
-        if (next == 0) continue;  // a stuffed byte of data
+        const int next = *p++;
         const bool expected =
             starts.size() < count ? next == 0xD0 + static_cast<int>((starts.size() - 1) % 8) : next == 0xD9;
         if (!expected)
@@ -121,6 +128,27 @@ void find_restart_intervals(ByteView bytes, std::size_t entropy_begin, std::size
                               std::to_string(starts.size() - 1) + " of " + std::to_string(count));
         starts.push_back(static_cast<std::uint32_t>(p - bytes.data));
         if (starts.size() == count + 1) return;
+    }
+}
+
+bool restart_markers_fit(ByteView bytes) {
+    JpegLayout layout;
+    try {
+        layout = read_jpeg_layout(bytes);
+    } catch (const DecodeError&) {
+        return false;
+    }
+    const bool sequential = layout.huffman_sequential() || layout.frame_marker == 0xC9;  // C9: arithmetic
+    if (!sequential || !layout.one_scan() || layout.restart_interval == 0) return true;
+    const std::int64_t mcus = std::int64_t{layout.mcus_per_row} * layout.mcu_rows;
+    const std::int64_t between = (mcus - 1) / layout.restart_interval;
+    const std::uint8_t* p = bytes.data + layout.entropy_begin;
+    for (std::int64_t i = 0;; i++) {
+        p = next_marker(p, bytes.data + bytes.size);
+        if (p == nullptr) return false;
+        const bool is_restart = *p >= 0xD0 && *p <= 0xD7;
+        if (i == between) return !is_restart;
+        if (*p++ != 0xD0 + i % 8) return false;
     }
 }
 

@@ -32,6 +32,7 @@ struct JpegLayout {
     int restart_interval = 0;       // in MCUs, 0: none
     int scan_components = 0;        // of the first scan
     std::size_t entropy_begin = 0;  // first byte after the first SOS segment
+    bool has_gaps = false;          // bytes between the segments, which decoders pass over
 
     int mcu_width = 8;  // pixels
     int mcu_height = 8;
@@ -39,14 +40,15 @@ struct JpegLayout {
     int mcu_rows = 0;
 
     bool huffman_sequential() const { return frame_marker == 0xC0 || frame_marker == 0xC1; }
+    bool one_scan() const { return scan_components == static_cast<int>(components.size()); }
     // One scan holds all components, and every row of MCUs is a whole number of restart intervals.
     bool rows_are_whole_intervals() const {
-        return huffman_sequential() && scan_components == static_cast<int>(components.size()) &&
+        return huffman_sequential() && one_scan() &&
                restart_interval > 0 && mcus_per_row % restart_interval == 0;
     }
 };
 
-// Throws DecodeError when the header is truncated or contradicts itself.
+// Finds the segments that libjpeg finds. Throws DecodeError when the header is truncated or contradicts itself.
 JpegLayout read_jpeg_layout(ByteView bytes);
 
 // Whether the entropy-coded data, which begins at `entropy_begin`, goes on to an end marker: FF D9 can stand
@@ -60,5 +62,10 @@ bool has_end_marker(ByteView bytes, std::size_t entropy_begin);
 // Checks every marker: RST0..RST7 in turn, `count` - 1 of them, then EOI. Throws DecodeError otherwise.
 void find_restart_intervals(ByteView bytes, std::size_t entropy_begin, std::size_t count,
                             std::vector<std::uint32_t>& starts);
+
+// False when the only scan of a sequential file has other restart markers than its header tells, or when the
+// header is not understood. A decoder that stops below a crop does not see that eight intervals are missing,
+// for the numbers of the markers go on in turn. True for every other kind of file.
+bool restart_markers_fit(ByteView bytes);
 
 }  // namespace gs

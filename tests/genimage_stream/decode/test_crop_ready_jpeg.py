@@ -246,6 +246,43 @@ def test_damaged_restart_markers_are_found() -> None:
             gs.crop_jpeg(stored[:size], (8, 8, 20, 20))
 
 
+@pytest.mark.parametrize("path", ["auto", "own", "plain", "libjpeg"])
+@pytest.mark.parametrize("lost", [1, 8, 16])
+@pytest.mark.parametrize("interval", [0, 3], ids=["crop-ready", "intervals across rows"])
+def test_lost_and_doubled_restart_intervals_are_found(path: str, lost: int, interval: int) -> None:
+    """Of eight the markers' numbers do not tell: they go on in turn, and what follows stands in a wrong place."""
+    original = jpeg(400, 240)
+    stored = jpeg(400, 240, restart_interval=interval) if interval else crop_ready(original)
+    begin = stored.index(b"\xff\xda")
+    at = [i for i in range(begin, len(stored) - 1) if stored[i] == 0xFF and 0xD0 <= stored[i + 1] <= 0xD7]
+    x, y, side = 100, 60, 96
+    try:
+        _core.set_jpeg_path(path)
+        for first in (0, 3, 20, len(at) - 1 - lost):
+            one, other = at[first], at[first + lost]
+            for damaged in (stored[:one] + stored[other:], stored[:other] + stored[one:]):
+                with pytest.raises(gs.DecodeError):
+                    gs.decode(damaged, crop=(x, y, side, side))
+                with pytest.raises(gs.DecodeError):
+                    gs.decode(damaged)
+                if not interval:
+                    with pytest.raises(gs.DecodeError, match="restart interval"):
+                        gs.crop_jpeg(damaged, (x, y, side, side))
+                for divert in (False, True):
+                    assert batch_fails(damaged, x, y, side, divert=divert)
+    finally:
+        _core.set_jpeg_path("auto")
+
+
+def batch_fails(data: bytes, x: int, y: int, side: int, *, divert: bool) -> bool:
+    """Whether the batch call refuses the image: no pixels, and nothing for another decoder either."""
+    out = np.empty((1, 3, side, side), np.uint8)
+    with gs.BatchDecoder(threads=1) as decoder:
+        job = decoder.submit([data], out, crops=[[x, y]], divert=[divert])
+        job.wait()
+        return bool(job.errors()) and not job.diverted()
+
+
 def test_damage_never_gives_wrong_pixels_unnoticed() -> None:
     """A cut of a damaged file fails, or shows what a full decode of the damaged file shows."""
     stored = crop_ready(jpeg(300, 80))
