@@ -106,8 +106,11 @@ def pack(
     check: Annotated[str, typer.Option(help="full: decode every image; header: only probe.")] = "full",
     crop_ready: Annotated[bool, typer.Option("--crop-ready", help="Recode losslessly for fast crops.")] = False,
     png_level: Annotated[
-        int, typer.Option(min=0, max=9, help="Of crop-ready PNGs: 0 stored, largest and fastest; 9 smallest.")
-    ] = 4,
+        int | None,
+        typer.Option(
+            min=0, max=9, help="Of crop-ready PNGs: 0 stored, largest and fastest; 9 smallest.", show_default="4"
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     generators: Generators = None,
     splits: Splits = None,

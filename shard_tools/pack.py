@@ -54,12 +54,19 @@ class PackOptions:
     workers: int = 0  # 0: one per core
     check: Check = "full"
     crop_ready: bool = False
-    png_level: int = DEFAULT_PNG_LEVEL  # of crop-ready PNGs
+    png_level: int | None = None  # of crop-ready PNGs; None: the default
     engine: str = "local"
     generators: tuple[str, ...] | None = None
     splits: tuple[str, ...] | None = None
     mappings: tuple[Mapping, ...] = ()
     allow_missing_volumes: bool = False
+
+    @property
+    def level(self) -> int | None:
+        """Of PNGs; None: nothing is recoded."""
+        if not self.crop_ready:
+            return None
+        return DEFAULT_PNG_LEVEL if self.png_level is None else self.png_level
 
     def stored(self) -> dict[str, Any]:
         """The options that decide bytes; they stand in dataset.json."""
@@ -68,7 +75,7 @@ class PackOptions:
             "shard_size": self.shard_bytes,
             "check": self.check,
             "crop_ready": self.crop_ready,
-            **({"png_level": self.png_level} if self.crop_ready else {}),
+            **({"png_level": self.level} if self.crop_ready else {}),
             "generators": sorted(self.generators) if self.generators else None,
             "splits": sorted(self.splits) if self.splits else None,
         }
@@ -176,8 +183,14 @@ def shard_task(work: Work, number: int, check: Check, png_level: int | None = No
 
 def pack(sources: Sequence[str], destination: str, options: PackOptions, progress: Progress) -> PackSummary:
     """Pack `sources` into `destination`, going on where an earlier run was interrupted. Raises ToolError."""
-    if not 0 <= options.png_level <= 9:
-        raise ToolError(f"--png-level {options.png_level}: choose 0 (stored, largest) to 9 (smallest)")
+    if options.png_level is not None:
+        if not options.crop_ready:
+            raise ToolError(
+                f"--png-level {options.png_level} is of crop-ready shards alone, and these store every file as it is: "
+                "add --crop-ready or leave it out"
+            )
+        if not 0 <= options.png_level <= 9:
+            raise ToolError(f"--png-level {options.png_level}: choose 0 (stored, largest) to 9 (smallest)")
     if options.engine not in ENGINES:
         raise ToolError(f"--engine {options.engine}: choose one of {', '.join(ENGINES)}")
     storage = open_storage(destination)
@@ -264,8 +277,7 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
     todo = sum(plan.shards[n].end - plan.shards[n].begin for n in pending)
     todo_bytes = sum(int(sizes[plan.shards[n].begin : plan.shards[n].end].sum()) for n in pending)
     _warn_of_room(storage, todo_bytes, progress)
-    png_level = options.png_level if options.crop_ready else None
-    tasks = (shard_task(work, number, options.check, png_level) for number in pending)
+    tasks = (shard_task(work, number, options.check, options.level) for number in pending)
     if options.engine == "ray":
         run, workers = ray.run, options.workers
     else:

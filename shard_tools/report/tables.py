@@ -83,5 +83,11 @@ def print_info(info: dict[str, Any]) -> None:
     console.print(
         f"\n{info['samples']:,} samples in {info['shards']:,} shards, {size_text(info['size'])}; "
         f"{info['quarantined']:,} files in quarantine; {info['without_class']:,} samples of unknown class; "
-        f"seed {info['seed']}, format {info['format_version']}"
+        f"seed {info['seed']}, format {info['format_version']}; {_coding(info['options'])}"
     )
+
+
+def _coding(options: dict[str, Any]) -> str:
+    if not options.get("crop_ready"):
+        return "files as they were"
+    return f"crop-ready, PNGs at level {options['png_level']}"

@@ -23,6 +23,7 @@ from shard_tools.pack import PackOptions, pack
 from shard_tools.report.progress import make_progress
 from shard_tools.verify import verify
 from tests.fixtures.jpegs import jpeg, photograph
+from tests.shard_tools.conftest import shard_tools_here
 
 
 def png(width: int, height: int, seed: int) -> bytes:
@@ -170,6 +171,23 @@ def test_dali_decodes_the_images_of_plain_shards(tree: Path, packed: Path, tmp_p
     for (ours, our_class), (theirs, their_class) in zip(*seen, strict=True):
         assert our_class == their_class
         assert np.array_equal(ours, theirs)
+
+
+def test_info_tells_crop_ready_shards_and_their_level(tree: Path, packed: Path, tmp_path: Path) -> None:
+    told = " ".join(shard_tools_here("info", packed).out.split())  # as wide as the terminal is
+    assert "crop-ready, PNGs at level 4" in told
+    pack([str(tree)], str(tmp_path / "plain"), PackOptions(workers=1), make_progress())
+    told = " ".join(shard_tools_here("info", tmp_path / "plain").out.split())
+    assert "files as they were" in told
+    assert "crop-ready" not in told
+
+
+@pytest.mark.parametrize("level", [3, 4])
+def test_a_png_level_without_crop_ready_is_refused(tree: Path, tmp_path: Path, level: int) -> None:
+    done = shard_tools_here("pack", tree, tmp_path / "out", "--png-level", level)
+    assert done.code == 2
+    assert "--crop-ready" in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_png_level_is_part_of_the_plan(tree: Path, packed: Path, tmp_path: Path) -> None:
