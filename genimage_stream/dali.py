@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ import numpy.typing as npt
 import torch
 
 from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
+from genimage_stream.on_device import Finisher, Lane
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -36,17 +37,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("genimage_stream")
 
+_OLDEST = 2  # major version of DALI: the dynamic executor of earlier ones lacks combinations that are used here
+_INSTALL = 'pip install ".[dali-cuda12]" (or ".[dali-cuda13]") in the checkout of genimage-stream'
 _PATIENCE = 5  # batches in a row that DALI may fail on without any image being at fault
 
 
 @dataclass(frozen=True)
 class DaliOptions:
     """How DALI works. `hw_decoder_load`: share of JPEGs for the GPU's hardware decoder, the rest goes to its CUDA
-    kernels. `threads`: of DALI itself. `ahead`: batches that DALI works on at once."""
+    kernels. `threads`: of DALI itself. `ahead`: batches that DALI works on at once. `check`: decode on the CPU as well,
+    so that damage inside a JPEG's coded data, which DALI paints over, is an error as with `backend="cpu"`; None, by
+    default: in DALI's CPU mode, not on a GPU, where it would cost what the GPU saves."""
 
     hw_decoder_load: float = 0.9
     threads: int = 2
     ahead: int = 3
+    check: bool | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.hw_decoder_load <= 1:
@@ -57,32 +63,44 @@ class DaliOptions:
 
 
 def load_dali() -> Any:
-    """The `nvidia.dali` package. Raises ImportError, saying what to install, when there is none."""
+    """The `nvidia.dali` package. Raises ImportError, saying what to install, when there is none or an old one."""
     try:
         import nvidia.dali
         import nvidia.dali.fn
         import nvidia.dali.types
     except ImportError as error:
+        raise ImportError(f'backend="dali" needs NVIDIA DALI: {_INSTALL}. backend="cpu" works without it.') from error
+    version = str(nvidia.dali.__version__)
+    if int(version.partition(".")[0]) < _OLDEST:
         raise ImportError(
-            'backend="dali" needs NVIDIA DALI: pip install "genimage-stream[dali-cuda12]" (or [dali-cuda13]). '
-            'backend="cpu" works without it.'
-        ) from error
+            f'backend="dali" needs NVIDIA DALI {_OLDEST}.0 or newer, not {version}: {_INSTALL}. backend="cpu" works '
+            "without it."
+        )
     return nvidia.dali
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
-    """The torch device of `device`. Raises RuntimeError when it is a GPU and there is none."""
-    found = torch.device(device if device is not None else "cpu")
+    """The torch device of `device`. Raises ValueError for what batches cannot be on, RuntimeError for a GPU that torch
+    does not see."""
+    named = f"device={device!r}"
+    if not isinstance(device, (str, torch.device, type(None))):
+        raise ValueError(f'{named}: a name is needed, "cpu", "cuda" or, of several GPUs, "cuda:1"')
+    try:
+        found = torch.device(device if device is not None else "cpu")
+    except RuntimeError:
+        raise ValueError(f'{named} is no device of torch: "cpu", "cuda" or, of several GPUs, "cuda:1"') from None
     if found.type not in ("cpu", "cuda"):
-        raise ValueError(f"device={device!r}: batches can be on the CPU or on a CUDA device")
+        raise ValueError(f"{named}: batches can be on the CPU or on a CUDA device")
     if found.type == "cuda":
         if not torch.cuda.is_available():
             raise RuntimeError(
-                f"device={device!r}: torch sees no CUDA device. Install a CUDA build of torch and a driver, or leave "
+                f"{named}: torch sees no CUDA device. Install a CUDA build of torch and a driver, or leave "
                 'device out: backend="cpu" (and backend="dali" in its CPU mode) work without a GPU.'
             )
         if found.index is None:
             found = torch.device("cuda", torch.cuda.current_device())
+        if found.index >= (count := torch.cuda.device_count()):
+            raise RuntimeError(f"{named}: there is no such GPU, torch sees {count}, the last is cuda:{count - 1}")
     return found
 
 
@@ -106,15 +124,18 @@ class DaliRenderer:
         self.decoder = decoder
         self.device = device
         self.options = options
-        self.lane = _Lane(device)
+        self.lane = Lane(device)
         self._in_vain = 0  # batches in a row that DALI failed on and the CPU found nothing wrong with
         self._dali = load_dali()
         self._buffers = buffers
         self._window = window
         self._batch_size = batch_size
-        self._channels_last = channels_last
+        # 2: the core decodes what it leaves to DALI as well, and so finds damage inside it.
+        check = device.type == "cpu" if options.check is None else options.check
+        self._divert = 2 if check else 1
         self._pixels = {name: rendering[name] for name in ("small", "fill") if name in rendering}
-        self._normalise = _Normaliser(output, rendering.get("mean"), rendering.get("std"), device)
+        mean, std = rendering.get("mean"), rendering.get("std")
+        self.on_device = Finisher(output, mean, std, lane=self.lane, channels_last=channels_last)
         self._jobs: deque[DaliRendering] = deque()  # decoded by the core, or about to be; not yet with DALI
         self._scheduled: deque[DaliRendering] = deque()  # with DALI
         self._inputs: dict[int, _Inputs] = {}
@@ -131,7 +152,7 @@ class DaliRenderer:
                 images,
                 crops=windows.corners,
                 flips=windows.flips,
-                divert=np.ones(n, np.uint8),
+                divert=np.full(n, self._divert, np.uint8),
                 **self._pixels,
             )
         rendering = DaliRendering(self, images, job, windows.flips)
@@ -272,16 +293,6 @@ class DaliRenderer:
 
         return pipeline()
 
-    def on_device(self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None) -> torch.Tensor:
-        """The finished batch: `images` uint8 (n, 3, h, w) from the core, `windows` (k, 3, h, w) written to `places`."""
-        with self.lane.entered():
-            moved = self.lane.send(images)
-            if windows is not None:
-                moved.index_copy_(0, self.lane.send(torch.tensor(places)), windows)
-                self.lane.hold(windows)
-            finished = self._normalise(moved)
-            return finished.to(memory_format=torch.channels_last) if self._channels_last else finished
-
     def again_on_cpu(self, rendering: DaliRendering, images: torch.Tensor) -> list[ImageError]:
         """Decode the diverted images of a batch by the core, into their places in `images`."""
         diverted = rendering.diverted
@@ -292,61 +303,8 @@ class DaliRenderer:
             crops=np.array([[one.x, one.y] for one in diverted], np.int32),
             flips=np.array([rendering.flips[one.index] for one in diverted], np.uint8),
         )
-        images[torch.tensor([one.index for one in diverted])] = windows
+        images.numpy()[[one.index for one in diverted]] = windows.numpy()
         return [ImageError(diverted[error.index].index, error.kind, error.message) for error in errors]
-
-
-class _Lane:
-    """Where the renderer's work on a GPU is queued: a CUDA stream of its own, so that it waits for no kernel of the
-    consumer's and none of those for it. On the CPU there is nothing to queue."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        self._held: deque[tuple[Any, torch.Tensor]] = deque()  # with the CUDA event after which it is free
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Work within is queued here, whatever the current device and stream are."""
-        with torch.cuda.stream(self._stream):  # of None: no change
-            yield
-
-    def options(self) -> dict[str, Any]:
-        """For DALI's `share_outputs`: the outputs are bound to the lane, and the host does not wait for them."""
-        return {} if self._stream is None else {"cuda_stream": self._stream}
-
-    def send(self, values: torch.Tensor) -> torch.Tensor:
-        """`values` on the device. Page-locked memory is copied in the background; torch, which made it, knows when the
-        copy is done and gives it to nobody else before."""
-        if self._stream is None:
-            return values
-        return (values if values.is_pinned() else values.pin_memory()).to(self._device, non_blocking=True)
-
-    def hold(self, memory: torch.Tensor) -> None:
-        """Keep DALI's memory until what is queued now has read it: DALI, told that it is free, would use it again at
-        once, on a stream of its own."""
-        if self._stream is None:
-            return
-        while self._held and self._held[0][0].query():
-            self._held.popleft()
-        self._held.append((self.mark(), memory))
-
-    def mark(self) -> Any:
-        """A CUDA event after what is queued now."""
-        return None if self._stream is None else self._stream.record_event()
-
-    def hand_over(self, images: torch.Tensor, ready: Any) -> None:
-        """Let the caller's current stream use `images` once `ready` has come, and their memory not be used again before
-        that stream is done with it."""
-        if ready is not None:
-            consumer = torch.cuda.current_stream(self._device)
-            consumer.wait_event(ready)
-            images.record_stream(consumer)
-
-    def __del__(self) -> None:
-        with suppress(Exception):  # at the interpreter's end CUDA may be gone
-            if self._held:
-                self._held[-1][0].synchronize()
 
 
 @dataclass(frozen=True)
@@ -424,25 +382,3 @@ class DaliRendering:
         self._errors = sorted([*self._errors, *found], key=lambda error: error.index)
         self.finish(None)
         return bool(found)
-
-
-class _Normaliser:
-    """uint8 to the loader's output, on the device, by the table that the C++ core uses: bit-equal to it."""
-
-    def __init__(
-        self, output: str, mean: Sequence[float] | None, std: Sequence[float] | None, device: torch.device
-    ) -> None:
-        self._table: torch.Tensor | None = None
-        if output != "uint8":
-            values = np.arange(256, dtype=np.float64)[None, :] / 255
-            values = (values - np.array(mean or (0, 0, 0))[:, None]) / np.array(std or (1, 1, 1))[:, None]
-            table = values.astype(np.float32).astype(np.dtype(output))
-            self._table = torch.from_numpy(table).to(device)
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        if self._table is None:
-            return images
-        out = torch.empty(images.shape, dtype=self._table.dtype, device=images.device)
-        for c in range(3):
-            out[:, c] = self._table[c][images[:, c].long()]
-        return out

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from genimage_stream.index import Dataset
 
 _GAIN = 1.02  # a difference below this is noise
+_SEARCHED = ("hw_decoder_load", "threads", "ahead")
 
 
 def search(rate: Callable[[DaliOptions], float], *, on_gpu: bool, cpus: int) -> tuple[DaliOptions, dict[str, float]]:
@@ -77,7 +78,7 @@ def tuned(dataset: Dataset, *, seconds: float = 0.7, cache: Path | None = None, 
             return known  # found by another process meanwhile
         rate(DaliOptions())  # what is measured first would read from the disk, the others from memory
         best, _ = search(rate, on_gpu=on_gpu, cpus=cpus)
-        _write(path, {**_read(path), key: asdict(best)})
+        _write(path, {**_read(path), key: {name: getattr(best, name) for name in _SEARCHED}})
     return best
 
 
@@ -120,9 +121,9 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _options(kept: Any) -> DaliOptions | None:
     """What was remembered, if it is something that DALI can work with."""
-    if not isinstance(kept, dict) or kept.keys() != asdict(DaliOptions()).keys():
+    if not isinstance(kept, dict) or kept.keys() != set(_SEARCHED):
         return None
-    load, *counts = (kept[name] for name in ("hw_decoder_load", "threads", "ahead"))
+    load, *counts = (kept[name] for name in _SEARCHED)
     if not isinstance(load, (int, float)) or not 0 <= load <= 1:
         return None
     if any(type(n) is not int or not 1 <= n <= 1024 for n in counts):

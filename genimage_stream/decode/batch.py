@@ -110,7 +110,7 @@ class JobStats:
 @dataclass(frozen=True)
 class Diverted:
     """Image `index` of a job, for another decoder: `data` uint8 (size,), a whole JPEG file, in which the window lies at
-    the pixel (x, y). Nothing is mirrored yet, and the image's place in the job's output was not touched."""
+    the pixel (x, y). Nothing is mirrored yet. The image's place in the job's output was touched only by `divert` 2."""
 
     index: int
     data: npt.NDArray[np.uint8]
@@ -209,7 +209,8 @@ class BatchDecoder:
 
         `divert` uint8 (n,): 1 leaves the image to another decoder, a GPU's, if it is a JPEG such as those take
         (sequential, 8 bits, gray or YCbCr, structurally whole) and not smaller than the window: it is then in
-        `Job.diverted()`, cut down to the restart intervals around the window when the file is crop-ready.
+        `Job.diverted()`, cut down to the restart intervals around the window when the file is crop-ready. 2 does the
+        same but decodes it here as well: one that is damaged inside is then among `errors()`, not in `diverted()`.
 
         Raises ValueError or TypeError for arguments that do not fit together. What is wrong with one image is in
         `Job.errors()`: zeros stand in its place and its neighbours are not touched.

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -25,11 +26,13 @@ from genimage_stream import dali as backend
 from genimage_stream import tune
 from genimage_stream.dali import DaliOptions
 from genimage_stream.decode import make_crop_ready
+from genimage_stream.on_device import Finisher, Normaliser
 from tests.fixtures.jpegs import jpeg, jpeg_of_mode, photograph
 from tests.fixtures.shards import Sample, make_samples, write_dataset
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install nvidia-dali-cuda120")
 
+ROOT = Path(__file__).parents[2]
 CROP = 48
 Change = Callable[[bytes], bytes]
 
@@ -151,11 +154,34 @@ def test_a_truncated_file_costs_one_sample(tmp_path: Path) -> None:
     assert sum(len(batch) for batch in ours) == len(data) - 1
 
 
-def test_damage_inside_the_coded_data_is_for_the_core_to_find(tmp_path: Path) -> None:
-    """Reading all of it would be most of decoding it: DALI paints over such damage, as the docs say."""
+@pytest.mark.parametrize("change", [bytes, crop_ready], ids=["plain", "crop-ready"])
+def test_damage_inside_the_coded_data_is_an_error_in_cpu_mode(tmp_path: Path, change: Change) -> None:
+    """DALI would paint over it; the core decodes what it leaves to DALI, and finds it where the CPU backend does."""
+    data = dataset(tmp_path, lambda d: damaged(change(d)), (BAD,))
+    with pytest.raises(gs.DecodeError, match=BAD):
+        epochs(data, "dali")
+    for strict in (True, False):
+        ours = epochs(data, "dali", on_error="skip", strict=strict)
+        assert_same(ours, epochs(data, "cpu", on_error="skip", strict=strict))
+    assert sum(map(len, epochs(data, "dali", 1, on_error="skip"))) == len(data) - 1
+
+
+def test_without_the_check_dali_paints_over_damage_as_the_docs_say(tmp_path: Path) -> None:
     data = dataset(tmp_path, damaged, (BAD,))
-    assert sum(map(len, epochs(data, "cpu", 1, on_error="skip"))) == len(data) - 1
-    assert sum(map(len, epochs(data, "dali", 1))) == len(data)
+    assert sum(map(len, epochs(data, "dali", 1, dali=DaliOptions(check=False)))) == len(data)
+    with pytest.raises(gs.DecodeError, match=BAD):
+        epochs(data, "dali", 1, dali=DaliOptions(check=True))
+
+
+@pytest.mark.parametrize(("check", "device", "divert"), [(None, "cpu", 2), (None, "cuda", 1), (True, "cuda", 2)])
+def test_what_is_checked_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: bool | None, device: str, divert: int
+) -> None:
+    monkeypatch.setattr(backend, "Lane", lambda device: None)
+    monkeypatch.setattr(backend, "Finisher", lambda *rest, **options: None)
+    loader = gs.Loader(dataset(tmp_path), 7, crop=CROP, backend="dali", dali=DaliOptions(check=check))
+    monkeypatch.setattr(loader, "device", torch.device(device))
+    assert loader.renderer()._divert == divert  # type: ignore[attr-defined]
 
 
 def test_a_batch_that_dali_gives_up_on_is_decoded_by_the_core(tmp_path: Path, caplog: Any) -> None:
@@ -166,7 +192,7 @@ def test_a_batch_that_dali_gives_up_on_is_decoded_by_the_core(tmp_path: Path, ca
         return d[: at + 12] + b"\x03" + d[at + 13 :]
 
     data = dataset(tmp_path, no_table, (BAD,))
-    ours = epochs(data, "dali", 1, on_error="skip")
+    ours = epochs(data, "dali", 1, on_error="skip", dali=DaliOptions(check=False))
     assert_same(ours, epochs(data, "cpu", 1, on_error="skip"))
     assert sum(len(batch) for batch in ours) == len(data) - 1
     assert any("DALI did not decode" in record.message for record in caplog.records)
@@ -208,9 +234,9 @@ def test_when_dali_always_fails_the_error_says_so(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("where", ["define", "on_device"])
+@pytest.mark.parametrize("where", [(backend.DaliRenderer, "define"), (Finisher, "__call__")], ids=lambda w: w[1])
 def test_an_error_outside_the_images_ends_the_epoch_and_only_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str]
 ) -> None:
     """No driver for the pipeline, no memory for the batch: an error at once, and a new epoch works."""
     data = dataset(tmp_path)
@@ -221,8 +247,8 @@ def test_an_error_outside_the_images_ends_the_epoch_and_only_that(
 
     with monkeypatch.context() as broken:
         begun = iter(loader)
-        first = [] if where == "define" else [next(begun)]
-        broken.setattr(backend.DaliRenderer, where, refuse)
+        first = [] if where[1] == "define" else [next(begun)]
+        broken.setattr(*where, refuse)
         with pytest.raises(RuntimeError, match="out of everything"):
             list(begun)
     loader.load_state_dict(loader.state_dict())
@@ -243,6 +269,38 @@ def test_a_forked_process_is_told_that_dali_stayed_behind(tmp_path: Path) -> Non
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.parametrize("before", ["another loader", "tuning"])
+def test_a_fork_after_other_work_of_dali_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """OpenMP's threads, which torch would use for the batches, stay in the parent, and the child waits for them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = dataset(tmp_path / "data")
+    monkeypatch.setattr(tune, "_images_per_second", lambda data, options, *_: rate(data, options))
+
+    def rate(data: gs.Dataset, options: DaliOptions) -> float:
+        return float(sum(map(len, epochs(data, "dali", 1, dali=options, output="float16"))))
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        if before == "another loader":
+            rate(data, DaliOptions())
+        options = {"channels_last": True, "output": "float32"}
+        loader = gs.Loader(data, 7, crop=CROP, backend="dali", tune=before == "tuning", **options)  # type: ignore[arg-type]
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(20)
+                os._exit(0 if sum(map(len, loader)) == len(data) else 3)
+            finally:
+                os._exit(1)
+    finally:
+        torch.set_num_threads(threads)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_what_a_gpu_would_run(tmp_path: Path) -> None:
@@ -273,10 +331,35 @@ def test_without_a_gpu_a_cuda_device_is_refused_in_a_sentence(tmp_path: Path) ->
             gs.Loader(data, backend=name, device="cuda:0")
 
 
+@pytest.mark.parametrize("name", ["cpu", "dali"])
+@pytest.mark.parametrize("device", ["gpu", 3, "cuda:-1", "mps"])
+def test_devices_that_make_no_sense(tmp_path: Path, name: Any, device: Any) -> None:
+    with pytest.raises(ValueError, match=f'device={device!r}.*("cuda:1"|on a CUDA device)'):
+        gs.Loader(dataset(tmp_path), backend=name, device=device)
+
+
+def test_a_gpu_that_is_not_there_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert backend.resolve_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(RuntimeError, match=r"'cuda:9'.*the last is cuda:1"):
+        backend.resolve_device("cuda:9")
+
+
+def test_an_old_dali_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nvidia.dali
+
+    monkeypatch.setattr(nvidia.dali, "__version__", "1.44.0")
+    with pytest.raises(ImportError, match=r"2\.0 or newer, not 1\.44\.0: pip install"):
+        gs.Loader(dataset(tmp_path), backend="dali")
+    wishes = re.findall(r'"nvidia-dali-[^"]*>=([^"]*)"', (ROOT / "pyproject.toml").read_text())
+    assert set(wishes) == {f"{backend._OLDEST}.0"}
+
+
 def test_without_dali_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = dataset(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "nvidia.dali", None)
-    with pytest.raises(ImportError, match=r"genimage-stream\[dali-cuda12\]"):
+    with pytest.raises(ImportError, match=r'pip install "\.\[dali-cuda12\]".*checkout'):
         gs.Loader(data, backend="dali")
     assert len(next(iter(gs.Loader(data, 4, crop=CROP))).keys) == 4
 
@@ -297,7 +380,7 @@ def test_fidelity_in_cpu_mode_finds_no_difference(tmp_path: Path) -> None:
 
 
 def test_fidelity_counts_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = backend.DaliRenderer.on_device
+    finish = Finisher.__call__
 
     def spoil(self: Any, images: Any, places: list[int], windows: Any) -> torch.Tensor:
         if windows is not None:
@@ -305,7 +388,7 @@ def test_fidelity_counts_what_differs(tmp_path: Path, monkeypatch: pytest.Monkey
             windows[:, 0, 0, 0] ^= 2
         return finish(self, images, places, windows)
 
-    monkeypatch.setattr(backend.DaliRenderer, "on_device", spoil)
+    monkeypatch.setattr(Finisher, "__call__", spoil)
     real, *fakes = gs.fidelity(dataset(tmp_path), crop=CROP)
     assert real.largest == 2
     assert real.identical == 5  # those that DALI does not get
@@ -396,7 +479,7 @@ def test_the_search_finds_the_best_of_independent_options() -> None:
 
 
 def test_float_values_are_those_of_the_core() -> None:
-    table = backend._Normaliser("float32", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), torch.device("cpu"))
+    table = Normaliser("float32", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), torch.device("cpu"))
     ramp = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).repeat(1, 3, 1, 1)
     pixels = ramp[0].numpy().transpose(1, 2, 0)
     to = io.BytesIO()

@@ -243,8 +243,11 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
                   resize.to, resize.filter};
     }
     if (region.width == window.width && region.height == window.height) {
-        if (diverted && !resize.needed && divert_jpeg(bytes, info, region, *diverted)) return;
-        return deliver(sink);
+        const bool leave = diverted && !resize.needed;
+        if (leave && plan.divert[i] == 1 && divert_jpeg(bytes, info, region, *diverted)) return;
+        deliver(sink);
+        if (leave && plan.divert[i] == 2) divert_jpeg(bytes, info, region, *diverted);  // it is sound, then
+        return;
     }
 
     const std::size_t part_bytes =

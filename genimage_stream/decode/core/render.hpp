@@ -43,7 +43,7 @@ struct BatchPlan {
     Normalizer normalizer;
     std::vector<Point> crops;
     std::vector<std::uint8_t> flips;
-    std::vector<std::uint8_t> divert;  // 1: leave the image to another decoder if it takes it
+    std::vector<std::uint8_t> divert;  // 1: leave it to another decoder that takes it; 2: render it too
     std::vector<Box> boxes;            // default: the whole image
     std::vector<Size> resized;         // default: the window's size where there is a box, else the image's
     Filter filter = Filter::bilinear;
@@ -60,7 +60,8 @@ struct BatchPlan {
 
 // Renders image `index` of the plan from its encoded bytes. Throws DecodeError; the image's place is then in
 // an undefined state. `foreign` may be nullptr. With `diverted`, an image that another decoder takes is left
-// to it: nothing is rendered and `diverted` holds its bytes. `lazy` as in DecodeOptions.
+// to it: `diverted` holds its bytes, and nothing is rendered unless the plan asks for both. `lazy` as in
+// DecodeOptions.
 void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace,
             Diverted* diverted, LazyBytes* lazy = nullptr);
 

@@ -1,0 +1,139 @@
+"""Where a DALI batch is finished, on the GPU or the host: windows into their places, normalisation, memory layout.
+
+On the host that is NumPy's work. torch would spread it over OpenMP threads, which fight for the CPUs with the decoder's
+and DALI's own, all busy, and which hang for ever in the child of a fork of a process that has used them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class Finisher:
+    """Batches of uint8 windows to what the loader hands over: `output` by `mean` and `std` on `device`."""
+
+    def __init__(
+        self,
+        output: str,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        *,
+        lane: Lane,
+        channels_last: bool = False,
+    ) -> None:
+        self._lane = lane
+        self._channels_last = channels_last
+        self._normalise = Normaliser(output, mean, std, lane.device)
+
+    def __call__(self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None) -> torch.Tensor:
+        """`images` uint8 (n, 3, h, w) in host memory, `windows` (k, 3, h, w) where DALI left them, for `places`."""
+        with self._lane.entered():
+            moved = self._lane.send(images)
+            if windows is not None:
+                self._lane.place(moved, places, windows)
+            finished = self._normalise(moved)
+            return channels_last(finished) if self._channels_last else finished
+
+
+class Normaliser:
+    """uint8 to the loader's output by the table that the C++ core uses: bit-equal to it."""
+
+    def __init__(
+        self, output: str, mean: Sequence[float] | None, std: Sequence[float] | None, device: torch.device
+    ) -> None:
+        self._table: torch.Tensor | None = None
+        if output != "uint8":
+            values = np.arange(256, dtype=np.float64)[None, :] / 255
+            values = (values - np.array(mean or (0, 0, 0))[:, None]) / np.array(std or (1, 1, 1))[:, None]
+            table = values.astype(np.float32).astype(np.dtype(output))
+            self._table = torch.from_numpy(table).to(device)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        if self._table is None:
+            return images
+        if not images.is_cuda:
+            return torch.from_numpy(_looked_up(self._table.numpy(), images.numpy()))
+        out = torch.empty(images.shape, dtype=self._table.dtype, device=images.device)
+        for c in range(3):
+            out[:, c] = self._table[c][images[:, c].long()]
+        return out
+
+
+def _looked_up(table: Any, pixels: Any) -> Any:
+    out = np.empty(pixels.shape, table.dtype)
+    for image, to in zip(pixels, out, strict=True):
+        for c in range(3):  # a plane at a time, so that the wide indices that NumPy makes of it stay in the cache
+            np.take(table[c], image[c], out=to[c], mode="clip")
+    return out
+
+
+def channels_last(images: torch.Tensor) -> torch.Tensor:
+    """The same (n, 3, height, width) with the channels next to each other in memory."""
+    if images.is_cuda:
+        return images.to(memory_format=torch.channels_last)
+    return torch.from_numpy(np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))).permute(0, 3, 1, 2)
+
+
+class Lane:
+    """Where the renderer's work on a GPU is queued: a CUDA stream of its own, so that it waits for no kernel of the
+    consumer's and none of those for it. On the CPU there is nothing to queue."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._stream: Any = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._held: deque[tuple[Any, torch.Tensor]] = deque()  # with the CUDA event after which it is free
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Work within is queued here, whatever the current device and stream are."""
+        with torch.cuda.stream(self._stream):  # of None: no change
+            yield
+
+    def options(self) -> dict[str, Any]:
+        """For DALI's `share_outputs`: the outputs are bound to the lane, and the host does not wait for them."""
+        return {} if self._stream is None else {"cuda_stream": self._stream}
+
+    def send(self, values: torch.Tensor) -> torch.Tensor:
+        """`values` on the device. Page-locked memory is copied in the background; torch, which made it, knows when the
+        copy is done and gives it to nobody else before."""
+        if self._stream is None:
+            return values
+        return (values if values.is_pinned() else values.pin_memory()).to(self.device, non_blocking=True)
+
+    def place(self, images: torch.Tensor, places: list[int], windows: torch.Tensor) -> None:
+        """Write `windows` over those of `images`."""
+        if self._stream is None:
+            images.numpy()[places] = windows.numpy()
+            return
+        images.index_copy_(0, self.send(torch.tensor(places)), windows)
+        self._hold(windows)
+
+    def _hold(self, memory: torch.Tensor) -> None:
+        """Keep DALI's memory until what is queued now has read it: DALI, told that it is free, would use it again at
+        once, on a stream of its own."""
+        while self._held and self._held[0][0].query():
+            self._held.popleft()
+        self._held.append((self.mark(), memory))
+
+    def mark(self) -> Any:
+        """A CUDA event after what is queued now."""
+        return None if self._stream is None else self._stream.record_event()
+
+    def hand_over(self, images: torch.Tensor, ready: Any) -> None:
+        """Let the caller's current stream use `images` once `ready` has come, and their memory not be used again before
+        that stream is done with it."""
+        if ready is not None:
+            consumer = torch.cuda.current_stream(self.device)
+            consumer.wait_event(ready)
+            images.record_stream(consumer)
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # at the interpreter's end CUDA may be gone
+            if self._held:
+                self._held[-1][0].synchronize()
