@@ -1,0 +1,167 @@
+"""Who is measured: each gives (images on the device, labels) for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu_check.setting import STREAMS, Setting
+
+
+@dataclass(frozen=True)
+class Source:
+    """`queued`: how many batches may lie ready when nobody has asked for a while; they are not part of a measurement.
+    The iterator's batches are queued on the caller's CUDA stream, or done."""
+
+    batches: Iterator[tuple[Any, Any]]
+    queued: int
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """`needs`: what it is left out with (see `--without`); `folder`: the dataset that it reads."""
+
+    title: str
+    open: Callable[[Setting, str], Source]
+    needs: tuple[str, ...] = ()
+    folder: str = "plain"
+    streams: tuple[str, ...] = tuple(STREAMS)
+
+
+def ours(backend: str, folder: str) -> Callable[[Setting, str], Source]:
+    def open_source(setting: Setting, stream: str) -> Source:
+        import genimage_stream as gs
+
+        dataset = gs.open_dataset(setting.folders[folder]).select(labels=STREAMS[stream])
+        loader = gs.Loader(
+            dataset,
+            setting.batch_size,
+            crop=setting.crop,
+            flip=True,
+            threads=setting.threads,
+            backend=backend,  # type: ignore[arg-type]
+            device=setting.device,
+            output="float16",
+            channels_last=setting.on_gpu,
+            on_error="skip",
+            tune=backend == "dali" and setting.on_gpu,
+        )
+
+        def batches() -> Iterator[tuple[Any, Any]]:
+            while True:
+                for batch in loader:
+                    yield batch.images, batch.labels
+
+        return Source(batches(), loader.prefetch)
+
+    return open_source
+
+
+def dali(*, slice_while_decoding: bool) -> Callable[[Setting, str], Source]:
+    """DALI as its documentation shows it: readers.webdataset, mixed decoder, random crop, all on the GPU; the crop is
+    taken by the decoder or from the whole image. Images that are smaller than the crop are padded."""
+
+    def open_source(setting: Setting, _stream: str) -> Source:
+        from nvidia.dali import fn, math, pipeline_def, types
+        from nvidia.dali.plugin.pytorch import DALIGenericIterator
+
+        gpu = setting.on_gpu
+
+        @pipeline_def(
+            batch_size=setting.batch_size, num_threads=setting.threads, device_id=setting.gpu if gpu else None
+        )
+        def pipeline() -> Any:
+            encoded, label = fn.readers.webdataset(
+                paths=list(setting.shards),
+                index_paths=[str(Path(shard).with_suffix(".idx")) for shard in setting.shards],
+                ext=["jpg;png", "cls"],
+                random_shuffle=True,
+                initial_fill=1000,
+                missing_component_behavior="error",
+                name="reader",
+            )
+            decoding = {"device": "mixed" if gpu else "cpu", "output_type": types.RGB}
+            position: dict[str, Any] = {}
+            if slice_while_decoding:
+                size = fn.peek_image_shape(encoded)[:2]
+                window = math.min(size, setting.crop)
+                room = fn.cast(size - window, dtype=types.FLOAT)
+                start = math.floor(room * fn.random.uniform(range=[0.0, 1.0], shape=[2]))
+                images = fn.decoders.image_slice(
+                    encoded,
+                    start=fn.cast(start, dtype=types.INT32),
+                    shape=fn.cast(window, dtype=types.INT32),
+                    axis_names="HW",
+                    **decoding,
+                )
+            else:
+                images = fn.decoders.image(encoded, **decoding)
+                position = {f"crop_pos_{axis}": fn.random.uniform(range=[0.0, 1.0]) for axis in "xy"}
+            images = fn.crop_mirror_normalize(
+                images,
+                **position,
+                crop=(setting.crop, setting.crop),
+                out_of_bounds_policy="pad",
+                dtype=types.FLOAT16,
+                output_layout="CHW",
+                mirror=fn.random.coin_flip(),
+                mean=[0.485 * 255, 0.456 * 255, 0.406 * 255],
+                std=[0.229 * 255, 0.224 * 255, 0.225 * 255],
+            )
+            return images, fn.cast(label, dtype=types.INT64) - 48  # the label is the text "0" or "1"
+
+        iterator = DALIGenericIterator([pipeline()], ["images", "labels"], reader_name="reader", auto_reset=True)
+
+        def batches() -> Iterator[tuple[Any, Any]]:
+            while True:
+                for (batch,) in iterator:
+                    yield batch["images"], batch["labels"].squeeze(1)
+
+        return Source(batches(), 3)
+
+    return open_source
+
+
+def webdataset(setting: Setting, _stream: str) -> Source:
+    from benchmarks.peers import Work
+    from benchmarks.peers.webdataset_pillow import open_stream
+
+    shards = setting.shards
+    workers = max(1, min(setting.threads, len(shards)))
+    epoch = open_stream(Work(setting.folders["plain"], shards, 0, "", "", setting.crop, setting.batch_size, workers))
+
+    def batches() -> Iterator[tuple[Any, Any]]:
+        while True:
+            for images, labels in epoch():
+                yield images.to(setting.device, non_blocking=True), labels
+
+    return Source(batches(), 2 * workers)
+
+
+ALONE = ("mixed",)
+CONTESTANTS = {
+    "dali-plain": Contestant("genimage-stream, DALI, plain", ours("dali", "plain"), ("dali",)),
+    "dali-crop-ready": Contestant(
+        "genimage-stream, DALI, crop-ready", ours("dali", "crop-ready"), ("dali",), "crop-ready"
+    ),
+    "cpu-plain": Contestant("genimage-stream, CPU + copy, plain", ours("cpu", "plain")),
+    "cpu-crop-ready": Contestant(
+        "genimage-stream, CPU + copy, crop-ready", ours("cpu", "crop-ready"), (), "crop-ready"
+    ),
+    "dali-own": Contestant("DALI's own, whole images", dali(slice_while_decoding=False), ("dali",), streams=ALONE),
+    "dali-own-sliced": Contestant(
+        "DALI's own, crop while decoding", dali(slice_while_decoding=True), ("dali",), streams=ALONE
+    ),
+    "webdataset": Contestant("webdataset + Pillow", webdataset, ("webdataset",), streams=ALONE),
+}
+#: What ours is compared with: the faster of these.
+BASELINES = ("dali-own", "dali-own-sliced")
+#: Who feeds a training step, the best of ours first.
+TRAINING = ("dali-crop-ready", "cpu-crop-ready", "dali-plain", "cpu-plain", "dali-own", "dali-own-sliced")
+
+
+def chosen(without: set[str], folders: dict[str, str]) -> list[str]:
+    """Of CONTESTANTS, those that there are datasets and packages for."""
+    return [name for name, one in CONTESTANTS.items() if one.folder in folders and not without.intersection(one.needs)]

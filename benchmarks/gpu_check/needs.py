@@ -1,0 +1,81 @@
+"""What the GPU check needs installed and built, before anything is measured: said in sentences, or built."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DECODE = "genimage_stream/decode"
+
+#: Module: what it is for, and how to get it.
+ALWAYS = {
+    "torch": ("everything", "pip install torch"),
+    **dict.fromkeys(("numpy", "pyarrow", "rich", "typer"), ("genimage-stream itself", "pip install .")),
+}
+PEERS = {
+    "dali": ("nvidia.dali", 'pip install ".[dali-cuda13]"', 'or ".[dali-cuda12]", by the CUDA version of the driver'),
+    "webdataset": ("webdataset", "pip install webdataset pillow", "it is what most people load GenImage with"),
+}
+STAND_INS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+
+
+class NotReadyError(RuntimeError):
+    """The check cannot begin; says why and what to do."""
+
+
+def installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
+
+
+def missing(without: set[str], *, stand_ins: bool) -> list[str]:
+    """A sentence for each thing that is not installed. `without`: of PEERS, what to do without."""
+    found = [
+        f"{name} is not installed, and {use} needs it: {get}"
+        for name, (use, get) in ALWAYS.items()
+        if not installed(name)
+    ]
+    found += [
+        f"{module} is not installed: {get} ({note}), or leave it out by --without {peer}"
+        for peer, (module, get, note) in PEERS.items()
+        if peer not in without and not installed(module)
+    ]
+    if stand_ins:
+        found += [
+            f"{module} is not installed, and the stand-in images are made with it: pip install {package}, or give "
+            "--plain and --crop-ready"
+            for module, package in STAND_INS.items()
+            if not installed(module)
+        ]
+    return found
+
+
+def is_stale(root: Path = ROOT) -> bool:
+    """Whether the extension is not there for this interpreter, or is older than a source of it."""
+    built = root / DECODE / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
+    if not built.exists():
+        return True
+    sources = [path for path in (root / DECODE).rglob("*") if path.suffix in (".cpp", ".hpp", ".inc")]
+    return max(path.stat().st_mtime for path in [root / "setup.py", *sources]) > built.stat().st_mtime
+
+
+def build(root: Path = ROOT) -> None:
+    """The extension, if need be. Raises NotReadyError with the compiler's last words."""
+    if not is_stale(root):
+        return
+    print("gpu_check: building the extension", file=sys.stderr, flush=True)
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-5:]
+        raise NotReadyError(
+            "the extension could not be built; --no-build takes the one that is there as it is. "
+            + "The build said: "
+            + "\n".join(said)
+        )
