@@ -45,6 +45,7 @@ def ours(backend: str, folder: str) -> Callable[[Setting, str], Source]:
             device=setting.device,
             output="float16",
             channels_last=setting.on_gpu,
+            drop_last=True,  # a shape of its own would have cuDNN search anew in the middle of training
             on_error="skip",
             tune=backend == "dali" and setting.on_gpu,
         )

@@ -27,7 +27,7 @@ class Server:
     def __init__(self, name: str, setting: Setting) -> None:
         self._contestant = CONTESTANTS[name]
         self._setting = setting
-        self._sources: dict[str, Source] = {}
+        self._open: tuple[str, Source] | None = None
         self._timeline: Timeline = GpuTimeline() if setting.on_gpu else HostTimeline()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -46,9 +46,13 @@ class Server:
         return train(self._source("mixed").batches, self._setting, steps=request["steps"], settle=request["settle"])
 
     def _source(self, stream: str) -> Source:
-        if stream not in self._sources:
-            self._sources[stream] = self._contestant.open(self._setting, stream)
-        return self._sources[stream]
+        """One at a time, since they hold memory of the GPU."""
+        if self._open is None or self._open[0] != stream:
+            if self._open is not None:
+                self._open[1].batches.close()  # type: ignore[attr-defined]
+                self._open = None
+            self._open = stream, self._contestant.open(self._setting, stream)
+        return self._open[1]
 
     def _rate(self, source: Source, seconds: float) -> dict[str, Any]:
         """Images in ready batches on the device, wall time, CPU time of all processes; `begin` and `end` by the clock
