@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 import re
 import signal
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -394,88 +390,6 @@ def test_fidelity_counts_what_differs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert real.identical == 5  # those that DALI does not get
     assert real.differing == pytest.approx((real.images - 5) / (real.images * 3 * CROP * CROP))
     assert all(s.identical == s.images for s in fakes)
-
-
-def test_tuning_searches_once_and_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    data = dataset(tmp_path / "data")
-    searches: list[Any] = []
-    monkeypatch.setattr(tune, "_images_per_second", lambda _, options, *rest: searches.append(options) or 1.0)
-    loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali", tune=True)
-    assert searches
-    before = len(searches)
-    assert_same(list(loader), epochs(data, "cpu", 1))
-    gs.Loader(data, 7, crop=CROP, backend="dali", tune=True)
-    assert len(searches) == before
-    memory = tmp_path / "cache/genimage-stream/dali.json"
-    (key,) = json.loads(memory.read_text())
-    assert '"crop_ready": false' in key
-    good = json.loads(memory.read_text())[key]
-    for number, text in enumerate(["not JSON", "[1]", *(json.dumps({key: bad}) for bad in nonsense(good))]):
-        memory.write_text(text)
-        gs.Loader(data, 7, crop=CROP, backend="dali", tune=True)
-        assert len(searches) == (2 + number) * before
-        assert json.loads(memory.read_text()) == {key: good}
-
-
-def nonsense(good: dict[str, Any]) -> list[Any]:
-    """What another version, or a broken disk, might have left."""
-    bad: list[Any] = [None, 3, {}, {**good, "colour": "blue"}, {"threads": 2}]
-    return bad + [{**good, name: value} for name in good for value in (-1, "2", None, 10**9)]
-
-
-def test_one_of_several_at_once_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock is one of open files, so that threads stand in for the ranks of a run."""
-    data = dataset(tmp_path / "data")
-    searchers: set[int] = set()
-
-    def slowly(*_: Any) -> float:
-        searchers.add(threading.get_ident())
-        time.sleep(0.02)
-        return 1.0
-
-    monkeypatch.setattr(tune, "_images_per_second", slowly)
-    with ThreadPoolExecutor(3) as ranks:
-        calls = [ranks.submit(tune.tuned, data, cache=tmp_path / "c.json", batch_size=7, crop=CROP) for _ in range(3)]
-    assert {call.result() for call in calls} == {DaliOptions()}
-    assert len(searchers) == 1
-
-
-def test_tuning_without_a_place_to_remember_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(tune, "_images_per_second", lambda *rest: 1.0)
-    loader = gs.Loader(dataset(tmp_path / "data"), 7, crop=CROP, backend="dali", tune=True)
-    assert len(next(iter(loader))) == 7
-
-
-def test_tuning_minds_no_broken_images(tmp_path: Path) -> None:
-    data = dataset(tmp_path / "data", lambda d: d[:100])
-    found = tune.tuned(data, seconds=0.01, cache=tmp_path / "c.json", batch_size=70, crop=CROP, max_errors=1)
-    assert found.ahead >= 1
-
-
-@pytest.mark.parametrize("options", [{"hw_decoder_load": 1.5}, {"threads": 0}, {"ahead": 0}])
-def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        DaliOptions(**options)
-
-
-def test_tuning_measures_real_runs(tmp_path: Path) -> None:
-    data = dataset(tmp_path / "data")
-    found = tune.tuned(data, seconds=0.01, cache=tmp_path / "cache.json", batch_size=7, crop=CROP)
-    assert found.ahead in (1, 2, 3, 5)
-
-
-def test_the_search_finds_the_best_of_independent_options() -> None:
-    best = DaliOptions(hw_decoder_load=0.7, threads=4, ahead=2)
-
-    def rate(options: DaliOptions) -> float:
-        same = [getattr(options, name) == getattr(best, name) for name in ("hw_decoder_load", "threads", "ahead")]
-        return 100 * 1.1 ** sum(same)
-
-    assert tune.search(rate, on_gpu=True, cpus=16)[0] == best
-    assert tune.search(rate, on_gpu=False, cpus=1)[0].threads <= 2
 
 
 def test_float_values_are_those_of_the_core() -> None:
