@@ -1,10 +1,12 @@
-"""What the crop-ready form costs and gains: a table and a plot (SVG) over PNG levels, band heights and tile widths.
+"""What the crop-ready form costs and gains: a table and a plot (SVG) over PNG levels, band heights, tile widths and
+JPEG restart intervals; and what restart intervals cost whoever decodes the whole image.
 
     python -m benchmarks.crop_ready IMAGES [--per-kind 12] [--out docs/crop-ready]
 
 IMAGES is a folder of JPEG and PNG files (searched with its subfolders). Times are CPU times of one thread, medians over
 rounds in which all variants take turns, so that a noisy machine falls on all of them alike. Peers that are installed
-(Pillow, OpenCV, simplejpeg, imagecodecs) decode the original in full, since none of them can decode less.
+(Pillow, OpenCV, simplejpeg, imagecodecs) decode the original in full, since none of them can decode less. Whole JPEGs
+are decoded by libjpeg-turbo and by the own decoder, from the same coefficients and the same Huffman tables.
 """
 
 from __future__ import annotations
@@ -23,11 +25,20 @@ from pathlib import Path
 from typing import Any
 
 import genimage_stream as gs
+from genimage_stream.decode import _core
 from genimage_stream.decode.crop_ready import recode
 
 CROP = 224
 LEVELS = [{"png_level": level} for level in (0, 1, 2, 4, 6, 9)]
 SHAPES = [{"band_rows": rows, "tile_width": tile} for tile in (0, 256, 128) for rows in (16, 32, 64)]
+A_ROW = 65535  # pixels; wider than any JPEG
+INTERVALS = [{"interval_width": width} for width in (32, 64, 128, A_ROW)]
+DECODERS = {"libjpeg": "libjpeg-turbo", "auto": "own"}
+
+
+def name_of(options: dict[str, int]) -> str:
+    named = {"interval_width": {0: "none", A_ROW: "a row"}}
+    return ", ".join(f"{key} {named.get(key, {}).get(value, value)}" for key, value in options.items())
 
 
 def pictures(folder: Path, per_kind: int) -> dict[str, list[bytes]]:
@@ -135,6 +146,53 @@ def measure(files: Sequence[bytes], variants: Sequence[dict[str, int]], rounds: 
     return rows
 
 
+def measure_whole(files: Sequence[bytes], rounds: int) -> list[dict[str, Any]]:
+    """What restart intervals cost a decode of whole JPEGs: a row per interval, none first; microseconds an image.
+
+    Files that stay as they are at any interval are left out, so that every row holds the same images.
+    """
+    variants = [{"interval_width": 0}, *INTERVALS]
+    made = [[recode(data, **options)[0] for options in variants] for data in files]
+    kept = [versions for versions in made if None not in versions]
+    if not kept:
+        return []
+    times: dict[tuple[int, str], list[float]] = defaultdict(list)
+    try:
+        for _ in range(rounds):
+            for path in DECODERS:
+                _core.set_jpeg_path(path)
+                for number in range(len(variants)):
+                    times[number, path].append(cpu_time(lambda n=number: [gs.decode(versions[n]) for versions in kept]))
+    finally:
+        _core.set_jpeg_path("auto")
+    plain = sum(len(versions[0] or b"") for versions in kept)
+    return [
+        {
+            "what": options,
+            "images": len(kept),
+            "size": sum(len(versions[number] or b"") for versions in kept) / plain,
+            **{f"{path}_us": statistics.median(times[number, path]) / len(kept) * 1e6 for path in DECODERS},
+        }
+        for number, options in enumerate(variants)
+    ]
+
+
+def whole_table(rows: Sequence[dict[str, Any]]) -> str:
+    names = " | ".join(f"{name}, us | its time against none" for name in DECODERS.values())
+    lines = [
+        "### jpeg, whole images",
+        "",
+        f"The same coefficients with and without restart intervals ({rows[0]['images']} images):",
+        "",
+        f"| | size | {names} |",
+        "|---|---|" + "---|---|" * len(DECODERS),
+    ]
+    for row in rows:
+        cells = (f"{row[f'{p}_us']:.0f} | {row[f'{p}_us'] / rows[0][f'{p}_us']:.3f}" for p in DECODERS)
+        lines.append(f"| {name_of(row['what'])} | {row['size']:.3f} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
 def table(kind: str, rows: Sequence[dict[str, Any]]) -> str:
     best = min((r["crop_us"] for r in rows if str(r["what"]).endswith("full decode")), default=float("nan"))
     lines = [
@@ -145,7 +203,7 @@ def table(kind: str, rows: Sequence[dict[str, Any]]) -> str:
     ]
     for row in rows:
         what = row["what"]
-        name = ", ".join(f"{k} {v}" for k, v in what.items()) if isinstance(what, dict) else what
+        name = name_of(what) if isinstance(what, dict) else what
         size = f"{row['size']:.3f}" if "size" in row else ""
         speed = f"{1e6 / row['recode_us']:.0f}" if "recode_us" in row else ""
         lines.append(f"| {name} | {size} | {speed} | {row['crop_us']:.0f} | {best / row['crop_us']:.1f}x |")
@@ -157,7 +215,7 @@ def plot(results: dict[str, list[dict[str, Any]]]) -> str:
     width, height, left, bottom = 720, 420, 70, 50
     colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
     points = {
-        kind: [(r["size"], 1e6 / r["crop_us"], str(r["what"])) for r in rows if r.get("size", 9) < 1.2]
+        kind: [(r["size"], 1e6 / r["crop_us"], name_of(r["what"])) for r in rows if r.get("size", 9) < 1.2]
         for kind, rows in results.items()
     }
     low = min(x for line in points.values() for x, _, _ in line) - 0.005
@@ -201,16 +259,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("crop-ready"), help="writes OUT.json, OUT-table.md, OUT.svg")
     options = parser.parse_args()
     variants = [*LEVELS, *SHAPES]
-    results = {}
+    results: dict[str, list[dict[str, Any]]] = {}
+    whole: list[dict[str, Any]] = []
     for kind, files in pictures(options.images, options.per_kind).items():
-        results[kind] = measure(files, [{}] if kind == "jpeg" else variants, options.rounds)
+        results[kind] = measure(files, INTERVALS if kind == "jpeg" else variants, options.rounds)
         print(table(kind, results[kind]), flush=True)
+        if kind == "jpeg":
+            whole = measure_whole(files, options.rounds)
+    tables = [table(kind, rows) for kind, rows in results.items()]
+    if whole:
+        tables.append(whole_table(whole))
+        print(tables[-1], flush=True)
     versions = {name: importlib.metadata.version(name) for name in ("genimage-stream", "numpy")}
     machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version(), **versions}
-    report = {"machine": machine, "crop": CROP, "per_kind": options.per_kind, "results": results}
+    report = {"machine": machine, "crop": CROP, "per_kind": options.per_kind, "results": results, "whole_jpegs": whole}
     base = str(options.out)
     Path(f"{base}.json").write_text(json.dumps(report, indent=1) + "\n")
-    Path(f"{base}-table.md").write_text("\n".join(table(kind, rows) for kind, rows in results.items()))
+    Path(f"{base}-table.md").write_text("\n".join(tables))
     Path(f"{base}.svg").write_text(plot(results))
 
 
