@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static gs::Recoder recoder;
     try {
         gs::JpegRecoding plan;
-        if (gs::plan_crop_ready_jpeg(bytes, plan) != nullptr) return 0;
+        if (gs::plan_crop_ready_jpeg(bytes, gs::kIntervalWidth, plan) != nullptr) return 0;
         gs::jpeg::ScanEncoder none;
         if (gs::write_crop_ready_jpeg(bytes, plan, nullptr, none, ready) != nullptr) return 0;
     } catch (const gs::DecodeError&) {

@@ -69,7 +69,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
     const gs::PngRecodeOptions options{p.between(0, 9), p.between(1, 40), p.between(0, 40), 0};
     std::vector<std::uint8_t> ready;
-    if (gs::make_crop_ready_png(bytes, options, fuzz::options(true).limits, whole->data(), ready) != nullptr)
+    static gs::png::WholeRows original;
+    gs::png::RowsView rows;
+    if (gs::make_crop_ready_png(bytes, options, fuzz::options(true).limits, whole->data(), original, rows,
+                                ready) != nullptr)
         return 0;
     FUZZ_CHECK(fetched_pixels({ready.data(), ready.size()}, head, part) == want,
                "a crop read in parts has other pixels");

@@ -66,8 +66,15 @@ class Decoder:
 
 def crop_jpeg(data: Buffer, crop: tuple[int, int, int, int]) -> tuple[bytes | None, tuple[int, int, int, int]]: ...
 def make_crop_ready(
-    data: Buffer, png_level: int, band_rows: int, tile_width: int, max_pixels: int, max_bytes: int
+    data: Buffer,
+    png_level: int,
+    band_rows: int,
+    tile_width: int,
+    interval_width: int,
+    max_pixels: int,
+    max_bytes: int,
 ) -> bytes | str: ...
+def holds_the_same(original: Buffer, file: Buffer, max_pixels: int, max_bytes: int) -> bool: ...
 def png_segments(data: Buffer) -> list[int] | None: ...
 def recode_proven(
     data: Buffer,
@@ -75,6 +82,7 @@ def recode_proven(
     png_level: int,
     band_rows: int,
     tile_width: int,
+    interval_width: int,
     max_pixels: int,
     max_bytes: int,
 ) -> bytes | str: ...

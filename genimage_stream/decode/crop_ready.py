@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_PNG_LEVEL = 4
 DEFAULT_BAND_ROWS = 32
 DEFAULT_TILE_WIDTH = 256
+DEFAULT_INTERVAL_WIDTH = 64
 
 
 def crop_jpeg(data: Buffer, crop: Sequence[SupportsIndex]) -> tuple[bytes, Crop]:
@@ -31,8 +32,8 @@ def crop_jpeg(data: Buffer, crop: Sequence[SupportsIndex]) -> tuple[bytes, Crop]
     Cutting needs restart intervals that divide the rows of MCUs, as crop-ready files have them. From any other JPEG
     (progressive, say) the whole file comes back, with `crop` as it is: right, but nothing is gained.
 
-    Raises DecodeError when `data` is not a JPEG or its header or a restart marker is damaged, and IndexError when the
-    crop is not inside the image.
+    Raises DecodeError when `data` is not a JPEG or its header or a restart marker is damaged, IndexError when the crop
+    is not inside the image, and TypeError or ValueError when it is not four whole numbers.
     """
     cut, inner = _core.crop_jpeg(data, crop_rectangle(crop))
     return (bytes(data) if cut is None else cut), inner
@@ -43,8 +44,9 @@ def make_crop_ready(
 ) -> bytes | None:
     """Recode a JPEG or PNG losslessly so that decoding a crop costs what the crop costs.
 
-    `png_level` trades size for speed: 0 stores PNG rows as they are (largest, nothing to inflate), 1 to 5 code them
-    without matches, 6 to 9 with (smallest, slowest to read). It does not touch JPEGs.
+    `png_level` trades size for speed: 0 stores PNG rows as they are (largest, nothing to inflate; as 4 where the file
+    would be more than four times as large, or a row has more than 65,535 bytes), 1 to 5 code them without matches, 6 to
+    9 with (smallest, slowest to read). It does not touch JPEGs.
 
     Returns the new file, or None when the file is to stay as it is (`recode` says why). To every other reader it is an
     ordinary file with the same pixels. Raises DecodeError when `data` is damaged or exceeds `limits`.
@@ -65,11 +67,13 @@ def recode(
     png_level: int = DEFAULT_PNG_LEVEL,
     band_rows: int = DEFAULT_BAND_ROWS,
     tile_width: int = DEFAULT_TILE_WIDTH,
+    interval_width: int = DEFAULT_INTERVAL_WIDTH,
     limits: Limits = DEFAULT_LIMITS,
 ) -> tuple[bytes | None, str | None]:
     """Do the work of `make_crop_ready`; returns `(new file, None)` or `(None, why the file stays as it is)`.
 
-    `band_rows` and `tile_width` (pixels, 0: no tiles) shape PNGs; the defaults are measured (docs/crop-ready.md).
+    `band_rows` and `tile_width` (pixels, 0: no tiles) shape PNGs, `interval_width` (pixels, 65535: a row; 0: no restart
+    markers) JPEGs; the defaults are measured (docs/crop-ready.md).
     """
     if not 0 <= png_level <= 9:
         raise ValueError(f"png_level is 0 to 9, not {png_level}")
@@ -91,7 +95,8 @@ def recode_proven(
 
     Calls `use(pixels)` once with the decoded image, (height, width, 3) uint8 RGB, C-contiguous, valid during the call
     only. Returns `(new file, None)`, or `(None, why)` when the file is to stay as it is, which it also is when it
-    cannot be recoded or the new file does not show the same pixels. Raises DecodeError when `data` itself is damaged.
+    cannot be recoded or the new file does not show the same pixels (of a PNG: in all channels and bits). Raises
+    DecodeError when `data` itself is damaged.
     """
     if not 0 <= png_level <= 9:
         raise ValueError(f"png_level is 0 to 9, not {png_level}")
@@ -99,7 +104,6 @@ def recode_proven(
     if _core.sniff(data) in FORMATS:
         use(np.ascontiguousarray(decode_other(data, None, limits.max_pixels, limits.max_bytes)).data)
         return None, "neither JPEG nor PNG"
-    result = _core.recode_proven(
-        data, use, png_level, DEFAULT_BAND_ROWS, DEFAULT_TILE_WIDTH, limits.max_pixels, limits.max_bytes
-    )
+    shape = png_level, DEFAULT_BAND_ROWS, DEFAULT_TILE_WIDTH, DEFAULT_INTERVAL_WIDTH
+    result = _core.recode_proven(data, use, *shape, limits.max_pixels, limits.max_bytes)
     return (None, result) if isinstance(result, str) else (result, None)

@@ -36,24 +36,26 @@ py::tuple crop_jpeg(const py::object& data, std::tuple<int, int, int, int> crop)
     return py::make_tuple(to_bytes(out), at);
 }
 
-gs::PngRecodeOptions png_options(int png_level, int band_rows, int tile_width) {
-    gs::PngRecodeOptions options;
-    options.level = png_level;
-    options.band_rows = band_rows;
-    options.tile_width = tile_width;
+gs::RecodeOptions recode_options(int png_level, int band_rows, int tile_width, int interval_width) {
+    gs::RecodeOptions options;
+    options.png.level = png_level;
+    options.png.band_rows = band_rows;
+    options.png.tile_width = tile_width;
+    options.interval_width = interval_width;
     return options;
 }
 
 // The recoded file, or the reason why it is to stay as it is.
 py::object make_crop_ready(const py::object& data, int png_level, int band_rows, int tile_width,
-                           std::int64_t max_pixels, std::int64_t max_bytes) {
+                           int interval_width, std::int64_t max_pixels, std::int64_t max_bytes) {
     const HeldBytes held(data.ptr());
     std::vector<std::uint8_t> out;
     const char* reason = nullptr;
     {
         py::gil_scoped_release release;
-        reason = gs::make_crop_ready(held.view(), png_options(png_level, band_rows, tile_width),
-                                     {max_pixels, max_bytes}, out);
+        reason =
+            gs::make_crop_ready(held.view(), recode_options(png_level, band_rows, tile_width, interval_width),
+                                {max_pixels, max_bytes}, out);
     }
     if (reason != nullptr) return py::str(reason);
     return to_bytes(out);
@@ -62,7 +64,8 @@ py::object make_crop_ready(const py::object& data, int png_level, int band_rows,
 // Decodes, recodes, decodes the result and compares. Calls use(pixels), a view of (height, width, 3) that
 // holds no longer than the call; returns the recoded file, or the reason why the original is to stay.
 py::object recode_proven(const py::object& data, const py::function& use, int png_level, int band_rows,
-                         int tile_width, std::int64_t max_pixels, std::int64_t max_bytes) {
+                         int tile_width, int interval_width, std::int64_t max_pixels,
+                         std::int64_t max_bytes) {
     // Kept from call to call, and taken away during one: `use` may recode another image on this thread.
     thread_local std::unique_ptr<gs::Recoder> kept;
     const HeldBytes held(data.ptr());
@@ -79,7 +82,8 @@ py::object recode_proven(const py::object& data, const py::function& use, int pn
         py::gil_scoped_release release;
         recoder.read(held.view(), {max_pixels, max_bytes});
         try {
-            const char* why = recoder.recode(png_options(png_level, band_rows, tile_width));
+            const char* why =
+                recoder.recode(recode_options(png_level, band_rows, tile_width, interval_width));
             if (why != nullptr)
                 reason = why;
             else if (!recoder.is_proven())
@@ -98,6 +102,16 @@ py::object recode_proven(const py::object& data, const py::function& use, int pn
     return to_bytes(recoder.file());
 }
 
+// The proof alone, for tests: whether `file` is an image of the same format that holds what `original` holds.
+bool holds_the_same(const py::object& original, const py::object& file, std::int64_t max_pixels,
+                    std::int64_t max_bytes) {
+    const HeldBytes held(original.ptr()), other(file.ptr());
+    py::gil_scoped_release release;
+    gs::Recoder recoder;
+    recoder.read(held.view(), {max_pixels, max_bytes});
+    return recoder.shows_pixels(other.view());
+}
+
 // Rows of a band, where the first one begins and where each ends; None for what is no crop-ready PNG.
 std::optional<std::vector<std::int64_t>> png_segments(const py::object& data) {
     const HeldBytes held(data.ptr());
@@ -113,10 +127,13 @@ std::optional<std::vector<std::int64_t>> png_segments(const py::object& data) {
 void add_crop_ready(py::module_& m) {
     m.def("crop_jpeg", &crop_jpeg, py::arg("data"), py::arg("crop"));
     m.def("make_crop_ready", &make_crop_ready, py::arg("data"), py::arg("png_level"), py::arg("band_rows"),
-          py::arg("tile_width"), py::arg("max_pixels"), py::arg("max_bytes"));
+          py::arg("tile_width"), py::arg("interval_width"), py::arg("max_pixels"), py::arg("max_bytes"));
+    m.def("holds_the_same", &holds_the_same, py::arg("original"), py::arg("file"), py::arg("max_pixels"),
+          py::arg("max_bytes"));
     m.def("png_segments", &png_segments, py::arg("data"));
     m.def("recode_proven", &recode_proven, py::arg("data"), py::arg("use"), py::arg("png_level"),
-          py::arg("band_rows"), py::arg("tile_width"), py::arg("max_pixels"), py::arg("max_bytes"));
+          py::arg("band_rows"), py::arg("tile_width"), py::arg("interval_width"), py::arg("max_pixels"),
+          py::arg("max_bytes"));
 }
 
 }  // namespace gs_binding

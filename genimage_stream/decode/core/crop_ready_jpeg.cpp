@@ -2,6 +2,7 @@
 
 #include <cstdio>
 // jpeglib.h needs FILE and size_t declared before it.
+#include <jerror.h>
 #include <jpeglib.h>
 
 #include <algorithm>
@@ -10,11 +11,12 @@
 
 #include "buffer.hpp"
 #include "jpeg_layout.hpp"
+#include "jpeg_library.hpp"
 
 namespace gs {
 namespace {
 
-constexpr int kIntervalWidth = 64;  // pixels; docs/crop-ready.md has the measurements
+constexpr const char* kStrayBytes = "bytes that belong to no segment";
 
 // setjmp and destructors: libjpeg leaves its calls by longjmp when a file is damaged. No frame between setjmp
 // and the libjpeg call may hold an object with a destructor; everything that has one lives here.
@@ -27,7 +29,7 @@ struct Recoder {
     char message[JMSG_LENGTH_MAX] = "";
     Buffer buffer;
     std::size_t written = 0;
-    bool progression_incomplete = false;
+    const char* obstacle = nullptr;  // why a sound file is to stay as it is
 
     Recoder();
     ~Recoder() {
@@ -39,11 +41,19 @@ struct Recoder {
 void on_error(j_common_ptr common) {
     auto* r = static_cast<Recoder*>(common->client_data);
     common->err->format_message(common, r->message);
+    // What has been read is sound; then it is the new coding that cannot hold it.
+    if (!common->is_decompressor)
+        r->obstacle = common->err->msg_code == JERR_BAD_DCT_COEF
+                          ? "coefficients beyond the range of baseline coding"
+                          : "sampling factors that one baseline scan cannot hold";
     std::longjmp(r->jump, 1);
 }
 
 void on_message(j_common_ptr common, int level) {
-    if (level < 0) on_error(common);  // a warning means damage: coefficients were lost
+    if (level >= 0) return;
+    auto* r = static_cast<Recoder*>(common->client_data);
+    if (!is_harmless(*common->err)) on_error(common);  // a warning means damage: coefficients were lost
+    if (common->err->msg_code == JWRN_EXTRANEOUS_DATA) r->obstacle = kStrayBytes;
 }
 
 void start_output(j_compress_ptr out) {
@@ -55,7 +65,7 @@ void start_output(j_compress_ptr out) {
 // The buffer is sized so that this is not reached by any real file; growing would need a copy.
 boolean output_is_full(j_compress_ptr out) {
     auto* r = static_cast<Recoder*>(out->client_data);
-    std::strcpy(r->message, "the recoded file does not fit its buffer");
+    r->obstacle = "much larger when crop-ready";
     std::longjmp(r->jump, 1);
 }
 
@@ -94,8 +104,8 @@ bool recode(Recoder& r, ByteView bytes, int restart_interval) {
     jpeg_mem_src(&r.in, bytes.data, static_cast<unsigned long>(bytes.size));
     jpeg_read_header(&r.in, TRUE);
     jvirt_barray_ptr* coefficients = jpeg_read_coefficients(&r.in);
-    r.progression_incomplete = !all_coefficients_complete(r.in);
-    if (!r.progression_incomplete) {
+    if (!all_coefficients_complete(r.in)) r.obstacle = "the progression stops before the last bits";
+    if (r.obstacle == nullptr) {
         jpeg_copy_critical_parameters(&r.in, &r.out);
         r.out.optimize_coding = TRUE;
         r.out.restart_interval = static_cast<unsigned>(restart_interval);
@@ -179,8 +189,9 @@ const char* code_by_library(ByteView bytes, int interval, Coding& coding) {
     // Sequential code of the coefficients of a progressive file, or of one with poor tables: optimised tables
     // and restart markers never cost twice the file, except for tiny ones.
     r.buffer.reserve(2 * bytes.size + 65536);
-    if (!recode(r, bytes, interval)) throw DecodeError(std::string("damaged JPEG: ") + r.message);
-    if (r.progression_incomplete) return "the progression stops before the last bits";
+    const bool done = recode(r, bytes, interval);
+    if (r.obstacle != nullptr) return r.obstacle;
+    if (!done) throw DecodeError(std::string("damaged JPEG: ") + r.message);
     const ByteView coded{r.buffer.data(), r.written};
     const JpegLayout fresh = read_jpeg_layout(coded);
     coding.frame_marker = fresh.frame_marker;
@@ -193,8 +204,9 @@ const char* code_by_library(ByteView bytes, int interval, Coding& coding) {
 
 }  // namespace
 
-int restart_interval_for(int mcus_per_row, int mcu_width) {
-    const double wanted = static_cast<double>(kIntervalWidth) / mcu_width;
+int restart_interval_for(int mcus_per_row, int mcu_width, int interval_width) {
+    if (interval_width == 0) return 0;
+    const double wanted = static_cast<double>(interval_width) / mcu_width;
     const auto distance = [wanted](int n) { return n > wanted ? n / wanted : wanted / n; };
     int best = mcus_per_row;
     for (int n = 1; n <= mcus_per_row; n++)
@@ -202,13 +214,14 @@ int restart_interval_for(int mcus_per_row, int mcu_width) {
     return best;
 }
 
-const char* plan_crop_ready_jpeg(ByteView bytes, JpegRecoding& plan) {
+const char* plan_crop_ready_jpeg(ByteView bytes, int interval_width, JpegRecoding& plan) {
     plan = JpegRecoding{};
     plan.layout = read_jpeg_layout(bytes);
     const JpegLayout& layout = plan.layout;
     if (layout.frame_marker > 0xC2) return "arithmetic, lossless or hierarchical coding";
     if (layout.precision != 8) return "more than 8 bits per sample";
-    plan.interval = restart_interval_for(layout.mcus_per_row, layout.mcu_width);
+    if (layout.has_gaps) return kStrayBytes;
+    plan.interval = restart_interval_for(layout.mcus_per_row, layout.mcu_width, interval_width);
     if (layout.rows_are_whole_intervals() && layout.restart_interval == plan.interval)
         return "already crop-ready";
     if (!segments_between_scans(bytes, layout.entropy_begin, plan.late, plan.end_of_image))

@@ -12,9 +12,6 @@
 #include "png_band_reader.hpp"
 #include "png_band_writer.hpp"
 #include "png_container.hpp"
-#include "png_filter.hpp"
-#include "png_inflate.hpp"
-#include "png_unfilter.hpp"
 
 namespace gs {
 namespace {
@@ -26,8 +23,10 @@ using png::Header;
 constexpr std::size_t kFirstChunk = 8, kIhdrAt = 16, kIhdrBytes = 13;
 // Literals are kept unless they make the image data larger than this share of the original's ...
 constexpr double kLiteralsMayCost = 1.30;
-// ... and a recoded image that grows beyond this stays as it is (but for level 0, which asks for it).
+// ... and a recoded image that grows beyond this stays as it is (but for level 0, which asks for it ...
 constexpr double kMayCost = 1.25;
+// ... up to this: flat images would grow a thousandfold).
+constexpr double kStoredMayCost = 4;
 
 // Chunks that depend on the image data, but by its pixels and not by its coding (sections 11.3 and 14.2 of
 // the specification): they may stay, since the pixels stay.
@@ -77,45 +76,10 @@ Kept sort_chunks(ByteView bytes) {
     return kept;
 }
 
-// The whole image, all bytes of every pixel: row y begins at data + y * stride.
-struct Rows {
-    const std::uint8_t* data;
-    std::size_t stride;
-};
-
-Rows read_rows(const Header& header, ByteView stream) {
-    static thread_local png::Inflater inflater;
-    static thread_local Buffer filtered, plain;
-    const std::size_t row = 1 + header.row_bytes(header.width);
-    const auto height = static_cast<std::size_t>(header.height);
-    if (row * height / 1032 > stream.size)
-        throw DecodeError("truncated PNG: too little image data for its width and height");
-    constexpr std::size_t kFront = (png::kUnfilterReach + 63) / 64 * 64;
-    std::uint8_t* const rows = filtered.reserve(kFront + row * height + png::kInflateSlack) + kFront;
-    inflater.start(stream, rows);
-    const png::Inflater::Status status = inflater.inflate_beyond(row * height);
-    if (status == png::Inflater::Status::damaged)
-        throw DecodeError("damaged PNG: the image data cannot be decompressed");
-    if (status == png::Inflater::Status::truncated || inflater.size() < row * height)
-        throw DecodeError("truncated PNG: the image data ends too early");
-    for (std::size_t y = 0; y < height; y++)
-        if (rows[row * y] > png::kPaeth) throw DecodeError("damaged PNG: unknown row filter");
-    const int distance = header.filter_distance();
-    if (distance == 1 || distance == 3) {
-        const png::Layout layout{distance, 1, distance};
-        const std::size_t stride = (row - 1 + png::kUnfilterGap + 63) / 64 * 64;
-        std::uint8_t* const above = plain.reserve(stride * (height + 2));
-        std::memset(above, 0, row);
-        png::unfilter_rows(layout, rows, row, header.height, static_cast<int>((row - 1) / layout.pixel),
-                           above + stride, stride);
-        return {above + stride, stride};
-    }
-    std::uint8_t* const above = plain.reserve(row * (height + 1));
-    std::memset(above, 0, row);
-    for (std::size_t y = 1; y <= height; y++)
-        png::restore_row(static_cast<png::Filter>(rows[row * (y - 1)]), rows + row * (y - 1) + 1,
-                         above + row * (y - 1), row - 1, static_cast<std::size_t>(distance), above + row * y);
-    return {above + row, row};
+// Whether level 0 can have what it asks for: a stored block must hold a row, and the file must not explode.
+bool may_be_stored(const Header& header, const BandShape& shape, std::size_t old_size) {
+    const double size = static_cast<double>(1 + header.row_bytes(header.width)) * header.height;
+    return shape.stored_rows(header) > 0 && size <= kStoredMayCost * static_cast<double>(old_size);
 }
 
 BandShape literal_shape(const Header& header, const PngRecodeOptions& options) {
@@ -161,9 +125,15 @@ void assemble(ByteView bytes, const Header& header, const BandShape& shape, cons
 
 }  // namespace
 
+bool is_plain_rgb(const png::Header& header) {
+    return header.color == png::Color::rgb && header.bit_depth == 8 && !header.interlaced;
+}
+
 const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
-                                const std::uint8_t* rgb, std::vector<std::uint8_t>& out) {
+                                const std::uint8_t* rgb, png::WholeRows& original, png::RowsView& rows,
+                                std::vector<std::uint8_t>& out) {
     out.clear();
+    rows = {};
     inspect(bytes, limits);
     const Header header = png::read_header(bytes);
     thread_local Buffer joined;
@@ -176,35 +146,37 @@ const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options,
     if (header.interlaced) return "interlaced";
     if (header.width <= options.tiny_side && header.height <= options.tiny_side) return "tiny";
 
-    const bool known = rgb != nullptr && header.color == png::Color::rgb && header.bit_depth == 8;
-    const Rows rows = known ? Rows{rgb, header.row_bytes(header.width)} : read_rows(header, stream);
+    png::RowsView from{rgb, header.row_bytes(header.width)};
+    if (rgb == nullptr || !is_plain_rgb(header)) from = rows = original.read(header, stream);
     png::WrittenBands bands;
     BandShape shape;
     bool done = false;
-    if (options.level == 0) {
-        shape = {BandCoding::stored, options.band_rows, 0, 0};
-        done = png::write_bands(header, shape, {}, rows.data, rows.stride, bands);
+    const BandShape stored = {BandCoding::stored, options.band_rows, 0, 0};
+    const bool is_stored = options.level == 0 && may_be_stored(header, stored, stream.size);
+    const int level = options.level == 0 ? PngRecodeOptions{}.level : options.level;
+    if (is_stored) {
+        shape = stored;
+        done = png::write_bands(header, shape, {}, from.data, from.stride, bands);
     } else {
         shape = literal_shape(header, options);
-        const int filters = std::min(2, options.level / 2);
-        done = png::write_bands(header, shape, {filters, 1}, rows.data, rows.stride, bands) &&
+        const int filters = std::min(2, level / 2);
+        done = png::write_bands(header, shape, {filters, 1}, from.data, from.stride, bands) &&
                static_cast<double>(bands.data.size()) <= kLiteralsMayCost * static_cast<double>(stream.size);
     }
-    const bool small = options.level > 5;
+    const bool small = level > 5;
     if (!done || small) {
         const BandShape matches = {BandCoding::deflate, options.band_rows, 0, 0};
         png::WrittenBands smaller;
         constexpr int kLevels[4] = {6, 8, 10, 12};  // libdeflate's, for 6 to 9
-        const int deflate = small ? kLevels[std::min(options.level, 9) - 6] : 0;
-        if (!png::write_bands(header, matches, {small ? 2 : 1, deflate}, rows.data, rows.stride, smaller))
+        const int deflate = small ? kLevels[std::min(level, 9) - 6] : 0;
+        if (!png::write_bands(header, matches, {small ? 2 : 1, deflate}, from.data, from.stride, smaller))
             return "rows too long";
         if (!done || smaller.data.size() < bands.data.size()) {
             bands = std::move(smaller);
             shape = matches;
         }
     }
-    if (options.level > 0 &&
-        static_cast<double>(bands.data.size()) > kMayCost * static_cast<double>(stream.size))
+    if (!is_stored && static_cast<double>(bands.data.size()) > kMayCost * static_cast<double>(stream.size))
         return "much larger when crop-ready";
     assemble(bytes, header, shape, kept, bands, out);
     return nullptr;

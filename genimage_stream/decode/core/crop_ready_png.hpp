@@ -3,12 +3,14 @@
 
 #include <vector>
 
+#include "png_whole_rows.hpp"
 #include "types.hpp"
 
 namespace gs {
 
 struct PngRecodeOptions {
-    // 0: stored, largest and fastest to read; 1..5: literals, by the effort of choosing filters; 6..9:
+    // 0: stored, largest and fastest to read, or as by 4 where that would be more than four times as large or
+    // a row is longer than a stored block; 1..5: literals, by the effort of choosing filters; 6..9:
     // deflate with matches where that is smaller, slowest both ways.
     int level = 4;
     int band_rows = 32;
@@ -24,8 +26,13 @@ struct PngRecodeOptions {
 // original, or already crop-ready. Throws DecodeError when the file is damaged.
 //
 // `rgb` is nullptr, or what a strict decode of the whole file gave, rows of 3 * width bytes: of a file that
-// holds just these, they are not decompressed a second time.
+// holds just these (`is_plain_rgb`), they are not decompressed a second time. Any other file's rows are read
+// into `original`; then `rows` tells where they are.
 const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
-                                const std::uint8_t* rgb, std::vector<std::uint8_t>& out);
+                                const std::uint8_t* rgb, png::WholeRows& original, png::RowsView& rows,
+                                std::vector<std::uint8_t>& out);
+
+// Whether a file's rows are its RGB pixels, no more and no less.
+bool is_plain_rgb(const png::Header& header);
 
 }  // namespace gs

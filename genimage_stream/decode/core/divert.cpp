@@ -32,8 +32,8 @@ bool divert_jpeg(ByteView bytes, const ImageInfo& info, const Rect& window, Dive
         const JpegLayout layout = read_jpeg_layout(bytes);
         const std::size_t count = layout.components.size();
         if (!layout.huffman_sequential() || layout.precision != 8 || (count != 1 && count != 3) ||
-            layout.scan_components != static_cast<int>(count) || !usual_sampling(layout) ||
-            layout.has_gaps || stored_as_rgb(layout, bytes.data) || !has_end_marker(bytes, layout.entropy_begin))
+            layout.scan_components != static_cast<int>(count) || !usual_sampling(layout) || layout.has_gaps ||
+            stored_as_rgb(layout, bytes.data) || !has_end_marker(bytes, layout.entropy_begin))
             return false;
         Diverted cut;
         cut.inner = cut_jpeg(bytes, window, cut.bytes);

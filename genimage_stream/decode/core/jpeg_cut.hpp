@@ -12,9 +12,10 @@ namespace gs {
 // sliced by `crop`, in any decoder whose upsampling looks no further than one chroma sample to each side.
 //
 // Works on sequential Huffman JPEGs with one scan whose rows of MCUs are whole numbers of restart intervals
-// (the crop-ready form) and whose segments have nothing between them. `out` is left empty, and `crop` returned, when the file is none or when the crop
-// needs all of it: then the file itself is the answer. Segments that do not bear on the pixels (EXIF, ICC,
-// comments) are left out, so no decoder turns the cut by an EXIF rotation.
+// (the crop-ready form) and whose segments have nothing between them. `out` is left empty, and `crop`
+// returned, when the file is none or when the crop needs all of it: then the file itself is the answer.
+// Segments that do not bear on the pixels (EXIF, ICC, comments) are left out, so no decoder turns the cut by
+// an EXIF rotation.
 //
 // Throws DecodeError when a header or a restart marker is missing or damaged and std::out_of_range when the
 // crop is not inside the image.

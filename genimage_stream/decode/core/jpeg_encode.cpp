@@ -201,7 +201,7 @@ bool ScanEncoder::tokenize(const Header& header, const CoefficientPlane* planes,
         counts_[index]++;
         *at++ = index | bits << 16;
     };
-    int predictor[3] = {}, left = interval;
+    int predictor[3] = {}, left = interval > 0 ? interval : -1;  // -1: it never ends
     for (int y = 0; y < rows; y++) {
         for (int x = 0; x < per_row; x++, left--) {
             if (left == 0) {
@@ -261,9 +261,11 @@ bool ScanEncoder::encode(const Header& header, const CoefficientPlane* planes, i
             bits += std::size_t{counts_[symbol]} * (codes_[symbol] & 255);
         }
     }
-    put16(out, 0xFFDD);
-    put16(out, 4);
-    put16(out, static_cast<std::size_t>(interval));
+    if (interval > 0) {
+        put16(out, 0xFFDD);
+        put16(out, 4);
+        put16(out, static_cast<std::size_t>(interval));
+    }
     put16(out, 0xFFDA);
     put16(out, 6 + 2 * static_cast<std::size_t>(header.components));
     out.push_back(static_cast<std::uint8_t>(header.components));

@@ -12,8 +12,8 @@ class ScanEncoder {
   public:
     // Appends to `out` the tables (DHT), the interval (DRI), the scan header, the entropy-coded data and the
     // end marker, byte for byte what libjpeg-turbo's jpeg_write_coefficients writes with optimize_coding:
-    // tables by the procedure of T.81, K.2. `interval` counts MCUs and divides their rows. False, `out` as it
-    // was, when a coefficient is beyond baseline's range, or the image is huge.
+    // tables by the procedure of T.81, K.2. `interval` counts MCUs and divides their rows (0: none). False,
+    // `out` as it was, when a coefficient is beyond baseline's range, or the image is huge.
     bool encode(const Header& header, const CoefficientPlane* planes, int interval,
                 std::vector<std::uint8_t>& out);
     void release() {

@@ -43,12 +43,13 @@ struct JpegLayout {
     bool one_scan() const { return scan_components == static_cast<int>(components.size()); }
     // One scan holds all components, and every row of MCUs is a whole number of restart intervals.
     bool rows_are_whole_intervals() const {
-        return huffman_sequential() && one_scan() &&
-               restart_interval > 0 && mcus_per_row % restart_interval == 0;
+        return huffman_sequential() && one_scan() && restart_interval > 0 &&
+               mcus_per_row % restart_interval == 0;
     }
 };
 
-// Finds the segments that libjpeg finds. Throws DecodeError when the header is truncated or contradicts itself.
+// Finds the segments that libjpeg finds. Throws DecodeError when the header is truncated or contradicts
+// itself.
 JpegLayout read_jpeg_layout(ByteView bytes);
 
 // Whether the entropy-coded data, which begins at `entropy_begin`, goes on to an end marker: FF D9 can stand

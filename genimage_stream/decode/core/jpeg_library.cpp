@@ -10,21 +10,6 @@ namespace {
 
 constexpr int kRowsAtOnce = 16;
 
-// Warnings that say nothing about the pixels. Real files carry them: cameras and editors write bytes of their
-// own between the segments or before the end marker, odd JFIF versions and odd Adobe transform codes. Bytes
-// left over before a restart marker are another matter: there the data did not fit the segment.
-bool is_harmless(const jpeg_error_mgr& error) {
-    switch (error.msg_code) {
-        case JWRN_EXTRANEOUS_DATA:
-            return error.msg_parm.i[1] < 0xD0 || error.msg_parm.i[1] > 0xD7;
-        case JWRN_JFIF_MAJOR:
-        case JWRN_ADOBE_XFORM:
-            return true;
-        default:
-            return false;
-    }
-}
-
 // CMYK to RGB as Pillow's convert("RGB") does it on the inverted samples that Adobe's software writes (Pillow
 // takes all four-component files for such): channel * black / 255, rounded.
 void cmyk_to_rgb(std::uint8_t* row, unsigned width) {
@@ -38,6 +23,18 @@ void cmyk_to_rgb(std::uint8_t* row, unsigned width) {
 }
 
 }  // namespace
+
+bool is_harmless(const jpeg_error_mgr& error) {
+    switch (error.msg_code) {
+        case JWRN_EXTRANEOUS_DATA:
+            return error.msg_parm.i[1] < 0xD0 || error.msg_parm.i[1] > 0xD7;
+        case JWRN_JFIF_MAJOR:
+        case JWRN_ADOBE_XFORM:
+            return true;
+        default:
+            return false;
+    }
+}
 
 JpegLibrary::JpegLibrary() {
     cinfo_.err = jpeg_std_error(&errors_);

@@ -14,6 +14,11 @@
 
 namespace gs {
 
+// Warnings that say nothing about the pixels. Real files carry them: cameras and editors write bytes of their
+// own between the segments or before the end marker, odd JFIF versions and odd Adobe transform codes. Bytes
+// left over before a restart marker are another matter: there the data did not fit the segment.
+bool is_harmless(const jpeg_error_mgr& error);
+
 // setjmp and destructors: libjpeg leaves its calls by longjmp when a file is damaged. No frame between setjmp
 // and the libjpeg call may hold an object with a destructor; everything that has one lives here, where the
 // jump does not reach.

@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "crop_ready_jpeg.hpp"
 #include "decode.hpp"
 #include "jpeg_state.hpp"
 
@@ -59,6 +58,7 @@ void Recoder::read(ByteView bytes, const Limits& limits) {
     bytes_ = bytes;
     limits_ = limits;
     file_.clear();
+    original_ = {};
     info_ = inspect(bytes, limits);
     const std::size_t size =
         std::size_t{3} * static_cast<std::size_t>(info_.width) * static_cast<std::size_t>(info_.height);
@@ -66,15 +66,15 @@ void Recoder::read(ByteView bytes, const Limits& limits) {
     decode(bytes, nullptr, strict_options(limits, true), workspace_, rows);
 }
 
-const char* Recoder::recode(const PngRecodeOptions& options) {
-    if (info_.format == Format::png)
-        return make_crop_ready_png(bytes_, options, limits_, pixels_.data(), file_);
-    return recode_jpeg();
+const char* Recoder::recode(const RecodeOptions& options) {
+    if (info_.format != Format::png) return recode_jpeg(options.interval_width);
+    return make_crop_ready_png(bytes_, options.png, limits_, pixels_.data(), original_rows_, original_,
+                               file_);
 }
 
-const char* Recoder::recode_jpeg() {
+const char* Recoder::recode_jpeg(int interval_width) {
     JpegRecoding plan;
-    const char* reason = plan_crop_ready_jpeg(bytes_, plan);
+    const char* reason = plan_crop_ready_jpeg(bytes_, interval_width, plan);
     if (reason != nullptr) return reason;
     const JpegState& state = *workspace_.jpeg;
     return write_crop_ready_jpeg(bytes_, plan, state.kept ? &state.own : nullptr, encoder_, file_);
@@ -93,6 +93,28 @@ bool Recoder::shows_pixels(ByteView file) {
     }
     for (const bool row : equal)
         if (!row) return false;
+    return info_.format != Format::png || has_equal_rows(file);
+}
+
+// What the pixels do not show. Read as any other reader would, from first byte to last.
+bool Recoder::has_equal_rows(ByteView file) {
+    png::Palette palette;
+    const png::Header header = png::read_header(bytes_), made_header = png::read_header(file);
+    if (header.color != made_header.color || header.bit_depth != made_header.bit_depth) return false;
+    if (is_plain_rgb(header) && is_plain_rgb(made_header)) return true;
+    if (header.interlaced || made_header.interlaced) return false;  // never recoded, nor a result
+    if (original_.data == nullptr)
+        original_ = original_rows_.read(header, png::read_chunks(bytes_, header, true, palette, joined_));
+    png::RowsView made;
+    try {
+        made = made_rows_.read(made_header, png::read_chunks(file, made_header, true, palette, joined_));
+    } catch (const DecodeError&) {
+        return false;
+    }
+    const std::size_t size = header.row_bytes(header.width);
+    for (std::size_t y = 0; y < static_cast<std::size_t>(header.height); y++)
+        if (std::memcmp(original_.data + y * original_.stride, made.data + y * made.stride, size) != 0)
+            return false;
     return true;
 }
 
@@ -101,29 +123,47 @@ void Recoder::settle() noexcept {
     workspace_.settle(pixels, bytes_.size);
     if (pixels > Workspace::kKeptPixels || bytes_.size > Workspace::kKeptBytes) {
         pixels_.release();
+        joined_.release();
+        original_rows_.release();
+        made_rows_.release();
         encoder_.release();
         file_ = std::vector<std::uint8_t>();
     }
 }
 
-const char* make_crop_ready(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
+const char* make_crop_ready(ByteView bytes, const RecodeOptions& options, const Limits& limits,
                             std::vector<std::uint8_t>& out) {
     out.clear();
     const ImageInfo info = inspect(bytes, limits);
-    if (info.format == Format::png) return make_crop_ready_png(bytes, options, limits, nullptr, out);
+    const std::int64_t pixels = std::int64_t{info.width} * info.height;
+    const bool large = pixels > Workspace::kKeptPixels || bytes.size > Workspace::kKeptBytes;
+    if (info.format == Format::png) {
+        thread_local png::WholeRows original;
+        png::RowsView rows;
+        const char* reason = make_crop_ready_png(bytes, options.png, limits, nullptr, original, rows, out);
+        if (large) original.release();
+        return reason;
+    }
     if (info.format != Format::jpeg) return "neither JPEG nor PNG";
     JpegRecoding plan;
-    const char* reason = plan_crop_ready_jpeg(bytes, plan);
+    bool doubtful = false;
+    const char* reason = nullptr;
+    try {
+        reason = plan_crop_ready_jpeg(bytes, options.interval_width, plan);
+    } catch (const DecodeError&) {
+        doubtful = true;
+    }
     if (reason != nullptr) return reason;
     thread_local Workspace workspace;
     thread_local jpeg::ScanEncoder encoder;
     NoRows rows;
     decode(bytes, nullptr, strict_options(limits, true), workspace, rows);
     const JpegState& state = *workspace.jpeg;
-    reason = write_crop_ready_jpeg(bytes, plan, state.kept ? &state.own : nullptr, encoder, out);
-    const std::int64_t pixels = std::int64_t{info.width} * info.height;
+    // Whatever decodes is sound: what only recoding trips over is a reason, not an error.
+    reason = doubtful ? "a header that decoders read and the recoder does not"
+                      : write_crop_ready_jpeg(bytes, plan, state.kept ? &state.own : nullptr, encoder, out);
     workspace.settle(pixels, bytes.size);
-    if (pixels > Workspace::kKeptPixels || bytes.size > Workspace::kKeptBytes) encoder.release();
+    if (large) encoder.release();
     return reason;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "crop_ready_jpeg.hpp"
 #include "crop_ready_png.hpp"
 #include "inspect.hpp"
 #include "jpeg_encode.hpp"
@@ -12,18 +13,24 @@
 
 namespace gs {
 
+struct RecodeOptions {
+    PngRecodeOptions png;
+    int interval_width = kIntervalWidth;  // of JPEGs, pixels; 0: no restart markers (measurements compare)
+};
+
 // Used by one thread at a time.
 class Recoder {
   public:
-    // Decodes a JPEG or PNG in full into `pixels`. Throws DecodeError. `bytes` must stay until `recode` is
-    // done.
+    // Decodes a JPEG or PNG in full into `pixels`. Throws DecodeError. `bytes` must stay until the proof
+    // is done.
     void read(ByteView bytes, const Limits& limits);
 
     // Recodes the image that was read into `file`. Returns nullptr, or the reason why it is to stay as it is.
     // Throws DecodeError when it cannot be recoded.
-    const char* recode(const PngRecodeOptions& options);
+    const char* recode(const RecodeOptions& options);
 
-    // Decodes `file` in full, strictly: whether it is an image of the same format that shows `pixels`.
+    // Decodes `file` in full, strictly: whether it is an image of the same format that shows `pixels`, and,
+    // of a PNG, whose rows are equal in every byte: alpha and the low bytes of 16 bits too.
     bool is_proven() { return shows_pixels({file_.data(), file_.size()}); }
     bool shows_pixels(ByteView file);
 
@@ -36,7 +43,8 @@ class Recoder {
     void settle() noexcept;
 
   private:
-    const char* recode_jpeg();
+    const char* recode_jpeg(int interval_width);
+    bool has_equal_rows(ByteView file);
 
     ByteView bytes_;
     Limits limits_;
@@ -44,11 +52,14 @@ class Recoder {
     Workspace workspace_;
     jpeg::ScanEncoder encoder_;
     Buffer pixels_;
+    Buffer joined_;
+    png::WholeRows original_rows_, made_rows_;  // of PNGs that are not plain RGB
+    png::RowsView original_;                    // once they are read
     std::vector<std::uint8_t> file_;
 };
 
 // The recoded file without a proof, as Recoder::recode, and without decoding what need not be.
-const char* make_crop_ready(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
+const char* make_crop_ready(ByteView bytes, const RecodeOptions& options, const Limits& limits,
                             std::vector<std::uint8_t>& out);
 
 }  // namespace gs

@@ -200,6 +200,27 @@ def test_files_that_stay_as_they_are() -> None:
         gs.make_crop_ready(b"")
 
 
+@pytest.mark.parametrize("path", ["own", "libjpeg"])
+def test_every_width_of_intervals(path: str) -> None:
+    original = jpeg(500, 100)
+    full, lengths = gs.decode(original), {}
+    try:
+        _core.set_jpeg_path(path)
+        for width, mcus in {0: None, 32: 2, 64: 4, 128: 8, 65535: 32}.items():
+            stored = recode(original, interval_width=width)[0]
+            assert stored is not None
+            found = dict(segments(stored)).get(0xDD)
+            assert (None if found is None else int.from_bytes(found, "big")) == mcus
+            assert np.array_equal(gs.decode(stored), full)
+            assert np.array_equal(gs.decode(stored, crop=(90, 20, 60, 60)), full[20:80, 90:150])
+            lengths[width] = len(stored)
+    finally:
+        _core.set_jpeg_path("auto")
+    assert lengths[32] > lengths[64] > lengths[128] > lengths[65535] > lengths[0]
+    with pytest.raises(ValueError, match="interval_width"):
+        recode(original, interval_width=-1)
+
+
 def test_a_progression_that_stops_early_stays_as_it_is() -> None:
     # Decoders smooth the blocks of such images, which no baseline file can ask for.
     data = jpeg(200, 100, progressive=True)
@@ -304,6 +325,9 @@ def test_crops_outside_the_image_and_other_formats() -> None:
     for crop in [(-1, 0, 5, 5), (0, 0, 101, 5), (90, 0, 11, 5), (0, 0, 0, 5), (0, 50, 1, 1), (2**31 - 1, 0, 2, 2)]:
         with pytest.raises(IndexError):
             gs.crop_jpeg(stored, crop)
+    for huge in [(2**31, 0, 5, 5), (0, 0, 2**40, 5), (0, -(2**70), 5, 5)]:
+        with pytest.raises(IndexError):
+            gs.crop_jpeg(stored, huge)
     for data in (b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"):
         with pytest.raises(gs.DecodeError):
             gs.crop_jpeg(data, (0, 0, 1, 1))

@@ -191,6 +191,42 @@ def test_flat_images_are_coded_with_matches() -> None:
     assert np.array_equal(gs.decode(stored, crop=(40, 40, 60, 60)), as_rgb(samples, RGB, 8)[40:100, 40:100])
 
 
+@pytest.mark.parametrize("color", [0, RGB])
+def test_flat_images_are_not_stored(color: int) -> None:
+    samples = np.zeros((300, 300, 1 if color == 0 else 3), np.uint16)
+    samples[100:200, 100:200] = 77
+    original = write_png(samples, color, 8)
+    stored, why = recode(original, png_level=0)
+    assert (stored, why) == recode(original)
+    assert stored is None or len(stored) < 4 * len(original)
+
+
+def test_rows_that_no_stored_block_can_hold() -> None:
+    original = photo(22000, 3)
+    assert recode(original, png_level=0) == recode(original)
+
+
+def proven(original: bytes, file: bytes) -> bool:
+    return _core.holds_the_same(original, file, 1 << 28, 1 << 30)
+
+
+@pytest.mark.parametrize("level", [0, 4, 6])
+@pytest.mark.parametrize(("color", "depth"), FORMATS)
+def test_the_proof_looks_at_all_channels_and_bits(color: int, depth: int, level: int) -> None:
+    """RGB alone would not tell another alpha, nor other low bytes of 16 bits."""
+    samples = random_samples(np.random.default_rng(1), 70, 90, color, depth)
+    original = write_png(samples, color, depth)
+    stored, why = recode(original, png_level=level)
+    assert stored is not None, why
+    assert proven(original, stored)
+    assert proven(original, write_png(samples, color, depth, filters=0))
+    for channel in range(samples.shape[2]):
+        other = samples.copy()
+        other[69, 89, channel] ^= 1
+        assert not proven(original, write_png(other, color, depth)), channel
+        assert not proven(original, made(write_png(other, color, depth), png_level=level)), channel
+
+
 def test_chunks_and_trailing_bytes_are_kept() -> None:
     samples = random_samples(np.random.default_rng(0), 80, 90, PALETTE, 8)
     before = chunk(b"gAMA", b"\x00\x00\xb1\x8f") + chunk(b"tRNS", b"\x00\x80") + chunk(b"tEXt", b"a\x00b")
