@@ -79,8 +79,11 @@ def recode(
         raise ValueError(f"png_level is 0 to 9, not {png_level}")
     if not 1 <= band_rows <= 65535 or not 0 <= tile_width <= 65535:
         raise ValueError("band_rows is 1 to 65535, tile_width 0 to 65535")
+    if not 0 <= interval_width <= 65535:
+        raise ValueError(f"interval_width is 0 to 65535 pixels, not {interval_width}")
     need_limits(limits)
-    result = _core.make_crop_ready(data, png_level, band_rows, tile_width, limits.max_pixels, limits.max_bytes)
+    shape = png_level, band_rows, tile_width, interval_width
+    result = _core.make_crop_ready(data, *shape, limits.max_pixels, limits.max_bytes)
     return (None, result) if isinstance(result, str) else (result, None)
 
 
