@@ -146,6 +146,7 @@ def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float
         seconds=given.seconds,
         steps=given.steps,
         deadline=deadline,
+        patience=150 if setting.on_gpu else 600,  # a GPU is lent for minutes
     )
     names = ("genimage-stream", "torch", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "webdataset", "pillow")
     remarks = [

@@ -17,8 +17,6 @@ from benchmarks.gpu_check.gpu_use import FIELDS, GpuUse
 from benchmarks.gpu_check.setting import STREAMS
 from benchmarks.harness import Measurement, ratio_text
 
-TIMEOUT_SECONDS = 150
-
 
 @dataclass
 class Outcome:
@@ -72,15 +70,16 @@ def run(
     seconds: float,
     steps: int,
     deadline: float,
+    patience: float,
 ) -> Outcome:
     """Everything that is timed. No round begins after `deadline` (of time.monotonic()) but the first of each stream;
-    `steps` of training, 0 for none."""
+    `steps` of training, 0 for none. A contestant that does not answer for `patience` seconds is out."""
     outcome = Outcome()
     with ExitStack() as stack:
         running: dict[str, Process] = {}
         uuid = None
         for name in names:  # all at once: they import first, side by side
-            running[name] = Process(name, setting, TIMEOUT_SECONDS)
+            running[name] = Process(name, setting, patience)
             stack.callback(running[name].close)
         for name in names:
             if (about := _try(outcome, running, name)) is not None:
