@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu_check import __main__ as gpu_check
-from benchmarks.gpu_check import gpu_use, needs, report, training
-from benchmarks.gpu_check.client import ContestantError, Process
-from benchmarks.gpu_check.contestants import CONTESTANTS, chosen
-from benchmarks.gpu_check.rounds import Outcome
-from benchmarks.gpu_check.setting import Setting
+from benchmarks import gpu_check
+from benchmarks.gpu import gpu_use, needs, report, training
+from benchmarks.gpu.client import ContestantError, Process
+from benchmarks.gpu.contestants import CONTESTANTS, chosen
+from benchmarks.gpu.rounds import Outcome
+from benchmarks.gpu.setting import Setting
 from tests.fixtures.genimage import make_tree
 
 SETTING = Setting("cpu", 8, 32, 2, {}, ())

@@ -22,9 +22,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+if not __package__:  # python benchmarks/gpu_check.py
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from benchmarks.environments import ROOM
-from benchmarks.gpu_check import needs
-from benchmarks.gpu_check.setting import Setting
+from benchmarks.gpu import needs
+from benchmarks.gpu.setting import Setting
 from benchmarks.harness import RESULTS
 
 #: What most settings are without being asked for: on a GPU, in CPU mode.
@@ -114,8 +117,8 @@ def make_setting(given: argparse.Namespace, device: str, originals: dict[str, Pa
 def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float) -> int:
     import genimage_stream as gs
     from benchmarks.data import packed
-    from benchmarks.gpu_check import report, rounds
-    from benchmarks.gpu_check.contestants import chosen
+    from benchmarks.gpu import report, rounds
+    from benchmarks.gpu.contestants import chosen
     from benchmarks.harness import versions, write_results
     from genimage_stream.fidelity_report import as_table
 

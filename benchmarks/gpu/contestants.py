@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_check.setting import STREAMS, Setting
+from benchmarks.gpu.setting import STREAMS, Setting
 
 
 @dataclass(frozen=True)

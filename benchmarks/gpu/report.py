@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.gpu_check.contestants import CONTESTANTS
-from benchmarks.gpu_check.rounds import Outcome
-from benchmarks.gpu_check.setting import STREAMS
+from benchmarks.gpu.contestants import CONTESTANTS
+from benchmarks.gpu.rounds import Outcome
+from benchmarks.gpu.setting import STREAMS
 
 BEST = "dali-crop-ready"
 HEADINGS = {"mixed": "All images", "reals": "Reals alone (JPEG)", "fakes": "Fakes alone (PNG)"}

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_check.client import ContestantError, Process
-from benchmarks.gpu_check.contestants import BASELINES, CONTESTANTS, TRAINING
-from benchmarks.gpu_check.gpu_use import FIELDS, GpuUse
-from benchmarks.gpu_check.setting import STREAMS
+from benchmarks.gpu.client import ContestantError, Process
+from benchmarks.gpu.contestants import BASELINES, CONTESTANTS, TRAINING
+from benchmarks.gpu.gpu_use import FIELDS, GpuUse
+from benchmarks.gpu.setting import STREAMS
 from benchmarks.harness import Measurement, ratio_text
 
 

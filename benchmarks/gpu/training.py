@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from benchmarks.gpu_check.setting import Setting
+from benchmarks.gpu.setting import Setting
 
 _AHEAD = 2  # steps that the host runs ahead of the GPU, as one does that looks at its losses now and then
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_check.needs import ROOT
+from benchmarks.gpu.needs import ROOT
 
 
 class ContestantError(RuntimeError):
@@ -25,7 +25,7 @@ class Process:
         self.log = setting.with_name(f"{name}.log")
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.gpu_check.serve", name, str(setting)],
+                [sys.executable, "-m", "benchmarks.gpu.serve", name, str(setting)],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""One contestant in a process of its own, so that none disturbs another: python -m benchmarks.gpu_check.serve NAME FILE
+"""One contestant in a process of its own, so that none disturbs another: python -m benchmarks.gpu.serve NAME FILE
 
 Requests come as JSON, one a line, on standard input, answers go to standard output; see `answer`. Whatever libraries
 print goes to standard error.
@@ -15,9 +15,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_check.contestants import CONTESTANTS, Source
-from benchmarks.gpu_check.setting import Setting
-from benchmarks.gpu_check.training import GpuTimeline, HostTimeline, Timeline, train
+from benchmarks.gpu.contestants import CONTESTANTS, Source
+from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.training import GpuTimeline, HostTimeline, Timeline, train
 from benchmarks.peers.serve import usage
 
 _AHEAD = 2  # batches that the host runs ahead of the GPU, so that its clock knows how many are ready
