@@ -46,6 +46,7 @@ class Options:
 class Results:
     """Everything that was measured; `decode` and `end_to_end` by number of threads.
 
+    `cached_share_during`: the share of the samples that the fastest number of threads found in the page cache.
     `first_batch_seconds`: from opening the dataset to the first batch, the modules being imported already.
     """
 
@@ -118,7 +119,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     from genimage_stream.bench.verdict import judge
 
     machine = describe(dataset.store.local_path("."))
-    notes = _notes(machine)
+    notes = _notes(machine, options.threads)
     most = max(options.threads)
     say("storage alone")
     storage = measure_storage(dataset, seconds=options.seconds, threads=most, seed=options.seed)
@@ -135,17 +136,19 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     first_batch = first_batch_seconds(lambda: open_for(path, options), threads=most, **loader)
     say("reading samples into memory")
     memory = in_memory(dataset, options.seed)
+    # Each number of threads has an order of its own: it must not meet the samples that another just brought into the
+    # page cache more often than chance has it, or what is asked about the cache would not be what it meets.
     runs = {
-        (kind, threads): Loading(source, threads=threads, **loader)
-        for threads in options.threads
+        (kind, threads): Loading(source, threads=threads, **{**loader, "seed": options.seed + number})
+        for number, threads in enumerate(options.threads)
         for kind, source in (("decode", memory), ("end to end", dataset))
     }
-    shares = []
+    shares: dict[int, list[float | None]] = {threads: [] for threads in options.threads}
     for turn in range(TURNS):  # interleaved: whatever else the machine does then disturbs all alike
         for (kind, threads), loading in runs.items():
             say(f"{kind}, threads: {threads}, turn {turn + 1} of {TURNS}")
-            if kind == "end to end":
-                shares.append(cached_share(dataset, seed=options.seed + turn))
+            if kind == "end to end":  # of the same samples for all in a turn: asking does not read them
+                shares[threads].append(cached_share(dataset, seed=options.seed + turn))
             loading.turn(options.seconds / TURNS)
     decode: dict[int, Rate] = {}
     end_to_end: dict[int, Rate] = {}
@@ -156,9 +159,9 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
             raise BenchError(f"{path}: no image could be decoded; `shard-tools verify --decode {path}` tells why")
         (decode if kind == "decode" else end_to_end)[threads] = rate
         skipped += failed
-    known = [share for share in shares if share is not None]
-    share = sum(known) / len(known) if known else None
     best = max(end_to_end, key=lambda t: end_to_end[t].images_per_second)
+    known = [share for share in shares[best] if share is not None]
+    share = sum(known) / len(known) if known else None
     crop_ready = bool((dataset.info.get("options") or {}).get("crop_ready"))
     verdict = judge(
         storage=_storage_met(storage, share, options.shuffle),
@@ -202,13 +205,12 @@ def _storage_met(storage: Storage, share: float | None, shuffle: str) -> float:
     return 1 / ((1 - share) / speeds[0] + share / speeds[-1])
 
 
-def _notes(machine: dict[str, Any]) -> list[str]:
+def _notes(machine: dict[str, Any], threads: tuple[int, ...]) -> list[str]:
     notes = []
     count = machine["cores"]
     if count == 1:
-        notes.append(
-            "This machine has one core, which the consumer and the decoder share: only one thread is measured."
-        )
+        shared = "This machine has one core, which the consumer and the decoder share"
+        notes.append(f"{shared}: only one thread is measured." if threads == (1,) else f"{shared}.")
     if machine["load"] > 0.5 * count:
         words = "1 core" if count == 1 else f"{count} cores"
         notes.append(
