@@ -3,10 +3,10 @@
     make bench                                  the whole mix, 3 rounds; under 10 minutes once all is installed
     python -m benchmarks.end_to_end [--streams] [--rounds N] [--threads N] [--peers ours,dali] [--record | --prepare]
 
-With --streams each stream (JPEG, PNG of 256, 512, 1024) by itself instead, for this loader and the fastest others.
-Every loader runs in a process of its own and takes its turn for one epoch of some thousand images; its first epoch is
-not measured. Results (end_to_end, or streams) go to .bench/results, or with --record to benchmarks/results, from which
-the README's table and chart are taken.
+With --streams each stream (JPEG, PNG of 128, 256, 512, 1024) by itself instead. Every loader runs in a process of its
+own and takes its turn for one epoch of some hundred to thousand images; its first epoch is not measured. One that
+cannot be had, dies or hangs is left out and listed with the reason. Results (end_to_end, or streams) go to
+.bench/results, or with --record to benchmarks/results, from which the README's table and chart are taken.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from benchmarks.peers import PEERS, Work
 from benchmarks.peers.client import PeerError, PeerProcess
 
 BASELINE = "webdataset + Pillow"
-#: For the streams: ours, the usual way, and the fastest others.
-STREAM_PEERS = ("ours", "ours_crop_ready", "webdataset_pillow", "webdataset_opencv", "dali", "dali_crop")
 
 
 def log(text: str) -> None:
@@ -72,12 +70,8 @@ class Comparison:
         python = environment(name)
         work = replace(self.work, scratch=str(ROOM / "scratch" / Path(self.work.dataset).name / name))
         peer = PeerProcess(name, work, python)
-        try:
-            if epoch:
-                peer.epoch()  # the first epoch fills caches, starts workers and shows that the work is done
-        except PeerError:
-            peer.close()
-            raise
+        if epoch:
+            peer.epoch()  # the first epoch fills caches, starts workers and shows that the work is done
         return peer
 
     def _prepare(self, peers: Sequence[str]) -> None:
@@ -104,14 +98,16 @@ class Comparison:
                 running[peer.about["title"]] = peer
                 self.versions |= peer.about["versions"]
             log(f"{self.name}: {rounds} rounds of {len(running)} loaders")
-            contestants = [Contestant(title, peer.epoch, self.work.images) for title, peer in running.items()]
-            self.measurements = measure(contestants, rounds=rounds, warm_up=0)
-            for title, peer in running.items():
-                measured = peer.answers[-rounds:]
+            contestants = [Contestant(t, peer.epoch, self.work.images, peer.settle) for t, peer in running.items()]
+            self.measurements = measure(contestants, rounds=rounds, warm_up=0, left_out=self.left_out)
+            for title in running.keys() & self.left_out.keys():
+                log(f"left out: {self.left_out[title]}")
+            for title in self.measurements:
+                measured = running[title].answers[-rounds:]
                 self.costs[title] = {
                     "cpu_seconds": statistics.median(answer["cpu_seconds"] for answer in measured),
                     "peak_mib": max(answer["peak_mib"] for answer in measured),
-                    "threads": measured[-1]["threads"],
+                    "threads": max(answer["threads"] for answer in measured),
                 }
 
     def table(self) -> str:
@@ -153,7 +149,8 @@ REMARKS = (
     "img/s is the median of {rounds} rounds, the spread the distance between the quartiles. The ratio is taken within "
     "each round and the median of those is given, with the lowest and the highest: it need not be the quotient of two "
     "medians of the first column, and says more where the machine was not equally quick in all rounds. Memory is the "
-    "sum over a loader's processes of their peaks, shared pages counted in each. What is particular about a loader "
+    "sum over a loader's processes of their peaks, shared pages counted in each; threads and memory are looked at a "
+    "few times a second. What is particular about a loader "
     "stands at the top of its file in `benchmarks/peers/`: DALI pads small images instead of tiling them; FFCV holds "
     "JPEGs and raw pixels, half of each, so no PNG is decoded, and resizes its crops; SPDL converts colours by "
     "FFmpeg's arithmetic.",
@@ -170,8 +167,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
     parser.add_argument("--prepare", action="store_true", help="make and convert what is missing, measure nothing")
     arguments = parser.parse_args()
-    usual = STREAM_PEERS if arguments.streams else PEERS
-    arguments.peers = tuple(arguments.peers.split(",")) if arguments.peers else usual
+    arguments.peers = tuple(arguments.peers.split(",")) if arguments.peers else PEERS
     if unknown := set(arguments.peers) - set(PEERS):
         parser.error(f"--peers: {', '.join(sorted(unknown))} is none of {', '.join(PEERS)}")
     if arguments.rounds < 1 or arguments.threads < 1:

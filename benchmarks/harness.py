@@ -25,13 +25,18 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
+class ContestantError(RuntimeError):
+    """A contestant cannot go on; the message says why. The others can."""
+
+
 @dataclass(frozen=True)
 class Contestant:
-    """`run` does `units` units of work (images, say) each time it is called."""
+    """`run` does `units` units of work (images, say) each time it is called; `before` comes first, off the clock."""
 
     name: str
     run: Callable[[], object]
     units: float
+    before: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,10 @@ class Measurement:
     @property
     def spread(self) -> float:
         """Distance between the quartiles over the median; 0.05 is a quiet machine."""
-        low, _, high = statistics.quantiles(self.seconds, n=4) if len(self.seconds) > 1 else [self.median] * 3
+        if len(self.seconds) < 2:
+            return 0.0
+        # Of the rounds themselves: the other method guesses at rounds beyond them, far out where there are two.
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
         return (high - low) / self.median
 
     def times_faster(self, other: Measurement) -> float:
@@ -75,24 +83,40 @@ def measure(
     rounds: int = 9,
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
+    left_out: dict[str, str] | None = None,
 ) -> dict[str, Measurement]:
     """Run every contestant `warm_up + rounds` times, interleaved. By name, in the order given.
 
     `clock=time.process_time` counts the process's CPU time: for contestants of one thread each on a machine that others
-    use too, where the time on the wall says more about the others.
+    use too, where the time on the wall says more about the others. With `left_out`, one that raises ContestantError is
+    measured no more and put there, by name with the reason; without, the error ends the measurement.
     """
     seconds: dict[str, list[float]] = {one.name: [] for one in contestants}
     if len(seconds) != len(contestants):
         raise ValueError("two contestants have the same name")
     for number in range(-warm_up, rounds):
-        shift = number % max(1, len(contestants))
-        for one in [*contestants[shift:], *contestants[:shift]]:
-            begin = clock()
-            one.run()
-            taken = clock() - begin
+        running = [one for one in contestants if one.name in seconds]
+        shift = number % max(1, len(running))
+        for one in [*running[shift:], *running[:shift]]:
+            try:
+                if one.before is not None:
+                    one.before()
+                begin = clock()
+                one.run()
+                taken = clock() - begin
+            except ContestantError as error:
+                if left_out is None:
+                    raise
+                left_out[one.name] = str(error)
+                del seconds[one.name]
+                continue
             if number >= 0:
                 seconds[one.name].append(taken)
-    return {one.name: Measurement(one.name, one.units, tuple(seconds[one.name])) for one in contestants}
+    return {
+        one.name: Measurement(one.name, one.units, tuple(seconds[one.name]))
+        for one in contestants
+        if one.name in seconds
+    }
 
 
 def machine() -> dict[str, Any]:

@@ -26,6 +26,19 @@ def test_what_is_shown_is_the_result(part: str) -> None:
     assert found[2] == make(), "run python -m benchmarks.readme"
 
 
+def test_readme_without_its_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be left out of a run like any other."""
+    results = readme.result("end_to_end")
+    mix = results["comparisons"]["mix"]
+    del mix["loaders"][readme.BASELINE]
+    mix["left_out"] = {readme.BASELINE: "webdataset_pillow: ended without an answer"}
+    monkeypatch.setattr(readme, "result", lambda name: results)
+    shown = readme.speed()
+    assert "| genimage-stream |" in shown
+    assert "There are no ratios" in shown
+    assert "Left out: webdataset_pillow: ended without an answer." in shown
+
+
 def test_readme_has_no_other_figures_of_speed() -> None:
     text = (ROOT / "README.md").read_text()
     for part in ("speed", "demo"):
@@ -94,6 +107,12 @@ def test_prediction_says_what_it_is() -> None:
 
 def test_two_digits() -> None:
     assert [model.rounded(v) for v in (123456, 1849, 99.6, 7.77)] == [120000, 1800, 100, 7.8]
+
+
+def test_spread_of_a_few_rounds_lies_within_them() -> None:
+    assert Measurement("a", 1, (1.0,)).spread == 0
+    assert Measurement("a", 1, (1.0, 3.0)).spread == pytest.approx(0.5)  # quartiles 1.5 and 2.5, median 2
+    assert Measurement("a", 1, (1.0, 2.0, 3.0)).spread == pytest.approx(0.5)
 
 
 def test_ratio_of_rounds_and_its_range() -> None:

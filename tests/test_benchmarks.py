@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,9 +18,10 @@ from benchmarks.chart import bar_chart
 from benchmarks.data import renamed
 from benchmarks.environments import environment, remembered_failure
 from benchmarks.full import PARTS
-from benchmarks.peers import PEERS, Work
+from benchmarks.harness import Contestant, ContestantError, measure
+from benchmarks.peers import PEERS, Work, client
 from benchmarks.peers.client import PeerError, PeerProcess
-from benchmarks.peers.serve import run_epoch
+from benchmarks.peers.serve import process_tree, run_epoch
 from tests.fixtures.genimage import make_tree
 
 
@@ -60,6 +63,69 @@ def test_an_epoch_that_is_not_the_work_is_an_error(work: Work) -> None:
 def test_a_peer_that_cannot_start_says_why(work: Work) -> None:
     with pytest.raises(PeerError, match="no crop-ready shards"):
         PeerProcess("ours_crop_ready", work)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [("dies", "ended without an answer"), ("hangs", "no answer in 3 seconds"), ("raises", "RuntimeError: no more")],
+)
+def test_a_peer_that_fails_in_a_round_is_left_out(
+    behaviour: str, says: str, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are measured to the end."""
+    monkeypatch.setenv("STUB_PEER", behaviour)
+    stub = replace(work, scratch=str(tmp_path))
+    left_out: dict[str, str] = {}
+    others = 0
+
+    def other() -> None:
+        nonlocal others
+        others += 1
+
+    with PeerProcess("tests.fixtures.stub_peer", stub) as peer:
+        peer.epoch()
+        monkeypatch.setattr(client, "EPOCH_SECONDS", 3)
+        contestants = [Contestant("stub", peer.epoch, 1), Contestant("other", other, 1)]
+        measured = measure(contestants, rounds=3, warm_up=0, left_out=left_out)
+        with pytest.raises(PeerError, match="has ended"):
+            peer.epoch()
+    assert list(measured) == ["other"]
+    assert others == len(measured["other"].seconds) == 3
+    assert says in left_out["stub"]
+    assert str(tmp_path) not in left_out["stub"], "results name no folder of this machine"
+
+
+def test_without_a_list_of_those_left_out_an_error_ends_the_measurement() -> None:
+    def fails() -> None:
+        raise ContestantError("no")
+
+    with pytest.raises(ContestantError):
+        measure([Contestant("a", fails, 1)], rounds=1)
+
+
+def test_threads_are_counted_while_they_run(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUB_PEER", "threads")
+    with PeerProcess("tests.fixtures.stub_peer", replace(work, scratch=str(tmp_path))) as peer:
+        before = peer.epoch()["threads"]
+        assert peer.epoch()["threads"] >= before + 40
+
+
+def test_what_is_ready_is_handed_over_before_the_clock(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_PEER", "settles")
+    clock = iter(range(100))
+    with PeerProcess("tests.fixtures.stub_peer", replace(work, scratch=str(tmp_path))) as peer:
+        peer.epoch()
+        one = Contestant("stub", peer.epoch, 1, peer.settle)
+        measured = measure([one], rounds=1, warm_up=0, clock=lambda: float(next(clock)))
+    assert measured["stub"].seconds == (1.0,)
+
+
+def test_process_tree_knows_children() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert child.pid in process_tree(os.getpid())
+        child.kill()
 
 
 @pytest.mark.parametrize("name", PEERS)

@@ -9,7 +9,9 @@ A peer is a module of this package with
 * `TITLE`: what tables call it; `PACKAGES`: the distributions whose versions count;
 * `REQUIREMENTS`: what has to be installed in an environment of its own, empty when the development environment will do;
 * `prepare(work)`, optional: converts the shards into the peer's own format under `work.scratch`; not timed;
-* `open_stream(work)`: returns a callable; each call is one epoch, an iterator over `(images, labels)`.
+* `open_stream(work)`: returns a callable; each call is one epoch, an iterator over `(images, labels)`. The clock runs
+  from the call to the last batch. A peer that keeps fetching between epochs has a method `settle()` on the callable,
+  called before the clock: it takes away what was fetched ahead, so that no epoch is begun with work already done.
 """
 
 from __future__ import annotations

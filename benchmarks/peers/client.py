@@ -1,20 +1,35 @@
-"""A peer in its own process, seen from the harness: started once, asked for one epoch at a time."""
+"""A peer in its own process, seen from the harness: started once, asked for one epoch at a time.
+
+Whatever becomes of the peer (it dies, hangs, writes nonsense) is a PeerError here, and its processes are ended.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from benchmarks.harness import ContestantError
 from benchmarks.peers import Work
+from benchmarks.peers.serve import usage
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class PeerError(RuntimeError):
+START_SECONDS = 1200.0  # to import, and to convert the shards where the peer has a format of its own
+EPOCH_SECONDS = 300.0  # the slowest peer takes a tenth of it
+SAMPLE_SECONDS = 0.4  # between two looks at memory and threads, which some peers end with their epoch
+
+
+class PeerError(ContestantError):
     """The peer could not be started or did not do the work; says what it said."""
 
 
@@ -38,44 +53,77 @@ class PeerProcess:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            start_new_session=True,  # so that its workers can be ended with it
         )
         self.answers: list[dict[str, Any]] = []
-        try:
-            self.about = self._answer()
-        except PeerError:
-            self.close()
-            raise
+        self.about = self._answer(START_SECONDS)
 
-    def _answer(self) -> dict[str, Any]:
+    def _answer(self, patience: float) -> dict[str, Any]:
+        """The next answer, within `patience` seconds; the most memory and threads seen meanwhile put into it."""
+        try:
+            line, peak, threads = self._wait(patience)
+            answer: dict[str, Any] = json.loads(line)
+            if "error" in answer:
+                raise PeerError(f"{self.name}: {answer['error']}; its output is in {self.log_path}")
+        except ValueError:
+            self.close(patience=0)
+            raise PeerError(f"{self.name}: answered nonsense; its output is in {self.log_path}") from None
+        except PeerError:
+            self.close(patience=0)
+            raise
+        for name, most in (("peak_mib", round(peak, 1)), ("threads", threads)):
+            if name in answer:
+                answer[name] = max(answer[name], most)
+        return answer
+
+    def _wait(self, patience: float) -> tuple[str, float, int]:
+        """(line, peak MiB, threads)."""
         assert self._process.stdout is not None
+        end, pause = time.monotonic() + patience, SAMPLE_SECONDS / 4
+        peak, threads = 0.0, 0
+        while not select.select([self._process.stdout], [], [], pause)[0]:
+            if time.monotonic() > end:
+                raise PeerError(f"{self.name}: no answer in {patience:g} seconds; its output is in {self.log_path}")
+            _, now_mib, now_threads = usage(self._process.pid)
+            peak, threads = max(peak, now_mib), max(threads, now_threads)
+            pause = SAMPLE_SECONDS
         line = self._process.stdout.readline()
         if not line:
             raise PeerError(f"{self.name}: ended without an answer; its output is in {self.log_path}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise PeerError(f"{self.name}: {answer['error']}; its output is in {self.log_path}")
-        return answer
+        return line, peak, threads
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{what}\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):  # ended, or closed
+            self.close(patience=0)
+            raise PeerError(f"{self.name}: has ended; its output is in {self.log_path}") from None
+        return self._answer(EPOCH_SECONDS)
+
+    def settle(self) -> None:
+        """Before the clock of an epoch: a peer that has batches ready from before hands them over. Raises PeerError."""
+        if self.about.get("settles"):
+            self._ask("settle")
 
     def epoch(self) -> dict[str, Any]:
         """One epoch: images, seconds, cpu_seconds, peak_mib, threads. Raises PeerError."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write("epoch\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise PeerError(f"{self.name}: has ended; its output is in {self.log_path}") from None
-        self.answers.append(self._answer())
+        self.answers.append(self._ask("epoch"))
         return self.answers[-1]
 
-    def close(self) -> None:
-        """End the process, waiting for its workers."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def close(self, patience: float = 20) -> None:
+        """End the process and its workers, which have `patience` seconds to do it themselves."""
+        if self._log.closed:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            if self._process.stdin:
+                self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=patience)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # of its session: workers that outlived it too
+        self._process.wait()
         self._log.close()
 
     def __enter__(self) -> PeerProcess:

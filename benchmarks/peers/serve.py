@@ -1,4 +1,4 @@
-"""Runs one peer in a process of its own, an epoch for each line on standard input.
+"""Runs one peer in a process of its own, an epoch for each line "epoch" on standard input.
 
     python -m benchmarks.peers.serve webdataset_pillow work.json
 
@@ -23,22 +23,21 @@ from benchmarks.peers import Work
 
 def process_tree(root: int) -> list[int]:
     """The process and all its descendants, by /proc."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, IndexError):
-                continue
-            children.setdefault(parent, []).append(int(entry.name))
     found = [root]
     for pid in found:
-        found += children.get(pid, [])
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            try:
+                found += map(int, children.read_text().split())
+            except OSError:  # the thread has ended
+                continue
     return found
 
 
 def usage(root: int) -> tuple[float, float, int]:
-    """CPU seconds spent so far, peak resident MiB (summed over the processes) and threads of a process tree."""
+    """CPU seconds spent so far, peak resident MiB (summed over the processes) and threads of a process tree.
+
+    Of processes and threads that are there now: what ends with the epoch is seen by looking during it.
+    """
     ticks = os.sysconf("SC_CLK_TCK")
     seconds = peak = 0.0
     threads = 0
@@ -91,15 +90,22 @@ def main() -> int:
     os.dup2(2, 1)  # what a library prints must not end up among the answers
     name, work_path = sys.argv[1:3]
     try:
-        peer = import_module(f"benchmarks.peers.{name}")
+        peer = import_module(name if "." in name else f"benchmarks.peers.{name}")  # a whole name: a test's own
         work = Work.load(Path(work_path))
         Path(work.scratch).mkdir(parents=True, exist_ok=True)
         if hasattr(peer, "prepare"):
             peer.prepare(work)
         epoch = peer.open_stream(work)
-        print(json.dumps({"title": peer.TITLE, "versions": {p: version(p) for p in peer.PACKAGES}}), file=answers)
-        for _ in sys.stdin:
-            print(json.dumps(run_epoch(epoch, work)), file=answers)
+        settle: Callable[[], None] | None = getattr(epoch, "settle", None)
+        about = {"title": peer.TITLE, "versions": {p: version(p) for p in peer.PACKAGES}, "settles": bool(settle)}
+        print(json.dumps(about), file=answers)
+        for line in sys.stdin:
+            if line.strip() == "settle":
+                assert settle is not None
+                settle()
+                print("{}", file=answers)
+            else:
+                print(json.dumps(run_epoch(epoch, work)), file=answers)
     except Exception as error:  # whatever a peer raises is the answer
         traceback.print_exc()
         print(json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]}), file=answers)
