@@ -1,4 +1,4 @@
-"""Charts as small SVGs that read on light and dark pages: horizontal bars, and lines over numbers."""
+"""Charts as small SVGs that read on light and dark systems: horizontal bars, and lines over numbers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ HEIGHT, LEFT, RIGHT, BOTTOM = 330, 64, 24, 74
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
+.ground { fill: #ffffff }
 .title { font-weight: 600 }
 .soft { fill: #57606a }
 .bar { fill: #8c959f }
@@ -23,6 +24,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .s2 { stroke: #1a7f37; fill: #1a7f37 } .s3 { stroke: #8250df; fill: #8250df }
 .line { fill: none } .thin { stroke-width: 1.2 }
 @media (prefers-color-scheme: dark) {
+.ground { fill: #0d1117 }
 text { fill: #e6edf3 } .soft { fill: #9da7b1 } .bar { fill: #6e7681 } .ours { fill: #4493f8 } .grid { stroke: #3d444d }
 .s0 { stroke: #4493f8; fill: #4493f8 } .s1 { stroke: #f0883e; fill: #f0883e }
 .s2 { stroke: #3fb950; fill: #3fb950 } .s3 { stroke: #ab7df8; fill: #ab7df8 }
@@ -75,7 +77,8 @@ def line_chart(
         parts.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text class="soft" x="{LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{short(tick)}</text>')
     last = -math.inf
-    for tick in xs if len(xs) <= 8 else x.ticks(6):
+    few = len(xs) <= 8 and all(float(value).is_integer() for value in xs)  # sides, threads: not 4.59 seconds
+    for tick in xs if few else x.ticks(6):
         if x(tick) - last > 36:
             last = x(tick)
             words = short(tick) if tick >= 1e6 else number(tick)
@@ -110,5 +113,7 @@ def head(height: float, title: str, described: str) -> list[str]:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-labelledby="title description"><title id="title">{escape(title)}</title>',
         f'<desc id="description">{escape(described)}</desc><style>{STYLE}</style>',
+        # A ground of its own: the colours follow the reader's system, which may be dark while the page is light.
+        f'<rect class="ground" width="{WIDTH}" height="{height}" rx="6"/>',
         f'<text class="title" x="8" y="24">{escape(title)}</text>',
     ]

@@ -1,7 +1,7 @@
 """The loader at the size of the whole of GenImage, and over time: starts, interpreter and memory.
 
     python -m benchmarks.growth index  [--repeats 3] [--record]     by the number of samples in the index
-    python -m benchmarks.growth memory [--seconds 45] [--record]    memory against time
+    python -m benchmarks.growth memory [--epochs 30] [--record]     memory against time
 
 The index sizes are synthetic: the rows of a packed set over and over, up to GenImage's 2,681,167, with keys and hashes
 as distinct as real ones; every row leads to a real image, so batches are really loaded. Every figure is taken in a
@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +119,13 @@ def batches(path: str, count: int = 150) -> dict[str, float]:
     }
 
 
-def memory(path: str, seconds: float) -> list[tuple[float, float, int]]:
-    """(seconds since the beginning, resident MiB, images so far) after each epoch, for about `seconds`."""
+def memory(path: str, epochs: int) -> list[tuple[float, float, int]]:
+    """(seconds since the beginning, resident MiB, images so far) after each epoch."""
     import genimage_stream as gs
 
     loader = gs.Loader(gs.open_dataset(path), **OPTIONS)  # type: ignore[arg-type]
     found, images, begin = [], 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
+    for _ in range(epochs):
         for batch in loader:
             images += len(batch)
         found.append((round(time.perf_counter() - begin, 2), round(memory_kib("VmRSS") / 1024, 1), images))
@@ -166,49 +166,88 @@ def index_part(repeats: int, folder: Path) -> Path:
             }
             for name, value in figures.items():
                 found[rows].setdefault(name, []).append(round(value, 6))
-    middle_of = {rows: {name: statistics.median(values) for name, values in one.items()} for rows, one in found.items()}
-    lines = ["| samples in the index | opening, ms | opening to first batch, ms | to going on in the middle, ms "]
-    lines[0] += "| interpreter a batch, ms | memory, MiB |"
-    lines.append("|---:|---:|---:|---:|---:|---:|")
-    for rows, one in middle_of.items():
-        times = ("open_seconds", "first_batch_seconds", "resume_seconds")
-        cells = [f"{1000 * one[name]:,.0f}" for name in times]
-        cells.append(f"{1000 * one['interpreter_seconds_per_batch']:.2f}")
-        lines.append(f"| {rows:,} | {' | '.join(cells)} | {one['memory_mib']:,.0f} |")
-    print("\n".join(lines))
-
-    def points(name: str, factor: float) -> list[tuple[float, float, float, float]]:
-        rows = [(n, [factor * v for v in found[n][name]]) for n in INDEX_SIZES]
-        return [(n, statistics.median(values), min(values), max(values)) for n, values in rows]
-
+    starts = index_table(found)
+    print(starts)
     folder.mkdir(parents=True, exist_ok=True)
-    series = {
-        "opening to first batch": points("first_batch_seconds", 1000),
-        "going on in the middle": points("resume_seconds", 1000),
-        "opening alone": points("open_seconds", 1000),
-    }
-    title = "Starting, by the number of samples in the index"
-    chart = line_chart(series, title, x_label="samples in the index", y_label="milliseconds", log_x=True)
-    (folder / "index_size.svg").write_text(chart)
+    sections = {"Starts, and batches": starts}
+    for name, (title, chart) in index_charts(found).items():
+        (folder / f"{name}.svg").write_text(chart)
+        sections["Starts, and batches"] += f"\n\n![{title}]({name}.svg)"
     markdown, _ = harness.write_results(
         "index_size",
         "By the number of samples in the index",
-        {"Starts": "\n".join(lines) + f"\n\n![{title}](index_size.svg)"},
+        sections,
         {"repeats": repeats, "sizes": {str(rows): one for rows, one in found.items()}},
         package_versions=harness.versions(*PACKAGES),
         remarks=[
-            f"Medians of {repeats} processes; the index is in the page cache. Memory: what the process's peak grew by "
-            "from before opening to after the first batch, the batches' own buffers included. The interpreter: CPU "
-            "time of the consumer's thread inside the loader, for batches of 64.",
+            f"{f'Medians of {repeats} processes' if repeats > 1 else 'One process'} of each kind and size; the index "
+            "is in the page cache. Memory: what the process's peak grew by from before opening to after the first "
+            "batch, the batches' own buffers included. The interpreter: CPU time of the consumer's thread inside the "
+            "loader, for batches of 64. Images/s: of 64 x 64 windows, so that as many batches as possible are handed "
+            "over; lowest to highest of the processes.",
         ],
         folder=folder,
     )
     return markdown
 
 
-def memory_part(seconds: float, folder: Path) -> Path:
+Found = Mapping[int, Mapping[str, Sequence[float]]]  # rows -> figure -> a value of each process
+
+
+def index_table(found: Found) -> str:
+    """Markdown: a row per size of the index."""
+    lines = ["| samples in the index | opening, ms | opening to first batch, ms | to going on in the middle, ms "]
+    lines[0] += "| interpreter a batch, ms | images/s | memory, MiB |"
+    lines.append("|---:|---:|---:|---:|---:|---:|---:|")
+    for rows, one in found.items():
+        middle = {name: statistics.median(values) for name, values in one.items()}
+        times = ("open_seconds", "first_batch_seconds", "resume_seconds")
+        cells = [f"{1000 * middle[name]:,.0f}" for name in times]
+        cells.append(f"{1000 * middle['interpreter_seconds_per_batch']:.2f}")
+        low, rate, high = (f"{value:,.0f}" for value in speeds(one))
+        cells.append(rate if low == high else f"{rate} ({low}-{high})")
+        lines.append(f"| {rows:,} | {' | '.join(cells)} | {middle['memory_mib']:,.0f} |")
+    return "\n".join(lines)
+
+
+def speeds(one: Mapping[str, Sequence[float]]) -> tuple[float, float, float]:
+    """Images per second of batches of 64: lowest, median, highest."""
+    rates = [64 / seconds for seconds in one["seconds_per_batch_of_64_windows"]]
+    return min(rates), statistics.median(rates), max(rates)
+
+
+def index_charts(found: Found) -> dict[str, tuple[str, str]]:
+    """SVGs over the number of rows, by the name of their file: (title, chart)."""
+
+    def points(name: str) -> list[tuple[float, float, float, float]]:
+        rows = [(n, [1000 * v for v in one[name]]) for n, one in found.items()]
+        return [(n, statistics.median(values), min(values), max(values)) for n, values in rows]
+
+    starts = {
+        "opening to first batch": points("first_batch_seconds"),
+        "going on in the middle": points("resume_seconds"),
+        "opening alone": points("open_seconds"),
+    }
+    rates = {
+        "64 x 64 windows": [
+            (n, rate, low, high) for n, (low, rate, high) in zip(found, map(speeds, found.values()), strict=True)
+        ]
+    }
+    x_label = "samples in the index"
+    titles = {
+        "index_size": "Starting, by the number of samples in the index",
+        "index_speed": "Images per second, by the number of samples in the index",
+    }
+    charts = {
+        "index_size": line_chart(starts, titles["index_size"], x_label=x_label, y_label="milliseconds", log_x=True),
+        "index_speed": line_chart(rates, titles["index_speed"], x_label=x_label, y_label="images/s", log_x=True),
+    }
+    return {name: (titles[name], chart) for name, chart in charts.items()}
+
+
+def memory_part(epochs: int, folder: Path) -> Path:
     """Resident memory after each epoch of one loader."""
-    found = alone("memory", str(packed()), seconds)
+    found = alone("memory", str(packed()), epochs)
     folder.mkdir(parents=True, exist_ok=True)
     title = "Memory of the process over time"
     points = [(at, mib, mib, mib) for at, mib, _ in found]
@@ -237,7 +276,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=["index", "memory"])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=45)
+    parser.add_argument("--epochs", type=int, default=30, help="about a second each on 2 cores")
     parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -245,11 +284,13 @@ def main() -> int:
         name, *rest = json.loads(given.measure)
         print(json.dumps(MEASURES[name](*rest)))
         return 0
+    if given.repeats < 1 or given.epochs < 1:
+        parser.error("--repeats and --epochs: at least 1")
     folder = harness.RESULTS if given.record else ROOM / "results"
     if given.part == "index":
         written = index_part(given.repeats, folder)
     elif given.part == "memory":
-        written = memory_part(given.seconds, folder)
+        written = memory_part(given.epochs, folder)
     else:
         parser.error("say which part: index or memory")
     print(f"bench: written: {written.relative_to(ROOT)}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 
 import genimage_stream as gs
-from benchmarks.chart import bar_chart
+from benchmarks import growth
+from benchmarks.chart import WIDTH, bar_chart, line_chart
 from benchmarks.data import renamed
 from benchmarks.environments import environment, remembered_failure
 from benchmarks.full import PARTS
 from benchmarks.harness import Contestant, ContestantError, measure
-from benchmarks.peers import PEERS, Work, client
+from benchmarks.peers import PEERS, Endless, Work, client
 from benchmarks.peers.client import PeerError, PeerProcess
 from benchmarks.peers.serve import process_tree, run_epoch
 from tests.fixtures.genimage import make_tree
@@ -172,5 +174,40 @@ def test_chart_is_well_formed_and_described() -> None:
     text = "".join(root.itertext())
     assert "a <b>" in text
     assert "Images & seconds" in text
-    bars = [float(bar.attrib["width"]) for bar in root.iter("{http://www.w3.org/2000/svg}rect")]
+    ground, *bars = [float(bar.attrib["width"]) for bar in root.iter("{http://www.w3.org/2000/svg}rect")]
+    assert ground == WIDTH
     assert bars[0] == pytest.approx(4 * bars[1], rel=0.01)
+
+
+def test_ticks_of_a_time_axis_are_round() -> None:
+    points = [(x, 1.0, 1.0, 1.0) for x in (4.59, 8.59, 12.4)]
+    assert ">4.59</text>" not in line_chart({"a": points}, "t", x_label="seconds", y_label="y")
+    few = [(x, 1.0, 1.0, 1.0) for x in (1, 2, 4)]
+    assert ">4</text>" in line_chart({"a": few}, "t", x_label="threads", y_label="y")
+
+
+def test_index_table_and_charts_show_the_speed() -> None:
+    figures = {"open_seconds": [0.001], "first_batch_seconds": [0.2], "resume_seconds": [0.3], "memory_mib": [70.0]}
+    figures |= {"interpreter_seconds_per_batch": [0.0007], "seconds_per_batch_of_64_windows": [0.064, 0.032, 0.016]}
+    found = {1000: figures, 2_000_000: figures}
+    assert "| 2,000 (1,000-4,000) |" in growth.index_table(found)
+    charts = growth.index_charts(found)
+    assert set(charts) == {"index_size", "index_speed"}
+    assert "2 M" in charts["index_speed"][1]
+
+
+def test_an_endless_stream_is_cut_into_epochs_and_what_is_ready_is_taken_away() -> None:
+    taken = 0
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield np.zeros((8, 3, 2, 2)), np.zeros(8)
+
+    epoch = Endless(batches(), 20, 4)
+    epoch.settle()
+    assert taken == 0, "nothing is ready before the first epoch"
+    assert [len(labels) for _, labels in epoch()] == [8, 8, 4]
+    epoch.settle()
+    assert taken == 3 + 4

@@ -17,8 +17,10 @@ A peer is a module of this package with
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 #: ImageNet's, as every peer normalises: (pixel / 255 - mean) / std per channel.
 MEAN = (0.485, 0.456, 0.406)
@@ -64,3 +66,24 @@ class Work:
     def load(cls, path: Path) -> Work:
         fields = json.loads(path.read_text())
         return cls(**{**fields, "shards": tuple(fields["shards"])})
+
+
+class Endless:
+    """Epochs of `images` images cut out of a stream that goes on, and keeps `ahead` batches ready, for ever."""
+
+    def __init__(self, batches: Iterator[tuple[Any, Any]], images: int, ahead: int) -> None:
+        self._batches, self._images, self._ahead = batches, images, ahead
+        self._begun = False
+
+    def settle(self) -> None:
+        """Take away what was fetched ahead, if anything was."""
+        for _ in range(self._ahead if self._begun else 0):
+            next(self._batches)
+
+    def __call__(self) -> Iterator[tuple[Any, Any]]:
+        self._begun = True
+        left = self._images
+        while left > 0:
+            images, labels = next(self._batches)
+            yield images[:left], labels[:left]
+            left -= len(labels)

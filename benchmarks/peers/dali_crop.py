@@ -1,4 +1,8 @@
-"""NVIDIA DALI on the CPU, the window decoded only: fn.decoders.image_slice, the best that DALI has for crops."""
+"""NVIDIA DALI on the CPU, the window decoded only: fn.decoders.image_slice, the best that DALI has for crops.
+
+As its page on image decoding recommends: where a crop follows, the fused decoder, which decodes no more than it has to
+(of a JPEG, on the CPU: the rows down to the window's end). Otherwise as dali.py.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 As its documentation recommends for WebDatasets of one's own: a crude dataset prepared in place, a task encoder with a
 cooker, get_train_dataset with a shuffle buffer and its quick start's max_samples_per_sequence, get_loader with workers,
-batches put together and normalised in them. It repeats for ever; an epoch is cut off after its images.
+batches put together and normalised in them. It repeats for ever and its loader keeps one iterator, so an epoch is cut
+off after its images, and the batches that its workers fetched ahead meanwhile are taken away before the next.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import Work
+from benchmarks.peers import Endless, Work
 
 TITLE = "Energon + Pillow"
 PACKAGES = ("megatron-energon", "pillow", "torch")
 REQUIREMENTS = ("megatron-energon==7.4.1",)
+PREFETCH = 2  # batches of each worker, its default
 
 
 def prepare(work: Work) -> None:
@@ -70,13 +72,5 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
         max_samples_per_sequence=100,
         worker_config=WorkerConfig(rank=0, world_size=1, num_workers=work.workers),
     )
-    endless = iter(get_loader(dataset))
-
-    def epoch() -> Iterator[tuple[Any, Any]]:
-        left = work.images
-        while left > 0:
-            images, labels = next(endless)
-            yield images[:left], labels[:left]
-            left -= len(labels)
-
-    return epoch
+    endless = iter(get_loader(dataset, prefetch_factor=PREFETCH))
+    return Endless(endless, work.images, PREFETCH * work.workers)

@@ -1,4 +1,9 @@
-"""webdataset + OpenCV: the usual advice when Pillow is too slow. OpenCV's own threads are off inside the workers."""
+"""webdataset + OpenCV: the usual advice when Pillow is too slow.
+
+As webdataset's documentation recommends, see webdataset_pillow.py, with a decoder of one's own in `map`. OpenCV's
+threads are off inside the workers, as PyTorch's performance guide has it for libraries within DataLoader workers: the
+processes are the parallelism.
+"""
 
 from __future__ import annotations
 
