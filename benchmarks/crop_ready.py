@@ -1,9 +1,11 @@
 """What the crop-ready form costs and gains: a table and a plot (SVG) over PNG levels, band heights, tile widths and
 JPEG restart intervals; and what restart intervals cost whoever decodes the whole image.
 
-    python -m benchmarks.crop_ready IMAGES [--per-kind 12] [--out docs/crop-ready]
+    python -m benchmarks.crop_ready [IMAGES] [--per-kind 12] [--record]
 
-IMAGES is a folder of JPEG and PNG files (searched with its subfolders). Times are CPU times of one thread, medians over
+IMAGES is a folder of JPEG and PNG files (searched with its subfolders); without it the stand-ins of
+`benchmarks/data.py`. The table, the plot and all figures go to .bench/results; with --record the table and the plot to
+docs/ and the figures to benchmarks/results. Times are CPU times of one thread, medians over
 rounds in which all variants take turns, so that a noisy machine falls on all of them alike. Peers that are installed
 (Pillow, OpenCV, simplejpeg, imagecodecs) decode the original in full, since none of them can decode less. Whole JPEGs
 are decoded by libjpeg-turbo and by the own decoder, from the same coefficients and the same Huffman tables.
@@ -12,10 +14,8 @@ are decoded by libjpeg-turbo and by the own decoder, from the same coefficients 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import io
 import json
-import platform
 import random
 import statistics
 import time
@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import genimage_stream as gs
+from benchmarks import harness
+from benchmarks.data import tree as stand_ins
+from benchmarks.environments import ROOM, ROOT
 from genimage_stream.decode import _core
 from genimage_stream.decode.crop_ready import recode
 
@@ -253,30 +256,42 @@ def plot(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=Path)
+    parser.add_argument("images", type=Path, nargs="?")
     parser.add_argument("--per-kind", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=Path("crop-ready"), help="writes OUT.json, OUT-table.md, OUT.svg")
+    parser.add_argument("--record", action="store_true", help="write to docs and benchmarks/results")
     options = parser.parse_args()
     variants = [*LEVELS, *SHAPES]
     results: dict[str, list[dict[str, Any]]] = {}
     whole: list[dict[str, Any]] = []
-    for kind, files in pictures(options.images, options.per_kind).items():
+    for kind, files in pictures(options.images or stand_ins(), options.per_kind).items():
         results[kind] = measure(files, INTERVALS if kind == "jpeg" else variants, options.rounds)
         print(table(kind, results[kind]), flush=True)
         if kind == "jpeg":
             whole = measure_whole(files, options.rounds)
+    if not results:
+        raise SystemExit(f"no JPEG or PNG in {options.images}")
     tables = [table(kind, rows) for kind, rows in results.items()]
     if whole:
         tables.append(whole_table(whole))
         print(tables[-1], flush=True)
-    versions = {name: importlib.metadata.version(name) for name in ("genimage-stream", "numpy")}
-    machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version(), **versions}
-    report = {"machine": machine, "crop": CROP, "per_kind": options.per_kind, "results": results, "whole_jpegs": whole}
-    base = str(options.out)
-    Path(f"{base}.json").write_text(json.dumps(report, indent=1) + "\n")
-    Path(f"{base}-table.md").write_text("\n".join(tables))
-    Path(f"{base}.svg").write_text(plot(results))
+    folder = harness.RESULTS if options.record else ROOM / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = ROOT / "docs" if options.record else folder
+    report = {
+        "title": "What the crop-ready form costs and gains",
+        "date": time.strftime("%Y-%m-%d"),
+        "command": harness.command_line(),
+        "machine": harness.machine(),
+        "versions": harness.versions("genimage-stream", "numpy"),
+        "crop": CROP,
+        "per_kind": options.per_kind,
+        "results": results,
+        "whole_jpegs": whole,
+    }
+    (folder / "crop_ready.json").write_text(json.dumps(report, indent=1) + "\n")
+    (shown / "crop-ready-table.md").write_text("\n".join(tables))
+    (shown / "crop-ready.svg").write_text(plot(results))
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ class Stream(NamedTuple):
 STREAMS = {
     "jpeg": Stream("nature", ("ADM", "glide", "Midjourney", "stable_diffusion_v_1_4", "VQDM", "wukong"), 2),
     "png-128": Stream("ai", ("BigGAN",), 8),
-    "png-256": Stream("ai", ("ADM", "glide", "VQDM"), 4),
-    "png-512": Stream("ai", ("stable_diffusion_v_1_4", "stable_diffusion_v_1_5", "wukong"), 2),
-    "png-1024": Stream("ai", ("Midjourney",), 3),
+    "png-256": Stream("ai", ("ADM", "glide", "VQDM"), 2),
+    "png-512": Stream("ai", ("stable_diffusion_v_1_4", "stable_diffusion_v_1_5", "wukong"), 1),
+    "png-1024": Stream("ai", ("Midjourney",), 2),
 }
 
 

@@ -1,10 +1,11 @@
 """Decoding speed beside the decoders that Python loaders use: one image at a time on one thread, then whole batches.
 
-    python -m benchmarks.decode [--images DIR] [--rounds N] [--count N] [--out DIR]
+    python -m benchmarks.decode [--images DIR] [--rounds N] [--count N] [--record]
 
 Content: GenImage's formats and sizes, cut from the photographs of scikit-image and scikit-learn, or the files of DIR
 (JPEG files together, PNG files by their size). Single decoders are compared by CPU time, batches by the time on the
-wall. Peers that are not installed are listed as such. Writes decode.md and decode.json to benchmarks/results/.
+wall. Peers that are not installed are listed as such. Writes decode.md and
+decode.json to .bench/results, or with --record to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 import genimage_stream as gs
 from benchmarks import harness
+from benchmarks.environments import ROOM
 
 Pixels = npt.NDArray[np.uint8]
 Decode = Callable[[bytes], Any]
@@ -194,7 +196,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="a folder of JPEG and PNG files instead of made ones")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--count", type=int, default=24, help="images of each kind")
-    parser.add_argument("--out", type=Path, default=harness.RESULTS)
+    parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
     parser.add_argument("--skip-single", action="store_true", help="only the batches")
     given = parser.parse_args()
     groups = found_images(given.images, given.count) if given.images else made_images(given.count)
@@ -226,7 +228,8 @@ def main() -> None:
     packages = harness.versions(
         "genimage-stream", "simplejpeg", "imagecodecs", "opencv-python-headless", "pillow", "numpy"
     )
-    written = harness.write_results("decode", "Decoding", sections, data, package_versions=packages, folder=given.out)
+    folder = harness.RESULTS if given.record else ROOM / "results"
+    written = harness.write_results("decode", "Decoding", sections, data, package_versions=packages, folder=folder)
     print("written:", *(path.name for path in written))
 
 

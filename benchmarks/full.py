@@ -17,13 +17,12 @@ import time
 from typing import NamedTuple
 
 from benchmarks.data import packed
-from benchmarks.environments import ROOM, ROOT
-from benchmarks.harness import RESULTS
+from benchmarks.environments import ROOT
 
 
 class Part(NamedTuple):
-    """`command`: a module and its arguments; {out} is the folder of the results, {tree} loose files, {record} the
-    option for those that know it. `minutes`: how long on 2 cores, environments and data being there already."""
+    """`command`: a module and its arguments, which also knows --record. `minutes`: how long on 2 cores, environments
+    and data being there already."""
 
     about: str
     command: str
@@ -31,13 +30,16 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "mix": Part("all loaders on GenImage's mix", "end_to_end --rounds 4 {record}", 10),
-    "streams": Part("each format and size by itself", "end_to_end --streams --rounds 3 {record}", 5),
-    "decode": Part("decoders, one image at a time, and batches", "decode --out {out}", 1.5),
-    "packing": Part("packing beside tar and ShardWriter", "packing --copies 4 {record}", 4),
-    "scaling": Part("threads, crops, image sizes", "scaling --rounds 3 {record}", 2.5),
-    "index": Part("number of samples in the index", "growth index {record}", 2.5),
-    "memory": Part("memory against time", "growth memory {record}", 1),
+    "mix": Part("all loaders on GenImage's mix", "benchmarks.end_to_end", 8),
+    "streams": Part("all loaders on each format and size by itself", "benchmarks.end_to_end --streams --rounds 2", 14),
+    "decode": Part("decoders, one image at a time, and batches", "benchmarks.decode", 1.5),
+    "packing": Part("packing beside tar and ShardWriter", "benchmarks.packing --copies 4", 4),
+    "recoding": Part("packing crop-ready", "benchmarks.recoding", 1.5),
+    "crop-ready": Part("what the crop-ready form costs and gains", "benchmarks.crop_ready", 2),
+    "scaling": Part("threads, crops, image sizes", "benchmarks.scaling --rounds 3", 2.5),
+    "index": Part("number of samples in the index", "benchmarks.growth index", 2.5),
+    "memory": Part("memory against time", "benchmarks.growth memory", 1),
+    "demo": Part("the table at the end of the demo", "demo.compare", 1.5),
 }
 
 
@@ -51,19 +53,16 @@ def main() -> int:
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     chosen = given.parts or list(PARTS)
-    folder = RESULTS if given.record else ROOM / "results"
-    folder.mkdir(parents=True, exist_ok=True)
     if given.list:
         for name in chosen:
             part = PARTS[name]
-            print(f"{name:8} {part.minutes:4g} min  {part.about}: python -m benchmarks.{part.command}")
+            print(f"{name:10} {part.minutes:4g} min  {part.about}: python -m {part.command}")
         return 0
     packed()  # before the first clock starts
     failed = []
     for name in chosen:
         part = PARTS[name]
-        words = part.command.format(out=folder.relative_to(ROOT), record="--record" if given.record else "").split()
-        command = [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:]]
+        command = [sys.executable, "-m", *part.command.split(), *(["--record"] if given.record else [])]
         print(
             f"\n== {name}: {part.about} (about {part.minutes:g} minutes)\n$ python {shlex.join(command[1:])}",
             flush=True,

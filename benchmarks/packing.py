@@ -24,7 +24,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS, Contestant, Measurement, as_json, machine, measure, versions, write_results
+from benchmarks.harness import (
+    RESULTS,
+    Contestant,
+    Measurement,
+    as_json,
+    machine,
+    measure,
+    ratio_text,
+    versions,
+    write_results,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 WEBDATASET = "webdataset.ShardWriter + Pillow"
@@ -122,16 +132,16 @@ def read_all(paths: list[Path], buffer: bytearray) -> None:
 
 
 def rows(measured: Mapping[str, Measurement], watch: Watch, size: int, columns: Mapping[str, str]) -> str:
-    """Markdown; `columns`: heading -> the contestant whose speed is 1 in it."""
+    """Markdown; `columns`: heading -> the contestant whose speed is 1 in it (median of the rounds, and their range)."""
     lines = [
-        f"| | images/s | MB/s | CPU seconds | {' | '.join(columns)} |",
-        "|---|---:|---:|---:|" + "---:|" * len(columns),
+        f"| | images/s | spread | MB/s | CPU seconds | {' | '.join(columns)} |",
+        "|---|---:|---:|---:|---:|" + "---:|" * len(columns),
     ]
     for name, one in measured.items():
         cpu = sorted(watch.cpu[name])[len(watch.cpu[name]) // 2]
-        ratios = " | ".join(f"{one.times_faster(measured[other]):.2f}" for other in columns.values())
+        ratios = " | ".join(ratio_text(one.ratios(measured[other])) for other in columns.values())
         mb = one.rate / one.units * size / 1e6
-        lines.append(f"| {name} | {one.rate:,.0f} | {mb:,.0f} | {cpu:.2f} | {ratios} |")
+        lines.append(f"| {name} | {one.rate:,.0f} | {one.spread:.0%} | {mb:,.0f} | {cpu:.2f} | {ratios} |")
     return "\n".join(lines)
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import genimage_stream as gs
-from benchmarks.harness import Contestant, as_json, measure, versions, write_results
+from benchmarks.environments import ROOM
+from benchmarks.harness import RESULTS, Contestant, as_json, measure, versions, write_results
 from benchmarks.packing import Watch, files_below, rows, shard_tools
 from genimage_stream.decode.crop_ready import DEFAULT_PNG_LEVEL
 from shard_tools.crop_ready import recode_image
@@ -97,10 +98,10 @@ def main() -> None:
     sections[f"By kind of image, one thread, level {DEFAULT_PNG_LEVEL}"] = kinds_table(kinds)
     for heading, body in sections.items():
         print(f"\n## {heading}\n\n{body}", flush=True)
-    if options.record:
-        data: dict[str, Any] = {**as_json(measured), "cpu_seconds": watch.cpu, "kinds": kinds}
-        used = versions("genimage-stream", "numpy", "pyarrow")
-        write_results("recoding", "Packing crop-ready", sections, data, package_versions=used)
+    data: dict[str, Any] = {**as_json(measured), "cpu_seconds": watch.cpu, "kinds": kinds}
+    used = versions("genimage-stream", "numpy", "pyarrow")
+    folder = RESULTS if options.record else ROOM / "results"
+    write_results("recoding", "Packing crop-ready", sections, data, package_versions=used, folder=folder)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-ROOM = Path(".demo")
-TREE = ROOM / "GenImage"
-SHARDS = ROOM / "shards"
+from demo.compare import PACK_OPTIONS, ROOM, ROUNDS, SHARDS, TREE, compare, write
+
 STAND_INS = """\
 The fakes of this demo are stand-ins: photographs that were blurred and modulated on a grid, as a generator's
 upsampling leaves one. Here, as in GenImage, every fake is a PNG and every real a JPEG. The scores below show that
@@ -51,7 +50,7 @@ def main() -> int:
     heading("what is there, and what is wrong with it")
     run("shard-tools", "scan", str(TREE))
     heading("into WebDataset shards")
-    run("shard-tools", "pack", str(TREE), str(SHARDS), "--shard-size", "24MB")
+    run("shard-tools", "pack", str(TREE), str(SHARDS), *PACK_OPTIONS)
     heading("every byte of them checked, every image decoded")
     run("shard-tools", "verify", str(SHARDS), "--decode")
     heading("what is in them")
@@ -60,8 +59,7 @@ def main() -> int:
     print_quarantine(SHARDS / "quarantine.parquet")
 
     import genimage_stream as gs
-    from benchmarks.harness import as_json, machine, table, versions, write_results
-    from demo.compare import ROUNDS, compare
+    from benchmarks.harness import machine
     from demo.detector import evaluate, train
 
     dataset = gs.open_dataset(SHARDS)
@@ -78,16 +76,7 @@ def main() -> int:
 
     heading("images per second: random 224 crop, flip, normalised float32 batches of 64, 2 threads or 2 workers")
     compared = compare(SHARDS, ROOM / "compare", len(dataset))
-    shown = table(compared, baseline="webdataset + Pillow")
-    print(shown)
-    write_results(
-        "demo",
-        "The demo's last table",
-        {f"{len(dataset):,} images an epoch, medians of {ROUNDS} rounds": shown},
-        {"table": shown, "loaders": as_json(compared)},
-        package_versions=versions("genimage-stream", "webdataset", "pillow", "torch"),
-        folder=ROOM / "results",
-    )
+    print(write(compared, len(dataset), ROOM / "results"))
     facts = machine()
     print(f"\n{facts['processor']}, {facts['cpus']} CPUs; medians of {ROUNDS} rounds, taking turns.")
     print(f"\nThe demo took {time.perf_counter() - begin:.0f} s. Its data lie in {ROOM}; make clean removes them.")
