@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 DATASET_FILE = "dataset.json"
+PLAN_FILE = ".pack/plan.json"  # of packing that is not finished yet
 INDEX_FILE = "index.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
 

@@ -223,6 +223,10 @@ def report(
         from shard_tools.report.write import report as write_report
 
         found = write_report(destination, html, thumbnails=thumbnails)
+        for what, lost in (("shards", found["missing_shards"]), ("thumbnails", found["unreadable_thumbnails"])):
+            if lost:
+                few = f"{len(lost):,} {what} cannot be read, the first is {lost[0]}"
+                print(f"shard-tools: {few}; `shard-tools verify {destination}` lists all", file=sys.stderr)
         if as_json:
             _json(found)
         else:

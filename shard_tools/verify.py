@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode import decode as decode_image
+from genimage_stream.remedies import no_dataset
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
 from shard_tools import state, tar
 from shard_tools.crop_ready import pixel_digest, segments_of
@@ -65,11 +66,8 @@ def open_dataset_json(destination: str) -> tuple[Storage, dict[str, Any]]:
         raise TargetError(f"{destination}: there is no such folder; give the folder that `pack` wrote")
     dataset = state.read_json(storage, DATASET_FILE)
     if dataset is None:
-        if storage.size(state.PLAN) is not None:
-            raise TargetError(f"{destination} is not finished: run the same `shard-tools pack` again to go on")
-        raise TargetError(
-            f"{destination} holds no dataset ({DATASET_FILE} is not there): give the folder that `pack` wrote"
-        )
+        begun = storage.size(state.PLAN) is not None
+        raise TargetError(no_dataset(destination, begun=begun, file=DATASET_FILE))
     return storage, dataset
 
 

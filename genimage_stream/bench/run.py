@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from genimage_stream import schema
 from genimage_stream.bench.machine import cores, describe
 from genimage_stream.bench.rate import Rate
+from genimage_stream.remedies import no_dataset, sentence
 
 if TYPE_CHECKING:
     from genimage_stream.bench.storage import Storage
@@ -87,17 +89,37 @@ def check(options: Options) -> None:
         raise BenchError("--threads: write numbers from 1 up, separated by commas, as 1,2,4")
 
 
+def check_device(device: str | None) -> None:
+    """Raises BenchError when there is no such device, before anything is measured."""
+    import torch
+
+    if device is None:
+        return
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise BenchError(f"--device {device}: write cpu, cuda, or cuda:0 for the first GPU") from None
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise BenchError(
+            f"--device {device}: PyTorch finds {count or 'no'} GPU{'s' if count > 1 else ''} here; leave it out"
+        )
+
+
 def open_for(path: str, options: Options) -> Dataset:
     """The dataset, or the part of it that was asked for. Raises BenchError when it is not there or not finished."""
     from genimage_stream.index import open_dataset
 
     if "://" not in path and not Path(path).expanduser().is_dir():
         raise BenchError(f"{path}: there is no such folder; give the folder or address of a packed dataset")
+    if "://" not in path and not (Path(path).expanduser() / schema.DATASET_FILE).exists():
+        begun = (Path(path).expanduser() / schema.PLAN_FILE).exists()
+        raise BenchError(no_dataset(path, begun=begun, file=schema.DATASET_FILE))
     try:
         dataset = open_dataset(path, cache_dir=options.cache_dir)
         dataset = dataset.select(generators=options.generators, splits=options.splits)
     except (OSError, ValueError, ImportError) as error:
-        raise BenchError(str(error)) from error
+        raise BenchError(sentence(error)) from error
     if not len(dataset):
         raise BenchError(f"{path}: no samples are left to measure; choose other --generators or --splits")
     return dataset
@@ -108,9 +130,10 @@ def run(path: str, options: Options, say: Say = lambda line: None) -> Results:
     check(options)
     dataset = open_for(path, options)
     try:
+        check_device(options.device)
         return _run(path, dataset, options, say)
     except (OSError, ValueError, ImportError, RuntimeError, MemoryError) as error:
-        raise BenchError(f"{error or type(error).__name__}") from error
+        raise BenchError(sentence(error)) from error
 
 
 def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
@@ -167,6 +190,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
         storage=_storage_met(storage, share, options.shuffle),
         decode=decode[best].images_per_second,
         end_to_end=end_to_end[best].images_per_second,
+        alike=decode[best].lowest <= end_to_end[best].highest and end_to_end[best].lowest <= decode[best].highest,
         threads=best,
         most=most,
         cores=cores(),

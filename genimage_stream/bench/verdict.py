@@ -32,16 +32,22 @@ def judge(
     crop_ready: bool,
     remote: bool,
     cached: float | None = None,
+    alike: bool = False,
 ) -> Verdict:
     """From images per second of storage (as the run met it), of decoding from memory and end to end.
 
     `threads` gave the speed end to end, `most` were tried. `cached`: the share of the samples that the run found in the
-    page cache, where that is known.
+    page cache, where that is known. `alike`: the slices of decoding and of end to end overlap in their speeds.
     """
-    where = f" ({percent(cached, 0)} of it from the page cache)" if cached else ""
+    reading = f"reading alone ({percent(cached, 0)} of the samples from the page cache)" if cached else "storage alone"
+    spread = ""
+    if alike:
+        spread = ", the same within the spread,"
+    elif end_to_end > decode:  # which it cannot be, for the same work and more
+        spread = ", slowed by other work on the machine,"
     figures = (
         f"{end_to_end:,.0f} images/s end to end with {_threads(threads)}, while decoding from memory gives "
-        f"{decode:,.0f} and storage alone {storage:,.0f}{where}"
+        f"{decode:,.0f}{spread} and {reading} {storage:,.0f}"
     )
     expected = 1 / (1 / storage + 1 / decode)
     if end_to_end < EXPLAINED * expected:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 def check_writable(path: str) -> None:
     """Raises OSError, in one sentence with the remedy, when no page can be written at `path`."""
+    if not path.strip():
+        raise FileNotFoundError("the page has no name: name a file, as page.html")
     place = Path(path).expanduser()
     folder = place.absolute().parent
     if place.is_dir():

@@ -89,7 +89,8 @@ def figure(caption: str, svg: str | Sequence[str], *, legend: Sequence[tuple[str
     charts = [svg] if isinstance(svg, str) else list(svg)
     keys = "".join(f'<li><span class="key {text(name)}"></span>{text(label)}</li>' for name, label in legend)
     return (
-        f"<figure><figcaption>{text(caption)}</figcaption>{f'<ul class=legend>{keys}</ul>' if keys else ''}"
+        f'<figure aria-label="{text(caption)}">'
+        f"<figcaption>{text(caption)}</figcaption>{f'<ul class=legend>{keys}</ul>' if keys else ''}"
         f'<div class="charts">{"".join(charts)}</div>{details("The numbers as a table", data) if data else ""}</figure>'
     )
 

@@ -81,13 +81,17 @@ def short(value: float) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """12.3 %; 100 % and 0 % only when exactly so, so that one sample in a million is not hidden."""
+    """12.3 %; 100 % and 0 % only when exactly so: one sample in a million is < 0.1 %."""
     if math.isnan(share):
         return NONE
     step = 10.0**-digits
     if share in (0, 1):
         return f"{share:.0%}".replace("%", " %")
-    return f"{min(max(share * 100, step), 100 - step):.{digits}f} %"
+    if 0 < share * 100 < step:
+        return f"< {step:g} %"
+    if 100 - step < share * 100 < 100:
+        return f"> {100 - step:g} %"
+    return f"{share * 100:.{digits}f} %"
 
 
 def size(size_bytes: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import genimage_stream
 from genimage_stream import schema
 from genimage_stream.page.file import check_writable, write_page
+from genimage_stream.remedies import sentence
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.errors import TargetError, ToolError
 from shard_tools.report.features import FEATURES
@@ -45,6 +46,7 @@ def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any
         "real": found.samples.count - fakes,
         "fake": fakes,
         "quarantined": len(found.quarantine),
+        "missing_shards": missing_shards(destination),
         "unreadable_thumbnails": [f"{t.key}: {t.reason}" for t in found.thumbnails if t.reason],
         "shortcuts": [_plain(shortcut) for shortcut in found.shortcuts],
         "shortcuts_by_generator": {g: [_plain(s) for s in many] for g, many in found.by_generator.items()},
@@ -64,6 +66,8 @@ def findings(destination: str, *, thumbnails: int = 4) -> Findings:
     try:
         samples = Samples(dataset)
     except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            raise TargetError(sentence(error)) from error
         raise TargetError(
             f"{destination}/{schema.INDEX_FILE} cannot be read ({error}): run shard-tools verify"
         ) from error
@@ -109,6 +113,13 @@ def _shortcuts(samples: Samples) -> tuple[list[Shortcut], dict[str, list[Shortcu
     return overall, by_generator, borrowed
 
 
+def missing_shards(destination: str) -> list[str]:
+    """Shards that the index names and the folder lacks; of an address nothing is known without asking for each."""
+    dataset = open_finished(destination)
+    places = {path: dataset.store.local_path(path) for path in dataset.shards()[1]}
+    return [path for path, place in places.items() if place is not None and not os.path.exists(place)]
+
+
 def open_finished(destination: str) -> Dataset:
     """The dataset, when it is there and finished. Raises TargetError that says which it is not."""
     from genimage_stream.index import open_dataset
@@ -119,7 +130,7 @@ def open_finished(destination: str) -> Dataset:
             open_dataset_json(destination)
         return open_dataset(destination)
     except (OSError, ValueError, ImportError) as error:
-        raise TargetError(str(error)) from error
+        raise TargetError(sentence(error)) from error
 
 
 def read_quarantine(dataset: Dataset) -> Quarantine:

@@ -16,14 +16,16 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
-from genimage_stream import open_dataset
+from genimage_stream import open_dataset, schema
 from genimage_stream.bench import loading, page_cache, storage
 from genimage_stream.bench.page import render
 from genimage_stream.bench.rate import Meter
 from genimage_stream.bench.run import BenchError, Options, default_threads, parse_threads, run
 from genimage_stream.bench.verdict import judge
 from genimage_stream.cli import app
+from genimage_stream.remedies import sentence
 from shard_tools.report.write import report
+from shard_tools.state import PLAN
 from tests.browser import assert_good_page, look
 from tests.fixtures.genimage import make_tree
 from tests.fixtures.s3 import s3_server
@@ -178,7 +180,7 @@ def refused(*arguments: object) -> str:
 def test_nothing_there(tmp_path: Path) -> None:
     assert "there is no such folder" in refused(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    assert "dataset.json" in refused(tmp_path / "empty")
+    assert "give the folder that `shard-tools pack` wrote" in refused(tmp_path / "empty"), "not: pack into it"
     refused("ftp://example.org/dst")
 
 
@@ -204,10 +206,32 @@ def test_unfinished(packed: Path, tmp_path: Path) -> None:
         (("--generators", "dalle"), "dalle"),
         (("--html", "/proc/bench.html"), "cannot be written"),
         (("--html", "/nowhere/bench.html"), "no folder"),
+        (("--html", ""), "name a file"),
+        (("--device", "foo"), "--device foo: write cpu"),
+        (("--device", "cuda:99"), "--device cuda:99"),
     ],
 )
 def test_options_that_make_no_sense(packed: Path, options: tuple[str, ...], says: str) -> None:
     assert says in refused(packed, *options)
+
+
+def test_a_killed_pack_is_not_finished(packed: Path, tmp_path: Path) -> None:
+    """The same words as `shard-tools report`."""
+    (tmp_path / PLAN).parent.mkdir()
+    (tmp_path / PLAN).write_text("{}")
+    said = refused(tmp_path)
+    assert said == f"genimage-stream: {tmp_path} is not finished: run the same `shard-tools pack` again to go on"
+    assert schema.PLAN_FILE == PLAN
+
+
+def test_errors_of_the_system_get_a_remedy() -> None:
+    assert "shard-tools verify" in sentence(FileNotFoundError(2, "No such file", "/dst/a.tar"))
+    assert "/dst/index.parquet may not be read" in sentence(PermissionError(13, "denied", "/dst/index.parquet"))
+    assert "pip install torch" in sentence(ModuleNotFoundError("import of torch halted", name="torch"))
+    asked = "s3://b/dataset.json: Generic S3 error: Error performing PUT http://169.254.169.254/latest: 403"
+    assert "s3://b/dataset.json: no credentials found: set AWS_ACCESS_KEY_ID" in sentence(OSError(asked))
+    assert "nobody answers there" in sentence(OSError("http://x/dataset.json: HTTP error: error sending request"))
+    assert sentence(ValueError("plain")) == "plain"
 
 
 def test_error_as_json(tmp_path: Path) -> None:
@@ -368,6 +392,10 @@ def test_verdicts() -> None:
     assert said(float("inf"), 1000, 900).bottleneck == "decode"
     assert "--crop-ready" in said(9000, 1000, 900).sentence
     assert "--crop-ready" not in said(9000, 1000, 900, crop_ready=True).sentence
+    assert "within the spread" in said(9000, 1000, 1100, alike=True).sentence
+    assert "slowed by other work" in said(9000, 1000, 1100).sentence
+    assert "within the spread" not in said(9000, 1000, 900).sentence
+    assert "storage alone" not in said(9000, 1000, 900, cached=1.0).sentence
     assert "more threads" in said(9000, 1000, 900, cores=8).sentence
 
 

@@ -69,8 +69,10 @@ def test_numbers_in_words() -> None:
     ]
     assert scales.number(math.nan) == scales.percent(math.nan) == scales.NONE
     assert scales.percent(1.0) == "100 %"
-    assert scales.percent(0.99999) == "99.9 %", "nearly all is not all"
-    assert scales.percent(1e-9) == "0.1 %"
+    assert scales.percent(0.99999) == "> 99.9 %", "nearly all is not all"
+    assert scales.percent(11 / 157_453) == "< 0.1 %"
+    assert [scales.percent(share) for share in (0.0, 0.001, 0.999)] == ["0 %", "0.1 %", "99.9 %"]
+    assert scales.percent(0.004, 0) == "< 1 %"
     assert scales.size(620e9) == "620 GB"
     assert scales.short(1500) == "1.5 k"
 

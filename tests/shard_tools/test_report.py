@@ -107,6 +107,28 @@ def test_a_damaged_shard_is_told_and_the_page_still_comes(packed: Path, tmp_path
     assert "unreadable" in (tmp_path / "out.html").read_text("utf-8")
 
 
+def test_lists_and_figures_have_names(packed: Path, tmp_path: Path) -> None:
+    report(str(packed), str(tmp_path / "out.html"))
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert all(' aria-label="' in tag for tag in re.findall(r"<figure[^>]*>", page))
+    names = re.findall(r'<ul class="sheet" aria-labelledby="([^"]+)">', page)
+    assert names
+    assert len(set(names)) == len(names)
+    assert all(f' id="{name}">' in page for name in names)
+
+
+def test_missing_shards_are_told_beside_the_headline(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    for shard in (tmp_path / "dst").rglob("*.tar"):
+        shard.unlink()
+    arguments = ["report", str(tmp_path / "dst"), "--html", str(tmp_path / "out.html")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    assert "shards cannot be read" in done.stderr
+    assert "shard-tools verify" in done.stderr
+    assert "shards cannot be read" in CliRunner().invoke(app, [*arguments, "--thumbnails", "0"]).stderr
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 

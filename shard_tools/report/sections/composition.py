@@ -30,7 +30,9 @@ def section(found: Findings) -> Section:
         list(totals.items()),
         ["real", "fake"],
     )
-    table = html.table("Packed images beside the published counts of GenImage", columns, rows, numeric=range(2, 7))
+    table = html.table(
+        "Packed images beside the published counts of GenImage", columns, rows, numeric=range(2, 7), cards=True
+    )
     section = Section("Composition").add(_completeness(found.parts))
     pair = [html.figure("Images per generator", chart, legend=html.LABEL_KEYS)]
     listed = {part.generator: PUBLISHED[part.generator] for part in found.parts if part.published is not None}

@@ -20,12 +20,14 @@ def section(found: Findings) -> Section:
     groups: dict[str, dict[str, list[Thumbnail]]] = defaultdict(lambda: defaultdict(list))
     for one in found.thumbnails:
         groups[one.generator][one.label].append(one)
-    for generator, labels in groups.items():
+    for number, (generator, labels) in enumerate(groups.items()):
         section.sub(generator)
         sheets = []
         for label, sheet in labels.items():
-            tag = f'<p class="tag {html.text(label)}">{html.text(label)}</p>'
-            sheets.append(f'<div>{tag}<ul class="sheet">{"".join(map(_thumbnail, sheet))}</ul></div>')
+            name = f"sheet-{number}-{html.text(label)}"  # the tag names the list for those who do not see it above
+            tag = f'<p class="tag {html.text(label)}" id="{name}">{html.text(label)}</p>'
+            pictures = "".join(map(_thumbnail, sheet))
+            sheets.append(f'<div>{tag}<ul class="sheet" aria-labelledby="{name}">{pictures}</ul></div>')
         section.add(html.pair(*sheets))
     return section
 

@@ -92,4 +92,4 @@ def _matrix(found: Findings) -> str:
             row.append(Cell(NONE) if s.reason else filled)
         rows.append(row)
     caption = f"Accuracy of one property alone, within each generator ({NONE} where one label has too few images)"
-    return html.table(caption, ["Property", *names], rows, numeric=range(1, len(names) + 1))
+    return html.table(caption, ["Property", *names], rows, numeric=range(1, len(names) + 1), cards=True)
