@@ -5,8 +5,8 @@ quality 90 (the proportion and quality of its ImageNet recipe, which also shrink
 their size), random order out of the page cache, augmentation and normalisation in compiled code. So its work is not
 the same: no PNG is ever decoded, pixels of the JPEGs are lossy, the file is several times as large, and its random
 crop for images of varying sizes resizes. It makes one batch at a time, its images shared out among the threads
-beforehand, so that a thread with fewer of the large JPEGs waits; no option of its loader changes that. Building it needs OpenCV's and libturbojpeg's development files; where that
-cannot be had the peer is listed as not installed.
+beforehand, so that a thread with fewer of the large JPEGs waits; no option of its loader changes that. Building it
+needs OpenCV's and libturbojpeg's development files; where that cannot be had the peer is listed as not installed.
 """
 
 from __future__ import annotations
