@@ -22,19 +22,19 @@ def test_tables_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     png = BytesIO()
     Image.fromarray(photograph(256, 256)).save(png, "PNG")
     (images / "c.png").write_bytes(png.getvalue())
-    out = tmp_path / "crop-ready"
-    monkeypatch.setattr(sys, "argv", ["crop_ready", str(images), "--rounds", "1", "--out", str(out)])
+    monkeypatch.setattr(crop_ready, "ROOM", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["crop_ready", str(images), "--rounds", "1"])
     crop_ready.main()
-    report = json.loads(Path(f"{out}.json").read_text())
+    report = json.loads((tmp_path / "results/crop_ready.json").read_text())
     assert set(report["results"]) == {"jpeg", "png 256"}
     widths = [row["what"]["interval_width"] for row in report["whole_jpegs"]]
     assert widths == [0, 32, 64, 128, 65535]
     assert all(row["libjpeg_us"] > 0 and row["auto_us"] > 0 for row in report["whole_jpegs"])
-    text = Path(f"{out}-table.md").read_text()
+    text = (tmp_path / "results/crop-ready-table.md").read_text()
     for name in ("none", "32", "64", "128", "a row"):
         assert f"| interval_width {name} |" in text
     assert "### jpeg, whole images" in text
-    assert "interval_width 64" in Path(f"{out}.svg").read_text()
+    assert "interval_width 64" in (tmp_path / "results/crop-ready.svg").read_text()
 
 
 def test_files_that_stay_as_they_are_are_not_compared() -> None:
