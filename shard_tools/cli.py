@@ -7,6 +7,7 @@ cannot be read at all. Results go to standard output, progress and messages to s
 from __future__ import annotations
 
 import gc
+import io
 import json
 import re
 import sys
@@ -29,7 +30,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Maps = Annotated[
     list[str] | None,
     typer.Option(
-        "--map", metavar="FOLDER=generator:split:label", help="What a folder holds, where its name does not say."
+        "--map",
+        metavar="FOLDER=generator:split:label",
+        help="What a folder holds, where its name does not say. FOLDER is a path within SRC, or absolute, in any "
+        "letter case; '.' is SRC itself. Parts may be left empty. Of several the nearest folder has the last word.",
     ),
 ]
 Generators = Annotated[str | None, typer.Option("--generators", metavar="A,B", help="Only these generators.")]
@@ -116,7 +120,11 @@ def pack(
     splits: Splits = None,
     maps: Maps = None,
     allow_missing_volumes: Annotated[
-        bool, typer.Option("--allow-missing-volumes", help="Pack archives of which volumes are missing.")
+        bool,
+        typer.Option(
+            "--allow-missing-volumes",
+            help="Pack what is there although volumes of archives are missing or folders cannot be listed.",
+        ),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a file had to be quarantined.")] = False,
     as_json: Json = False,
@@ -155,6 +163,8 @@ def pack(
         else:
             if done.state == "finished":
                 print(f"{done.destination} is finished already; nothing to do")
+            elif done.state == "repaired":
+                print(f"{done.destination} is whole again")
             print(
                 f"{done.destination}: {done.samples:,} samples in {done.shards:,} shards, "
                 f"{size_text(done.size_bytes)}; {done.quarantined:,} files in quarantine "
@@ -259,6 +269,8 @@ def _end(work: Callable[[], int], as_json: bool) -> None:
 
 
 def main() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
     gc.set_threshold(100_000, 20, 100)  # packing makes millions of small records and hardly a cycle
     app()
 

@@ -8,7 +8,6 @@ sample at a time, which also explains what is wrong.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import mmap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from genimage_stream.decode import ImageFacts, _core
 from genimage_stream.decode.image import DEFAULT_LIMITS
 from shard_tools import tar
 from shard_tools.errors import UnreadableImageError
+from shard_tools.faults import Faults
 from shard_tools.inspect import image_facts
 from shard_tools.shard import (
     Packed,
@@ -37,6 +37,7 @@ BUFFER_BYTES = 6 << 20
 LARGEST_BYTES = 32 << 20  # of an image that passes through a buffer
 ROOM_BYTES = 16 << 10  # more than a sample takes besides its image
 BATCH = 64
+BATCH_BYTES = 8 << 20  # of images that are handed to the core in memory, unless a single one has more
 AHEAD = 16  # files of a cold disk asked for at a time, by each of the reading threads
 PAGE = 4096
 
@@ -70,11 +71,17 @@ def _sources(task: ShardTask, readers: Readers) -> Iterator[tuple[int, Sequence[
         for first in range(0, len(paths), BATCH):
             yield first, paths[first : first + BATCH]
         return
-    ahead = readers.ahead(task.items)
-    first = 0
-    while batch := list(itertools.islice(ahead, BATCH)):
+    batch: list[bytes | Exception] = []
+    first = size = 0
+    for number, source in enumerate(readers.ahead(task.items)):
+        more = task.items[number].where.size
+        if batch and (len(batch) == BATCH or size + more > BATCH_BYTES):
+            yield first, batch
+            batch, first, size = [], number, 0
+        batch.append(source)
+        size += more
+    if batch:
         yield first, batch
-        first += len(batch)
 
 
 class _Shard:
@@ -90,6 +97,7 @@ class _Shard:
         self._base = 0  # place of the buffer in the file
         self._file: ShardFile | None = None
         self._index: list[str] = []
+        self._faults = Faults(len(task.items))
         self._behind = ThreadPoolExecutor(1, "write-behind")
         self._writing: Future[None] | None = None
         self._cold = False
@@ -161,8 +169,9 @@ class _Shard:
             if isinstance(source, Exception):
                 raise source
             data = self._readers.read(item.container, item.where) if isinstance(source, str) else source
-            facts = image_facts(data, self._task.check)
+            facts = image_facts(data, self._task.check, item.where.path)
         except UnreadableImageError as error:
+            self._faults.add(number, error)
             self.result.quarantined.append(Quarantined(number, str(error)))
             return
         sha256 = hashlib.sha256(data).hexdigest()

@@ -17,3 +17,11 @@ class TargetError(ToolError):
 
 class UnreadableImageError(Exception):
     """One file cannot be packed; the message is the reason that goes into the quarantine list."""
+
+
+class UnreadableFileError(UnreadableImageError):
+    """The disk or its permissions refuse one file. Many of these in a row mean that the source is going away."""
+
+    def __init__(self, reason: str, path: str) -> None:
+        super().__init__(reason)
+        self.path = path

@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shard_tools.errors import UnreadableImageError
+from shard_tools.faults import Faults
 from shard_tools.scan import Listing, Rejected
 
-_UNSAFE = r"[^A-Za-z0-9_+=@~,-]"
+UNSAFE = r"[^A-Za-z0-9_+=@~,-]"
 DIGITS = 12
 THREADS = 8
 CHUNK = 4096  # files handed to the threads at a time
@@ -42,7 +43,7 @@ def assign_keys(listing: Listing, read: Callable[[int], bytes]) -> Keys:
     """Give every row of the listing its key. `read(row)` returns a file's bytes; only files that collide are read."""
     prefixes = pa.array([f"{g.generator}_{g.split}_{g.label}_" for g in listing.groups], pa.string())
     stem = pc.replace_substring_regex(listing.name, r"\.[^.]*$", "")
-    stem = pc.replace_substring_regex(stem, _UNSAFE, "_")
+    stem = pc.replace_substring_regex(stem, UNSAFE, "_")
     plain = pc.binary_join_element_wise(prefixes.take(pa.array(listing.group)), stem, "")
     order = pc.sort_indices(plain).to_numpy()
     ordered = plain.take(pa.array(order))
@@ -69,7 +70,7 @@ def _resolve(
     clashes: dict[str, list[int]] = {}
     for at in np.flatnonzero(collides):
         clashes.setdefault(ordered[int(at)].as_py(), []).append(int(order[at]))
-    digests = _digests([row for rows in clashes.values() for row in rows], read)
+    digests = _digests(listing, [row for rows in clashes.values() for row in rows], read)
     for key, rows in clashes.items():
         found: dict[str, int] = {}
         for row in sorted(rows, key=listing.source):
@@ -94,8 +95,25 @@ def _resolve(
     return Keys(kept[sorted_again.to_numpy()], key_column.take(sorted_again), duplicates)
 
 
-def _digests(rows: list[int], read: Callable[[int], bytes]) -> dict[int, str | UnreadableImageError]:
-    """sha256 of each file, by several threads: an archive beside its extracted folder makes every file a duplicate."""
+def _digests(listing: Listing, rows: list[int], read: Callable[[int], bytes]) -> dict[int, str | UnreadableImageError]:
+    """sha256 of each file, by several threads: an archive beside its extracted folder makes every file a duplicate.
+
+    Tables whose rows cannot be had one by one are read from end to end instead.
+    """
+    found: dict[int, str | UnreadableImageError] = {}
+    folded: dict[int, dict[int, int]] = {}  # container -> place in its table -> row of the listing
+    for row in rows:
+        container = listing.groups[listing.group[row]].container
+        if getattr(listing.containers[container], "folded", None):
+            folded.setdefault(container, {})[int(listing.offset[row])] = row
+    for container, places in folded.items():
+        from shard_tools.sources.arrow import TableContainer
+
+        table = listing.containers[container]
+        assert isinstance(table, TableContainer)
+        found.update((places[place], digest) for place, digest in table.digests(set(places)))
+    rows = [row for row in rows if row not in found]
+    faults = Faults(len(rows))
 
     def digest(row: int) -> str | UnreadableImageError:
         try:
@@ -103,9 +121,11 @@ def _digests(rows: list[int], read: Callable[[int], bytes]) -> dict[int, str | U
         except UnreadableImageError as error:
             return error
 
-    found: dict[int, str | UnreadableImageError] = {}
     with ThreadPoolExecutor(THREADS) as pool:
         for begin in range(0, len(rows), CHUNK):
             part = rows[begin : begin + CHUNK]
-            found.update(zip(part, pool.map(digest, part), strict=True))
+            for number, (row, answer) in enumerate(zip(part, pool.map(digest, part), strict=True), begin):
+                found[row] = answer
+                if isinstance(answer, UnreadableImageError):
+                    faults.add(number, answer)
     return found

@@ -7,7 +7,10 @@ the nearest that is a known generator, or else the nearest that is not a mere co
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,9 +76,36 @@ def folder_stem(name: str) -> str:
 
 
 def generator_name(name: str) -> str:
-    """The canonical name of a generator: its listed name, or the given one in the form `[a-z0-9_-]+`."""
+    """The canonical name of a generator: its listed name, or the given one in the form `[a-z0-9_-]+`.
+
+    A name that has nothing of these (of another script, say) becomes `gen-` and digits that are its own.
+    """
     known = generator_alias(name)
-    return known or re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-")
+    plain = known or re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-")
+    if plain or not name.strip():
+        return plain
+    form = unicodedata.normalize("NFC", name.strip().lower())  # disks differ in how they compose letters
+    return "gen-" + hashlib.sha256(form.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def own_generator(context: Sequence[str]) -> str | None:
+    """What the folders from SRC outwards (SRC's own name last) say of fakes that nothing else tells the generator of:
+    the nearest that is more than a split, a label or a container.
+    """
+    for name in reversed(context):
+        if simplify(name) in LABEL_FOLDERS or simplify(name) in SPLIT_FOLDERS or _is_pool(name) or _is_container(name):
+            continue
+        return generator_name(folder_stem(name)) or None
+    return None
+
+
+def _is_container(name: str) -> bool:
+    plain = simplify(folder_stem(name))
+    return plain in CONTAINER_FOLDERS and (plain != "" or name.isascii())  # other scripts simplify to nothing
+
+
+def _is_pool(name: str) -> bool:
+    return simplify(name) in POOL_FOLDERS or _SYNSET.match(name.lower()) is not None
 
 
 def place_of(folders: Sequence[str], context: Sequence[str] = ()) -> Place:
@@ -102,7 +132,7 @@ def place_of(folders: Sequence[str], context: Sequence[str] = ()) -> Place:
         listed = generator_alias(stem)
         if listed:
             generator = generator or listed
-        elif not outside and simplify(stem) not in CONTAINER_FOLDERS and plain not in LABEL_FOLDERS:
+        elif not outside and not _is_container(name) and plain not in LABEL_FOLDERS:
             unlisted = unlisted or generator_name(stem)
     generator = generator or unlisted
     pool = pool and generator is None and label != "fake"
@@ -113,13 +143,25 @@ def place_of(folders: Sequence[str], context: Sequence[str] = ()) -> Place:
 class Mapping:
     """A `--map FOLDER=generator:split:label` of the user; empty parts are left to the folder names."""
 
-    folder: str
+    folder: str  # within SRC, or absolute; "" is SRC itself
     generator: str | None
     split: str | None
     label: str | None
 
-    def covers(self, path: str) -> bool:
-        return path == self.folder or path.startswith(self.folder + "/")
+    def distance(self, paths: Sequence[str]) -> int | None:
+        """How far below the mapping's folder lies the folder that goes by `paths` (characters); None: not below it.
+
+        The least is that of the mapping that says most.
+        """
+        folder = self.folder.casefold()
+        found = []
+        for path in paths:
+            rest = path.casefold()
+            if not folder and not rest.startswith("/"):
+                found.append(len(rest))
+            elif rest.startswith(folder) and rest[len(folder) : len(folder) + 1] in ("", "/", ":"):
+                found.append(len(rest) - len(folder))
+        return min(found, default=None)
 
     def apply(self, place: Place) -> Place:
         return Place(self.generator or place.generator, self.split or place.split, self.label or place.label)
@@ -136,11 +178,17 @@ def parse_mapping(text: str) -> Mapping:
     if label and simplify(label) not in LABEL_FOLDERS:
         raise ToolError(f"--map {text!r}: the label {label!r} is none of {', '.join(LABELS)}")
     return Mapping(
-        folder.strip("/"),
+        _normal(folder),
         generator_name(generator) or None,
         SPLIT_FOLDERS[simplify(split)] if split else None,
         LABEL_FOLDERS[simplify(label)] if label else None,
     )
+
+
+def _normal(folder: str) -> str:
+    """`./ADM/` is ADM, `.` is SRC itself; absolute paths and addresses stay so."""
+    path = folder.strip() if "://" in folder else os.path.normpath(folder.strip())
+    return "" if path == "." else path.rstrip("/") or "/"
 
 
 def looked_for() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shard_tools.errors import TargetError
 from shard_tools.state import LOCK, STATE
-from shard_tools.storage import LocalStorage, Storage, explained
+from shard_tools.storage import LocalStorage, Storage, explained, make_folder
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def locked(storage: Storage) -> Iterator[None]:
     path = storage.path(LOCK)
     while True:
         with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,12 +36,19 @@ def locked(storage: Storage) -> Iterator[None]:
                 f"{storage.url} is being packed by another process ({holder or 'unknown'}): wait for it, or stop it "
                 "and run again"
             ) from None
+        except OSError as error:  # network disks that are mounted without locks
+            os.close(descriptor)
+            raise TargetError(
+                f"{path} cannot be locked ({error.strerror}): mount this file system with locks (Lustre: -o flock; "
+                "NFS: with its lock service running), or choose a destination on another one"
+            ) from error
         if _is(path, descriptor):
             break
         os.close(descriptor)  # its holder finished and removed it in between
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()}\n".encode())
+        with explained(path):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()}\n".encode())
         yield
         if not any(name != LOCK for name in storage.files(STATE)):
             shutil.rmtree(storage.path(STATE), ignore_errors=True)

@@ -6,8 +6,7 @@ import contextlib
 import os
 import shutil
 import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import filterfalse
@@ -17,20 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genimage_stream import __version__
 from genimage_stream.decode.crop_ready import DEFAULT_PNG_LEVEL
-from genimage_stream.schema import (
-    DATASET_FILE,
-    FORMAT_VERSION,
-    INDEX_FILE,
-    QUARANTINE_FILE,
-    index_schema,
-    quarantine_schema,
-)
-from genimage_stream.vocabulary import LABELS
+from genimage_stream.schema import FORMAT_VERSION, INDEX_FILE, QUARANTINE_FILE
 from shard_tools import state
 from shard_tools.engines import local, ray
-from shard_tools.errors import ToolError
+from shard_tools.errors import TargetError, ToolError
+from shard_tools.gather import gather
 from shard_tools.inspect import Check
 from shard_tools.keys import assign_keys
 from shard_tools.layout import Mapping
@@ -38,13 +29,12 @@ from shard_tools.lock import locked
 from shard_tools.object_storage import is_object_url
 from shard_tools.plan import Plan, Shard, make_plan
 from shard_tools.report.progress import Progress
-from shard_tools.scan import Listing, Rejected, scan
+from shard_tools.scan import Listing, Rejected, printable, scan
 from shard_tools.shard import Item, Readers, ShardTask
 from shard_tools.sources.base import Location
 from shard_tools.storage import LocalStorage, Storage, explained, open_storage
 
 ENGINES = ("local", "ray")
-ROW_GROUP = 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ class PackOptions:
 @dataclass
 class PackSummary:
     destination: str
-    state: str  # new, unfinished (resumed), finished (nothing was to be done)
+    state: str  # new, unfinished (resumed), finished (nothing was to be done), repaired (lost files were made again)
     samples: int
     quarantined: int
     droppings: int
@@ -129,7 +119,8 @@ def plan_work(listing: Listing, options: PackOptions) -> Work:
     order = pa.array(plan.order)
     in_order = pa.array(listing.group[row])
     folders = pa.array(
-        [listing.containers[g.container].prefix + (g.path + "/" if g.path else "") for g in listing.groups], pa.string()
+        [printable(listing.containers[g.container].prefix + (g.path + "/" if g.path else "")) for g in listing.groups],
+        pa.string(),
     ).take(in_order)
     source = pc.binary_join_element_wise(folders, listing.name.take(pa.array(row)), "")
     planned = state.Planned(
@@ -213,33 +204,56 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
         progress.say(f"warning: {line}")
     for line in listing.notes:
         progress.say(f"note: {line}")
+    _can_unfold(listing, storage)
     work = plan_work(listing, options)
-    if state.begin(storage, work.plan, len(listing)) == "finished":
+    if state.begin(storage, work.plan, len(listing)) == "finished" and not state.lost_files(storage):
         return _summary(storage, work, "finished")
     with locked(storage):
         found = state.begin(storage, work.plan, len(listing))
-        if found != "finished":
-            _unfold(listing, storage)
-        if found != "finished":
-            _carry_out(work, options, storage, progress, found)
+        lost = state.lost_files(storage) if found == "finished" else []
+        if found != "finished" or lost:
+            # Before anything else: what lies in the destination from now on belongs to this plan.
+            state.write_json(storage, state.PLAN, _stored_plan(work))
+            _unfold(work, storage)
+        if lost:
+            progress.say(f"{storage.shown(lost[0])} is missing or cut off ({len(lost)} such files): made again")
+            _repair(work, options, storage, progress, lost)
+            found = "repaired"
+        elif found != "finished":
+            _carry_out(work, options, storage, progress)
+            gather(work, options, storage)
         _clean(storage)
     return _summary(storage, work, found)
 
 
-def _unfold(listing: Listing, storage: Storage) -> None:
-    """Turn tables that have to be read from end to end into files that can be read in any order."""
-    for number, container in enumerate(listing.containers):
-        if getattr(container, "folded", None):
-            if not isinstance(storage, LocalStorage):
-                raise ToolError(
-                    f"{container.name}: Parquet, and tables in object stores, can only be packed to a local "
-                    "destination: give one"
-                )
-            from shard_tools.sources.arrow import TableContainer, unfold
+def _stored_plan(work: Work) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "plan_digest": work.plan.digest,
+        "options": work.plan.options,
+        "planned_files": len(work.row),
+        "planned_shards": len(work.plan.shards),
+    }
 
-            assert isinstance(container, TableContainer)
-            with explained(storage.path(state.STATE)):
-                listing.containers[number] = unfold(container, str(storage.path(f"{state.STATE}/unfolded")), number)
+
+def _can_unfold(listing: Listing, storage: Storage) -> None:
+    for container in listing.containers:
+        if getattr(container, "folded", None) and not isinstance(storage, LocalStorage):
+            raise ToolError(
+                f"{container.name}: Parquet, and tables in object stores, can only be packed to a local "
+                "destination: give one"
+            )
+
+
+def _unfold(work: Work, storage: Storage) -> None:
+    """Turn tables that have to be read from end to end into files that can be read in any order."""
+    containers = work.listing.containers
+    if not isinstance(storage, LocalStorage) or not any(getattr(container, "folded", None) for container in containers):
+        return
+    from shard_tools.sources.arrow import unfold_all
+
+    with explained(storage.path(state.STATE)):
+        unfold_all(containers, str(storage.path(f"{state.STATE}/unfolded")), work.plan.digest)
 
 
 def _apart(sources: Sequence[str], storage: Storage) -> None:
@@ -252,25 +266,31 @@ def _apart(sources: Sequence[str], storage: Storage) -> None:
                 raise ToolError(f"{storage.url} lies within the source {source}: choose a destination outside of it")
 
 
-def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Progress, found: str) -> None:
-    plan = work.plan
-    if found == "new":
-        state.write_json(
-            storage,
-            state.PLAN,
-            {
-                "format_version": FORMAT_VERSION,
-                "plan_digest": plan.digest,
-                "options": plan.options,
-                "planned_files": len(work.row),
-                "planned_shards": len(plan.shards),
-            },
+def _repair(work: Work, options: PackOptions, storage: Storage, progress: Progress, lost: list[str]) -> None:
+    """Make the lost files of a finished dataset again, to the same bytes."""
+    if INDEX_FILE in lost or QUARANTINE_FILE in lost:  # what they say is only known by packing everything
+        _carry_out(work, options, storage, progress)
+        gather(work, options, storage)
+        return
+    _carry_out(work, options, storage, progress, [n for n, shard in enumerate(work.plan.shards) if shard.path in lost])
+    still = state.lost_files(storage)
+    if still:
+        raise TargetError(
+            f"{storage.shown(still[0])} was made again and is not what it was: the source has changed since it was "
+            "packed; bring it back as it was, or remove the destination and pack anew"
         )
+
+
+def _carry_out(
+    work: Work, options: PackOptions, storage: Storage, progress: Progress, only: Collection[int] | None = None
+) -> None:
+    """Write all shards that are not finished yet; or `only` these, finished or not."""
+    plan = work.plan
     for name in storage.files():
         if name.endswith(".part"):
             storage.remove(name)
-    done = state.finished_shards(storage, plan)
-    pending = [number for number in range(len(plan.shards)) if number not in done]
+    done = state.finished_shards(storage, plan) if only is None else set()
+    pending = [number for number in range(len(plan.shards)) if (number not in done if only is None else number in only)]
     if done:
         progress.say(f"going on: {len(done)} of {len(plan.shards)} shards are finished")
     sizes = work.listing.size[work.row]
@@ -288,10 +308,10 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
     try:
         with contextlib.closing(run(tasks, work.listing.containers, storage, workers, progress.advance)) as results:
             for result in results:
-                state.save_result(storage, plan.shards[result.number], result, work.planned)
+                if only is None:
+                    state.save_result(storage, plan.shards[result.number], result, work.planned)
     finally:
         progress.end()
-    gather(work, options, storage)
 
 
 def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
@@ -303,95 +323,6 @@ def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
             )
 
 
-def gather(work: Work, options: PackOptions, storage: Storage) -> None:
-    """Write the index, the quarantine list and, last of all, dataset.json: with it the dataset is finished."""
-    plan = work.plan
-    counts: Counter[tuple[str, str, str]] = Counter()
-    sizes: Counter[tuple[str, str, str]] = Counter()
-    shards: list[dict[str, Any]] = []
-    quarantined: list[tuple[int, list[tuple[int, str]]]] = []
-
-    def tables() -> Iterator[pa.Table]:
-        for number, shard in enumerate(plan.shards):
-            loaded = state.load_result(storage, number)
-            assert loaded is not None, shard.path
-            table, size, bad = loaded
-            if bad:
-                quarantined.append((number, bad))
-            if size:
-                shards.append({"path": shard.path, "samples": len(table), "size": size})
-            for label, n, total in _by_label(table):
-                counts[shard.generator, shard.split, label] += n
-                sizes[shard.generator, shard.split, label] += total
-            yield table
-
-    storage.write(INDEX_FILE, _parquet(tables(), index_schema(crop_ready=options.crop_ready)))
-    rows = state.quarantine_rows(plan, work.planned, work.rejected, iter(quarantined))
-    table = pa.Table.from_pylist(rows, schema=quarantine_schema())
-    storage.write(QUARANTINE_FILE, _parquet(iter([table]), quarantine_schema()))
-    bad_counts = Counter((r["generator"] or "", r["split"] or "", r["label"] or "") for r in rows)
-    groups = [
-        {
-            "generator": generator,
-            "split": split,
-            "label": label,
-            "samples": counts[generator, split, label],
-            "quarantined": bad_counts[generator, split, label],
-            "size": sizes[generator, split, label],
-        }
-        for generator, split, label in sorted({*counts, *(k for k in bad_counts if all(k))})
-    ]
-    state.write_json(
-        storage,
-        DATASET_FILE,
-        {
-            "format_version": FORMAT_VERSION,
-            "written_by": f"genimage-stream {__version__}",
-            "seed": options.seed,
-            "options": plan.options,
-            "plan_digest": plan.digest,
-            "planned_files": len(work.row),
-            "counts": {
-                "samples": sum(counts.values()),
-                "quarantined": len(rows),
-                "shards": len(shards),
-                "size": sum(s["size"] for s in shards),
-                "groups": groups,
-            },
-            "shards": shards,
-        },
-    )
-
-
-def _by_label(table: pa.Table) -> Iterator[tuple[str, int, int]]:
-    labels, sizes = np.array(table["label"].to_pylist()), table["size"].to_numpy()
-    for label in LABELS:
-        rows = labels == label
-        if rows.any():
-            yield label, int(rows.sum()), int(sizes[rows].sum())
-
-
-def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
-    """One Parquet file in memory (some 130 bytes a row), in row groups large enough to read fast."""
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        waiting: list[pa.Table] = []
-        for table in tables:
-            waiting.append(table)
-            if sum(map(len, waiting)) >= ROW_GROUP:
-                writer.write_table(_joined(waiting), row_group_size=ROW_GROUP)
-                waiting = []
-        if waiting:
-            writer.write_table(_joined(waiting), row_group_size=ROW_GROUP)
-    return bytes(sink.getvalue())
-
-
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-
-
 def _clean(storage: Storage) -> None:
     """The dataset is finished: what only served to get there can go."""
     for name in storage.files():
@@ -400,7 +331,7 @@ def _clean(storage: Storage) -> None:
 
 
 def _summary(storage: Storage, work: Work, found: str) -> PackSummary:
-    dataset = state.read_json(storage, DATASET_FILE)
+    dataset = state.read_dataset(storage)
     assert dataset is not None
     counts = dataset["counts"]
     return PackSummary(
@@ -416,4 +347,4 @@ def _summary(storage: Storage, work: Work, found: str) -> PackSummary:
     )
 
 
-__all__ = ["PackOptions", "PackSummary", "Shard", "Work", "pack", "plan_work", "shard_task"]
+__all__ = ["PackOptions", "PackSummary", "Shard", "Work", "gather", "pack", "plan_work", "shard_task"]

@@ -17,10 +17,11 @@ import pyarrow as pa
 from genimage_stream.vocabulary import REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.errors import ToolError
-from shard_tools.layout import Mapping, Place, looked_for, place_of
+from shard_tools.layout import Mapping, Place, looked_for, own_generator, place_of
 from shard_tools.object_storage import is_object_url
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.discover import discover
+from shard_tools.sources.volumes import is_archive_name
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jfif")
 
@@ -81,7 +82,12 @@ class Rejected:
 
 def source_path(container: Container, folder: str, name: str) -> str:
     inside = f"{folder}/{name}" if folder and name else folder or name
-    return container.prefix + inside if inside else container.name
+    return printable(container.prefix + inside if inside else container.name)
+
+
+def printable(path: str) -> str:
+    """A path for people and tables: bytes that are not UTF-8 are written out."""
+    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass
@@ -111,13 +117,14 @@ def scan(
     """
     containers: list[Container] = []
     scanner = Scanner(mappings, set(generators) if generators else None, set(splits) if splits else None)
+    prefixes: set[str] = set()
     for source in sources:
-        prefix = os.path.basename(os.path.normpath(source)) if len(sources) > 1 else ""
+        prefix, number = _prefix(source, prefixes) if len(sources) > 1 else ("", "")
         listed_here = discover(source, prefix, found)
         before = scanner.files
         context = _above(source)
         for container, listed in listed_here:
-            scanner.add(len(containers), container, listed, context)
+            scanner.add(len(containers), container, listed, context, Origin(_root(source), prefix, number))
             containers.append(container)
         if scanner.files == before and not scanner.incomplete:
             raise ToolError(f"{source}: there are no files in it; looked for {looked_for()}")
@@ -135,6 +142,15 @@ def scan(
     return listing
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The source that a container was found in."""
+
+    root: str = ""  # absolute path of its folder, or address
+    prefix: str = ""  # what it is called where there are several sources
+    number: str = ""  # the end of the prefix that tells it from another source of the same name
+
+
 class Scanner:
     def __init__(self, mappings: Sequence[Mapping], generators: set[str] | None, splits: set[str] | None) -> None:
         self.mappings, self.generators, self.splits = mappings, generators, splits
@@ -150,11 +166,22 @@ class Scanner:
         self.incomplete: list[str] = []
         self.notes: dict[str, None] = {}
 
-    def add(self, number: int, container: Container, listed: ContainerListing, context: list[str]) -> None:
+    def add(
+        self,
+        number: int,
+        container: Container,
+        listed: ContainerListing,
+        context: list[str],
+        origin: Origin = Origin(),
+    ) -> None:
         self.incomplete += listed.incomplete
         self.droppings += listed.droppings
         self.problems += listed.problems
-        places = [self._place(container, folder, context) for folder in listed.folders]
+        self.rejected += [
+            Rejected(source_path(container, path, ""), None, None, None, reason)
+            for path, reason in listed.unlisted.items()
+        ]
+        places = [self._place(container, folder, context, origin) for folder in listed.folders]
         unnamed = {
             _base(folder.path)
             for folder, place in zip(listed.folders, places, strict=True)
@@ -164,17 +191,25 @@ class Scanner:
         }
         for folder, place in zip(listed.folders, places, strict=True):
             self.files += len(folder.names)
-            own = context[-1] if _base(folder.path) in unnamed else None
+            own = own_generator(context) if _base(folder.path) in unnamed else None
             self._folder(number, container, folder, place, own)
 
-    def _place(self, container: Container, folder: FolderListing, context: list[str]) -> Place:
+    def _place(self, container: Container, folder: FolderListing, context: list[str], origin: Origin) -> Place:
         inside = folder.path.split("/") if folder.path else []
-        place = place_of([*container.folders, *inside], context)
-        path = source_path(container, folder.path, "")
-        for mapping in self.mappings:
-            if mapping.covers(path) or mapping.covers(folder.path):
-                self.used.add(mapping)
-                place = mapping.apply(place)
+        above = list(container.folders)
+        if above and origin.number:
+            above[0] = above[0].removesuffix(origin.number)
+        place = place_of([*above, *inside], context)
+        if not self.mappings:
+            return place
+        path = container.prefix + folder.path if folder.path else container.name
+        within = path.removeprefix(origin.prefix).lstrip("/:")
+        paths = (path, within, folder.path, f"{origin.root}/{within}" if within else origin.root)
+        covering = [(mapping.distance(paths), mapping) for mapping in self.mappings]
+        # The nearest folder has the last word.
+        for _, mapping in sorted(((d, m) for d, m in covering if d is not None), key=lambda found: -found[0]):
+            self.used.add(mapping)
+            place = mapping.apply(place)
         return place
 
     def _folder(
@@ -209,7 +244,7 @@ class Scanner:
             elif not name.isascii() and not _is_utf8(name):
                 reason = "the file's name is not UTF-8: rename it"
             if reason:
-                source = source_path(container, folder.path, name).encode("utf-8", "backslashreplace").decode()
+                source = source_path(container, folder.path, name)
                 self.rejected.append(Rejected(source, generator, split, label, reason))
                 continue
             assert generator is not None
@@ -262,6 +297,26 @@ def _above(source: str) -> list[str]:
     """The names of a source and the two folders above it, outermost first."""
     path = source.partition("://")[2] if is_object_url(source) else os.path.abspath(source)
     return path.rstrip("/").split("/")[-3:]
+
+
+def _root(source: str) -> str:
+    """The folder that paths within a source begin at."""
+    if is_object_url(source):
+        return source.rstrip("/")
+    path = os.path.abspath(source)
+    return path if os.path.isdir(path) else os.path.dirname(path)
+
+
+def _prefix(source: str, taken: set[str]) -> tuple[str, str]:
+    """(name of one source of several, its end that is only a number): two of the same name are told apart."""
+    name = printable(os.path.basename(os.path.normpath(source)))
+    stem, suffix = os.path.splitext(name) if is_archive_name(name) else (name, "")
+    prefix, end = name, ""
+    while prefix in taken:
+        end = f"~{int(end[1:] or 1) + 1}"
+        prefix = stem + end + suffix
+    taken.add(prefix)
+    return prefix, end
 
 
 def _picked(values: list[int], kept: list[int]) -> list[int]:

@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 
 from genimage_stream.decode import ImageFacts
 from genimage_stream.decode._core import read_soon
+from genimage_stream.decode.image import DEFAULT_LIMITS
 from genimage_stream.schema import idx_path
 from genimage_stream.vocabulary import synsets
 from shard_tools import tar
 from shard_tools.crop_ready import recode_image
 from shard_tools.errors import UnreadableImageError
+from shard_tools.faults import Faults
 from shard_tools.inspect import Check, image_facts
 from shard_tools.read_ahead import THREADS, read_ahead
 from shard_tools.sources.base import Container, Location, Reader
@@ -101,6 +103,9 @@ class Readers:
         return reader
 
     def read(self, container: int, where: Location) -> bytes:
+        size, limit = max(where.size, where.stored), DEFAULT_LIMITS.max_bytes
+        if size > limit:  # before the memory is taken
+            raise UnreadableImageError(f"the file has {size} bytes, more than the limit of {limit}")
         return self._reader(container).read(where)
 
     def paths(self, items: Sequence[Item]) -> list[str] | None:
@@ -170,9 +175,11 @@ def synset_of(class_index: int, synset: str | None) -> str | None:
     return synset if class_index < 0 else synsets()[class_index]
 
 
-def _to_store(data: bytes, task: ShardTask) -> tuple[bytes, ImageFacts, str, str | None, str | None, list[int] | None]:
+def _to_store(
+    data: bytes, task: ShardTask, name: str
+) -> tuple[bytes, ImageFacts, str, str | None, str | None, list[int] | None]:
     """(bytes to store, facts, sha256 of the original, of the stored bytes, of the pixels, segments) of one image."""
-    facts = image_facts(data, task.check if task.png_level is None else "header")
+    facts = image_facts(data, task.check if task.png_level is None else "header", name)
     if task.png_level is None:
         return data, facts, hashlib.sha256(data).hexdigest(), None, None, None
     recoded = recode_image(data, task.png_level)
@@ -194,6 +201,7 @@ def write_plainly(task: ShardTask, readers: Readers, storage: Storage, report: R
     index: list[str] = []
     position = 0
     done = read = bad = 0
+    faults = Faults(len(task.items))
     try:
         for number, (item, data) in enumerate(zip(task.items, readers.ahead(task.items), strict=True)):
             done += 1
@@ -201,8 +209,9 @@ def write_plainly(task: ShardTask, readers: Readers, storage: Storage, report: R
             try:
                 if isinstance(data, Exception):
                     raise data
-                packed = _to_store(data, task)
+                packed = _to_store(data, task, item.where.path)
             except UnreadableImageError as error:
+                faults.add(number, error)
                 result.quarantined.append(Quarantined(number, str(error)))
                 bad += 1
                 continue

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genimage_stream.schema import DATASET_FILE, idx_path, index_schema
+from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
 from genimage_stream.vocabulary import synsets
 from shard_tools.errors import TargetError
 from shard_tools.plan import Plan, Shard
@@ -27,6 +27,17 @@ from shard_tools.storage import Storage
 STATE = ".pack"
 PLAN = f"{STATE}/plan.json"
 LOCK = f"{STATE}/lock"
+
+
+_GROUP = {"generator": str, "split": str, "label": str, "samples": int, "quarantined": int, "size": int}
+DATASET_FIELDS = {
+    "format_version": int,
+    "seed": int,
+    "options": {},
+    "plan_digest": str,
+    "counts": {"samples": int, "quarantined": int, "shards": int, "size": int, "groups": [_GROUP]},
+    "shards": [{"path": str, "samples": int, "size": int}],
+}
 
 
 @dataclass
@@ -55,6 +66,33 @@ def read_json(storage: Storage, name: str) -> dict[str, Any] | None:
     return value
 
 
+def read_dataset(storage: Storage) -> dict[str, Any] | None:
+    """dataset.json, of which every field is there; None when there is none. Raises TargetError when it is another's."""
+    dataset = read_json(storage, DATASET_FILE)
+    wrong = _misfit(dataset, DATASET_FIELDS, "") if dataset is not None else None
+    if wrong:
+        raise TargetError(
+            f"{storage.shown(DATASET_FILE)} is not one that this program writes ({wrong}): bring it back, or remove "
+            "the destination and pack again, or choose another one"
+        )
+    return dataset
+
+
+def _misfit(value: Any, wanted: Any, where: str) -> str | None:
+    """What of a JSON value is not of the wanted form: a type, {name: form} or [form of each]."""
+    if isinstance(wanted, dict):
+        if not isinstance(value, dict):
+            return f"{where or 'it'} is no object"
+        inner = [(value.get(name), form, f"{where}.{name}".lstrip(".")) for name, form in wanted.items()]
+    elif isinstance(wanted, list):
+        if not isinstance(value, list):
+            return f"{where} is no list"
+        inner = [(one, wanted[0], f"{where}[{at}]") for at, one in enumerate(value)]
+    else:
+        return None if isinstance(value, wanted) and not isinstance(value, bool) else f"{where} is missing or damaged"
+    return next((wrong for one in inner if (wrong := _misfit(*one))), None)
+
+
 def write_json(storage: Storage, name: str, value: dict[str, Any]) -> None:
     storage.write(name, (json.dumps(value, indent=1) + "\n").encode())
 
@@ -64,7 +102,7 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
     another's.
     """
     for name, state in ((DATASET_FILE, "finished"), (PLAN, "unfinished")):
-        stored = read_json(storage, name)
+        stored = read_dataset(storage) if name == DATASET_FILE else read_json(storage, name)
         if stored is None:
             continue
         what = f"{storage.url} holds {'a' if state == 'finished' else 'an unfinished'} dataset"
@@ -89,6 +127,21 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
             f"{storage.url} is not empty and holds no dataset (there is {foreign[0]}): choose another destination"
         )
     return "new"
+
+
+def lost_files(storage: Storage) -> list[str]:
+    """Files of a finished dataset that are missing, and shards of another size than it says; a shard also where its
+    index is missing.
+    """
+    there = storage.files()
+    dataset = read_dataset(storage)
+    assert dataset is not None
+    lost = [name for name in (INDEX_FILE, QUARANTINE_FILE) if name not in there]
+    for shard in dataset["shards"]:
+        path = shard["path"]
+        if there.get(path) != shard["size"] or idx_path(path) not in there:
+            lost.append(path)
+    return lost
 
 
 def _shown(value: Any) -> str:

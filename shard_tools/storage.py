@@ -47,7 +47,7 @@ class Storage(Protocol):
         """A file's path as people know it."""
 
     def read(self, name: str) -> bytes | None:
-        """The file's bytes, None when it is not there."""
+        """The file's bytes, None when it is not there. Raises TargetError when it cannot be read."""
 
     def open(self, name: str) -> AbstractContextManager[Stream]:
         """Read a file from its beginning on. Raises FileNotFoundError."""
@@ -79,7 +79,7 @@ class LocalFile:
         self._direct = False
         self._part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}.part")
         with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             if direct:
                 self._go_direct(True)
@@ -151,6 +151,8 @@ class LocalStorage:
             return self.path(name).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise TargetError(f"{self.path(name)} cannot be read: {error.strerror}") from error
 
     def size(self, name: str) -> int | None:
         try:
@@ -229,6 +231,19 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; each is on stable storage once the one above it is."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder.parent == folder:
+            break
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        sync_folder(new.parent)
 
 
 def open_storage(url: str) -> Storage:

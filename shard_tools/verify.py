@@ -1,7 +1,7 @@
 """Is a dataset intact? Every byte of every shard is compared with what the index says it has to be.
 
 The index holds all facts of a sample, so headers, `.cls` and `.json` can be written out again and compared; the image
-is compared by its sha256. What is left to trust is index.parquet alone, and Parquet checks its own pages.
+is compared by its sha256. What is left to trust is index.parquet alone, whose pages carry checksums.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.engines.local import cores
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.inspect import image_facts
+from shard_tools.keys import UNSAFE
 from shard_tools.report.progress import Progress
 from shard_tools.shard import index_line, sample_facts
 from shard_tools.storage import LocalStorage, Storage, open_storage
@@ -49,11 +50,11 @@ def read_index(storage: Storage, columns: list[str] | None = None) -> pa.Table:
     shown = storage.shown(INDEX_FILE)
     try:
         if isinstance(storage, LocalStorage):
-            return pq.read_table(storage.path(INDEX_FILE), columns=columns)
+            return pq.read_table(storage.path(INDEX_FILE), columns=columns, page_checksum_verification=True)
         raw = storage.read(INDEX_FILE)
         if raw is None:
             raise FileNotFoundError(shown)
-        return pq.read_table(pa.BufferReader(raw), columns=columns)
+        return pq.read_table(pa.BufferReader(raw), columns=columns, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise TargetError(f"{shown} is missing: pack again") from error
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -61,10 +62,14 @@ def read_index(storage: Storage, columns: list[str] | None = None) -> pa.Table:
 
 
 def open_dataset_json(destination: str) -> tuple[Storage, dict[str, Any]]:
+    """The storage of a finished dataset and its dataset.json, of which every field is there.
+
+    Raises TargetError when there is none, or another one.
+    """
     storage = open_storage(destination)
     if isinstance(storage, LocalStorage) and not os.path.isdir(storage.url):
         raise TargetError(f"{destination}: there is no such folder; give the folder that `pack` wrote")
-    dataset = state.read_json(storage, DATASET_FILE)
+    dataset = state.read_dataset(storage)
     if dataset is None:
         begun = storage.size(state.PLAN) is not None
         raise TargetError(no_dataset(destination, begun=begun, file=DATASET_FILE))
@@ -137,13 +142,19 @@ def _counts(storage: Storage, dataset: dict[str, Any], index: pa.Table) -> list[
         raw = storage.read(QUARANTINE_FILE)
         if raw is None:
             raise FileNotFoundError("it is missing")
-        quarantined = pq.read_metadata(pa.BufferReader(raw)).num_rows
+        quarantined = len(pq.read_table(pa.BufferReader(raw), page_checksum_verification=True))
         if counts["quarantined"] != quarantined:
             problems.append(
                 f"{storage.shown(QUARANTINE_FILE)} has {quarantined} rows, {DATASET_FILE} says {counts['quarantined']}"
             )
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, TargetError) as error:
         problems.append(f"{storage.shown(QUARANTINE_FILE)} cannot be read: {error}")
+    odd = index.filter(pc.match_substring_regex(index["key"], UNSAFE))["key"]
+    if len(odd):
+        problems.append(
+            f"{storage.shown(INDEX_FILE)}: {len(odd)} keys have characters that WebDataset readers split at, for "
+            f"example {odd[0].as_py()!r}: pack again"
+        )
     if len(index) and pc.count_distinct(index["key"]).as_py() != len(index):
         problems.append(f"{storage.shown(INDEX_FILE)}: keys are not unique")
     in_index = {path: end - begin for path, begin, end in shard_runs(index)}
@@ -198,7 +209,10 @@ def verify_shard(
     except TargetError as error:
         return [str(error)], position
     expected = f"v1.2 {len(lines)}\n" + "".join(lines)
-    raw = storage.read(idx_path(path))
+    try:
+        raw = storage.read(idx_path(path))
+    except TargetError as error:
+        return [*problems, str(error)], position
     if raw is None:
         problems.append(f"{storage.shown(idx_path(path))} is missing")
     elif raw != expected.encode():
@@ -253,9 +267,9 @@ def _decodes(data: bytes, facts: ImageFacts, pixels: str | None, shown: str, key
     """`pixels`: the digest of the original's pixels, where it is recorded."""
     try:
         if pixels is None:
-            found = image_facts(data)
+            found = image_facts(data, "full", f"{shown}: {key}")
         else:
-            found = image_facts(data, "header")
+            found = image_facts(data, "header", f"{shown}: {key}")
             if pixel_digest(decode_image(data)) != pixels:
                 return [f"{shown}: {key}: does not show the pixels of the original (their sha256 differs)"]
     except (UnreadableImageError, DecodeError) as error:

@@ -2,7 +2,7 @@
 
 Threads where all images are plain files that are stored as they are: the C++ core does nearly all of it. Processes
 for archives, tables and crop-ready shards: there a sample costs some 50 us of interpreter, which would cap many cores
-at 20,000 images/s a machine. A worker is a plain `python -m shard_tools.engines.worker` that talks over a socket pair.
+at 20,000 images/s a machine. A worker is a plain Python process that talks over a socket pair (engines/worker.py).
 When this process dies, however it dies, its workers see their sockets close and leave; a shard they may still finish is
 the one the plan wants.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor
 from concurrent.futures import wait as futures_wait
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from shard_tools.errors import ToolError
@@ -129,13 +131,27 @@ def _by_threads(
         readers.close()
 
 
+# `python -m` would look for modules in the folder that the user happens to stand in first, and `python -c` too: a
+# file random.py there would be run. A worker looks where this process does.
+_START = (
+    f"import sys; sys.path[:] = sys.argv.pop().split({os.pathsep!r}); "
+    "from shard_tools.engines.worker import main; main()"
+)
+
+
+def _paths() -> list[str]:
+    own = str(Path(__file__).resolve().parents[2])
+    paths = [path for path in sys.path if path]
+    return paths if own in paths else [*paths, own]
+
+
 class _Worker:
     def __init__(self, containers: Sequence[Container], storage: Storage) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "shard_tools.engines.worker", str(descriptor)],
+                [sys.executable, "-c", _START, str(descriptor), os.pathsep.join(_paths())],
                 pass_fds=[descriptor],
                 stdin=subprocess.DEVNULL,
                 env={**ALLOCATOR, **os.environ},
@@ -154,9 +170,10 @@ class _Worker:
         except (EOFError, OSError):
             status = self.process.wait()
             ended = f"was killed by signal {-status}" if status < 0 else f"ended with exit code {status}"
+            memory = (" (out of memory?)", ", with fewer --workers if this repeats")
+            cause, advice = memory if status == -signal.SIGKILL else ("", "")
             raise ToolError(
-                f"the worker that wrote {self.path} {ended} (out of memory?); run the same command again to go on, "
-                "with fewer --workers if this repeats"
+                f"the worker that wrote {self.path} {ended}{cause}; run the same command again to go on{advice}"
             ) from None
         if kind == "crash":
             raise RuntimeError(f"the worker that wrote {self.path} failed:\n{value}")

@@ -8,16 +8,20 @@ task's bytes depend on nothing but the task, the result is that of the local eng
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Generator, Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
 from shard_tools.errors import ToolError
+from shard_tools.object_storage import first_line
 from shard_tools.shard import Readers, Report, ShardResult, ShardTask, write_shard
 from shard_tools.sources.base import Container
 from shard_tools.storage import Storage
 
 RETRIES = 5  # of a task whose worker or node was lost
+CONNECT_SECONDS = 10.0
+_REMEDY = "start the cluster, correct RAY_ADDRESS, or unset it to start Ray on this machine"
 
 
 def run(
@@ -37,12 +41,32 @@ def run(
     if begun:
         address = os.environ.get("RAY_ADDRESS")
         here: dict[str, Any] = {} if address else {"num_cpus": workers or None, "include_dashboard": False}
-        ray.init(address=address, logging_level="error", log_to_driver=False, **here)
+        _can_be_reached(address)
+        try:
+            ray.init(address=address, logging_level="error", log_to_driver=False, **here)
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            where = (
+                f"the Ray cluster of RAY_ADDRESS={address} does not answer" if address else "Ray does not start here"
+            )
+            raise ToolError(f"{where}: {first_line(error)}; {_REMEDY}") from error
     try:
         yield from _carry_out(ray, tasks, containers, storage, workers, report)
     finally:
         if begun:
             ray.shutdown()
+
+
+def _can_be_reached(address: str | None) -> None:
+    """Ray itself asks an address that nobody answers at for minutes."""
+    host, colon, port = (address or "").rpartition("://")[2].partition("/")[0].rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ToolError(
+            f"the Ray cluster of RAY_ADDRESS={address} cannot be reached: {first_line(error)}; {_REMEDY}"
+        ) from error
 
 
 def _carry_out(

@@ -33,7 +33,3 @@ def main() -> None:
                 connection.send(("done", result))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has no more work, or is gone
-
-
-if __name__ == "__main__":
-    main()

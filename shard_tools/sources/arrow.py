@@ -12,6 +12,7 @@ shards, which goes when they are finished. The same is done with both kinds in a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -30,8 +31,10 @@ from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout import LABEL_FOLDERS, place_of
 from shard_tools.names import generator_hint, is_dropping, real_split
 from shard_tools.object_storage import first_line, is_object_url, open_store
-from shard_tools.sources.base import ContainerListing, FolderListing, Location
+from shard_tools.sources.base import Container, ContainerListing, FolderListing, Location
 
+_BYTES = ("binary", "large_binary", "binary_view")
+_TEXTS = ("string", "large_string", "string_view")
 _IMAGE_COLUMNS = ("image", "img", "png", "jpg", "bytes")
 _PATH_COLUMNS = ("image_path", "path", "file_name", "filename", "file", "name")
 OBJECT_BYTES = 8 << 20  # read from an object store at a time
@@ -58,6 +61,18 @@ class TableContainer:
 
     def reader(self) -> TableReader:
         return TableReader(self.path)
+
+    def digests(self, places: set[int]) -> Iterator[tuple[int, str]]:
+        """(place, sha256 of the image) of some rows of a folded table, which is read from end to end for it."""
+        assert self.folded is not None
+        begin, last = 0, max(places)
+        for table in _parts(self.folded):
+            images = _images(table)
+            for place in places.intersection(range(begin, begin + len(images))):
+                yield place, hashlib.sha256(images[place - begin].as_buffer()).hexdigest()
+            begin += len(images)
+            if begin > last:
+                return
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "name": self.name, "listing": ContainerListing(), "folded": self.folded}
@@ -100,12 +115,17 @@ class TableReader:
 
 def _open_arrow(path: str) -> pa.Table:
     """An Arrow file or stream, mapped and not read."""
-    source = pa.memory_map(path)
+    source = pa.memory_map(_encoded(path))
     try:
         return pa.ipc.open_file(source).read_all()
     except pa.ArrowInvalid:
         source.seek(0)
         return pa.ipc.open_stream(source).read_all()
+
+
+def _encoded(path: str) -> bytes:
+    """A path as the operating system has it, also where it is not UTF-8; pyarrow would stumble."""
+    return os.fsencode(path)
 
 
 def _images(table: pa.Table) -> pa.ChunkedArray:
@@ -117,14 +137,23 @@ def _images(table: pa.Table) -> pa.ChunkedArray:
                 names = [column.type.field(i).name for i in range(column.type.num_fields)]
                 if "bytes" in names:
                     return pc.struct_field(column, "bytes")
-            elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            elif str(column.type) in _BYTES:
                 return column
     raise pa.ArrowInvalid(f"it has no column of image bytes (looked for {', '.join(_IMAGE_COLUMNS)})")
 
 
+def _lengths(images: pa.ChunkedArray) -> list[int | None]:
+    """Bytes of each image, None where there is none."""
+    lengths: list[int | None] = []
+    for chunk in images.chunks:
+        known = chunk.cast(pa.large_binary()) if str(chunk.type) == "binary_view" else chunk
+        lengths += pc.binary_length(known).to_pylist()
+    return lengths
+
+
 def _paths(table: pa.Table) -> list[str | None]:
     for name in _PATH_COLUMNS:
-        if name in table.column_names and pa.types.is_string(table[name].type):
+        if name in table.column_names and _is_text(table[name].type):
             found: list[str | None] = table[name].to_pylist()
             return found
     for name in _IMAGE_COLUMNS:
@@ -134,6 +163,11 @@ def _paths(table: pa.Table) -> list[str | None]:
                 paths: list[str | None] = pc.struct_field(table[name], "path").to_pylist()
                 return paths
     return [None] * len(table)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Text in any of the ways that writers store it: pandas and polars write large strings, others dictionaries."""
+    return str(kind.value_type if pa.types.is_dictionary(kind) else kind) in _TEXTS
 
 
 def _labels(table: pa.Table) -> tuple[list[Any], list[str] | None]:
@@ -168,14 +202,15 @@ def _list(path: str, listing: ContainerListing, folded: bool) -> list[FolderList
         table, lengths = _facts(path)
     else:
         table = _open_arrow(path)
-        lengths = pc.binary_length(_images(table)).to_pylist()
+        lengths = _lengths(_images(table))
     paths = _paths(table)
     labels, words = _labels(table)
     stem = os.path.splitext(os.path.basename(path))[0]
     rows: list[tuple[str, str, str | None]] = []
     votes: dict[Any, Counter[str]] = {}
     for number, (full, label) in enumerate(zip(paths, labels, strict=True)):
-        folder, _, name = (full or f"{stem}-{number:08d}").strip("/").rpartition("/")
+        path_of_row = (full or f"{stem}-{number:08d}").replace("\\", "/")  # written on Windows
+        folder, _, name = path_of_row.strip("/").rpartition("/")
         told = place_of(folder.split("/") if folder else []).label
         if told is None and words is not None and isinstance(label, int) and 0 <= label < len(words):
             told = LABEL_FOLDERS.get(simplify(str(words[label])))
@@ -213,7 +248,7 @@ def _facts(path: str) -> tuple[pa.Table, list[int | None]]:
     lengths: list[int | None] = []
     tables: list[pa.Table] = []
     for table in _parts(path):
-        lengths += pc.binary_length(_images(table)).to_pylist()
+        lengths += _lengths(_images(table))
         paths = pa.array(_paths(table), pa.string())
         small = {"image_path": paths}
         if "label" in table.column_names:
@@ -244,16 +279,21 @@ def _parts(path: str) -> Iterator[pa.Table]:
 def _opened(path: str) -> Any:
     """A local file or an object, to be read at any place."""
     if not is_object_url(path):
-        return pa.OSFile(path)
+        return pa.OSFile(_encoded(path))
     import obstore
 
-    scheme, _, rest = path.partition("://")
-    bucket, _, name = rest.partition("/")
-    store = open_store(f"{scheme}://{bucket}", SourceError)
+    store, name = _object(path)
     try:
         return pa.PythonFile(_Object(obstore.open_reader(store, name, buffer_size=OBJECT_BYTES)), mode="r")
     except Exception as error:
         raise OSError(first_line(error)) from error
+
+
+def _object(path: str) -> tuple[Any, str]:
+    """(store, name in it) of an address."""
+    scheme, _, rest = path.partition("://")
+    bucket, _, name = rest.partition("/")
+    return open_store(f"{scheme}://{bucket}", SourceError), name
 
 
 class _Object:
@@ -287,18 +327,51 @@ class _Object:
         self.closed = True
 
 
-def unfold(container: TableContainer, folder: str, number: int) -> TableContainer:
-    """Write a folded container's images into an Arrow file in `folder`, unless it is there already; read from that."""
+def unfold_all(containers: list[Container], folder: str, plan_digest: str) -> None:
+    """Write the images of every folded container into an Arrow file in `folder` and let it be read from that.
+
+    A file that is there already is taken only if it was made for this plan from this very file: its name says so.
+    """
+    os.makedirs(folder, exist_ok=True)
+    folded = {
+        number: f"{number:05d}-{_identity(container.folded, plan_digest)}.arrow"
+        for number, container in enumerate(containers)
+        if isinstance(container, TableContainer) and container.folded
+    }
+    for name in set(os.listdir(folder)) - set(folded.values()):
+        os.remove(os.path.join(folder, name))
+    for number, name in folded.items():
+        container = containers[number]
+        assert isinstance(container, TableContainer)
+        containers[number] = _unfold(container, os.path.join(folder, name))
+
+
+def _unfold(container: TableContainer, target: str) -> TableContainer:
     assert container.folded is not None
-    target = os.path.join(folder, f"{number:05d}.arrow")
     if not os.path.exists(target):
-        os.makedirs(folder, exist_ok=True)
         part = f"{target}.part"
         schema = pa.schema([("image", pa.large_binary())])
-        with pa.OSFile(part, "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        with pa.OSFile(_encoded(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for table in _parts(container.folded):
                 writer.write_table(pa.table({"image": _images(table).cast(pa.large_binary())}, schema=schema))
         with open(part, "rb") as file:
             os.fsync(file.fileno())  # a torn one would stand in the way of going on
         os.rename(part, target)
     return TableContainer(target, container.name, container.listing)
+
+
+def _identity(path: str, plan_digest: str) -> str:
+    """Digits that are others when another file, or another state of it, is to be unfolded for another plan.
+
+    The plan alone will not do: files of the same names and sizes have the same one.
+    """
+    if is_object_url(path):
+        import obstore
+
+        store, name = _object(path)
+        facts = obstore.head(store, name)
+        state = [facts["size"], facts.get("e_tag"), str(facts["last_modified"])]
+    else:
+        seen = os.stat(path)
+        state = [seen.st_size, seen.st_mtime_ns]
+    return hashlib.sha256(json.dumps([plan_digest, path, *state]).encode()).hexdigest()[:16]

@@ -42,6 +42,7 @@ class ContainerListing:
     droppings: int = 0
     problems: list[str] = field(default_factory=list)  # sentences about the container as a whole
     incomplete: list[str] = field(default_factory=list)  # parts of it that are missing: packing waits for them
+    unlisted: dict[str, str] = field(default_factory=dict)  # folder within it -> why nobody knows what is in it
 
 
 class Reader(Protocol):

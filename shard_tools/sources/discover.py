@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from shard_tools.errors import ToolError
 from shard_tools.layout import looked_for
@@ -50,7 +51,7 @@ def _within(
     found: list[tuple[Container, ContainerListing]] = [(tree, listing)]
     for folder in listing.folders:
         special = [name for name in folder.names if not name.endswith(_PLAIN)]
-        tables = [name for name in special if name.endswith(TABLE_SUFFIXES)]
+        tables = [name for name in special if name.lower().endswith(TABLE_SUFFIXES)]
         archives = [name for name in special if is_archive_name(name)]
         if not tables and not archives:
             continue
@@ -85,7 +86,8 @@ def _one_archive(source: str, prefix: str, count: Callable[[int], None]) -> list
     for volumes in volume_sets(os.listdir(folder)):
         if name in volumes.names():
             bytes_of = {name: os.path.getsize(os.path.join(folder, name)) for name in volumes.names()}
-            archive = open_volumes(folder, prefix, volumes, bytes_of)
+            archive = open_volumes(folder, "", volumes, bytes_of)
+            archive = replace(archive, name=prefix) if prefix else archive
             count(sum(len(inner.names) for inner in archive.contents().folders))
             return [(archive, archive.contents())]
     raise ToolError(f"{source} is not a zip archive or a volume of one")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from shard_tools.errors import SourceError, UnreadableImageError
+from shard_tools.errors import SourceError, UnreadableFileError, UnreadableImageError
 from shard_tools.names import is_dropping
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
 
@@ -16,6 +18,16 @@ from shard_tools.sources.base import ContainerListing, FolderListing, Location
 _FILE_FAULTS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL}
 
 TOLD = 1000  # files after which it is told how far the listing is
+NOT_A_FILE = "unreadable: neither a file nor a link to one (a pipe, a socket or a device)"
+
+
+class _Folder(NamedTuple):
+    path: str  # within the root
+    above: frozenset[tuple[int, int]]  # itself and the folders it was reached through: links may lead back to them
+
+
+def _identity(facts: os.stat_result) -> tuple[int, int]:
+    return facts.st_dev, facts.st_ino
 
 
 @dataclass(frozen=True)
@@ -37,19 +49,23 @@ class FolderContainer:
         """
         listing = ContainerListing()
         with ThreadPoolExecutor(8) as pool:
-            pending = [pool.submit(self._scan, "", found)]
+            pending = [pool.submit(self._scan, _Folder("", frozenset({_identity(os.stat(self.root))})), found)]
             while pending:
-                folder, below, droppings, problems = pending.pop().result()
-                pending.extend(pool.submit(self._scan, path, found) for path in below)
-                listing.droppings += droppings
-                listing.problems += problems
+                folder, below, part = pending.pop().result()
+                pending.extend(pool.submit(self._scan, inner, found) for inner in below)
+                listing.droppings += part.droppings
+                listing.problems += part.problems
+                listing.incomplete += part.incomplete
+                listing.unlisted |= part.unlisted
                 if folder.names:
                     listing.folders.append(folder)
         listing.folders.sort(key=lambda folder: folder.path)
         return listing
 
-    def _scan(self, path: str, found: Callable[[int], None]) -> tuple[FolderListing, list[str], int, list[str]]:
-        folder, below, droppings, problems = FolderListing(path), [], 0, []
+    def _scan(self, of: _Folder, found: Callable[[int], None]) -> tuple[FolderListing, list[_Folder], ContainerListing]:
+        """(the folder's files, the folders in it, what else there is to say)."""
+        path = of.path
+        folder, below, part = FolderListing(path), [], ContainerListing()
         names, sizes = folder.names, folder.sizes
         prefix = path + "/" if path else ""
         try:
@@ -57,25 +73,37 @@ class FolderContainer:
                 for entry in entries:
                     name = entry.name
                     if is_dropping(name):
-                        droppings += 1
-                    elif entry.is_dir():
-                        if entry.is_symlink() and self._leads_up(prefix + name):
-                            problems.append(f"{entry.path} is a link to a folder above itself; it is not followed")
-                        else:
-                            below.append(prefix + name)
-                    else:
-                        try:
-                            sizes.append(entry.stat().st_size)
-                        except OSError as error:  # a link that leads nowhere
-                            folder.unreadable[name] = f"unreadable: {error.strerror}"
-                            sizes.append(0)
-                        names.append(name)
-                        if not len(names) % TOLD:
-                            found(TOLD)
+                        part.droppings += 1
+                        continue
+                    size = 0
+                    try:
+                        if entry.is_dir():
+                            inner = _identity(entry.stat())
+                            if entry.is_symlink() and (inner in of.above or self._leads_up(prefix + name)):
+                                part.problems.append(
+                                    f"{entry.path} is a link to a folder above itself; it is not followed"
+                                )
+                            else:
+                                below.append(_Folder(prefix + name, of.above | {inner}))
+                            continue
+                        facts = entry.stat()
+                        size = facts.st_size
+                        if not stat.S_ISREG(facts.st_mode):
+                            folder.unreadable[name] = NOT_A_FILE
+                    except OSError as error:  # a link that leads nowhere, or round and round, or where it may not
+                        folder.unreadable[name] = f"unreadable: {error.strerror}"
+                    names.append(name)
+                    sizes.append(size)
+                    if not len(names) % TOLD:
+                        found(TOLD)
             found(len(names) % TOLD)
         except OSError as error:
-            problems.append(f"{os.path.join(self.root, path)} cannot be listed: {error.strerror}")
-        return folder, below, droppings, problems
+            part.unlisted[path] = f"the folder cannot be listed: {error.strerror}"
+            part.incomplete.append(
+                f"{os.path.join(self.root, path)} cannot be listed ({error.strerror}): make it readable, or move it "
+                "out of the source"
+            )
+        return folder, below, part
 
     def _leads_up(self, link: str) -> bool:
         here = os.path.realpath(os.path.join(self.root, os.path.dirname(link)))
@@ -93,8 +121,11 @@ class FolderReader:
     def read(self, where: Location) -> bytes:
         path = self._prefix + where.path
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Without O_NONBLOCK, opening a pipe waits for somebody to write to it.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise UnreadableImageError(NOT_A_FILE)
                 # One byte more than planned shows a file that grew; a short read shows one that shrank.
                 data = os.read(descriptor, where.size + 1)
                 while 0 < len(data) < where.size:
@@ -115,7 +146,7 @@ class FolderReader:
 
     def _fault(self, path: str, error: OSError) -> Exception:
         if error.errno in _FILE_FAULTS and os.path.isdir(os.path.dirname(path)):
-            return UnreadableImageError(f"unreadable: {error.strerror}")
+            return UnreadableFileError(f"unreadable: {error.strerror}", path)
         return SourceError(
             f"{path} was listed but cannot be read now ({error.strerror}): bring the source back and run the same "
             "command again to go on, or remove the destination and start anew"

@@ -8,35 +8,17 @@ themselves.
 
 from __future__ import annotations
 
-import errno
-import os
-import threading
-import zlib
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from shard_tools.errors import SourceError, UnreadableImageError
+from shard_tools.errors import UnreadableImageError
 from shard_tools.names import is_dropping
-from shard_tools.object_storage import is_object_url
 from shard_tools.sources import zip_directory as zd
-from shard_tools.sources.base import ContainerListing, FolderListing, Location
-from shard_tools.sources.object_store import ObjectRanges
+from shard_tools.sources.base import ContainerListing, FolderListing
 from shard_tools.sources.volumes import VolumeSet
+from shard_tools.sources.zip_reader import OFFSET_BITS, Segment, ZipReader
 
-_OFFSET_BITS = 44  # of Location.offset: 16 TB a volume; the volume's number stands above
-_SLACK = 64  # bytes read beyond what a local header is expected to take
 _DESCRIPTOR = 24  # the longest record that may follow a member's data
-
-
-class Segment(NamedTuple):
-    """One volume: `size` bytes of the file from `begin` on; path None: it is missing, and `label` says which it is."""
-
-    path: str | None
-    begin: int
-    size: int
-    label: str
 
 
 @dataclass(frozen=True)
@@ -69,106 +51,6 @@ class ZipContainer:
         self.__dict__.update(state)
 
 
-class ZipReader:
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        self._segments = segments
-        self._open: dict[str, int] = {}
-        self._lock = threading.Lock()
-        self._objects = ObjectRanges()
-
-    def read_raw(self, disk: int, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from an offset within a volume, running on into the next volumes."""
-        parts: list[bytes] = []
-        while size > 0 and disk < len(self._segments):
-            segment = self._segments[disk]
-            if segment.path is None:
-                raise UnreadableImageError(f"its archive's volume {segment.label} is missing or empty")
-            take = min(size, segment.size - offset)
-            if take > 0:
-                data = self._pread(segment.path, take, segment.begin + offset)
-                parts.append(data)
-                size -= len(data)
-                if len(data) < take:
-                    raise SourceError(
-                        f"{segment.path} has become shorter since it was listed: bring it back as it was and run the "
-                        "same command again"
-                    )
-            offset = max(0, offset - segment.size)
-            disk += 1
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _pread(self, path: str, size: int, offset: int) -> bytes:
-        if is_object_url(path):
-            return self._objects.read(path, size, offset)
-        try:
-            descriptor = self._open.get(path)
-            if descriptor is None:
-                with self._lock:
-                    descriptor = self._open.get(path)
-                    if descriptor is None:
-                        descriptor = self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            data = os.pread(descriptor, size, offset)
-            while 0 < len(data) < size:  # a read of more than 2 GB, or a network disk's short answer
-                more = os.pread(descriptor, size - len(data), offset + len(data))
-                if not more:
-                    break
-                data += more
-        except OSError as error:
-            if error.errno == errno.EIO and os.path.exists(path):
-                raise UnreadableImageError(f"unreadable: {path}: {error.strerror}") from error
-            raise SourceError(
-                f"{path} cannot be read ({error.strerror}): bring the volume back and run the same "
-                "command again to go on"
-            ) from error
-        return data
-
-    def read(self, where: Location) -> bytes:
-        if where.method not in (0, 8):
-            how = "is encrypted" if where.method < 0 else f"is compressed by method {where.method}"
-            raise UnreadableImageError(f"the member {how}; only stored and deflate can be read")
-        disk, offset = divmod(where.offset, 1 << _OFFSET_BITS)
-        guess = zd.LOCAL_SIZE + len(where.path.encode()) + _SLACK + where.stored
-        raw = self.read_raw(disk, offset, guess)
-        try:
-            start = zd.data_start(raw)
-        except zd.ZipDamageError as error:
-            raise UnreadableImageError(f"damaged archive: {error}") from error
-        if start + where.stored > len(raw):
-            raw += self.read_raw(*self._advance(disk, offset, len(raw)), start + where.stored - len(raw))
-        stored = memoryview(raw)[start : start + where.stored]
-        if len(stored) < where.stored:
-            raise UnreadableImageError("damaged archive: it ends within this member")
-        data = bytes(stored) if where.method == 0 else self._inflate(stored, where.size)
-        if len(data) != where.size:
-            raise UnreadableImageError(
-                f"damaged archive: the member has {len(data)} bytes and its directory says {where.size}"
-            )
-        if zlib.crc32(data) != where.crc:
-            raise UnreadableImageError("damaged archive: the member's CRC-32 does not match")
-        return data
-
-    def _advance(self, disk: int, offset: int, size: int) -> tuple[int, int]:
-        offset += size
-        while disk < len(self._segments) and offset >= self._segments[disk].size:
-            offset -= self._segments[disk].size
-            disk += 1
-        return disk, offset
-
-    def _inflate(self, stored: memoryview, size: int) -> bytes:
-        inflater = zlib.decompressobj(-15)
-        try:
-            # One byte more than promised is enough to see that the promise is wrong: no zip bomb unfolds.
-            data = inflater.decompress(stored, size + 1)
-        except zlib.error as error:
-            raise UnreadableImageError(f"damaged archive: the member does not inflate ({error})") from error
-        return data
-
-    def close(self) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
-
-
 def open_volumes(folder: str, path: str, volumes: VolumeSet, bytes_of: dict[str, int]) -> ZipContainer:
     """Open the archive of a volume set in `folder` (absolute or an address) and list it.
 
@@ -187,8 +69,8 @@ def open_volumes(folder: str, path: str, volumes: VolumeSet, bytes_of: dict[str,
         )
         return ZipContainer(name, (), listing)
     try:
-        segments = _segments(folder, volumes, last, between, listing)
-        members, segments = _members(segments, listing)
+        whole = _one_piece(folder, volumes, last, between, listing)
+        members, segments = whole or _members(_segments(folder, volumes, last, between, listing))
     except (zd.ZipDamageError, UnreadableImageError) as error:
         if not listing.incomplete:
             listing.incomplete.append(f"{_join(folder, last[0])}: {error}; download it again")
@@ -223,6 +105,28 @@ def _last_volume(
     if volumes.slices:
         return (found[-1], found[:-1]) if found else (None, [])
     return _choose(folder, volumes.last, bytes_of, listing), found
+
+
+def _one_piece(
+    folder: str,
+    volumes: VolumeSet,
+    last: tuple[str, int],
+    between: list[tuple[str, int] | None],
+    listing: ContainerListing,
+) -> tuple[list[zd.Member], list[Segment]] | None:
+    """The archive if it is whole in its `.zip` although numbered volumes lie beside it: those that it was put together
+    from. None when it is not. No last volume of a set is larger than the others.
+    """
+    if not volumes.parts or last[1] <= max((file[1] for file in between if file), default=0):
+        return None
+    try:
+        found = _members([Segment(_join(folder, last[0]), 0, last[1], last[0])])
+    except (zd.ZipDamageError, UnreadableImageError):
+        return None
+    listing.problems.append(
+        f"{_join(folder, last[0])} holds the whole archive; the numbered volumes beside it are not read"
+    )
+    return found
 
 
 def _segments(
@@ -280,7 +184,7 @@ def _end(segments: list[Segment]) -> zd.End:
         reader.close()
 
 
-def _members(segments: list[Segment], listing: ContainerListing) -> tuple[list[zd.Member], list[Segment]]:
+def _members(segments: list[Segment]) -> tuple[list[zd.Member], list[Segment]]:
     """Read the directory; returns it and the segments it counts by, which differ from the files for one-piece
     archives.
     """
@@ -298,6 +202,8 @@ def _members(segments: list[Segment], listing: ContainerListing) -> tuple[list[z
             if end.disk == 0:
                 return members, _shifted(segments, begin - end.directory_offset, members)
             return members, _concatenated(segments[0], reader, members, end, begin)
+        if end.directory_size > sum(segment.size for segment in segments[end.directory_disk :]):
+            raise zd.ZipDamageError("its directory is longer than the volumes that should hold it")
         directory = reader.read_raw(end.directory_disk, end.directory_offset, end.directory_size)
         return list(zd.read_members(directory, end.members)), segments
     finally:
@@ -419,7 +325,7 @@ def _fill(listing: ContainerListing, members: list[zd.Member], segments: list[Se
             folder = folders[path] = FolderListing(path)
         folder.names.append(name)
         folder.sizes.append(member.size)
-        folder.offsets.append(member.disk << _OFFSET_BITS | member.offset)
+        folder.offsets.append(member.disk << OFFSET_BITS | member.offset)
         folder.stored.append(member.stored)
         folder.methods.append(-1 if member.flags & 1 else member.method)
         folder.crcs.append(member.crc)

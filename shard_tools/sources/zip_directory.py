@@ -22,6 +22,10 @@ _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _MASK16, _MASK32 = 0xFFFF, 0xFFFFFFFF
+# What a sound directory never exceeds. The fields have room for more, which would not fit the listing's columns.
+LARGEST = 1 << 44  # bytes of a member or a volume
+MOST_VOLUMES = 10_000
+_LAST_METHOD = 99  # the largest number that APPNOTE gives a method
 
 
 class ZipDamageError(Exception):
@@ -75,8 +79,12 @@ def find_end(tail: bytes, tail_at: int, read_disk: Callable[[int, int, int], byt
         if raw[:4] != b"PK\x06\x06" or len(raw) < _END64.size:
             raise ZipDamageError("its ZIP64 end record is not where it should be")
         _, _, _, _, disk, directory_disk, _, members, size, offset = _END64.unpack(raw)
-        return End(disk or disks - 1, directory_disk, offset, size, members, record_at, (end_disk, end_offset))
-    return End(disk, directory_disk, offset, size, members, tail_at + at, None)
+        end = End(disk or disks - 1, directory_disk, offset, size, members, record_at, (end_disk, end_offset))
+    else:
+        end = End(disk, directory_disk, offset, size, members, tail_at + at, None)
+    if end.disk >= MOST_VOLUMES or max(end.directory_offset, end.directory_size) > LARGEST:
+        raise ZipDamageError("its end record is damaged (no archive is that large)")
+    return end
 
 
 def read_members(directory: bytes, expected: int) -> Iterator[Member]:
@@ -115,7 +123,10 @@ def read_members(directory: bytes, expected: int) -> Iterator[Member]:
             size, stored, offset, disk = _zip64(extra, size, stored, offset, disk)
         at = name_at + name_length + extra_length + comment_length
         count += 1
-        yield Member(_text(raw, flags), size, stored, method, flags, crc, disk, offset)
+        name = _text(raw, flags)
+        if disk >= MOST_VOLUMES or max(size, stored, offset) > LARGEST or method > _LAST_METHOD:
+            raise ZipDamageError(f"the entry of {name} in its directory is damaged")
+        yield Member(name, size, stored, method, flags, crc, disk, offset)
     if count != expected % 65536 and count != expected:
         raise ZipDamageError(f"its directory has {count} readable entries and should have {expected}")
 
@@ -145,9 +156,11 @@ def _zip64(extra: bytes, size: int, stored: int, offset: int, disk: int) -> tupl
 def _text(raw: bytes, flags: int) -> str:
     """A member's name: UTF-8 when it says so or reads as such, otherwise the code page 437 of the format's origin."""
     try:
-        return raw.decode("utf-8")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        return raw.decode("utf-8" if flags & 0x800 else "cp437", "replace")
+        text = raw.decode("utf-8" if flags & 0x800 else "cp437", "replace")
+    # Some programs on Windows write their own separator, against the format; a name with both means what it says.
+    return text if "/" in text else text.replace("\\", "/")
 
 
 def data_start(header: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,28 @@ def test_webp_is_packed_through_pillow(tmp_path: Path) -> None:
     assert list(quarantine_rows(tmp_path / "dst")) == ["flux/train/ai/b.webp"]
 
 
+def test_without_pillow_nothing_is_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in a dataset must not depend on what is installed: packing waits for Pillow."""
+    from PIL import Image
+
+    from tests.fixtures.genimage import encode, pixels
+
+    data = encode(Image.fromarray(pixels(np.random.default_rng(2), 20, 30)), "WEBP")
+    put(tmp_path / "src", "flux/train/ai/a.png", data)
+    put(tmp_path / "src", "flux/train/ai/b.png", fake_png(np.random.default_rng(2), 16))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "PIL", None)
+        done = shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "60kB")
+        assert done.code == 2
+        assert "flux/train/ai/a.png is a webp image, and Pillow is not installed" in done.err
+        assert "pip install" in done.err
+        assert not (tmp_path / "dst" / "dataset.json").exists()
+    assert pack_here(tmp_path / "src", tmp_path / "dst").samples == 2
+    with monkeypatch.context() as without:
+        without.setattr("PIL.features.check", lambda name: False)
+        assert "built without webp" in shard_tools_here("verify", tmp_path / "dst", "--decode").err
+
+
 def test_droppings_are_ignored_and_counted(tmp_path: Path) -> None:
     data = fake_png(np.random.default_rng(2), 16)
     put(tmp_path / "src", f"{folder('adm')}/0_adm_1.PNG", data)
@@ -163,6 +186,28 @@ def test_a_link_that_leads_nowhere_and_one_that_leads_up(tmp_path: Path) -> None
     assert done.samples == 1
     assert "unreadable" in quarantine_rows(tmp_path / "dst")[f"{folder('adm')}/0_adm_2.PNG"]["reason"]
     assert any("loop is a link to a folder above" in problem for problem in done.problems)
+
+
+def test_a_link_that_leads_to_itself(tmp_path: Path) -> None:
+    """It is one unreadable file, and the files listed after it are still there."""
+    for number in range(20):
+        put(tmp_path / "src", f"{folder('adm')}/{number}_adm_1.PNG", fake_png(np.random.default_rng(number), 16))
+    loop = tmp_path / "src" / folder("adm") / "9_adm_2.PNG"
+    os.symlink(loop.name, loop)
+    done = shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", "--strict", "--json")
+    assert (done.code, done.json["samples"]) == (1, 20)
+    assert "unreadable" in quarantine_rows(tmp_path / "dst")[f"{folder('adm')}/9_adm_2.PNG"]["reason"]
+
+
+def test_links_to_each_others_folder(tmp_path: Path) -> None:
+    """Every folder is reached once by each name that is not within itself, not for ever."""
+    for part in ("1", "2"):
+        put(tmp_path / "src", f"adm/{part}/train/ai/0_adm_{part}.PNG", fake_png(np.random.default_rng(2), 16))
+    os.symlink("../2", tmp_path / "src" / "adm" / "1" / "other")
+    os.symlink("../1", tmp_path / "src" / "adm" / "2" / "other")
+    done = pack_here(tmp_path / "src", tmp_path / "dst")
+    assert (done.samples, done.quarantined) == (2, 2)
+    assert sum("is a link to a folder above itself" in problem for problem in done.problems) == 2
 
 
 def test_name_that_is_not_utf8(tmp_path: Path) -> None:

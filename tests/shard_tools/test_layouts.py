@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
+import unicodedata
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +13,9 @@ import numpy as np
 import pytest
 
 from shard_tools.errors import ToolError
-from shard_tools.layout import Place, parse_mapping, place_of
+from shard_tools.layout import Place, generator_name, parse_mapping, place_of
 from tests.fixtures.genimage import LAYOUTS, fake_png, make_layout, make_tree, real_jpeg
-from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, tars
+from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tars
 
 
 @pytest.mark.parametrize(
@@ -140,6 +144,69 @@ def test_map(tmp_path: Path) -> None:
         pack_here(tmp_path / "src", tmp_path / "other", "nowhere=a:train:fake")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_nearest_map_has_the_last_word(order: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    put(tmp_path / "src", {"ADM/train/ai/a.png": fake_png(rng, 16), "ADM/val/ai/b.png": fake_png(rng, 16)})
+    maps = ["ADM/train=glide::", "ADM=biggan:val:fake"][::order]
+    pack_here(tmp_path / "src", tmp_path / "dst", *maps)
+    assert {row["key"] for row in index_rows(tmp_path / "dst")} == {"glide_val_fake_a", "biggan_val_fake_b"}
+
+
+@pytest.mark.parametrize("folder", ["./photos", "photos/", "PHOTOS", "{root}/photos", "{root}", ".", "photos/./deep"])
+def test_ways_to_write_a_map(folder: str, tmp_path: Path) -> None:
+    put(tmp_path / "src", {"photos/deep/y.jpg": real_jpeg(np.random.default_rng(1))})
+    put(tmp_path / "more", {"photos/deep/y.jpg": real_jpeg(np.random.default_rng(2))})
+    folder = folder.format(root=tmp_path / "src")
+    pack_here(tmp_path / "src", tmp_path / "dst", f"{folder}=sdxl:train:real")
+    assert [row["key"] for row in index_rows(tmp_path / "dst")] == ["sdxl_train_real_y"]
+    pack_here([tmp_path / "src", tmp_path / "more"], tmp_path / "dst2", f"{folder}=sdxl:train:real")
+    assert len(index_rows(tmp_path / "dst2")) == (1 if str(tmp_path) in folder else 2)
+
+
+def test_map_says_what_wins() -> None:
+    for command in ("scan", "pack"):
+        assert "last word" in " ".join(shard_tools_here(command, "--help").out.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("name", "generator"),
+    [("FLUX.1-dev", "flux_1-dev"), ('we"ird. na:me', "we_ird_na_me"), ("myset/train", "myset"), ("MySet", "myset")],
+)
+def test_sources_whose_own_name_is_the_generator(name: str, generator: str, tmp_path: Path) -> None:
+    """The same name whether the source is given alone or among others, and one that can stand in a key."""
+    root = tmp_path / name
+    inner = "ai/a.png" if name.endswith("train") else "train/ai/a.png"
+    put(root, {inner: fake_png(np.random.default_rng(1), 16)})
+    make_tree(tmp_path / "other", generators=("adm",), count=1)
+    pack_here(root, tmp_path / "alone")
+    assert [row["key"] for row in index_rows(tmp_path / "alone")] == [f"{generator}_train_fake_a"]
+    json.loads(members_of(tmp_path / "alone")[f"{generator}_train_fake_a.json"])
+    pack_here([root, tmp_path / "other"], tmp_path / "both")
+    assert {row["generator"] for row in index_rows(tmp_path / "both")} == {generator, "adm"}
+
+
+def members_of(root: Path) -> dict[str, bytes]:
+    (path,) = root.rglob("*.tar")
+    with tarfile.open(path) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+def test_generators_of_other_scripts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    one, other = fake_png(rng, 16), fake_png(rng, 16)
+    put(tmp_path / "src", {"日本/train/ai/a.png": one, "中国/train/ai/a.png": other})
+    pack_here(tmp_path / "src", tmp_path / "dst")
+    found = {row["source"].split("/")[0]: row["generator"] for row in index_rows(tmp_path / "dst")}
+    assert found == {name: generator_name(name) for name in ("日本", "中国")}
+    assert len(set(found.values())) == 2
+    assert all(name.startswith("gen-") for name in found.values())
+    assert parse_mapping("日本=日本:train:fake").generator == found["日本"]
+    assert generator_name(unicodedata.normalize("NFD", "ガ")) == generator_name(unicodedata.normalize("NFC", "ガ"))
+    pack_here(tmp_path / "src", tmp_path / "one", generators=(generator_name("中国"),))
+    assert len(index_rows(tmp_path / "one")) == 1
+
+
 @pytest.mark.parametrize("text", ["adm:train:fake", "x=a:b:c:d", "x=adm:holdout:fake", "x=adm:train:maybe", "=adm::"])
 def test_bad_map(text: str) -> None:
     with pytest.raises(ToolError, match="--map"):
@@ -209,6 +276,30 @@ def test_several_sources(tmp_path: Path) -> None:
     rows = index_rows(tmp_path / "dst")
     assert {row["generator"] for row in rows} == {"adm", "sd14"}
     assert {row["source"].split("/")[0] for row in rows} == {"one", "two"}
+
+
+def test_sources_of_the_same_name(tmp_path: Path) -> None:
+    """The column `source` tells them apart; the name still says the split."""
+    rng = np.random.default_rng(1)
+    for outer in "abc":
+        put(tmp_path / outer / "ADM" / "train", {"ai/0_adm_1.PNG": fake_png(rng, 16)})
+    pack_here([tmp_path / outer / "ADM" / "train" for outer in "abc"], tmp_path / "dst")
+    rows = index_rows(tmp_path / "dst")
+    assert {row["source"] for row in rows} == {f"train{n}/ai/0_adm_1.PNG" for n in ("", "~2", "~3")}
+    assert {(row["generator"], row["split"]) for row in rows} == {("adm", "train")}
+
+
+def test_zips_among_several_sources(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for outer in "ab":
+        (tmp_path / outer).mkdir()
+        with zipfile.ZipFile(tmp_path / outer / "biggan.zip", "w") as archive:
+            archive.writestr("train/ai/x.png", fake_png(rng, 16))
+    make_tree(tmp_path / "tree", generators=("adm",), splits=("val",), count=1)
+    sources = [tmp_path / "a" / "biggan.zip", tmp_path / "tree", tmp_path / "b" / "biggan.zip"]
+    pack_here(sources, tmp_path / "dst")
+    rows = [row for row in index_rows(tmp_path / "dst") if row["generator"] == "biggan"]
+    assert {row["source"] for row in rows} == {"biggan.zip:train/ai/x.png", "biggan~2.zip:train/ai/x.png"}
 
 
 def put(root: Path, files: dict[str, bytes]) -> None:

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from genimage_stream.schema import index_schema, quarantine_schema
-from genimage_stream.vocabulary import synsets, val_classes
-from tests.fixtures.genimage import Made
+from genimage_stream.vocabulary import PUBLISHED, synsets, val_classes
+from tests.fixtures.genimage import Made, make_tree
 from tests.shard_tools.conftest import shard_tools, shard_tools_here, tars, tree_bytes
 
 Tree = tuple[Path, list[Made]]
@@ -178,6 +178,32 @@ def test_scan(standard_tree: Tree) -> None:
     assert facts["problems"] == []
     assert "missing" in shard_tools_here("scan", standard_tree[0]).out
     assert tree_bytes(standard_tree[0]) == before
+
+
+def test_scan_counts_what_is_missing_of_the_published_numbers(tmp_path: Path) -> None:
+    """The numbers of GenImage's datasheet, written out here once more; a subset of which one part is not there."""
+    published = {
+        ("adm", "train", "fake"): 162_000,
+        ("adm", "train", "real"): 157_453,
+        ("adm", "val", "fake"): 6_000,
+        ("adm", "val", "real"): 6_000,
+        ("sd15", "train", "fake"): 166_000,
+        ("sd15", "train", "real"): 153_274,
+        ("sd15", "val", "fake"): 8_000,
+        ("sd15", "val", "real"): 8_000,
+    }
+    made = make_tree(tmp_path / "src", generators=("adm", "sd15"), count=6)
+    lost = [m for m in made if (m.generator, m.split, m.label) == ("sd15", "val", "fake")]
+    for one in lost:
+        (tmp_path / "src" / one.path).unlink()
+    facts = shard_tools_here("scan", tmp_path / "src", "--json").json
+    found = {
+        (g["generator"], g["split"], g["label"]): (g["files"], g["published"], g["missing"]) for g in facts["groups"]
+    }
+    there = {key: 0 if key == ("sd15", "val", "fake") else 6 for key in published}
+    assert found == {key: (there[key], n, n - there[key]) for key, n in published.items()}
+    assert facts["missing_generators"] == ["biggan", "glide", "midjourney", "sd14", "vqdm", "wukong"]
+    assert sum(sum(counts) for counts in PUBLISHED.values()) == 2_681_167
 
 
 def test_packing_again_does_nothing_and_other_workers_give_the_same_bytes(

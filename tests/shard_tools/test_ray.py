@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.shard_tools.conftest import tree_bytes
+from shard_tools.engines import ray as ray_engine
+from shard_tools.errors import ToolError
+from tests.shard_tools.conftest import shard_tools, tree_bytes
 
 pytest.importorskip("ray")
 
@@ -55,3 +58,38 @@ def test_the_same_bytes_although_a_worker_is_lost(standard_tree: Tree, packed: P
     assert process.returncode == 0, err.decode()
     assert tree_bytes(tmp_path / "dst") == tree_bytes(packed)
     assert killed == 1
+
+
+@pytest.mark.parametrize("kind", ["auto", "nobody listens", "no such host", "words"])
+def test_a_cluster_that_is_not_there(kind: str, standard_tree: Tree, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    addresses = {
+        "nobody listens": f"127.0.0.1:{port}",
+        "no such host": "ray://nowhere.invalid:10001",
+        "words": "no/word",
+    }
+    address = addresses.get(kind, kind)
+    environment = {**os.environ, "RAY_ADDRESS": address, "RAY_TMPDIR": str(tmp_path)}
+    done = shard_tools("pack", standard_tree[0], tmp_path / "dst", "--engine", "ray", env=environment)
+    assert done.code == 2
+    assert f"RAY_ADDRESS={address}" in done.err
+    assert "unset it to start Ray on this machine" in done.err
+
+
+def test_an_address_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would wait for minutes."""
+    asked = []
+
+    def connect(address: tuple[str, int], seconds: float) -> socket.socket:
+        asked.append((address, seconds))
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(ray_engine.socket, "create_connection", connect)
+    with pytest.raises(ToolError, match=r"RAY_ADDRESS=192\.0\.2\.1:6379 cannot be reached: timed out"):
+        ray_engine._can_be_reached("192.0.2.1:6379")
+    assert asked == [(("192.0.2.1", 6379), ray_engine.CONNECT_SECONDS)]
+    for address in (None, "auto", "local"):
+        ray_engine._can_be_reached(address)
+    assert len(asked) == 1

@@ -86,6 +86,26 @@ def test_concatenated_volumes_with_stale_numbers(
     assert tars(tmp_path / "dst") == source["tars"]
 
 
+@pytest.mark.parametrize("options", [("-s", "64k"), ("-s", "64k", "-0", "-fz")])
+def test_concatenated_under_the_old_name(options: tuple[str, ...], source: dict[str, Any], tmp_path: Path) -> None:
+    """`cat x.z* x.zip > whole; mv whole x.zip`: the numbered volumes still lie beside it."""
+    folder = zipped(source, tmp_path / "src", *options)
+    volumes = [*sorted(folder.glob("*.z[0-9]*")), folder / f"{ARCHIVE}.zip"]
+    volumes[-1].write_bytes(b"".join(path.read_bytes() for path in volumes))
+    done = pack_here(tmp_path / "src", tmp_path / "dst")
+    assert tars(tmp_path / "dst") == source["tars"]
+    assert any("holds the whole archive" in problem for problem in done.problems)
+
+
+def test_joined_under_the_old_name(source: dict[str, Any], tmp_path: Path) -> None:
+    """`zip -s 0` makes a plain archive of a set."""
+    folder = zipped(source, tmp_path / "src")
+    whole = zipped(source, tmp_path / "whole", "-0") / f"{ARCHIVE}.zip"
+    shutil.copy(whole, folder / f"{ARCHIVE}.zip")
+    pack_here(tmp_path / "src", tmp_path / "dst")
+    assert tars(tmp_path / "dst") == source["tars"]
+
+
 def test_concatenated_volumes_with_data_descriptors(source: dict[str, Any], tmp_path: Path) -> None:
     """Info-ZIP does not cut archives with data descriptors, so the stale numbers are written by hand."""
     path = zipped(source, tmp_path / "src", "-0", "-fd") / f"{ARCHIVE}.zip"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,72 @@ def test_rows_without_an_image_and_without_a_label(tmp_path: Path) -> None:
     assert "no image bytes" in bad["0_adm_2.PNG"]
     assert "not recognised" in bad["mystery.png"]
     assert len(index_rows(tmp_path / "dst")) == 1
+
+
+@pytest.mark.parametrize(
+    "text", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+@pytest.mark.parametrize("data", [pa.binary(), pa.large_binary(), pa.binary_view()])
+@pytest.mark.parametrize("separator", ["/", "\\"])
+@pytest.mark.parametrize("name", ["x.arrow", "X.PARQUET"])
+def test_columns_as_others_write_them(
+    text: pa.DataType,
+    data: pa.DataType,
+    separator: str,
+    name: str,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+) -> None:
+    """polars and pandas write large strings, newer ones views; Windows its own separator."""
+    made = make_files(**OPTIONS)
+    paths = [m.path.replace("/", separator) for m in made]
+    rows = pa.table({"image": pa.array([m.data for m in made], data), "image_path": pa.array(paths).cast(text)})
+    (tmp_path / "src").mkdir()
+    if name.endswith("arrow"):
+        with pa.ipc.new_file(str(tmp_path / "src" / name), rows.schema) as writer:
+            writer.write_table(rows, max_chunksize=3)
+    else:
+        pq.write_table(rows, tmp_path / "src" / name, row_group_size=3)
+    pack_here(tmp_path / "src", tmp_path / "dst")
+    assert tars(tmp_path / "dst") == expected
+
+
+@pytest.mark.parametrize("form", ["arrow", "parquet"])
+def test_duplicates_in_tables(form: str, expected: dict[str, bytes], tmp_path: Path) -> None:
+    """Rows that would get the same key are told apart by their bytes, before anything is unfolded."""
+    write(tmp_path / "src" / "one", "paths", form)
+    write(tmp_path / "src" / "two", "paths", form)
+    done = pack_here(tmp_path / "src", tmp_path / "dst")
+    assert tars(tmp_path / "dst") == expected
+    assert done.quarantined == done.samples
+    assert all(row["reason"].startswith("duplicate:") for row in quarantine_rows(tmp_path / "dst").values())
+
+
+def test_images_of_another_table_are_not_taken(tmp_path: Path) -> None:
+    """Killed while unfolding, then started with a table of the same names and sizes: the plans are the same."""
+    made = [m for m in make_files(**OPTIONS) if m.generator == "adm"]
+    before = {}
+    for name, change in (("one", 0), ("two", 1)):
+        images = [m.data[:-1] + bytes([m.data[-1] ^ change]) for m in made]  # both pass a check of the header
+        path = tmp_path / name / "adm.parquet"
+        path.parent.mkdir()
+        pq.write_table(pa.table({"image": images, "image_path": [m.path for m in made]}), path)
+        before[name] = {hashlib.sha256(data).hexdigest() for data in images}
+
+    class StopError(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise StopError
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("shard_tools.pack._carry_out", stop)
+        with pytest.raises(StopError):
+            pack_here(tmp_path / "one", tmp_path / "dst", check="header")
+    assert list((tmp_path / "dst" / ".pack" / "unfolded").iterdir())
+    assert (tmp_path / "dst" / ".pack" / "plan.json").exists()
+    pack_here(tmp_path / "two", tmp_path / "dst", check="header")
+    assert {row["sha256"] for row in index_rows(tmp_path / "dst")} == before["two"]
 
 
 @pytest.mark.parametrize("form", ["arrow", "parquet"])

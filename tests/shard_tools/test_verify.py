@@ -6,13 +6,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from shard_tools.report.progress import Silent
 from shard_tools.verify import verify
-from tests.shard_tools.conftest import index_rows, shard_tools_here
+from tests.fixtures.genimage import make_tree
+from tests.shard_tools.conftest import index_rows, pack_here, shard_tools_here
 
 SHARD = "adm/train/adm-train-00000.tar"
 
@@ -43,6 +46,19 @@ def edit_dataset(root: Path) -> None:
     (root / "dataset.json").write_text(json.dumps(dataset))
 
 
+def edit_key(root: Path) -> None:
+    table = pq.read_table(root / "index.parquet")
+    keys = table["key"].to_pylist()
+    keys[0] = "flux.1" + keys[0]
+    pq.write_table(table.set_column(0, "key", [keys]), root / "index.parquet")
+
+
+def folder_as_idx(root: Path) -> None:
+    path = (root / SHARD).with_suffix(".idx")
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "image": (lambda root: flip(root / SHARD, row_of(root) + 30), "sha256 differs"),
     "name in a header": (lambda root: flip(root / SHARD, row_of(root) - 512 + 5), "tar header"),
@@ -58,6 +74,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "index": (edit_index, ".cls or .json are not what the index says"),
     "no index": (lambda root: (root / "index.parquet").unlink(), "index.parquet is missing"),
     "torn index": (lambda root: (root / "index.parquet").write_bytes(b"PAR1"), "index.parquet cannot be read"),
+    "key": (edit_key, "keys have characters"),
+    "folder as idx": (folder_as_idx, ".idx cannot be read"),
     "no quarantine": (lambda root: (root / "quarantine.parquet").unlink(), "quarantine.parquet cannot be read"),
     "counts": (edit_dataset, "differ about the number of samples"),
 }
@@ -87,3 +105,55 @@ def test_exit_codes(packed: Path, tmp_path: Path) -> None:
     done = shard_tools_here("info", tmp_path / "nowhere", "--json")
     assert done.code == 2
     assert "no such folder" in done.json["error"]
+
+
+DATASET_DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "empty": lambda dataset: dataset.clear(),
+    "no counts": lambda dataset: dataset.pop("counts"),
+    "no groups": lambda dataset: dataset["counts"].pop("groups"),
+    "group without a label": lambda dataset: dataset["counts"]["groups"][0].pop("label"),
+    "shards of another kind": lambda dataset: dataset.update(shards={"a": 1}),
+    "shard without a size": lambda dataset: dataset["shards"][-1].pop("size"),
+    "seed in words": lambda dataset: dataset.update(seed="one"),
+    "options of another kind": lambda dataset: dataset.update(options=[]),
+    "a number as a truth": lambda dataset: dataset["counts"].update(samples=True),
+}
+
+
+@pytest.mark.parametrize("kind", DATASET_DAMAGE)
+def test_damaged_dataset_json(kind: str, packed: Path, standard_tree: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    path = tmp_path / "dst" / "dataset.json"
+    dataset = json.loads(path.read_text())
+    DATASET_DAMAGE[kind](dataset)
+    path.write_text(json.dumps(dataset))
+    commands = [["verify"], ["info"], ["report", "--html", tmp_path / "x.html"], ["pack", standard_tree[0]]]
+    for command in commands:
+        done = shard_tools_here(*command, tmp_path / "dst")
+        assert done.code == 2
+        assert f"{path} is not one that this program writes" in done.err
+
+
+@pytest.mark.parametrize(("name", "word"), [("index.parquet", b"0_adm_"), ("quarantine.parquet", b"file is empty")])
+def test_pages_are_compared_with_their_checksums(name: str, word: bytes, tmp_path: Path) -> None:
+    """A changed bit in a word that nothing else is compared with, as it would be in a page that still decompresses."""
+    made = make_tree(tmp_path / "src", generators=("adm",), count=4)
+    (tmp_path / "src" / made[0].path).write_bytes(b"")
+    pack_here(tmp_path / "src", tmp_path / "dst")
+    path = tmp_path / "dst" / name
+    table = pq.read_table(path)
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
+    assert verify(str(tmp_path / "dst"), Silent()).intact
+    facts = pq.read_metadata(path).row_group(0)
+    column = facts.column(facts.num_columns - 1)  # source, reason
+    flip(path, path.read_bytes().index(word, column.data_page_offset) + 2)
+    found = verify(str(tmp_path / "dst"), Silent())
+    assert any(f"{name} cannot be read" in problem for problem in found.problems)
+
+
+def test_the_packer_writes_checksums(packed: Path) -> None:
+    raw = bytearray((packed / "index.parquet").read_bytes())
+    column = pq.read_metadata(packed / "index.parquet").row_group(0).column(0)
+    raw[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    with pytest.raises(OSError, match="CRC"):
+        pq.read_table(pa.BufferReader(bytes(raw)), page_checksum_verification=True)

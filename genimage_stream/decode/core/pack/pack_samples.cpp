@@ -20,10 +20,13 @@ class NoSink : public RowSink {
     void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
 };
 
+// Opening a pipe would wait for somebody to write to it; reading one at an offset fails.
+constexpr int kReadOnly = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+
 // Reads a whole file that ought to have `size` bytes; `to` has room for one more. False: it cannot be read or
 // has another size.
 bool read_file(const std::string& path, std::uint8_t* to, std::size_t size, int& cold) {
-    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int fd = open(path.c_str(), kReadOnly);
     if (fd < 0) return false;
     iovec part{to, size + 1};  // a byte more shows a file that grew
     ssize_t got = preadv2(fd, &part, 1, 0, RWF_NOWAIT);
@@ -142,7 +145,7 @@ std::vector<SampleOut> pack_samples(const std::vector<SampleIn>& samples, const 
 
 void read_soon(const std::vector<std::string>& paths) {
     for (const std::string& path : paths) {
-        const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        const int fd = open(path.c_str(), kReadOnly);
         if (fd < 0) continue;
         posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
         close(fd);

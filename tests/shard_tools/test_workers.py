@@ -1,0 +1,58 @@
+"""Worker processes of the local engine: what they run, and what is said when they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from shard_tools.engines.local import _Worker
+from shard_tools.errors import ToolError
+from shard_tools.storage import LocalStorage
+from tests.fixtures.genimage import make_tree
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_files_of_the_users_folder_are_not_run(tmp_path: Path) -> None:
+    """The command is started as an installed one is, from a folder with names of the standard library in it."""
+    for made in make_tree(tmp_path / "tree", generators=("adm",), count=8):
+        with zipfile.ZipFile(tmp_path / "adm.zip", "a") as archive:
+            archive.writestr(made.path, made.data)
+    (tmp_path / "here").mkdir()
+    for name in ("random", "socket", "struct", "numpy", "shard_tools"):
+        (tmp_path / "here" / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'run')!r}, 'w').close()\nraise SystemExit(3)"
+        )
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "shard-tools"
+    command.write_text("from shard_tools.cli import main\nmain()\n")
+    done = subprocess.run(
+        [sys.executable, command, "pack", tmp_path / "adm.zip", tmp_path / "dst"]
+        + ["--shard-size", "40kB", "--workers", "2"],
+        cwd=tmp_path / "here",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_only_a_kill_may_be_for_memory(number: int, tmp_path: Path) -> None:
+    worker = _Worker([], LocalStorage(str(tmp_path)))
+    worker.process.send_signal(number)
+    worker.path = "adm/train/x.tar"
+    with pytest.raises(ToolError, match=rf"wrote adm/train/x.tar was killed by signal {int(number)}") as caught:
+        worker.receive()
+    assert ("out of memory" in str(caught.value)) == (number == signal.SIGKILL)
+    assert "run the same command again" in str(caught.value)
+    worker.connection.close()
