@@ -21,7 +21,7 @@ def test_a_file_system_without_locks(number: int, tmp_path: Path, monkeypatch: p
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(lock.fcntl, "flock", flock)
-    with pytest.raises(TargetError, match="cannot be locked .*: mount this file system with locks"):
+    with pytest.raises(TargetError, match=r"cannot be locked .*: mount this file system with locks"):
         locked(LocalStorage(str(tmp_path / "dst"))).__enter__()
 
 
