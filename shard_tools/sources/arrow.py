@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -189,6 +190,8 @@ def open_table(path: str, name: str) -> TableContainer:
     listing = ContainerListing()
     folded = path.lower().endswith(".parquet") or is_object_url(path)
     try:
+        if not is_object_url(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError("it is not a file")  # opening a pipe would wait for somebody to write to it
         folders = _list(path, listing, folded)
     except (OSError, pa.ArrowException) as error:
         listing.incomplete.append(f"{path} cannot be read: {error}; download it again")

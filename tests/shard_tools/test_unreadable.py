@@ -47,6 +47,15 @@ def test_a_pipe_does_not_stop_the_packer(tmp_path: Path) -> None:
     assert "a pipe" in quarantine_rows(tmp_path / "dst")[f"{FAKES}/1_adm_1.PNG"]["reason"]
 
 
+@pytest.mark.parametrize("name", ["x.arrow", "X.PARQUET", "x.zip"])
+def test_a_pipe_by_the_name_of_a_table_or_an_archive(name: str, tmp_path: Path) -> None:
+    os.mkfifo(put(tmp_path / "src") / name)
+    done = shard_tools("pack", tmp_path / "src", tmp_path / "dst")
+    assert done.code == 2
+    assert name in done.err
+    assert "download it again" in done.err
+
+
 def within(seconds: float, work: Callable[[], object]) -> None:
     """Run something that must not hang; a thread that does is left behind."""
     thread = threading.Thread(target=work, daemon=True)
