@@ -209,7 +209,9 @@ def make_dataset(root: Path, columns: dict[str, object], count: int) -> Path:
     table = pa.table({field.name: pa.array(plain[field.name]).cast(field.type) for field in schema.index_schema()})
     pq.write_table(table, root / schema.INDEX_FILE)
     pq.write_table(schema.quarantine_schema().empty_table(), root / schema.QUARANTINE_FILE)
-    (root / schema.DATASET_FILE).write_text(json.dumps({"format_version": schema.FORMAT_VERSION}))
+    counts = {"samples": len(table), "quarantined": 0, "shards": 0, "size": 0, "groups": []}
+    dataset = {"format_version": schema.FORMAT_VERSION, "seed": 0, "options": {}, "plan_digest": "", "counts": counts}
+    (root / schema.DATASET_FILE).write_text(json.dumps({**dataset, "shards": []}))
     return root
 
 
