@@ -1,17 +1,18 @@
-"""Puts the committed results into README.md and docs/scaling.md, between their marks, so that every figure is theirs.
+"""Puts the committed results into README.md and docs, between their marks, so that every figure is theirs.
 
     python -m benchmarks.readme            rewrites what is between the marks; tests compare it with the results
 
 The parts: `speed` from end_to_end.json, `demo` from demo.json, `prediction` computed from scaling.json and
-index_size.json by `benchmarks.model`.
+index_size.json by `benchmarks.model`, `crop-ready` from crop_ready.json and recoding.json.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,75 @@ def prediction() -> str:
     return model.prediction(*model.load())
 
 
+def crop_ready() -> str:
+    """Size and speed of the crop-ready form by kind, with the sentences about JPEGs and packing."""
+    report, recoding = result("crop_ready"), result("recoding")
+    machine, rows = report["machine"], report["results"]
+    pngs = [kind for kind in rows if kind.startswith("png")]
+    pngs.sort(key=lambda kind: (int(kind.split()[1]), kind))
+
+    def best_peer(kind: str) -> float:
+        """Microseconds."""
+        return min(row["crop_us"] for row in rows[kind] if str(row["what"]).endswith("full decode"))
+
+    def times(kind: str, row: Mapping[str, Any]) -> str:
+        return f"{math.floor(10 * best_peer(kind) / row['crop_us']) / 10:g}x"
+
+    lines = [
+        "Stored size against the originals, and speed of a 224 crop against a full decode of the original by the best of "
+        f"Pillow, OpenCV, simplejpeg and imagecodecs ({report['per_kind']} images of each kind, one thread, CPU time, "
+        f"medians; {machine['cpus']} CPUs, {machine['processor']}; ratios are cut, not rounded):",
+        "",
+        f"| | {' | '.join(pngs)} |",
+        "|---|" + "---|" * len(pngs),
+    ]
+    for number, row in enumerate(rows[pngs[0]]):
+        cells = [rows[kind][number] for kind in pngs]
+        if "size" in row:
+            name = ", ".join(f"{key} {value}" for key, value in row["what"].items())
+            shown = [f"{one['size']:.3f}, {times(kind, one)}" for kind, one in zip(pngs, cells, strict=True)]
+        elif str(row["what"]).startswith("plain"):
+            name, shown = row["what"], [f"1, {times(kind, one)}" for kind, one in zip(pngs, cells, strict=True)]
+        else:
+            continue
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    lines += ["", "JPEGs, by the width of a restart interval in pixels (65535: a row of the image):", ""]
+    lines += [
+        "| interval | size | speed | whole image by libjpeg-turbo | by the own decoder |",
+        "|---|---|---|---|---|",
+    ]
+    without, *whole = report["whole_jpegs"]
+    for row in rows["jpeg"]:
+        width = row["what"].get("interval_width") if isinstance(row["what"], dict) else None
+        if width is not None:
+            one = next(other for other in whole if other["what"]["interval_width"] == width)
+            costs = [f"{one[f'{path}_us'] / without[f'{path}_us']:.2f}" for path in ("libjpeg", "auto")]
+            lines.append(f"| {width} | {row['size']:.3f} | {times('jpeg', row)} | {' | '.join(costs)} |")
+    (plain,) = (row for row in rows["jpeg"] if str(row["what"]).startswith("plain"))
+    lines += [
+        "",
+        f"A crop of the plain JPEG: {times('jpeg', plain)}. The last two columns are what a decode of the whole image takes with "
+        "restart intervals, against the same coefficients without.",
+        "All figures: [crop-ready-table.md](crop-ready-table.md).",
+    ]
+    kinds = recoding["kinds"]
+    growth = {kind: one["stored_bytes"] / one["bytes"] - 1 for kind, one in kinds.items()}
+    each = recoding["pack --crop-ready --workers 1"]["units_per_second"]
+    lines += [
+        "",
+        "Recoding in `pack --crop-ready`, decoding and proof included, on GenImage's mix: "
+        f"{each:.0f} images per second with one worker, whole command, and stored size {growth['all']:+.1%}; of its PNGs 1024 "
+        f"{growth['PNG 1024']:+.1%}, of its progressive JPEGs {growth['JPEG, progressive']:+.1%}",
+        "([benchmarks/results/recoding.md](../benchmarks/results/recoding.md), `python -m benchmarks.recoding`).",
+    ]
+    return "\n".join(lines)
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "speed": ("README.md", speed),
     "demo": ("README.md", demo),
     "prediction": ("docs/scaling.md", prediction),
+    "crop-ready": ("docs/crop-ready.md", crop_ready),
 }
 
 
