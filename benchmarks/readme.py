@@ -78,9 +78,9 @@ def crop_ready() -> str:
         return f"{math.floor(10 * best_peer(kind) / row['crop_us']) / 10:g}x"
 
     lines = [
-        "Stored size against the originals, and speed of a 224 crop against a full decode of the original by the best of "
-        f"Pillow, OpenCV, simplejpeg and imagecodecs ({report['per_kind']} images of each kind, one thread, CPU time, "
-        f"medians; {machine['cpus']} CPUs, {machine['processor']}; ratios are cut, not rounded):",
+        "Stored size against the originals, and speed of a 224 crop against a full decode of the original by the best "
+        f"of Pillow, OpenCV, simplejpeg and imagecodecs ({report['per_kind']} images of each kind, one thread, CPU "
+        f"time, medians; {machine['cpus']} CPUs, {machine['processor']}; ratios are cut, not rounded):",
         "",
         f"| | {' | '.join(pngs)} |",
         "|---|" + "---|" * len(pngs),
@@ -110,8 +110,8 @@ def crop_ready() -> str:
     (plain,) = (row for row in rows["jpeg"] if str(row["what"]).startswith("plain"))
     lines += [
         "",
-        f"A crop of the plain JPEG: {times('jpeg', plain)}. The last two columns are what a decode of the whole image takes with "
-        "restart intervals, against the same coefficients without.",
+        f"A crop of the plain JPEG: {times('jpeg', plain)}. The last two columns are what a decode of the whole image "
+        "takes with restart intervals, against the same coefficients without.",
         "All figures: [crop-ready-table.md](crop-ready-table.md).",
     ]
     kinds = recoding["kinds"]
@@ -120,8 +120,8 @@ def crop_ready() -> str:
     lines += [
         "",
         "Recoding in `pack --crop-ready`, decoding and proof included, on GenImage's mix: "
-        f"{each:.0f} images per second with one worker, whole command, and stored size {growth['all']:+.1%}; of its PNGs 1024 "
-        f"{growth['PNG 1024']:+.1%}, of its progressive JPEGs {growth['JPEG, progressive']:+.1%}",
+        f"{each:.0f} images per second with one worker, whole command, and stored size {growth['all']:+.1%}; of its "
+        f"PNGs 1024 {growth['PNG 1024']:+.1%}, of its progressive JPEGs {growth['JPEG, progressive']:+.1%}",
         "([benchmarks/results/recoding.md](../benchmarks/results/recoding.md), `python -m benchmarks.recoding`).",
     ]
     return "\n".join(lines)
