@@ -83,17 +83,16 @@ def limits(
     cpu = costs.cpu / keeps(machine.cores, measured_on)
     found = {}
     waiting = 0.0
-    read = costs.read
     if storage == "nvme":
         waiting = NVME_LATENCY + costs.read / NVME_BYTES  # a thread reads its sample, then decodes it
         found["storage"] = NVME_BYTES / costs.read
     elif storage.startswith("store"):
-        read = costs.stored  # object stores are read whole
-        found["network"] = NETWORK_SHARE * machine.network / 8 / costs.stored
+        # As from local files: of large crop-ready PNGs only the bands of the crop. Their second range is not counted.
+        found["network"] = NETWORK_SHARE * machine.network / 8 / costs.read
         if storage == "store":
             found["requests"] = STORE_PARALLEL / STORE_LATENCY
     found["cores"] = machine.cores / (cpu + waiting)
-    found["memory bandwidth"] = MEMORY_SHARE * machine.memory / costs.traffic(output, read)
+    found["memory bandwidth"] = MEMORY_SHARE * machine.memory / costs.traffic(output, costs.read)
     found["consumer"] = BATCH / costs.interpreter
     return found
 

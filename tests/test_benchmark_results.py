@@ -66,13 +66,13 @@ def test_a_result_says_where_it_comes_from(path: Path) -> None:
     assert data["date"]
 
 
-def test_parts_of_the_full_run_fit_into_forty_minutes() -> None:
+def test_parts_of_the_full_run_fit_into_three_quarters_of_an_hour() -> None:
     assert sum(part.minutes for part in PARTS.values()) <= 45
 
 
 def test_every_result_is_made_by_a_part() -> None:
     """What is committed is what make bench-full makes."""
-    results = {"end_to_end": "mix", "index_size": "index", "crop_ready": "crop-ready"}
+    results = {"end_to_end": "mix", "index_size": "index", "crop_ready": "crop-ready", "gpu-check-cpu-mode": "gpu"}
     for path in RESULTS.glob("*.json"):
         assert results.get(path.stem, path.stem) in PARTS
 
