@@ -9,6 +9,7 @@ the one the plan wants.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -157,12 +158,17 @@ class _Worker:
                 env={**ALLOCATOR, **os.environ},
             )
         self.connection = Connection(ours.detach())
-        self.connection.send((list(containers), storage))
         self.path = ""
+        self._send((list(containers), storage))
 
     def give(self, task: ShardTask) -> None:
         self.path = task.path
-        self.connection.send(task)
+        self._send(task)
+
+    def _send(self, what: object) -> None:
+        # That a worker is gone is found out, and said, by `receive`.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send(what)
 
     def receive(self) -> tuple[str, Any]:
         try:

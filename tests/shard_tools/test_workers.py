@@ -13,6 +13,7 @@ import pytest
 
 from shard_tools.engines.local import _Worker
 from shard_tools.errors import ToolError
+from shard_tools.shard import ShardTask
 from shard_tools.storage import LocalStorage
 from tests.fixtures.genimage import make_tree
 
@@ -55,4 +56,15 @@ def test_only_a_kill_may_be_for_memory(number: int, tmp_path: Path) -> None:
         worker.receive()
     assert ("out of memory" in str(caught.value)) == (number == signal.SIGKILL)
     assert "run the same command again" in str(caught.value)
+    worker.connection.close()
+
+
+def test_a_worker_that_is_gone_before_it_is_given_anything(tmp_path: Path) -> None:
+    """Giving it a shard met a broken pipe, and the packer ended with exit code 1 and no sentence."""
+    worker = _Worker([], LocalStorage(str(tmp_path)))
+    worker.process.kill()
+    worker.process.wait()
+    worker.give(ShardTask(0, "adm/train/adm-train-00000.tar", "adm", "train", [], "full"))
+    with pytest.raises(ToolError, match=r"adm-train-00000\.tar was killed by signal 9"):
+        worker.receive()
     worker.connection.close()
