@@ -254,7 +254,7 @@ def _end(work: Callable[[], int], as_json: bool) -> None:
     """Run a command's work and turn its end into an exit code and, where it failed, one sentence."""
     try:
         code = work()
-    except (ToolError, NotImplementedError) as error:
+    except ToolError as error:
         if as_json:
             _json({"error": str(error)})
         print(f"shard-tools: {error}", file=sys.stderr)

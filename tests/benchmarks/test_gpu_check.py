@@ -40,7 +40,7 @@ def test_cpu_mode(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install nvidia-dali-cuda120")
-    pytest.importorskip("webdataset")
+    pytest.importorskip("webdataset", reason="webdataset is not installed: pip install webdataset")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     words = ["--plain", folder, "--device", "cpu", "--seconds", "0.1", "--rounds", "2", "--batch-size", "8"]
     words += ["--crop", "32", "--threads", "2", "--epoch", "200", "--no-build", "--results", tmp_path]
