@@ -4,14 +4,15 @@
     python -m benchmarks.end_to_end [--streams] [--rounds N] [--threads N] [--peers ours,dali] [--record | --prepare]
 
 With --streams each stream (JPEG, PNG of 128, 256, 512, 1024) by itself instead. Every loader runs in a process of its
-own and takes its turn for one epoch of some hundred to thousand images; its first epoch is not measured. One that
-cannot be had, dies or hangs is left out and listed with the reason. Results (end_to_end, or streams) go to
+own and takes its turn for an epoch of some hundred to thousand images, or for several where that takes less than a
+second; its first epoch is not measured. One that cannot be had, dies or hangs is left out and listed with the reason. Results (end_to_end, or streams) go to
 .bench/results, or with --record to benchmarks/results, from which the README's table and chart are taken.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -29,6 +30,7 @@ from benchmarks.peers import PEERS, Work
 from benchmarks.peers.client import PeerError, PeerProcess
 
 BASELINE = "webdataset + Pillow"
+TURN_SECONDS = 1.0  # at least; a loader whose epoch is shorter has several in its turn
 
 
 def log(text: str) -> None:
@@ -71,7 +73,10 @@ class Comparison:
         work = replace(self.work, scratch=str(ROOM / "scratch" / Path(self.work.dataset).name / name))
         peer = PeerProcess(name, work, python)
         if epoch:
-            peer.epoch()  # the first epoch fills caches, starts workers and shows that the work is done
+            first = peer.epoch()  # fills caches, starts workers and shows that the work is done
+            if first["seconds"] < 2 * TURN_SECONDS:
+                peer.epoch()  # tells how many of its kind make a turn
+            peer.rest()
         return peer
 
     def _prepare(self, peers: Sequence[str]) -> None:
@@ -98,17 +103,22 @@ class Comparison:
                 running[peer.about["title"]] = peer
                 self.versions |= peer.about["versions"]
             log(f"{self.name}: {rounds} rounds of {len(running)} loaders")
-            contestants = [Contestant(t, peer.epoch, self.work.images, peer.settle) for t, peer in running.items()]
+            contestants = [self._contestant(title, peer) for title, peer in running.items()]
+            warm = {title: len(peer.answers) for title, peer in running.items()}
             self.measurements = measure(contestants, rounds=rounds, warm_up=0, left_out=self.left_out)
             for title in running.keys() & self.left_out.keys():
                 log(f"left out: {self.left_out[title]}")
             for title in self.measurements:
-                measured = running[title].answers[-rounds:]
+                measured = running[title].answers[warm[title] :]
                 self.costs[title] = {
                     "cpu_seconds": statistics.median(answer["cpu_seconds"] for answer in measured),
                     "peak_mib": max(answer["peak_mib"] for answer in measured),
                     "threads": max(answer["threads"] for answer in measured),
                 }
+
+    def _contestant(self, title: str, peer: PeerProcess) -> Contestant:
+        epochs = math.ceil(TURN_SECONDS / peer.answers[-1]["seconds"])
+        return Contestant(title, peer.epoch, self.work.images, peer.settle, peer.rest, min(epochs, 10))
 
     def table(self) -> str:
         """Markdown: rate, ratio, CPU time and memory of each loader, then who was left out and why."""
@@ -145,7 +155,9 @@ REMARKS = (
     "from asking for it to its last batch, its beginning included; the first epoch, in which caches fill and worker "
     "processes start, is not measured.",
     "",
-    "Every loader runs in its own process with {threads} threads or worker processes and takes its turn for an epoch. "
+    "Every loader runs in its own process with {threads} threads or worker processes and takes its turn for an epoch, "
+    "or for as many as fill a second; a turn begins when the one before is idle, which some are only when the queues for "
+    "their next epoch are full. "
     "img/s is the median of {rounds} rounds, the spread the distance between the quartiles. The ratio is taken within "
     "each round and the median of those is given, with the lowest and the highest: it need not be the quotient of two "
     "medians of the first column, and says more where the machine was not equally quick in all rounds. Memory is the "

@@ -31,12 +31,15 @@ class ContestantError(RuntimeError):
 
 @dataclass(frozen=True)
 class Contestant:
-    """`run` does `units` units of work (images, say) each time it is called; `before` comes first, off the clock."""
+    """`run` does `units` units of work (images, say) each time it is called. In its turn it is called `repeat` times, and
+    its time is the mean of them; `before` comes first and `after` last, both off the clock."""
 
     name: str
     run: Callable[[], object]
     units: float
     before: Callable[[], object] | None = None
+    after: Callable[[], object] | None = None
+    repeat: int = 1
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,11 @@ def measure(
                 if one.before is not None:
                     one.before()
                 begin = clock()
-                one.run()
-                taken = clock() - begin
+                for _ in range(one.repeat):
+                    one.run()
+                taken = (clock() - begin) / one.repeat
+                if one.after is not None:
+                    one.after()
             except ContestantError as error:
                 if left_out is None:
                     raise

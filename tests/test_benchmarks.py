@@ -23,7 +23,7 @@ from benchmarks.full import PARTS
 from benchmarks.harness import Contestant, ContestantError, measure
 from benchmarks.peers import PEERS, Endless, Work, client
 from benchmarks.peers.client import PeerError, PeerProcess
-from benchmarks.peers.serve import process_tree, run_epoch
+from benchmarks.peers.serve import process_tree, run_epoch, usage
 from tests.fixtures.genimage import make_tree
 
 
@@ -122,6 +122,31 @@ def test_what_is_ready_is_handed_over_before_the_clock(
         one = Contestant("stub", peer.epoch, 1, peer.settle)
         measured = measure([one], rounds=1, warm_up=0, clock=lambda: float(next(clock)))
     assert measured["stub"].seconds == (1.0,)
+
+
+def test_a_turn_ends_when_the_peer_is_idle(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does for its next epoch must not take the cores from the next peer."""
+    monkeypatch.setenv("STUB_PEER", "works on")
+    with PeerProcess("tests.fixtures.stub_peer", replace(work, scratch=str(tmp_path))) as peer:
+        peer.epoch()
+        peer.rest()
+        peer.epoch()
+        spent = usage(peer.pid)[0]
+        peer.rest()
+        assert usage(peer.pid)[0] - spent > 0.9
+        monkeypatch.setattr(client, "REST_SECONDS", 0.5)
+        peer.epoch()
+        with pytest.raises(PeerError, match="still at work 0.5 seconds after its epoch"):
+            peer.rest()
+
+
+def test_a_turn_may_have_several_epochs() -> None:
+    said: list[str] = []
+    clock = iter(range(100))
+    one = Contestant("a", lambda: said.append("run"), 1, lambda: said.append("before"), lambda: said.append("after"), 4)
+    measured = measure([one], rounds=2, warm_up=0, clock=lambda: float(next(clock)))
+    assert said == ["before", "run", "run", "run", "run", "after"] * 2
+    assert measured["a"].seconds == (0.25, 0.25)
 
 
 def test_process_tree_knows_children() -> None:

@@ -11,7 +11,8 @@ A peer is a module of this package with
 * `prepare(work)`, optional: converts the shards into the peer's own format under `work.scratch`; not timed;
 * `open_stream(work)`: returns a callable; each call is one epoch, an iterator over `(images, labels)`. The clock runs
   from the call to the last batch. A peer that keeps fetching between epochs has a method `settle()` on the callable,
-  called before the clock: it takes away what was fetched ahead, so that no epoch is begun with work already done.
+  called before the clock: it takes away what was fetched ahead, so that no epoch is begun with work already done. That
+  it fetches at the cost of the next peer, the harness prevents: the next turn begins when the peer is idle.
 """
 
 from __future__ import annotations
