@@ -35,7 +35,7 @@ bench: ## throughput beside other loaders, under 10 minutes once their environme
 	@scripts/setup.sh --bench
 	@$(PYTHON_BIN) -m benchmarks.end_to_end
 
-bench-full: ## every benchmark, about 42 minutes on 2 cores; ARGS="--record mix streams" chooses parts and keeps the results
+bench-full: ## every benchmark, about 45 minutes on 2 cores; ARGS="--record mix streams" chooses parts and keeps the results
 	@scripts/setup.sh --bench
 	@$(PYTHON_BIN) -m benchmarks.full $(ARGS)
 

@@ -5,8 +5,9 @@
 
 With --streams each stream (JPEG, PNG of 128, 256, 512, 1024) by itself instead. Every loader runs in a process of its
 own and takes its turn for an epoch of some hundred to thousand images, or for several where that takes less than a
-second; its first epoch is not measured. One that cannot be had, dies or hangs is left out and listed with the reason. Results (end_to_end, or streams) go to
-.bench/results, or with --record to benchmarks/results, from which the README's table and chart are taken.
+second; its first epoch is not measured. One that cannot be had, dies or hangs is left out and listed with the reason.
+Results (end_to_end, or streams) go to .bench/results, or with --record to benchmarks/results, from which the README's
+table and chart are taken.
 """
 
 from __future__ import annotations
@@ -156,8 +157,8 @@ REMARKS = (
     "processes start, is not measured.",
     "",
     "Every loader runs in its own process with {threads} threads or worker processes and takes its turn for an epoch, "
-    "or for as many as fill a second; a turn begins when the one before is idle, which some are only when the queues for "
-    "their next epoch are full. "
+    "or for as many as fill a second; a turn begins when the loader before is idle, which some are only when the "
+    "queues for their next epoch are full. "
     "img/s is the median of {rounds} rounds, the spread the distance between the quartiles. The ratio is taken within "
     "each round and the median of those is given, with the lowest and the highest: it need not be the quotient of two "
     "medians of the first column, and says more where the machine was not equally quick in all rounds. Memory is the "

@@ -31,9 +31,9 @@ class Part(NamedTuple):
 
 PARTS = {
     "mix": Part("all loaders on GenImage's mix", "benchmarks.end_to_end", 8),
-    "streams": Part("all loaders on each format and size by itself", "benchmarks.end_to_end --streams", 20),
+    "streams": Part("all loaders on each format and size by itself", "benchmarks.end_to_end --streams --rounds 2", 16),
     "decode": Part("decoders, one image at a time, and batches", "benchmarks.decode", 1.5),
-    "packing": Part("packing beside tar and ShardWriter", "benchmarks.packing --copies 4", 4),
+    "packing": Part("packing beside tar and ShardWriter", "benchmarks.packing --copies 4", 5),
     "recoding": Part("packing crop-ready", "benchmarks.recoding", 1.5),
     "crop-ready": Part("what the crop-ready form costs and gains", "benchmarks.crop_ready", 2),
     "scaling": Part("threads, crops, image sizes", "benchmarks.scaling --rounds 3", 2.5),

@@ -31,8 +31,8 @@ class ContestantError(RuntimeError):
 
 @dataclass(frozen=True)
 class Contestant:
-    """`run` does `units` units of work (images, say) each time it is called. In its turn it is called `repeat` times, and
-    its time is the mean of them; `before` comes first and `after` last, both off the clock."""
+    """`run` does `units` units of work (images, say) each time it is called. In a turn it is called `repeat` times, and
+    the mean of their times counts; `before` comes first and `after` last, both off the clock."""
 
     name: str
     run: Callable[[], object]

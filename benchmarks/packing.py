@@ -1,11 +1,11 @@
 """How fast packing and verifying are, beside what people do today.
 
-    python -m benchmarks.packing [--tree TREE] [--copies 10] [--rounds 3] [--record]
+    python -m benchmarks.packing [--tree TREE] [--copies 10] [--rounds 5] [--record]
 
-In the same run, on the same warm files and the same disk: `tar cf` (no check, no index, not synced),
-`webdataset.ShardWriter` with every image decoded by Pillow, and `shard-tools pack` with `--check full` and `--check
-header`; the last beside tar once more on `--copies` copies of the tree; `shard-tools verify` beside `sha256sum` and
-reading alone; planning and indexing all of GenImage from a synthetic list of names.
+In the same run, on the same warm files and the same disk: `tar cf` (no check, no index), by itself and with `sync`
+after it, as the packer's shards are; `webdataset.ShardWriter` with every image decoded by Pillow; `shard-tools pack`
+with `--check full` and `--check header`, the last beside tar once more on `--copies` copies of the tree; `shard-tools
+verify` beside `sha256sum` and reading alone; planning and indexing all of GenImage from a synthetic list of names.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from benchmarks.harness import (
 ROOT = Path(__file__).resolve().parents[1]
 WEBDATASET = "webdataset.ShardWriter + Pillow"
 FULL, HEADER, TAR = "shard-tools pack", "shard-tools pack --check header", "tar cf"
+SYNCED = "tar cf, then sync"
 
 
 class Watch:
@@ -118,8 +119,15 @@ def by_tar(tree: Path, destination: Path) -> None:
     subprocess.run(["tar", "cf", str(destination), "-C", str(tree.parent), tree.name], check=True)
 
 
+def by_tar_and_sync(tree: Path, destination: Path) -> None:
+    """As safe from a power failure as what the packer leaves."""
+    by_tar(tree, destination)
+    subprocess.run(["sync", str(destination)], check=True)
+
+
 def shard_tools(*arguments: object) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or it would compile itself each time, as no user's does
     command = [sys.executable, "-m", "shard_tools", *map(str, arguments)]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -230,7 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tree", type=Path, help="default: stand-ins of GenImage's formats and sizes, made here")
     parser.add_argument("--copies", type=int, default=10, help="of the tree, for the larger comparison")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="part of GenImage's names that is planned")
     parser.add_argument("--scratch", type=Path, help="folder to write in; default: the system's for temporary files")
     parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
@@ -281,11 +289,12 @@ def compare(arguments: argparse.Namespace, tree: Path, scratch: Path) -> None:
         files,
         {
             TAR: lambda to: by_tar(tree, to),
+            SYNCED: lambda to: by_tar_and_sync(tree, to),
             WEBDATASET: lambda to: by_webdataset(files, to),
             FULL: lambda to: shard_tools("pack", tree, to),
             HEADER: lambda to: shard_tools("pack", tree, to, "--check", "header"),
         },
-        {f"times {WEBDATASET}": WEBDATASET, "times tar": TAR},
+        {f"times {WEBDATASET}": WEBDATASET, "times tar": TAR, "times tar and sync": SYNCED},
     )
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     large = scratch / tree.name
@@ -293,8 +302,12 @@ def compare(arguments: argparse.Namespace, tree: Path, scratch: Path) -> None:
     section(
         "Packing more",
         files_below(large),
-        {TAR: lambda to: by_tar(large, to), HEADER: lambda to: shard_tools("pack", large, to, "--check", "header")},
-        {"times tar": TAR},
+        {
+            TAR: lambda to: by_tar(large, to),
+            SYNCED: lambda to: by_tar_and_sync(large, to),
+            HEADER: lambda to: shard_tools("pack", large, to, "--check", "header"),
+        },
+        {"times tar": TAR, "times tar and sync": SYNCED},
     )
     shards = scratch / "shards"
     shard_tools("pack", large, shards, "--check", "header")
@@ -325,8 +338,8 @@ def compare(arguments: argparse.Namespace, tree: Path, scratch: Path) -> None:
         package_versions=versions("genimage-stream", "numpy", "pyarrow", "pillow", "webdataset"),
         remarks=[
             f"Files in the page cache, {machine()['cpus']} cores, median of {arguments.rounds} rounds taken in turn, "
-            "start-up of each program included. tar leaves its file in the page cache; the packer's shards are on the "
-            f"disk when it ends. Largest process while packing: {largest:,.0f} MB."
+            "start-up of each program included. tar alone leaves its file in the page cache; the packer's shards are "
+            f"on the disk when it ends, as tar's are after sync. Largest process while packing: {largest:,.0f} MB."
         ],
         folder=RESULTS if arguments.record else ROOT / ".bench" / "results",
     )

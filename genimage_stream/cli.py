@@ -9,50 +9,58 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-app = typer.Typer(
-    name="genimage-stream",
-    help="Stream GenImage shards into detectors.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+import click
 
 
-@app.callback()
-def _root() -> None:
+@click.group(context_settings={"show_default": True, "max_content_width": 100})
+def app() -> None:
     """Stream GenImage shards into detectors."""
 
 
-@app.command()
+@app.command(short_help="Measure this machine with your shards.")
+@click.argument("destination", metavar="DST")
+@click.option("--html", metavar="FILE", help="Also write a page with charts.")
+@click.option("--seconds", default=5.0, help="Of each single measurement.")
+@click.option("--crop", default=224, help="Side of the crop, pixels.")
+@click.option("--batch-size", default=64, help="Images of a batch.")
+@click.option("--threads", metavar="1,2,4", show_default="up to one a core", help="Numbers of decoder threads to try.")
+@click.option("--output", default="float32", metavar="uint8|float16|float32", help="Type of the batches.")
+@click.option(
+    "--shuffle",
+    default="full",
+    metavar="full|shards|none",
+    help="Of all samples, or in windows of shards front to back.",
+)
+@click.option("--backend", default="cpu", metavar="cpu|dali", help="What decodes JPEGs.")
+@click.option("--device", show_default="host memory", help="Where batches go, as cuda:0.")
+@click.option("--cache-dir", metavar="DIR", help="Keep shards of an address in this folder.")
+@click.option("--generators", metavar="A,B", help="Only these generators.")
+@click.option("--splits", metavar="train,val", help="Only these splits.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice and order of the samples.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 def bench(
-    destination: Annotated[str, typer.Argument(metavar="DST", help="A packed dataset: a folder or an address.")],
-    html: Annotated[str | None, typer.Option(metavar="FILE", help="Also write a page with charts.")] = None,
-    seconds: Annotated[float, typer.Option(help="Of each single measurement.")] = 5.0,
-    crop: Annotated[int, typer.Option(help="Side of the crop, pixels.")] = 224,
-    batch_size: Annotated[int, typer.Option(help="Images of a batch.")] = 64,
-    threads: Annotated[
-        str | None,
-        typer.Option(metavar="1,2,4", help="Numbers of decoder threads to try; by default up to one a core."),
-    ] = None,
-    output: Annotated[str, typer.Option(help="uint8, float16 or float32.")] = "float32",
-    shuffle: Annotated[str, typer.Option(help="full, shards (windows of shards front to back) or none.")] = "full",
-    backend: Annotated[str, typer.Option(help="cpu or dali.")] = "cpu",
-    device: Annotated[str | None, typer.Option(help="Where batches go, as cuda:0; by default host memory.")] = None,
-    cache_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Keep shards of an address in this folder.")
-    ] = None,
-    generators: Annotated[str | None, typer.Option(metavar="A,B", help="Only these generators.")] = None,
-    splits: Annotated[str | None, typer.Option(metavar="train,val", help="Only these splits.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice and order of the samples.")] = 0,
-    as_json: Json = False,
+    destination: str,
+    html: str | None,
+    seconds: float,
+    crop: int,
+    batch_size: int,
+    threads: str | None,
+    output: str,
+    shuffle: str,
+    backend: str,
+    device: str | None,
+    cache_dir: str | None,
+    generators: str | None,
+    splits: str | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
-    """Measure storage, decoding and loading end to end on this machine, and name the bottleneck."""
+    """Measure storage, decoding and loading end to end on this machine, and name the bottleneck.
+
+    DST is a packed dataset: a folder or an address.
+    """
 
     def work() -> int:
         from genimage_stream.bench.machine import cores
@@ -117,11 +125,11 @@ def _end(work: Callable[[], int], as_json: bool) -> None:
     except KeyboardInterrupt:
         print("genimage-stream: interrupted", file=sys.stderr)
         code = 130
-    raise typer.Exit(code)
+    click.get_current_context().exit(code)
 
 
 def main() -> None:
-    app()
+    app(prog_name="genimage-stream")
 
 
 if __name__ == "__main__":

@@ -166,6 +166,9 @@ python_header_exists ||
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 pip_install() { pip install --quiet --no-compile --progress-bar off "$@"; }
+# Bytecode for hundreds of short-lived processes, on both cores at once; where PYTHONDONTWRITEBYTECODE is set, each of
+# them would compile torch and numpy anew. Some packages hold files that are no Python for this version.
+compile_all() { "$venv/bin/python" -m compileall -q -j 0 -x '/site-packages/.*/tests/' "$@" >/dev/null 2>&1 || true; }
 
 if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
     die "$venv is there and is no virtual environment; move it away and run make setup again"
@@ -204,6 +207,15 @@ case $want in
                 say "some tests will be skipped (pip install -r requirements/tests.lock)"
             fi
         fi
+        ;;
+esac
+case $want in
+    *tests*)
+        if ! stamped stamp-bytecode "$lock_digest $tests_digest"; then
+            compile_all "$venv"/lib/python3*/site-packages
+            echo "$lock_digest $tests_digest" >"$venv/stamp-bytecode"
+        fi
+        compile_all genimage_stream shard_tools benchmarks demo tests
         ;;
 esac
 if azure_is_wanted && ! stamped stamp-azure "$azurite"; then

@@ -6,38 +6,46 @@ cannot be read at all. Results go to standard output, progress and messages to s
 
 from __future__ import annotations
 
+import atexit
 import gc
 import io
 import json
+import os
 import re
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import typer
+import click
 
 from shard_tools.errors import ToolError
 
-app = typer.Typer(
-    name="shard-tools",
-    help="Turn GenImage folders and archives into WebDataset shards.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Maps = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="FOLDER=generator:split:label",
-        help="What a folder holds, where its name does not say. FOLDER is a path within SRC, or absolute, in any "
-        "letter case; '.' is SRC itself. Parts may be left empty. Of several the nearest folder has the last word.",
-    ),
-]
-Generators = Annotated[str | None, typer.Option("--generators", metavar="A,B", help="Only these generators.")]
-Splits = Annotated[str | None, typer.Option("--splits", metavar="train,val", help="Only these splits.")]
+class _InOrder(click.Group):
+    """Commands in the order in which they are used, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"show_default": True, "max_content_width": 100})
+def app() -> None:
+    """Turn GenImage folders and archives into WebDataset shards."""
+
+
+SOURCES = click.argument("sources", nargs=-1, required=True, metavar="SRC...")
+DESTINATION = click.argument("destination", metavar="DST")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+MAPS = click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="FOLDER=generator:split:label",
+    help="What a folder holds, where its name does not say. FOLDER is a path within SRC, or absolute, in any letter "
+    "case; '.' is SRC itself. Parts may be left empty. Of several the nearest folder has the last word.",
+)
+GENERATORS = click.option("--generators", metavar="A,B", help="Only these generators.")
+SPLITS = click.option("--splits", metavar="train,val", help="Only these splits.")
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -69,15 +77,19 @@ def _selection(generators: str | None, splits: str | None) -> dict[str, Any]:
     }
 
 
-@app.command()
+@app.command(short_help="Show what is there and what is wrong with it.")
+@SOURCES
+@MAPS
+@GENERATORS
+@SPLITS
+@JSON
 def scan(
-    sources: Annotated[list[str], typer.Argument(metavar="SRC...", help="Folders of images or of multi-volume zips.")],
-    maps: Maps = None,
-    generators: Generators = None,
-    splits: Splits = None,
-    as_json: Json = False,
+    sources: Sequence[str], maps: Sequence[str], generators: str | None, splits: str | None, as_json: bool
 ) -> None:
-    """Show what is there, per generator, split and label, and what is wrong. Writes nothing."""
+    """Show what is there, per generator, split and label, and what is wrong. Writes nothing.
+
+    SRC are folders of images, or of the distributed multi-volume zips, which are read as they are.
+    """
 
     def work() -> int:
         from shard_tools.info import listing_info
@@ -86,50 +98,64 @@ def scan(
         from shard_tools.report.tables import print_scan
         from shard_tools.scan import scan as scan_sources
 
-        mappings = [parse_mapping(text) for text in maps or ()]
+        mappings = [parse_mapping(text) for text in maps]
         progress = make_progress()
         try:
             listing = scan_sources(sources, mappings=mappings, found=progress.found, **_selection(generators, splits))
         finally:
             progress.end()
-        info = listing_info(listing, sources)
+        info = listing_info(listing, list(sources))
         _json(info) if as_json else print_scan(info)
         return 0
 
     _end(work, as_json)
 
 
-@app.command()
+@app.command(short_help="Pack SRC into shards at DST, or go on with it.")
+@click.argument("paths", nargs=-1, required=True, metavar="SRC... DST")
+@click.option("--shard-size", default="256MB", metavar="SIZE", help="Upper limit of a shard, as 256MB or 1GiB.")
+@click.option("--seed", default=0, help="Of the shuffle within each generator and split.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="At work at once; 0: one per core.")
+@click.option("--check", default="full", metavar="full|header", help="full: decode every image; header: only probe.")
+@click.option("--crop-ready", is_flag=True, help="Recode losslessly for fast crops.")
+@click.option(
+    "--png-level",
+    type=click.IntRange(0, 9),
+    show_default="4 with --crop-ready",
+    help="Of crop-ready PNGs: 0 stored, largest and fastest; 9 smallest.",
+)
+@click.option("--engine", default="local", metavar="local|ray", help="This machine, or a Ray cluster.")
+@GENERATORS
+@SPLITS
+@MAPS
+@click.option(
+    "--allow-missing-volumes",
+    is_flag=True,
+    help="Pack what is there although volumes of archives are missing or folders cannot be listed.",
+)
+@click.option("--strict", is_flag=True, help="Exit code 1 when a file had to be quarantined.")
+@JSON
 def pack(
-    paths: Annotated[
-        list[str], typer.Argument(metavar="SRC... DST", help="One or more sources, then the destination.")
-    ],
-    shard_size: Annotated[str, typer.Option(help="Upper limit of a shard.")] = "256MB",
-    seed: Annotated[int, typer.Option(help="Of the shuffle within each generator and split.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one per core.")] = 0,
-    check: Annotated[str, typer.Option(help="full: decode every image; header: only probe.")] = "full",
-    crop_ready: Annotated[bool, typer.Option("--crop-ready", help="Recode losslessly for fast crops.")] = False,
-    png_level: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=9, help="Of crop-ready PNGs: 0 stored, largest and fastest; 9 smallest.", show_default="4"
-        ),
-    ] = None,
-    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
-    generators: Generators = None,
-    splits: Splits = None,
-    maps: Maps = None,
-    allow_missing_volumes: Annotated[
-        bool,
-        typer.Option(
-            "--allow-missing-volumes",
-            help="Pack what is there although volumes of archives are missing or folders cannot be listed.",
-        ),
-    ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when a file had to be quarantined.")] = False,
-    as_json: Json = False,
+    paths: Sequence[str],
+    shard_size: str,
+    seed: int,
+    workers: int,
+    check: str,
+    crop_ready: bool,
+    png_level: int | None,
+    engine: str,
+    generators: str | None,
+    splits: str | None,
+    maps: Sequence[str],
+    allow_missing_volumes: bool,
+    strict: bool,
+    as_json: bool,
 ) -> None:
-    """Pack SRC into shards at DST; run again after an interruption, it goes on where it was."""
+    """Pack SRC into shards at DST; run again after an interruption, it goes on where it was.
+
+    SRC are one or more folders of images, or of the distributed multi-volume zips, which are read as they are; DST is
+    a folder or an address as s3://bucket/folder.
+    """
 
     def work() -> int:
         from dataclasses import asdict
@@ -139,7 +165,7 @@ def pack(
         from shard_tools.pack import PackOptions
         from shard_tools.pack import pack as pack_sources
         from shard_tools.report.progress import make_progress
-        from shard_tools.report.tables import size_text
+        from shard_tools.report.text import size_text
 
         if len(paths) < 2:
             raise ToolError("give at least one SRC and then DST: shard-tools pack SRC... DST")
@@ -154,7 +180,7 @@ def pack(
             png_level=png_level,
             engine=engine,
             allow_missing_volumes=allow_missing_volumes,
-            mappings=tuple(parse_mapping(text) for text in maps or ()),
+            mappings=tuple(parse_mapping(text) for text in maps),
             **_selection(generators, splits),
         )
         done = pack_sources(paths[:-1], paths[-1], options, make_progress())
@@ -176,17 +202,16 @@ def pack(
 
 
 @app.command()
-def verify(
-    destination: Annotated[str, typer.Argument(metavar="DST")],
-    decode: Annotated[bool, typer.Option("--decode", help="Decode every image as well.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")] = 0,
-    as_json: Json = False,
-) -> None:
+@DESTINATION
+@click.option("--decode", is_flag=True, help="Decode every image as well.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Threads; 0: one per core.")
+@JSON
+def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
     """Compare every byte with the index. Exit code 0 when everything is intact, 1 when not."""
 
     def work() -> int:
         from shard_tools.report.progress import make_progress
-        from shard_tools.report.tables import print_problems, size_text
+        from shard_tools.report.text import print_problems, size_text
         from shard_tools.verify import verify as verify_dataset
 
         found = verify_dataset(destination, make_progress(), decode=decode, threads=workers)
@@ -205,8 +230,10 @@ def verify(
     _end(work, as_json)
 
 
-@app.command()
-def info(destination: Annotated[str, typer.Argument(metavar="DST")], as_json: Json = False) -> None:
+@app.command(short_help="Show what a dataset is made of.")
+@DESTINATION
+@JSON
+def info(destination: str, as_json: bool) -> None:
     """Show what a dataset is made of, with the published totals beside."""
 
     def work() -> int:
@@ -220,13 +247,12 @@ def info(destination: Annotated[str, typer.Argument(metavar="DST")], as_json: Js
     _end(work, as_json)
 
 
-@app.command()
-def report(
-    destination: Annotated[str, typer.Argument(metavar="DST")],
-    html: Annotated[str, typer.Option(metavar="FILE", help="The page to write.")],
-    thumbnails: Annotated[int, typer.Option(min=0, help="Pictures per generator and label; 0: none.")] = 4,
-    as_json: Json = False,
-) -> None:
+@app.command(short_help="Write a page about a dataset and its biases.")
+@DESTINATION
+@click.option("--html", required=True, metavar="FILE", help="The page to write.")
+@click.option("--thumbnails", type=click.IntRange(min=0), default=4, help="Pictures per generator and label; 0: none.")
+@JSON
+def report(destination: str, html: str, thumbnails: int, as_json: bool) -> None:
     """Write a page about a dataset: composition, sizes, quality, and what alone separates real from fake."""
 
     def work() -> int:
@@ -265,14 +291,17 @@ def _end(work: Callable[[], int], as_json: bool) -> None:
             file=sys.stderr,
         )
         code = 130
-    raise typer.Exit(code)
+    click.get_current_context().exit(code)
 
 
 def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
     gc.set_threshold(100_000, 20, 100)  # packing makes millions of small records and hardly a cycle
-    app()
+    atexit.register(gc.freeze)  # nor has anything to be searched for cycles when all is done
+    # numpy brings a BLAS that starts a thread per core, which spin while they wait; nothing here multiplies matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    app(prog_name="shard-tools")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ sample at a time, which also explains what is wrong.
 from __future__ import annotations
 
 import hashlib
-import mmap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from genimage_stream.decode import ImageFacts, _core
 from genimage_stream.decode.image import DEFAULT_LIMITS
-from shard_tools import tar
+from shard_tools import buffers, tar
 from shard_tools.errors import UnreadableImageError
 from shard_tools.faults import Faults
 from shard_tools.inspect import image_facts
@@ -33,7 +32,6 @@ from shard_tools.shard import (
 from shard_tools.storage import ShardFile, Storage
 
 LONGEST_KEY = 95  # with its suffix a name of 100 bytes; longer ones have PAX headers
-BUFFER_BYTES = 6 << 20
 LARGEST_BYTES = 32 << 20  # of an image that passes through a buffer
 ROOM_BYTES = 16 << 10  # more than a sample takes besides its image
 BATCH = 64
@@ -91,8 +89,8 @@ class _Shard:
         self.result = ShardResult(task.number)
         self._task, self._readers, self._storage = task, readers, storage
         largest = max((item.where.size for item in task.items if item.where.size <= LARGEST_BYTES), default=0)
-        capacity = max(BUFFER_BYTES, -(-(largest + ROOM_BYTES) // PAGE) * PAGE + PAGE)
-        self._buffer, self._other = mmap.mmap(-1, capacity), mmap.mmap(-1, capacity)
+        capacity = max(buffers.STANDARD_BYTES, -(-(largest + ROOM_BYTES) // PAGE) * PAGE + PAGE)
+        self._buffer, self._other = readers.buffers.take(capacity), readers.buffers.take(capacity)
         self._used = 0  # bytes of the buffer
         self._base = 0  # place of the buffer in the file
         self._file: ShardFile | None = None
@@ -231,6 +229,7 @@ class _Shard:
             assert self._file is not None
             finish(self._task, self._file, self._index, self._storage)
         self._behind.shutdown()
+        self._readers.buffers.give_back(self._buffer, self._other)
         return self.result
 
     def abort(self) -> None:

@@ -21,6 +21,7 @@ from genimage_stream.decode.image import DEFAULT_LIMITS
 from genimage_stream.schema import idx_path
 from genimage_stream.vocabulary import synsets
 from shard_tools import tar
+from shard_tools.buffers import Buffers
 from shard_tools.crop_ready import recode_image
 from shard_tools.errors import UnreadableImageError
 from shard_tools.faults import Faults
@@ -83,7 +84,8 @@ class ShardResult:
 class Readers:
     """The readers of all containers, opened when first needed, and the threads that read ahead.
 
-    `turn` is held while a core is busy with a sample, where several threads share so many cores.
+    `turn` is held while a core is busy with a sample, where several threads share so many cores. `buffers` are what
+    shards are laid out in.
     """
 
     def __init__(self, containers: Sequence[Container], at_once: int | None = None) -> None:
@@ -92,6 +94,7 @@ class Readers:
         self._open: dict[int, Reader] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS, "read-ahead")
+        self.buffers = Buffers()
 
     def _reader(self, container: int) -> Reader:
         reader = self._open.get(container)

@@ -136,7 +136,7 @@ def test_a_turn_ends_when_the_peer_is_idle(work: Work, tmp_path: Path, monkeypat
         assert usage(peer.pid)[0] - spent > 0.9
         monkeypatch.setattr(client, "REST_SECONDS", 0.5)
         peer.epoch()
-        with pytest.raises(PeerError, match="still at work 0.5 seconds after its epoch"):
+        with pytest.raises(PeerError, match=r"still at work 0\.5 seconds after its epoch"):
             peer.rest()
 
 

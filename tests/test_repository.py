@@ -211,7 +211,7 @@ def test_fixtures_are_made_by_code() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, genimage_stream; print(sorted({'torch', 'pyarrow', 'PIL', 'typer', 'rich'} & set(sys.modules)))"
+    code = "import sys, genimage_stream; print(sorted({'torch', 'pyarrow', 'PIL', 'click', 'rich'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -14,7 +14,7 @@ DECODE = "genimage_stream/decode"
 #: Module: what it is for, and how to get it.
 ALWAYS = {
     "torch": ("everything", "pip install torch"),
-    **dict.fromkeys(("numpy", "pyarrow", "rich", "typer"), ("genimage-stream itself", "pip install .")),
+    **dict.fromkeys(("click", "numpy", "pyarrow", "rich"), ("genimage-stream itself", "pip install .")),
 }
 PEERS = {
     "dali": ("nvidia.dali", 'pip install ".[dali-cuda13]"', 'or ".[dali-cuda12]", by the CUDA version of the driver'),

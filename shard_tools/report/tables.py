@@ -1,4 +1,4 @@
-"""Tables for people, on standard output."""
+"""Tables for people, on standard output; loads rich."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-SHOWN_PROBLEMS = 20
-
-
-def size_text(size_bytes: int) -> str:
-    value = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} TB"
+from shard_tools.report.text import print_problems, size_text
 
 
 def _console() -> Console:
@@ -56,15 +47,7 @@ def print_scan(info: dict[str, Any]) -> None:
         console.print(f"not here at all: {', '.join(info['missing_generators'])}")
     for note in info["notes"]:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-    print_problems(info["problems"], console)
-
-
-def print_problems(problems: list[str], console: Console | None = None) -> None:
-    console = console or _console()
-    for problem in problems[:SHOWN_PROBLEMS]:
-        console.print(f"problem: {problem}", markup=False, soft_wrap=True)
-    if len(problems) > SHOWN_PROBLEMS:
-        console.print(f"... and {len(problems) - SHOWN_PROBLEMS:,} more; --json lists all")
+    print_problems(info["problems"])
 
 
 def print_info(info: dict[str, Any]) -> None:

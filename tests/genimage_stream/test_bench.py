@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
-from typer.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from genimage_stream import open_dataset, schema
 from genimage_stream.bench import loading, page_cache, storage

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from genimage_stream.decode import _core
-from shard_tools import core_shard, tar
+from shard_tools import buffers, core_shard, tar
 from shard_tools.errors import SourceError
 from shard_tools.pack import PackOptions, plan_work, shard_task
 from shard_tools.scan import scan
@@ -92,7 +92,7 @@ def write_both(source: Path, to: Path, check: str) -> None:
 def test_both_ways_are_one(
     check: str, largest: int, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core_shard, "BUFFER_BYTES", 1)  # so that buffers are as small as the images allow
+    monkeypatch.setattr(buffers, "STANDARD_BYTES", 1)  # so that buffers are as small as the images allow
     monkeypatch.setattr(core_shard, "LARGEST_BYTES", largest)
     monkeypatch.setattr(core_shard, "BATCH", 7)
     write_both(mixed, tmp_path, check)
@@ -104,6 +104,28 @@ def test_both_ways_are_one_from_an_archive(mixed: Path, tmp_path: Path) -> None:
         for path in sorted(mixed.rglob("*.*")):
             archive.write(path, path.relative_to(mixed))
     write_both(tmp_path / "src", tmp_path, "full")
+
+
+def test_what_was_in_a_buffer_before_does_not_matter(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dirty(pool: buffers.Buffers, capacity: int) -> mmap.mmap:
+        taken = take(pool, capacity)
+        taken[:] = b"\xa5" * len(taken)
+        return taken
+
+    take = buffers.Buffers.take
+    monkeypatch.setattr(buffers.Buffers, "take", dirty)
+    write_both(mixed, tmp_path, "full")
+
+
+def test_buffers_are_kept_unless_they_are_large() -> None:
+    pool = buffers.Buffers()
+    usual, large = pool.take(buffers.STANDARD_BYTES), pool.take(buffers.STANDARD_BYTES + mmap.PAGESIZE)
+    pool.give_back(usual, large)
+    assert pool.take(buffers.STANDARD_BYTES) is usual
+    assert pool.take(buffers.STANDARD_BYTES) is not usual
+    assert pool.take(len(large)) is not large
 
 
 def test_files_on_a_cold_disk(mixed: Path, tmp_path: Path) -> None:

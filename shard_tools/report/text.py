@@ -1,0 +1,21 @@
+"""What the commands say in plain lines."""
+
+from __future__ import annotations
+
+SHOWN_PROBLEMS = 20
+
+
+def size_text(size_bytes: int) -> str:
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} TB"
+
+
+def print_problems(problems: list[str]) -> None:
+    for problem in problems[:SHOWN_PROBLEMS]:
+        print(f"problem: {problem}")
+    if len(problems) > SHOWN_PROBLEMS:
+        print(f"... and {len(problems) - SHOWN_PROBLEMS:,} more; --json lists all")
