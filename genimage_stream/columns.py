@@ -59,7 +59,7 @@ class IndexColumns:
         import pyarrow.parquet as pq
 
         if isinstance(self._source, str):
-            return pq.ParquetFile(self._source)
+            return pq.ParquetFile(self._source, page_checksum_verification=True)
         size = self._source.size
         if self._footer is None:
             spans = [(max(0, size - _FOOTER_BYTES), size)]
@@ -69,7 +69,24 @@ class IndexColumns:
                 memory = self._source.parts([(size - length, size)])
             self._footer = pq.ParquetFile(pa.BufferReader(pa.py_buffer(memory))).metadata
         memory = self._source.parts(_spans(self._footer, columns, groups))
-        return pq.ParquetFile(pa.BufferReader(pa.py_buffer(memory)), metadata=self._footer)
+        source = pa.BufferReader(pa.py_buffer(memory))
+        return pq.ParquetFile(source, metadata=self._footer, page_checksum_verification=True)
+
+    def _read(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
+        """Columns (of these row groups). Raises ValueError for a damaged page."""
+        import pyarrow as pa
+
+        with self._open(columns, groups) as file:
+            wanted = range(file.metadata.num_row_groups) if groups is None else groups
+            try:
+                return file.read_row_groups(list(wanted), columns=list(columns))
+            except (pa.ArrowInvalid, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise  # the disk has something to say
+                raise ValueError(
+                    f"{self.name} is damaged ({error}): bring it back from a copy, or remove it and run the same "
+                    "`shard-tools pack` again, which makes it anew"
+                ) from error
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """Whole columns as an Arrow table; not kept."""
@@ -77,8 +94,7 @@ class IndexColumns:
         if unknown:
             raise ValueError(f"{self.name} has no column {', '.join(unknown)}; its columns: {', '.join(self.names)}")
         # Not `read_table`: it imports Arrow's dataset machinery, and takes a "=" in a folder's name for a column.
-        with self._open(names) as file:
-            return file.read(columns=list(names))
+        return self._read(names)
 
     def matches(self, condition: pads.Expression) -> npt.NDArray[np.bool_]:
         """Whether each row meets an Arrow expression; a null answer counts as no. Reads only the columns it names.
@@ -169,8 +185,7 @@ class IndexColumns:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         ends = np.cumsum(sizes)
         wanted = np.unique(np.searchsorted(ends, rows, side="right"))
-        with self._open([name], wanted.tolist()) as file:
-            column = file.read_row_groups(wanted.tolist(), columns=[name])[name]
+        column = self._read([name], wanted.tolist())[name]
         starts = np.concatenate([[0], np.cumsum(np.array(sizes)[wanted])])[:-1]
         group = np.searchsorted(ends, rows, side="right")
         places = rows - (ends - sizes)[group] + starts[np.searchsorted(wanted, group)]

@@ -294,11 +294,16 @@ def _end(work: Callable[[], int], as_json: bool) -> None:
     click.get_current_context().exit(code)
 
 
+def collect_garbage_rarely() -> None:
+    """Packing makes millions of small records and hardly a cycle, and at the end none has to be looked for."""
+    gc.set_threshold(100_000, 20, 100)
+    atexit.register(gc.freeze)
+
+
 def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
-    gc.set_threshold(100_000, 20, 100)  # packing makes millions of small records and hardly a cycle
-    atexit.register(gc.freeze)  # nor has anything to be searched for cycles when all is done
+    collect_garbage_rarely()
     # numpy brings a BLAS that starts a thread per core, which spin while they wait; nothing here multiplies matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app(prog_name="shard-tools")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import genimage_stream as gs
@@ -171,6 +172,23 @@ def test_a_damaged_index(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"index\.parquet"):
         gs.open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["offset", "key", "sha256"])
+def test_a_changed_bit_in_the_index_is_found_by_its_checksum(name: str, tmp_path: Path) -> None:
+    """Otherwise a wrong offset or label would go unnoticed, or be found in the middle of a run."""
+    path = make_dataset(tmp_path) / schema.INDEX_FILE
+    pq.write_table(pq.read_table(path), path, write_page_checksum=True)
+    column = pq.read_metadata(path).row_group(0).column(pq.read_schema(path).names.index(name))
+    raw = bytearray(path.read_bytes())
+    begin = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+    raw[begin + column.total_compressed_size - 2] ^= 1
+    path.write_bytes(raw)
+    columns = gs.open_dataset(tmp_path).columns
+    with pytest.raises(ValueError, match=r"index\.parquet is damaged .*CRC.*pack` again"):
+        columns.table([name])
+    with pytest.raises(ValueError, match=r"index\.parquet is damaged"):
+        columns.part(name, np.arange(3))
 
 
 def test_an_index_without_a_column(tmp_path: Path) -> None:
