@@ -1,4 +1,5 @@
-"""Where a DALI batch is finished, on the GPU or the host: windows into their places, normalisation, memory layout.
+"""Where a batch is finished, on the GPU or the host: DALI's windows into their places, normalisation, memory layout,
+skipped samples left out.
 
 On the host that is NumPy's work. torch would spread it over OpenMP threads, which fight for the CPUs with the decoder's
 and DALI's own, all busy, and which hang for ever in the child of a fork of a process that has used them.
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 
@@ -78,6 +80,16 @@ def channels_last(images: torch.Tensor) -> torch.Tensor:
     if images.is_cuda:
         return images.to(memory_format=torch.channels_last)
     return torch.from_numpy(np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1))).permute(0, 3, 1, 2)
+
+
+def kept(images: torch.Tensor, keep: npt.NDArray[np.bool_]) -> torch.Tensor:
+    """The images (n, 3, height, width) for which `keep` (n,) holds, in the same order of memory."""
+    if images.is_cuda:
+        order = torch.contiguous_format if images.is_contiguous() else torch.channels_last
+        return images[torch.from_numpy(keep)].contiguous(memory_format=order)
+    if images.is_contiguous():
+        return torch.from_numpy(images.numpy()[keep])
+    return torch.from_numpy(images.permute(0, 2, 3, 1).numpy()[keep]).permute(0, 3, 1, 2)
 
 
 class Lane:

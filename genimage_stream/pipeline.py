@@ -22,6 +22,7 @@ from genimage_stream.batch import Batch
 from genimage_stream.decode import DecodeError
 from genimage_stream.fetch import OrderedReader
 from genimage_stream.geometry import Windows, sample_windows
+from genimage_stream.on_device import kept
 
 if TYPE_CHECKING:
     from genimage_stream.decode import ImageError
@@ -255,7 +256,7 @@ class Epoch(Iterator[Batch]):
             keep = np.ones(len(rows), bool)
             keep[[error.index for error in errors]] = False
             rows, label, generator = rows[keep], label[keep], generator[keep]
-            images = images[torch.from_numpy(keep)]
+            images = kept(images, keep)
         columns = self._loader.dataset.columns
         batch = Batch(
             images=images,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
+from genimage_stream.on_device import channels_last
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -84,7 +85,7 @@ class CpuRendering:
 
     def images(self) -> torch.Tensor:
         images = self._images if self._device is None else self._images.to(self._device, non_blocking=True)
-        return images.to(memory_format=torch.channels_last) if self._channels_last else images
+        return channels_last(images) if self._channels_last else images
 
     def stats(self) -> JobStats:
         return JobStats(0, 0.0, 0.0) if self._job is None else self._job.stats()

@@ -226,6 +226,35 @@ def test_fork(dataset: gs.Dataset) -> None:
     assert in_child(act.strip(), dataset) == 0
 
 
+@pytest.mark.parametrize("options", ["channels_last=True", "channels_last=False"])
+def test_a_fork_after_reordered_and_shortened_batches_does_not_hang(
+    options: str, with_damage: tuple[gs.Dataset, set[str]]
+) -> None:
+    """torch would do both by OpenMP, whose threads stay in the parent while the child waits for them."""
+    dataset, bad = with_damage
+    code = f"""
+import os, signal
+import torch
+import genimage_stream as gs
+torch.set_num_threads(2)
+def count():
+    loader = gs.Loader(gs.open_dataset({dataset.path!r}), 16, crop=200, output="float32", on_error="skip", {options})
+    order = torch.channels_last if loader.channels_last else torch.contiguous_format
+    batches = list(loader)
+    assert all(batch.images.is_contiguous(memory_format=order) for batch in batches)
+    return sum(map(len, batches))
+counted = count()
+assert counted == {len(dataset) - len(bad)}
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(0 if count() == counted else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=100, check=True)
+
+
 def wait_for_line(process: subprocess.Popen[str]) -> Iterator[str]:
     assert process.stdout is not None
     yield from process.stdout
