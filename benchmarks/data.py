@@ -2,7 +2,8 @@
 
 Reals are JPEGs of ImageNet's sizes and qualities, fakes are PNGs of 128 to 1024 pixels, as many of each generator; made
 from photographs by the demo's own code. A stream is the part of one format and size, packed by itself, its files
-repeated under other names until an epoch is long enough to measure.
+repeated under other names until an epoch is long enough to measure: whole batches, as many for each of two workers,
+because a loader that goes by batches would otherwise be measured with an idle worker and part of a batch for nothing.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ COUNTS = {"train": 104, "val": 40}
 
 
 class Stream(NamedTuple):
-    """`folder` (nature or ai) of the outer folders `outers`, each file `copies` times."""
+    """`images` of the files in `folder` (nature or ai) of the outer folders `outers`, each as often as need be."""
 
     folder: str
     outers: tuple[str, ...]
-    copies: int
+    images: int  # a multiple of 128
 
 
 STREAMS = {
-    "jpeg": Stream("nature", ("ADM", "glide", "Midjourney", "stable_diffusion_v_1_4", "VQDM", "wukong"), 2),
-    "png-128": Stream("ai", ("BigGAN",), 8),
-    "png-256": Stream("ai", ("ADM", "glide", "VQDM"), 2),
-    "png-512": Stream("ai", ("stable_diffusion_v_1_4", "stable_diffusion_v_1_5", "wukong"), 1),
-    "png-1024": Stream("ai", ("Midjourney",), 2),
+    "jpeg": Stream("nature", ("ADM", "glide", "Midjourney", "stable_diffusion_v_1_4", "VQDM", "wukong"), 1664),
+    "png-128": Stream("ai", ("BigGAN",), 1152),
+    "png-256": Stream("ai", ("ADM", "glide", "VQDM"), 768),
+    "png-512": Stream("ai", ("stable_diffusion_v_1_4", "stable_diffusion_v_1_5", "wukong"), 768),
+    "png-1024": Stream("ai", ("Midjourney",), 384),
 }
 
 
@@ -58,16 +59,17 @@ def tree() -> Path:
 def stream_tree(name: str) -> Path:
     """A tree with the files of one stream only, hard links where the file system has them."""
     whole, stream = tree(), STREAMS[name]
-    path = whole.with_name(f"{whole.name}-{name}-{stream.copies}")
+    path = whole.with_name(f"{whole.name}-{name}-{stream.images}")
     if not path.exists():
         unfinished = path.with_name(path.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        for source in sorted(whole.glob(f"*/*/*/{stream.folder}/*")):
-            if source.relative_to(whole).parts[0] in stream.outers:
-                folder = unfinished / source.relative_to(whole).parent
-                folder.mkdir(parents=True, exist_ok=True)
-                for copy in range(stream.copies):
-                    link_or_copy(source, folder / renamed(source.name, copy))
+        files = sorted(whole.glob(f"*/*/*/{stream.folder}/*"))
+        files = [file for file in files if file.relative_to(whole).parts[0] in stream.outers]
+        for number in range(stream.images):
+            copy, at = divmod(number, len(files))
+            folder = unfinished / files[at].relative_to(whole).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            link_or_copy(files[at], folder / renamed(files[at].name, copy))
         unfinished.rename(path)
     return path
 

@@ -47,6 +47,7 @@ class Comparison:
         self.versions: dict[str, str] = {}
         self.measurements: dict[str, Measurement] = {}
         self.costs: dict[str, dict[str, float]] = {}
+        self.epochs_a_turn: dict[str, int] = {}
         self.work = self._work(peers, threads)
         if rounds:
             self._run(peers, rounds)
@@ -75,8 +76,9 @@ class Comparison:
         peer = PeerProcess(name, work, python)
         if epoch:
             first = peer.epoch()  # fills caches, starts workers and shows that the work is done
-            if first["seconds"] < 2 * TURN_SECONDS:
-                peer.epoch()  # tells how many of its kind make a turn
+            more = peer.about["warm_up"] - 1
+            for _ in range(more or int(first["seconds"] < 2 * TURN_SECONDS)):
+                peer.epoch()  # the last tells how many of its kind make a turn
             peer.rest()
         return peer
 
@@ -112,6 +114,7 @@ class Comparison:
             for title in self.measurements:
                 measured = running[title].answers[warm[title] :]
                 self.costs[title] = {
+                    "epochs_a_turn": self.epochs_a_turn[title],
                     "cpu_seconds": statistics.median(answer["cpu_seconds"] for answer in measured),
                     "peak_mib": max(answer["peak_mib"] for answer in measured),
                     "threads": max(answer["threads"] for answer in measured),
@@ -119,7 +122,8 @@ class Comparison:
 
     def _contestant(self, title: str, peer: PeerProcess) -> Contestant:
         epochs = math.ceil(TURN_SECONDS / peer.answers[-1]["seconds"])
-        return Contestant(title, peer.epoch, self.work.images, peer.settle, peer.rest, min(epochs, 10))
+        self.epochs_a_turn[title] = min(epochs, 10)
+        return Contestant(title, peer.epoch, self.work.images, peer.settle, peer.rest, self.epochs_a_turn[title])
 
     def table(self) -> str:
         """Markdown: rate, ratio, CPU time and memory of each loader, then who was left out and why."""
@@ -153,8 +157,8 @@ REMARKS = (
     "Work: every image once per epoch; a random 224 x 224 window of the full-resolution image, mirrored half of the "
     "time, as normalised float32 batches of 64. The images are stand-ins of GenImage's formats, sizes and proportions "
     "made from photographs (`benchmarks/data.py`), read from the page cache. An epoch has {images} images and is timed "
-    "from asking for it to its last batch, its beginning included; the first epoch, in which caches fill and worker "
-    "processes start, is not measured.",
+    "from asking for it to its last batch, its beginning included, as far as the loader has one: DALI and Energon go "
+    "on without. The first epoch, in which caches fill and worker processes start, is not measured.",
     "",
     "Every loader runs in its own process with {threads} threads or worker processes and takes its turn for an epoch, "
     "or for as many as fill a second; a turn begins when the loader before is idle, which some are only when the "

@@ -1,10 +1,10 @@
 """Fair measuring on a machine that is not quiet: contestants take turns, medians are compared within one run.
 
-A contestant is a callable that does a fixed piece of work. Every round runs every contestant once, in an order that
-shifts from round to round, so that a slow minute of the machine hits all of them. What is compared is the median of a
-contestant's rounds; the spread is the distance between its quartiles. Ratios are medians of the per-round ratios, which
-a drift of the whole machine leaves alone; for that they need not be the quotient of two medians, and so their range
-over the rounds stands beside them.
+A contestant is a callable that does a fixed piece of work. Every round runs every contestant once, in an order of its
+own, so that a slow minute of the machine hits all of them and nobody always comes after the same one. What is compared
+is the median of a contestant's rounds; the spread is the distance between its quartiles. Ratios are medians of the
+per-round ratios, which a drift of the whole machine leaves alone; for that they need not be the quotient of two
+medians, and so their range over the rounds stands beside them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import shlex
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -99,8 +101,8 @@ def measure(
         raise ValueError("two contestants have the same name")
     for number in range(-warm_up, rounds):
         running = [one for one in contestants if one.name in seconds]
-        shift = number % max(1, len(running))
-        for one in [*running[shift:], *running[:shift]]:
+        random.Random(number).shuffle(running)
+        for one in running:
             try:
                 if one.before is not None:
                     one.before()
@@ -203,12 +205,12 @@ def write_results(
     Both begin with date, machine, versions and the command line that this process was started with.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    facts = machine()
+    facts, code = machine(), revision()
     date = time.strftime("%Y-%m-%d")
     lines = [f"# {title}", "", f"Measured {date}. {facts['processor']}, {facts['cpus']} CPUs, "]
     lines[-1] += f"{facts.get('memory_gib', '?')} GiB, {facts['system']}, Python {facts['python']}."
     lines += ["", "Versions: " + ", ".join(f"{key} {value}" for key, value in package_versions.items()) + "."]
-    lines += ["", f"Command: `{command_line()}`."]
+    lines += ["", f"Command: `{command_line()}`{f', of commit {code}' if code else ''}."]
     lines += ["", *remarks] if remarks else []
     if facts.get("load", 0) > facts["cpus"] + 1:
         lines += ["", f"Other work ran beside this (load {facts['load']}): times on the wall are too long."]
@@ -216,10 +218,23 @@ def write_results(
         lines += ["", f"## {heading}", "", body]
     markdown, raw = folder / f"{name}.md", folder / f"{name}.json"
     markdown.write_text("\n".join(lines) + "\n")
-    document = {"title": title, "date": date, "command": command_line(), "machine": facts}
+    document = {"title": title, "date": date, "command": command_line(), "commit": code, "machine": facts}
     document |= {"versions": dict(package_versions), **data}
     raw.write_text(json.dumps(document, indent=1) + "\n")
     return markdown, raw
+
+
+def revision() -> str:
+    """The commit that is measured, "with changes" where files differ from it that are no results or docs; "" outside of
+    a git checkout."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    code = git("rev-parse", "--short=10", "HEAD")
+    changed = git("status", "--porcelain", "--", "*.py", "*.cpp", "*.hpp", "*.inc", "../*.py", "../*.cpp", "../*.hpp")
+    return f"{code} with changes" if code and changed else code
 
 
 def command_line() -> str:

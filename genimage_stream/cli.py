@@ -6,15 +6,17 @@ messages to standard error.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from genimage_stream import command_line
 
-@click.group(context_settings={"show_default": True, "max_content_width": 100})
+
+@click.group(context_settings=command_line.SETTINGS)
+@command_line.VERSION
 def app() -> None:
     """Stream GenImage shards into detectors."""
 
@@ -89,7 +91,7 @@ def bench(
         if html is not None:
             write_page(html, render(results))
         if as_json:
-            _json(results.plain())
+            print(command_line.json_text(results.plain()))
         else:
             print("\n".join(lines(results)))
         return 0
@@ -107,29 +109,14 @@ def _words(text: str | None) -> tuple[str, ...] | None:
     return tuple(word.strip() for word in text.split(",") if word.strip()) if text is not None else None
 
 
-def _json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
-
-
 def _end(work: Callable[[], int], as_json: bool) -> None:
-    """Run a command's work and turn its end into an exit code and, where it failed, one sentence."""
     from genimage_stream.bench.run import BenchError
 
-    try:
-        code = work()
-    except (BenchError, OSError, ValueError) as error:
-        if as_json:
-            _json({"error": str(error)})
-        print(f"genimage-stream: {error}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print("genimage-stream: interrupted", file=sys.stderr)
-        code = 130
-    click.get_current_context().exit(code)
+    command_line.end("genimage-stream", work, as_json, expected=(BenchError, OSError, ValueError))
 
 
 def main() -> None:
-    app(prog_name="genimage-stream")
+    command_line.start(app, "genimage-stream")
 
 
 if __name__ == "__main__":

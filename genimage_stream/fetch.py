@@ -253,7 +253,13 @@ def open_store(
     if not mark or scheme == "file":
         if cache is not None:
             log.warning("%s is read where it is: cache_dir is for object stores and web servers", text)
-        return LocalStore(Path("/" + rest.lstrip("/")) if mark else Path(text).expanduser().absolute())
+        folder = Path("/" + rest.lstrip("/")) if mark else Path(text).expanduser().absolute()
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            shown = str(folder).encode("utf-8", "backslashreplace").decode()
+            raise ValueError(f"{shown}: the path is not UTF-8, and Arrow reads no index there: rename it") from None
+        return LocalStore(folder)
     from genimage_stream.remote import RemoteStore
 
     return RemoteStore(text, options, cache)

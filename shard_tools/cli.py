@@ -1,16 +1,14 @@
 """The command line: `shard-tools scan | pack | verify | info | report`.
 
 Exit codes: 0 done; 1 problems found (verify; pack --strict with quarantined files); 2 wrong usage or input that
-cannot be read at all. Results go to standard output, progress and messages to standard error.
+cannot be read at all; more in genimage_stream/command_line.py. Results go to standard output, progress and messages to
+standard error.
 """
 
 from __future__ import annotations
 
 import atexit
 import gc
-import io
-import json
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 
 import click
 
+from genimage_stream import command_line
 from shard_tools.errors import ToolError
 
 
@@ -28,7 +27,8 @@ class _InOrder(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=_InOrder, context_settings={"show_default": True, "max_content_width": 100})
+@click.group(cls=_InOrder, context_settings=command_line.SETTINGS)
+@command_line.VERSION
 def app() -> None:
     """Turn GenImage folders and archives into WebDataset shards."""
 
@@ -49,14 +49,16 @@ SPLITS = click.option("--splits", metavar="train,val", help="Only these splits."
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
+_LARGEST = 1e15  # bytes; GenImage has 6e11
+
 
 def parse_size(text: str) -> int:
     """Bytes of `256MB`, `1GiB`, `500k`: decimal units, binary ones with an i. Raises ToolError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
-    size = int(float(match.group(1)) * _UNITS[match.group(2)]) if match and match.group(2) in _UNITS else 0
-    if size < 1:
+    size = float(match.group(1)) * _UNITS[match.group(2)] if match and match.group(2) in _UNITS else 0.0
+    if not 1 <= size <= _LARGEST:
         raise ToolError(f"--shard-size {text}: write a size like 256MB or 1GiB")
-    return size
+    return int(size)
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
@@ -68,6 +70,9 @@ def _selection(generators: str | None, splits: str | None) -> dict[str, Any]:
 
     names = _words(generators)
     parts = _words(splits)
+    for option, given in (("--generators", names), ("--splits", parts)):
+        if given == ():
+            raise ToolError(f"{option}: name at least one, or leave it out")
     for part in parts or ():
         if part.lower() not in SPLIT_FOLDERS:
             raise ToolError(f"--splits {splits}: {part!r} is neither train nor val")
@@ -169,6 +174,8 @@ def pack(
 
         if len(paths) < 2:
             raise ToolError("give at least one SRC and then DST: shard-tools pack SRC... DST")
+        if "" in paths:
+            raise ToolError("one of SRC... DST is empty (a shell variable that is not set?)")
         if check not in CHECKS:
             raise ToolError(f"--check {check}: choose one of {', '.join(CHECKS)}")
         options = PackOptions(
@@ -183,7 +190,11 @@ def pack(
             mappings=tuple(parse_mapping(text) for text in maps),
             **_selection(generators, splits),
         )
-        done = pack_sources(paths[:-1], paths[-1], options, make_progress())
+        progress = make_progress()
+        try:
+            done = pack_sources(paths[:-1], paths[-1], options, progress)
+        finally:
+            progress.end()
         if as_json:
             _json(asdict(done))
         else:
@@ -198,7 +209,7 @@ def pack(
             )
         return 1 if strict and done.quarantined else 0
 
-    _end(work, as_json)
+    _end(work, as_json, "interrupted; nothing half-written is left, run the same command again to go on")
 
 
 @app.command()
@@ -225,6 +236,11 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
                 f"{found.destination} is {verdict}; {found.samples:,} samples in {found.shards:,} shards, "
                 f"{size_text(found.size_bytes)} read{' and decoded' if decode else ''}"
             )
+            if not found.intact:
+                print(
+                    "To mend it, remove the damaged files (a shard with its .idx) and run the same `shard-tools pack` "
+                    "again: it makes them anew."
+                )
         return 0 if found.intact else 1
 
     _end(work, as_json)
@@ -261,7 +277,7 @@ def report(destination: str, html: str, thumbnails: int, as_json: bool) -> None:
         found = write_report(destination, html, thumbnails=thumbnails)
         for what, lost in (("shards", found["missing_shards"]), ("thumbnails", found["unreadable_thumbnails"])):
             if lost:
-                few = f"{len(lost):,} {what} cannot be read, the first is {lost[0]}"
+                few = f"{len(lost):,} {what if len(lost) > 1 else what[:-1]} cannot be read, the first is {lost[0]}"
                 print(f"shard-tools: {few}; `shard-tools verify {destination}` lists all", file=sys.stderr)
         if as_json:
             _json(found)
@@ -273,25 +289,11 @@ def report(destination: str, html: str, thumbnails: int, as_json: bool) -> None:
 
 
 def _json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(command_line.json_text(value))
 
 
-def _end(work: Callable[[], int], as_json: bool) -> None:
-    """Run a command's work and turn its end into an exit code and, where it failed, one sentence."""
-    try:
-        code = work()
-    except ToolError as error:
-        if as_json:
-            _json({"error": str(error)})
-        print(f"shard-tools: {error}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print(
-            "shard-tools: interrupted; nothing half-written is left, run the same command again to go on",
-            file=sys.stderr,
-        )
-        code = 130
-    click.get_current_context().exit(code)
+def _end(work: Callable[[], int], as_json: bool, interrupted: str = "interrupted") -> None:
+    command_line.end("shard-tools", work, as_json, expected=(ToolError,), interrupted=interrupted)
 
 
 def collect_garbage_rarely() -> None:
@@ -301,12 +303,8 @@ def collect_garbage_rarely() -> None:
 
 
 def main() -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
     collect_garbage_rarely()
-    # numpy brings a BLAS that starts a thread per core, which spin while they wait; nothing here multiplies matrices.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    app(prog_name="shard-tools")
+    command_line.start(app, "shard-tools")
 
 
 if __name__ == "__main__":

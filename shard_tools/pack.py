@@ -29,6 +29,7 @@ from shard_tools.lock import locked
 from shard_tools.object_storage import is_object_url
 from shard_tools.plan import Plan, Shard, make_plan
 from shard_tools.report.progress import Progress
+from shard_tools.report.text import size_text
 from shard_tools.scan import Listing, Rejected, printable, scan
 from shard_tools.shard import Item, Readers, ShardTask
 from shard_tools.sources.base import Location
@@ -319,7 +320,7 @@ def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
         free = shutil.disk_usage(storage.url).free
         if needed > free:
             progress.say(
-                f"warning: about {needed / 1e9:.1f} GB are to be written and {storage.url} has {free / 1e9:.1f} GB free"
+                f"warning: about {size_text(needed)} are to be written and {storage.url} has {size_text(free)} free"
             )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from genimage_stream.vocabulary import REAL_POOL
+from genimage_stream.vocabulary import PUBLISHED, REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.errors import ToolError
 from shard_tools.layout import Mapping, Place, looked_for, own_generator, place_of
@@ -130,8 +130,12 @@ def scan(
             raise ToolError(f"{source}: there are no files in it; looked for {looked_for()}")
     for mapping in mappings:
         if mapping not in scanner.used:
-            raise ToolError(f"--map {mapping.folder}=...: there is no folder {mapping.folder!r} in {' '.join(sources)}")
+            raise ToolError(
+                f"--map {mapping.folder}=...: there is no folder {mapping.folder!r} in {' '.join(sources)}; "
+                "FOLDER is a path below SRC, which is itself written '.'"
+            )
     listing = scanner.finish(containers)
+    _check_generators(scanner, listing)
     if not len(listing) and listing.incomplete:
         raise ToolError("; ".join(listing.incomplete))
     if not len(listing) and not scanner.filtered and not any(r.label for r in listing.rejected):
@@ -140,6 +144,17 @@ def scan(
             "Folders of other names can be described by --map FOLDER=generator:split:label"
         )
     return listing
+
+
+def _check_generators(scanner: Scanner, listing: Listing) -> None:
+    """A name that nothing goes by is a slip of the pen, unless it is one of GenImage's that is not here yet."""
+    found = {group.generator for group in listing.groups} | {r.generator for r in listing.rejected if r.generator}
+    for name in sorted((scanner.generators or set()) - found):
+        if name in PUBLISHED:
+            listing.notes.append(f"--generators {name}: there is none of it here")
+        elif name not in scanner.left_out:  # otherwise it is --splits that leaves it out
+            known = ", ".join(sorted(found | scanner.left_out)) or "none"
+            raise ToolError(f"--generators {name}: there is no such generator here; there are: {known}")
 
 
 @dataclass(frozen=True)
@@ -156,6 +171,7 @@ class Scanner:
         self.mappings, self.generators, self.splits = mappings, generators, splits
         self.used: set[Mapping] = set()
         self.files = self.filtered = 0
+        self.left_out: set[str] = set()  # generators of files that were filtered
         self.groups: list[Group] = []
         self.columns = _Columns()
         self.group_of: dict[Group, int] = {}
@@ -240,6 +256,7 @@ class Scanner:
                 reason = f"not recognised: neither folder nor name tells its {missing}; describe the folder by --map"
             elif (self.generators and generator not in self.generators) or (self.splits and split not in self.splits):
                 self.filtered += 1
+                self.left_out.add(generator)
                 continue
             elif not name.isascii() and not _is_utf8(name):
                 reason = "the file's name is not UTF-8: rename it"

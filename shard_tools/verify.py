@@ -204,6 +204,7 @@ def verify_shard(
                     return problems, position
             if file.read(len(tar.END) + 1) != tar.END:
                 problems.append(f"{shown}: the end of the archive is not where the index says")
+            position += len(tar.END)
     except OSError as error:
         return [f"{shown} cannot be read: {error.strerror or 'it is missing'}"], position
     except TargetError as error:

@@ -8,6 +8,7 @@ A peer is a module of this package with
 
 * `TITLE`: what tables call it; `PACKAGES`: the distributions whose versions count;
 * `REQUIREMENTS`: what has to be installed in an environment of its own, empty when the development environment will do;
+* `WARM_UP`, optional: epochs before it runs at its full speed, 1 unless said otherwise;
 * `prepare(work)`, optional: converts the shards into the peer's own format under `work.scratch`; not timed;
 * `open_stream(work)`: returns a callable; each call is one epoch, an iterator over `(images, labels)`. The clock runs
   from the call to the last batch. A peer that keeps fetching between epochs has a method `settle()` on the callable,

@@ -28,7 +28,7 @@ START_SECONDS = 1200.0  # to import, and to convert the shards where the peer ha
 EPOCH_SECONDS = 300.0  # the slowest peer takes a tenth of it
 SAMPLE_SECONDS = 0.4  # between two looks at memory and threads, which some peers end with their epoch
 REST_SECONDS = 60.0  # for a peer to fill its queues after an epoch
-QUIET_SECONDS = 0.2  # in which a resting peer uses less CPU time than ...
+QUIET_SECONDS = 0.1  # in which a resting peer uses less CPU time than ...
 QUIET_CPU = 0.015  # ... this: one tick of the clock
 
 
@@ -118,13 +118,14 @@ class PeerProcess:
         """After the clock of an epoch: wait until the peer's processes are idle. Some fetch ahead for the next epoch,
         which would take the cores from whoever's turn it is then. Raises PeerError when it does not end."""
         end = time.monotonic() + REST_SECONDS
-        now, before = usage(self._process.pid)[0], -1.0
-        while now - before > QUIET_CPU:
+        now, quiet = usage(self._process.pid)[0], 0
+        while quiet < 2:  # one could fall between two pieces of work
             if time.monotonic() > end:
                 self.close(patience=0)
                 raise PeerError(f"{self.name}: still at work {REST_SECONDS:g} seconds after its epoch")
             time.sleep(QUIET_SECONDS)
             before, now = now, usage(self._process.pid)[0]
+            quiet = quiet + 1 if now - before <= QUIET_CPU else 0
 
     def epoch(self) -> dict[str, Any]:
         """One epoch: images, seconds, cpu_seconds, peak_mib, threads. Raises PeerError."""

@@ -22,6 +22,7 @@ from benchmarks.peers.tars import samples
 TITLE = "FFCV (half raw pixels, half JPEG)"
 PACKAGES = ("ffcv", "torch")
 REQUIREMENTS = ("ffcv==1.0.2",)
+WARM_UP = 4  # it compiles its pipeline in the first epoch and reads its file by pages in the next ones
 
 
 class Rows:

@@ -98,6 +98,7 @@ def main() -> int:
         epoch = peer.open_stream(work)
         settle: Callable[[], None] | None = getattr(epoch, "settle", None)
         about = {"title": peer.TITLE, "versions": {p: version(p) for p in peer.PACKAGES}, "settles": bool(settle)}
+        about["warm_up"] = getattr(peer, "WARM_UP", 1)
         print(json.dumps(about), file=answers)
         for line in sys.stdin:
             if line.strip() == "settle":

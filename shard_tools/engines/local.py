@@ -135,6 +135,7 @@ def _by_threads(
 # `python -m` would look for modules in the folder that the user happens to stand in first, and `python -c` too: a
 # file random.py there would be run. A worker looks where this process does.
 _START = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # an interrupt is the parent's to handle
     f"import sys; sys.path[:] = sys.argv.pop().split({os.pathsep!r}); "
     "from shard_tools.engines.worker import main; main()"
 )
@@ -151,12 +152,17 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(descriptor), os.pathsep.join(_paths())],
-                pass_fds=[descriptor],
-                stdin=subprocess.DEVNULL,
-                env={**ALLOCATOR, **os.environ},
-            )
+            # Held back also while the interpreter starts; what is held back when it is ignored is forgotten.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", _START, str(descriptor), os.pathsep.join(_paths())],
+                    pass_fds=[descriptor],
+                    stdin=subprocess.DEVNULL,
+                    env={**ALLOCATOR, **os.environ},
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.connection = Connection(ours.detach())
         self.path = ""
         self._send((list(containers), storage))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
@@ -12,7 +11,6 @@ from shard_tools.shard import Readers, write_shard
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
     connection = Connection(int(sys.argv[1]))
     try:
         containers, storage = connection.recv()

@@ -4,6 +4,7 @@ error.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -82,7 +83,8 @@ class Lines:
         )
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # nobody reads it, or its disk is full: the work goes on
+            print(line, file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self._what:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -17,11 +18,18 @@ def _console() -> Console:
     return console
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < 3 else "right", no_wrap=True)
-    return table
+def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], luxury: int = 0) -> None:
+    """Where it is too wide, the last `luxury` columns go, one after the other; no figure is ever cut."""
+    for shown in range(len(columns), len(columns) - luxury - 1, -1):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for number, column in enumerate(columns[:shown]):
+            table.add_column(column, justify="left" if number < 3 else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row[:shown])
+        width = console.measure(table, options=console.options.update(width=1000)).maximum
+        if width <= console.width:
+            break
+    console.print(table, width=width, crop=False)
 
 
 def _number(value: int | None) -> str:
@@ -34,11 +42,12 @@ def _range(low: int, high: int) -> str:
 
 def print_scan(info: dict[str, Any]) -> None:
     console = _console()
-    table = _table("generator", "split", "label", "files", "published", "missing", "rejected", "size")
+    columns = ("generator", "split", "label", "files", "published", "missing", "rejected", "size")
+    rows = []
     for group in info["groups"]:
         numbers = (_number(group[name]) for name in ("files", "published", "missing", "rejected"))
-        table.add_row(group["generator"], group["split"], group["label"], *numbers, size_text(group["size"]))
-    console.print(table)
+        rows.append((group["generator"], group["split"], group["label"], *numbers, size_text(group["size"])))
+    _print_table(console, columns, rows)
     console.print(f"\n{info['files']:,} files, {size_text(info['size'])}; {info['droppings']:,} droppings ignored")
     if info["other_files"]:
         others = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in info["other_files"].items())
@@ -52,17 +61,17 @@ def print_scan(info: dict[str, Any]) -> None:
 
 def print_info(info: dict[str, Any]) -> None:
     console = _console()
-    table = _table("generator", "split", "label", "samples", "published", "quarantined", "size", "formats", "sides")
+    columns = ("generator", "split", "label", "samples", "published", "quarantined", "size", "formats", "sides")
+    rows = []
     for group in info["groups"]:
         formats = ", ".join(f"{name} {count:,}" for name, count in sorted(group.get("format", {}).items()))
         sides = ""
         if "width_min" in group:
             sides = " x ".join(_range(group[f"{side}_min"], group[f"{side}_max"]) for side in ("width", "height"))
         numbers = (_number(group[name]) for name in ("samples", "published", "quarantined"))
-        table.add_row(
-            group["generator"], group["split"], group["label"], *numbers, size_text(group["size"]), formats, sides
-        )
-    console.print(table)
+        size = size_text(group["size"])
+        rows.append((group["generator"], group["split"], group["label"], *numbers, size, formats, sides))
+    _print_table(console, columns, rows, luxury=2)
     console.print(
         f"\n{info['samples']:,} samples in {info['shards']:,} shards, {size_text(info['size'])}; "
         f"{info['quarantined']:,} files in quarantine; {info['without_class']:,} samples of unknown class; "

@@ -14,6 +14,7 @@ from genimage_stream.page.file import check_writable, write_page
 from genimage_stream.remedies import sentence
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.errors import TargetError, ToolError
+from shard_tools.object_storage import is_object_url
 from shard_tools.report.features import FEATURES
 from shard_tools.report.findings import Findings, Quarantine
 from shard_tools.report.page import headline, render
@@ -31,6 +32,12 @@ def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any
     `thumbnails` images of every generator and label go into the page, 0 for none. Raises ToolError when the dataset is
     not there, not finished or not readable, or the page cannot be written.
     """
+    if not is_object_url(destination):
+        inside = os.path.realpath(destination)
+        if os.path.commonpath([inside, os.path.realpath(html)]) == inside:
+            raise ToolError(
+                f"{html} lies within the dataset, where `shard-tools verify` takes it for damage: write it elsewhere"
+            )
     try:
         check_writable(html)
         found = findings(destination, thumbnails=thumbnails)

@@ -334,7 +334,10 @@ def _fill(listing: ContainerListing, members: list[zd.Member], segments: list[Se
             folder.unreadable[name] = f"its archive's volume {volume} is missing or empty"
             lost[volume] += 1
     listing.folders = [folders[path] for path in sorted(folders)]
-    listing.problems += [f"{count} files are in the missing volume {volume}" for volume, count in sorted(lost.items())]
+    listing.problems += [
+        f"{count} {'file is' if count == 1 else 'files are'} in the missing volume {volume}"
+        for volume, count in sorted(lost.items())
+    ]
 
 
 def _lost_volume(member: zd.Member, segments: list[Segment]) -> str | None:

@@ -1,0 +1,99 @@
+"""How both commands begin and end: streams that may be closed or full, exit codes, errors in a sentence, JSON.
+
+Exit codes besides a command's own: 2 wrong usage, or input or output that cannot be read or written; 70 a fault of the
+program, with a traceback; 130 interrupted; 141 nobody reads standard output any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+SETTINGS: dict[str, Any] = {
+    "show_default": True,
+    "max_content_width": 100,
+    "help_option_names": ["-h", "--help"],
+}
+VERSION = click.version_option(package_name="genimage-stream", message="%(prog)s %(version)s")
+
+
+def start(app: click.Group, name: str) -> None:
+    """Run the command of this process, called `name`, and exit."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by whoever started it
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115 (until the process ends)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
+    try:
+        code = app(prog_name=name, standalone_mode=False) or 0
+    except click.ClickException as error:
+        if "--json" in sys.argv[1:]:
+            _to(sys.stdout, json_text({"error": error.format_message()}))
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    sys.exit(code)
+
+
+def end(
+    name: str,
+    work: Callable[[], int],
+    as_json: bool,
+    *,
+    expected: tuple[type[Exception], ...],
+    interrupted: str = "interrupted",
+) -> None:
+    """Run a command's work and end the command: with its exit code, or by an error of an `expected` type with its
+    sentence, which is the one JSON object when there has to be one."""
+
+    def failed(sentence: str, code: int) -> int:
+        if as_json:
+            _to(sys.stdout, json_text({"error": sentence}))
+        _to(sys.stderr, f"{name}: {sentence}")
+        return code
+
+    try:
+        code = work()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 141
+    except expected as error:
+        code = failed(str(error), 2)
+    except KeyboardInterrupt:
+        code = failed(interrupted, 130)
+    except OSError as error:
+        code = failed(f"standard output: {error.strerror}" if error.filename is None else str(error), 2)
+    except Exception as error:
+        _to(sys.stderr, traceback.format_exc())
+        code = failed(f"a fault of this program: {type(error).__name__}: {error}", 70)
+    _let_go_of_output()
+    click.get_current_context().exit(code)
+
+
+def json_text(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False)
+
+
+def _to(stream: Any, text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk, a closed pipe: there is nobody to tell
+        print(text, file=stream, flush=True)
+
+
+def _let_go_of_output() -> None:
+    """What cannot be written must not be tried again by the interpreter's end, which would choose its own exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
