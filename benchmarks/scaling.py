@@ -49,7 +49,6 @@ class Variant:
         self.cpu_seconds.append(time.process_time() - begin)
         self.read_bytes.append(bytes_read() - read)
 
-
     def epochs_a_turn(self) -> int:
         """As many as fill a second, by the second epoch: the first fills caches."""
         self.turn()
