@@ -229,7 +229,14 @@ def main() -> None:
         "genimage-stream", "simplejpeg", "imagecodecs", "opencv-python-headless", "pillow", "numpy"
     )
     folder = harness.RESULTS if given.record else ROOM / "results"
-    written = harness.write_results("decode", "Decoding", sections, data, package_versions=packages, folder=folder)
+    remarks = [
+        f"Images: {data['content']}, in GenImage's formats and sizes. One decoder at a time decodes all images of a "
+        f"kind on one thread, {given.rounds} rounds taken in turn, and its CPU time counts; batches are timed on the "
+        "wall. Ratios are to the best peer of the same round."
+    ]
+    written = harness.write_results(
+        "decode", "Decoding", sections, data, package_versions=packages, remarks=remarks, folder=folder
+    )
     print("written:", *(path.name for path in written))
 
 

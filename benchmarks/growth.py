@@ -50,7 +50,9 @@ def make_large(dataset: Path, folder: Path, rows: int) -> Path:
         if entry.is_dir():
             (unfinished / entry.name).symlink_to(entry.resolve())
     table = pq.read_table(dataset / schema.INDEX_FILE)
-    table = table.take(pa.array(np.sort(np.arange(rows) % len(table))))
+    # Fewer rows than there are: from all over, for the first ones are of a few generators alone.
+    chosen = np.sort(np.arange(rows) % len(table)) if rows >= len(table) else np.arange(rows) * len(table) // rows
+    table = table.take(pa.array(chosen))
     numbers = pc.cast(pa.array(np.arange(rows)), pa.string())
     digits = np.random.default_rng(rows).bytes(32 * rows).hex().encode()
     ends = pa.py_buffer(np.arange(0, 64 * rows + 1, 64, dtype=np.int32))
@@ -149,7 +151,7 @@ def index_part(repeats: int, folder: Path) -> Path:
     """By the number of rows; every figure a median of `repeats` processes, which take turns over the sizes."""
     shards = packed()
     places = {
-        rows: str(make_large(shards, ROOM / "data" / f"index-{rows}-{packer_digest()[:8]}", rows))
+        rows: str(make_large(shards, ROOM / "data" / f"index-{rows}-even-{packer_digest()[:8]}", rows))
         for rows in INDEX_SIZES
     }
     found: dict[int, dict[str, list[float]]] = {rows: {} for rows in INDEX_SIZES}
