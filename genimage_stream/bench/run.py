@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genimage_stream import schema
+from genimage_stream.bench import memory
 from genimage_stream.bench.machine import cores, describe
 from genimage_stream.bench.rate import Rate
 from genimage_stream.remedies import no_dataset, sentence
@@ -87,6 +88,8 @@ def check(options: Options) -> None:
             raise BenchError(f"--{name} {value}: at least 1")
     if not options.threads or min(options.threads) < 1:
         raise BenchError("--threads: write numbers from 1 up, separated by commas, as 1,2,4")
+    if too_much := memory.obstacle(options, cores(), memory.available_bytes()):
+        raise BenchError(too_much)
 
 
 def check_device(device: str | None) -> None:
@@ -158,13 +161,13 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     say("time to the first batch")
     first_batch = first_batch_seconds(lambda: open_for(path, options), threads=most, **loader)
     say("reading samples into memory")
-    memory = in_memory(dataset, options.seed)
+    held = in_memory(dataset, options.seed)
     # Each number of threads has an order of its own: it must not meet the samples that another just brought into the
     # page cache more often than chance has it, or what is asked about the cache would not be what it meets.
     runs = {
         (kind, threads): Loading(source, threads=threads, **{**loader, "seed": options.seed + number})
         for number, threads in enumerate(options.threads)
-        for kind, source in (("decode", memory), ("end to end", dataset))
+        for kind, source in (("decode", held), ("end to end", dataset))
     }
     shares: dict[int, list[float | None]] = {threads: [] for threads in options.threads}
     for turn in range(TURNS):  # interleaved: whatever else the machine does then disturbs all alike

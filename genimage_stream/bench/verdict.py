@@ -40,8 +40,10 @@ def judge(
     page cache, where that is known. `alike`: the slices of decoding and of end to end overlap in their speeds.
     """
     reading = f"reading alone ({percent(cached, 0)} of the samples from the page cache)" if cached else "storage alone"
+    expected = 1 / (1 / storage + 1 / decode)
+    unexplained = end_to_end < EXPLAINED * expected
     spread = ""
-    if alike:
+    if alike and not unexplained:
         spread = ", the same within the spread,"
     elif end_to_end > decode:  # which it cannot be, for the same work and more
         spread = ", slowed by other work on the machine,"
@@ -49,8 +51,7 @@ def judge(
         f"{end_to_end:,.0f} images/s end to end with {_threads(threads)}, while decoding from memory gives "
         f"{decode:,.0f}{spread} and {reading} {storage:,.0f}"
     )
-    expected = 1 / (1 / storage + 1 / decode)
-    if end_to_end < EXPLAINED * expected:
+    if unexplained:
         return Verdict(
             "other",
             f"Neither storage nor decoding explains the speed ({figures}): other work on the machine takes the cores, "
@@ -60,7 +61,9 @@ def judge(
         help_ = "a cache on a local disk (cache_dir)" if remote else "a faster disk, or the shards in memory"
         help_ = f'{help_}, or reading shard by shard (shuffle="shards") would help'
         return Verdict("storage", f"Storage is the bottleneck: {figures}; {help_}.")
-    if most < cores:
+    if threads < most <= cores:
+        help_ = f"{_threads(most)} were no faster, though there are {cores} cores: other work takes them, or memory is slow"
+    elif most < cores:
         help_ = f"more threads would help, there are {cores} cores"
     elif not crop_ready:
         help_ = "more cores would help, and so would shards packed with --crop-ready"

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from genimage_stream import open_dataset, schema
 from genimage_stream.bench import loading, page_cache, storage
+from genimage_stream.bench.memory import batches_bytes, obstacle
 from genimage_stream.bench.page import render
 from genimage_stream.bench.rate import Meter
 from genimage_stream.bench.run import BenchError, Options, default_threads, parse_threads, run
@@ -396,6 +397,20 @@ def test_verdicts() -> None:
     assert "within the spread" not in said(9000, 1000, 900).sentence
     assert "storage alone" not in said(9000, 1000, 900, cached=1.0).sentence
     assert "more threads" in said(9000, 1000, 900, cores=8).sentence
+    assert "within the spread" not in said(9000, 1000, 300, alike=True).sentence
+    assert "2 threads were no faster" in said(9000, 1000, 900, threads=1, most=2, cores=2).sentence
+
+
+def test_what_does_not_fit_into_memory_is_a_sentence(packed: Path) -> None:
+    """The kernel once ended such a run without a word."""
+    small = Options(batch_size=64, crop=224, threads=(1, 2))
+    assert batches_bytes(small) == 2 * (4 + 4) * 64 * 3 * 224 * 224 * 4
+    assert obstacle(small, 2, 8 << 30) is None
+    assert obstacle(small, 2, None) is None
+    assert "take 0.6 GB" in str(obstacle(small, 2, 500 << 20))
+    assert "16 here" in str(obstacle(Options(threads=(1, 17)), 2, None))
+    with pytest.raises(BenchError, match="--batch-size 1000000 and --crop 224"):
+        run(str(packed), Options(batch_size=1_000_000, threads=(1,)))
 
 
 def test_default_threads() -> None:
