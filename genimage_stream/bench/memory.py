@@ -36,7 +36,7 @@ def obstacle(options: Options, cores: int, available: int | None) -> str | None:
     """A sentence where the run would not fit."""
     most = max(options.threads)
     if most > THREADS_A_CORE * cores:
-        return f"--threads {most}: at most {THREADS_A_CORE} a core, {THREADS_A_CORE * cores} here; more only take memory"
+        return f"--threads {most}: {THREADS_A_CORE} a core at most, {THREADS_A_CORE * cores} here; more just take room"
     needed = batches_bytes(options)
     if available is not None and needed > _USABLE * available:
         return (

@@ -62,7 +62,7 @@ def judge(
         help_ = f'{help_}, or reading shard by shard (shuffle="shards") would help'
         return Verdict("storage", f"Storage is the bottleneck: {figures}; {help_}.")
     if threads < most <= cores:
-        help_ = f"{_threads(most)} were no faster, though there are {cores} cores: other work takes them, or memory is slow"
+        help_ = f"{_threads(most)} were no faster on {cores} cores: other work takes them, or memory is slow"
     elif most < cores:
         help_ = f"more threads would help, there are {cores} cores"
     elif not crop_ready:

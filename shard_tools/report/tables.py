@@ -29,7 +29,9 @@ def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequen
         width = console.measure(table, options=console.options.update(width=1000)).maximum
         if width <= console.width:
             break
-    console.print(table, width=width, crop=False)
+    before, console.width = console.width, max(console.width, width)
+    console.print(table, crop=False)
+    console.width = before
 
 
 def _number(value: int | None) -> str:

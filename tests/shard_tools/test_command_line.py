@@ -63,7 +63,8 @@ def test_a_generator_that_is_not_there(source: Path, tmp_path: Path) -> None:
     done = shard_tools_here("pack", source, tmp_path / "dst", "--generators", "adm,midjourny")
     assert done.code == 2
     assert "--generators midjourny: there is no such generator here; there are: adm" in done.err
-    assert "there is none of it here" in shard_tools_here("scan", source, "--generators", "adm,vqdm").out
+    listed = shard_tools_here("scan", source, "--generators", "adm,wukong", "--json").json
+    assert "--generators wukong: there is none of it here" in listed["notes"]
     done = shard_tools_here("scan", source, "--generators", "adm", "--splits", "train", "--json")
     assert {group["generator"] for group in done.json["groups"]} == {"adm"}
 
