@@ -89,7 +89,7 @@ def listing_info(listing: Listing, sources: list[str]) -> dict[str, Any]:
         "droppings": listing.droppings,
         "other_files": dict(sorted(listing.others.items())),
         "groups": groups,
-        "missing_generators": sorted(set(PUBLISHED) - present),
+        "missing_generators": sorted(set(PUBLISHED) - present - listing.left_out),
         "notes": listing.notes,
         "problems": problems,
     }

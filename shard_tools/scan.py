@@ -60,6 +60,7 @@ class Listing:
     problems: list[str] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)  # missing volumes and other missing parts of sources
     notes: list[str] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)  # generators of files that --generators and --splits leave out
 
     def __len__(self) -> int:
         return len(self.name)
@@ -152,8 +153,8 @@ def _check_generators(scanner: Scanner, listing: Listing) -> None:
     for name in sorted((scanner.generators or set()) - found):
         if name in PUBLISHED:
             listing.notes.append(f"--generators {name}: there is none of it here")
-        elif name not in scanner.left_out:  # otherwise it is --splits that leaves it out
-            known = ", ".join(sorted(found | scanner.left_out)) or "none"
+        elif name not in listing.left_out:  # otherwise it is --splits that leaves it out
+            known = ", ".join(sorted(found | listing.left_out)) or "none"
             raise ToolError(f"--generators {name}: there is no such generator here; there are: {known}")
 
 
@@ -307,6 +308,7 @@ class Scanner:
             problems=self.problems,
             incomplete=self.incomplete,
             notes=list(self.notes),
+            left_out=self.left_out,
         )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from shard_tools.verify import verify
+from tests.fixtures.genimage import make_tree
 from tests.shard_tools.conftest import shard_tools, shard_tools_here, tree_bytes
 
 COMMAND = [sys.executable, "-m", "shard_tools"]
@@ -63,8 +64,11 @@ def test_a_generator_that_is_not_there(source: Path, tmp_path: Path) -> None:
     done = shard_tools_here("pack", source, tmp_path / "dst", "--generators", "adm,midjourny")
     assert done.code == 2
     assert "--generators midjourny: there is no such generator here; there are: adm" in done.err
-    listed = shard_tools_here("scan", source, "--generators", "adm,wukong", "--json").json
-    assert "--generators wukong: there is none of it here" in listed["notes"]
+    make_tree(tmp_path / "src", generators=("adm", "glide"), count=1)
+    listed = shard_tools_here("scan", tmp_path / "src", "--generators", "adm,wukong", "--json").json
+    assert listed["notes"] == ["--generators wukong: there is none of it here"]
+    assert "wukong" in listed["missing_generators"]
+    assert "glide" not in listed["missing_generators"], "it is left out, not missing"
     done = shard_tools_here("scan", source, "--generators", "adm", "--splits", "train", "--json")
     assert {group["generator"] for group in done.json["groups"]} == {"adm"}
 
