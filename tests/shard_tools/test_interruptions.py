@@ -319,8 +319,11 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 
 def test_no_image_left_by_the_selection(standard_tree: Tree, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="no image is left"):
+    with pytest.raises(ToolError, match="no such generator here; there are: adm"):
         pack_here(standard_tree[0], tmp_path / "dst", generators=("dalle",))
+    make_tree(tmp_path / "src", generators=("adm",), count=1)
+    with pytest.raises(ToolError, match="no image is left"):
+        pack_here(tmp_path / "src", tmp_path / "dst", generators=("glide",))
 
 
 def test_mappings_have_to_be_the_same_on_resume(tmp_path: Path) -> None:
