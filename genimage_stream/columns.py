@@ -125,14 +125,10 @@ class IndexColumns:
     def _evaluated(self, condition: pads.Expression) -> pa.Table:
         import pyarrow.dataset as pads
 
-        if isinstance(self._source, str):
-            found = pads.dataset(self._source, format="parquet").to_table(columns={"hit": condition})
-        else:
-            # An expression does not say which columns it names, but it prints them; it may also name them by number.
-            text = str(condition)
-            names = self.names if "FieldPath" in text else [name for name in self.names if name in text]
-            found = pads.dataset(self.table(names or self.names[:1])).to_table(columns={"hit": condition})
-        return found
+        # An expression does not say which columns it names, but it prints them; it may also name them by number.
+        text = str(condition)
+        names = self.names if "FieldPath" in text else [name for name in self.names if name in text]
+        return pads.dataset(self.table(names or self.names[:1])).to_table(columns={"hit": condition})
 
     def load(self, *names: str) -> None:
         """Read columns of words and numbers that are not in memory yet; together they take less time than apart."""

@@ -41,6 +41,10 @@ def start(app: click.Group, name: str) -> None:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = 130
+    except OSError as error:  # of --help; the commands' own end in `end`
+        _to(sys.stderr, f"{name}: standard output: {error.strerror}")
+        code = 2
+    _let_go_of_output()
     sys.exit(code)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.decode import FileRanges, FileSet
+from genimage_stream.remedies import is_utf8, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,8 +99,8 @@ class Store(Protocol):
 class OpenedStore(Store, Protocol):
     """A store that `open_store` made."""
 
-    def file(self, path: str) -> PartedFile:
-        """A file that `local_path` knows no place of."""
+    def file(self, path: str) -> str | PartedFile:
+        """The file's place on a local disk, or where there is none, a file of which parts can be fetched."""
 
     def opening(self) -> dict[str, Any]:
         """The arguments of `open_dataset` that open it again, in another process."""
@@ -121,8 +122,8 @@ class LocalStore:
 
         return pa.py_buffer(self.read(path))
 
-    def file(self, path: str) -> PartedFile:
-        raise NotImplementedError("local files have a path")
+    def file(self, path: str) -> str:
+        return str(self._root / path)
 
     def opening(self) -> dict[str, Any]:
         return {"path": self.name}
@@ -254,11 +255,10 @@ def open_store(
         if cache is not None:
             log.warning("%s is read where it is: cache_dir is for object stores and web servers", text)
         folder = Path("/" + rest.lstrip("/")) if mark else Path(text).expanduser().absolute()
-        try:
-            str(folder).encode()
-        except UnicodeEncodeError:
-            shown = str(folder).encode("utf-8", "backslashreplace").decode()
-            raise ValueError(f"{shown}: the path is not UTF-8, and Arrow reads no index there: rename it") from None
+        if not is_utf8(str(folder)):
+            raise ValueError(
+                f"{printable(str(folder))}: the path is not UTF-8, and Arrow reads no index there: rename it"
+            )
         return LocalStore(folder)
     from genimage_stream.remote import RemoteStore
 

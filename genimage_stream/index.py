@@ -67,8 +67,7 @@ def open_dataset(
         )
     name = f"{store.name}/{schema.INDEX_FILE}"
     try:
-        source = store.local_path(schema.INDEX_FILE) or store.file(schema.INDEX_FILE)
-        columns = IndexColumns(source, name)
+        columns = IndexColumns(store.file(schema.INDEX_FILE), name)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{store.name} is not finished: there is no {schema.INDEX_FILE}. Run the same `shard-tools pack` again."

@@ -19,7 +19,16 @@ from genimage_stream.fetch import Reader
 from genimage_stream.geometry import Position, Small
 from genimage_stream.index import Dataset
 from genimage_stream.mixing import EpochSize, Mix, Mixture, plain_mix
-from genimage_stream.options import LAST_EPOCH, epoch_number, flag, one_of, order_name, whole, window_size
+from genimage_stream.options import (
+    LAST_EPOCH,
+    default_prefetch,
+    epoch_number,
+    flag,
+    one_of,
+    order_name,
+    whole,
+    window_size,
+)
 from genimage_stream.philox import split_seed
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.plan import Order, Steps, epoch_order
@@ -145,8 +154,7 @@ class Loader(Iterable[Batch]):
         self.on_error = on_error
         self.skipped = Skipped(max_errors)
         self.threads = threads or _cpus()
-        # Enough images in work that no thread runs dry while the consumer takes a batch.
-        self.prefetch = prefetch or max(2, -(-4 * self.threads // batch_size) + 1)
+        self.prefetch = prefetch or default_prefetch(self.threads, batch_size)
         self._placed = None if rank is None or world_size is None else (rank, world_size)
         self._steps()  # an epoch without any is an error here, as far as the ranks are known
         self._next_epoch = 0

@@ -13,6 +13,11 @@ from genimage_stream.plan import Shuffle
 LAST_EPOCH = (1 << 32) - 1  # a sample's windows count epochs in 32 bits
 
 
+def default_prefetch(threads: int, batch_size: int) -> int:
+    """Batches decoded ahead: enough images in work that no thread runs dry while the consumer takes a batch."""
+    return max(2, -(-4 * threads // batch_size) + 1)
+
+
 def whole(name: str, value: Any, lowest: int, otherwise: str = "") -> int:
     """A whole number, NumPy's too, as a plain one. Raises ValueError when it is none, or below `lowest`; `otherwise`
     says what else the option could be."""

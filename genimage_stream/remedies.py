@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 
+def is_utf8(path: str) -> bool:
+    """Whether a name or path, as Python has it from the system, stands for bytes that are UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(path: str) -> str:
+    """A path for people and tables: bytes that are not UTF-8 are written out."""
+    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
+
+
 def no_dataset(destination: str, *, begun: bool, file: str) -> str:
     """A folder without `file`, the last thing that pack writes; `begun`: packing was begun there."""
     if begun:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.decode.crop_ready import DEFAULT_PNG_LEVEL
+from genimage_stream.remedies import printable
 from genimage_stream.schema import FORMAT_VERSION, INDEX_FILE, QUARANTINE_FILE
 from shard_tools import state
 from shard_tools.engines import local, ray
@@ -30,7 +31,7 @@ from shard_tools.object_storage import is_object_url
 from shard_tools.plan import Plan, Shard, make_plan
 from shard_tools.report.progress import Progress
 from shard_tools.report.text import size_text
-from shard_tools.scan import Listing, Rejected, printable, scan
+from shard_tools.scan import Listing, Rejected, scan
 from shard_tools.shard import Item, Readers, ShardTask
 from shard_tools.sources.base import Location
 from shard_tools.storage import LocalStorage, Storage, explained, open_storage

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from genimage_stream.remedies import is_utf8, printable
 from genimage_stream.vocabulary import PUBLISHED, REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.errors import ToolError
@@ -84,11 +85,6 @@ class Rejected:
 def source_path(container: Container, folder: str, name: str) -> str:
     inside = f"{folder}/{name}" if folder and name else folder or name
     return printable(container.prefix + inside if inside else container.name)
-
-
-def printable(path: str) -> str:
-    """A path for people and tables: bytes that are not UTF-8 are written out."""
-    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass
@@ -259,7 +255,7 @@ class Scanner:
                 self.filtered += 1
                 self.left_out.add(generator)
                 continue
-            elif not name.isascii() and not _is_utf8(name):
+            elif not name.isascii() and not is_utf8(name):
                 reason = "the file's name is not UTF-8: rename it"
             if reason:
                 source = source_path(container, folder.path, name)
@@ -345,11 +341,3 @@ def _picked(values: list[int], kept: list[int]) -> list[int]:
 def _base(path: str) -> str:
     """The folder above the label folder: what is below it belongs to one subset."""
     return path.rpartition("/")[0]
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from genimage_stream.remedies import is_utf8, printable
 from shard_tools.errors import TargetError
 from shard_tools.object_storage import is_object_url
 
@@ -246,22 +247,16 @@ def make_folder(folder: Path) -> None:
         sync_folder(new.parent)
 
 
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def open_storage(url: str) -> Storage:
     """The storage behind a path. Raises TargetError for a scheme that cannot be written."""
     scheme, found, _ = url.partition("://")
     if not found or scheme == "file":
         path = url.removeprefix("file://")
-        if not _is_utf8(os.path.abspath(path)):
-            shown = path.encode("utf-8", "backslashreplace").decode()
-            raise TargetError(f"{shown}: the path is not UTF-8, and Arrow could not read the index: choose another one")
+        if not is_utf8(os.path.abspath(path)):
+            raise TargetError(
+                f"{printable(os.path.abspath(path))}: the path is not UTF-8, and Arrow reads no index there: choose "
+                "another one, or rename it"
+            )
         if os.path.lexists(path) and not os.path.isdir(path):
             raise TargetError(f"{path} is a file, not a folder: choose another destination")
         return LocalStorage(path)

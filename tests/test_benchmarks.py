@@ -17,7 +17,7 @@ import pytest
 import genimage_stream as gs
 from benchmarks import growth
 from benchmarks.chart import WIDTH, bar_chart, line_chart
-from benchmarks.data import renamed
+from benchmarks.data import STREAMS, renamed
 from benchmarks.environments import environment, remembered_failure
 from benchmarks.full import PARTS
 from benchmarks.harness import Contestant, ContestantError, measure
@@ -171,6 +171,10 @@ def test_a_failed_installation_is_remembered(tmp_path: Path) -> None:
     (tmp_path / "failed").write_text("digest\nno such package")
     assert remembered_failure(tmp_path, "digest") == "no such package"
     assert remembered_failure(tmp_path, "another digest") == ""
+
+
+def test_streams_are_whole_batches_as_many_for_each_worker() -> None:
+    assert all(stream.images % (64 * 2) == 0 for stream in STREAMS.values())
 
 
 def test_a_stream_repeats_its_files_under_names_of_their_own() -> None:

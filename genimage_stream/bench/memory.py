@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genimage_stream.options import default_prefetch
+
 if TYPE_CHECKING:
     from genimage_stream.bench.run import Options
 
@@ -28,7 +30,7 @@ def batches_bytes(options: Options) -> int:
     """Of the batches that all loaders of a run keep: two for each number of threads, each with those it prefetches and
     two more."""
     one = options.batch_size * 3 * options.crop**2 * _ELEMENT_BYTES[options.output]
-    kept = sum(2 * (max(2, -(-4 * threads // options.batch_size) + 1) + 2) for threads in options.threads)
+    kept = sum(2 * (default_prefetch(threads, options.batch_size) + 2) for threads in options.threads)
     return one * kept
 
 

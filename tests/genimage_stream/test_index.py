@@ -189,6 +189,8 @@ def test_a_changed_bit_in_the_index_is_found_by_its_checksum(name: str, tmp_path
         columns.table([name])
     with pytest.raises(ValueError, match=r"index\.parquet is damaged"):
         columns.part(name, np.arange(3))
+    with pytest.raises(ValueError, match=r"index\.parquet is damaged"):
+        columns.matches(pc.field(name).is_valid())
 
 
 def test_an_index_without_a_column(tmp_path: Path) -> None:

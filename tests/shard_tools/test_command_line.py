@@ -77,6 +77,16 @@ def test_nobody_reads_the_output(packed: Path) -> None:
     assert shell('set -o pipefail; "$@" 2>/dev/null | true', "verify", packed, "--json") in (0, 141)
     assert shell('"$@" >/dev/full', "info", packed) == 2
     assert shell('"$@" >/dev/full 2>&1', "verify", packed) == 2
+    assert shell('"$@" >/dev/full', "--help") == 2
+
+
+def test_a_fault_of_the_program_is_no_finding(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1 says that problems were found."""
+    monkeypatch.setattr("shard_tools.info.dataset_info", lambda path: 1 // 0)
+    done = shard_tools_here("info", packed, "--json")
+    assert done.code == 70
+    assert "a fault of this program: ZeroDivisionError" in done.json["error"]
+    assert "Traceback" in done.err
 
 
 @pytest.mark.parametrize("words", ['"$@" 2>&-', '"$@" 2>/dev/full', '"$@" 2>&1 >/dev/null | true', '"$@" >&-'])
