@@ -1,7 +1,7 @@
 # make, or make help, lists the targets.
 SHELL := /bin/sh
 PYTHON_BIN := .venv/bin/python
-CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hpp')
+CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hpp' '*.cu')
 export PYTHON
 
 .DEFAULT_GOAL := help

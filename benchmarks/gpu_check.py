@@ -15,7 +15,9 @@ Exit code 2: something is missing, and what to install is said. 1: pixels differ
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -151,6 +153,8 @@ def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float
         deadline=deadline,
         patience=150 if setting.on_gpu else 600,  # a GPU is lent for minutes
     )
+    if setting.on_gpu and "crop-ready" in originals:
+        sections["PNGs decoded on the GPU: an experiment"], data["png_on_gpu"] = pngs_on_the_gpu(originals, setting)
     names = ("genimage-stream", "torch", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "webdataset", "pillow")
     remarks = [
         f"Device: {outcome.gpu or 'no GPU (CPU mode)'}. {setting.crop} crops, batches of {setting.batch_size}, "
@@ -172,6 +176,22 @@ def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float
     )
     print(f"{markdown.read_text()}\n{report.short_table(outcome, correct)}", flush=True)
     return 0 if correct and not outcome.left_out else 1
+
+
+def pngs_on_the_gpu(folders: dict[str, Path], setting: Setting) -> tuple[str, Any]:
+    """The section and the figures. In a process of its own: a kernel that goes wrong takes CUDA with it."""
+    from benchmarks.gpu import report
+
+    command = [sys.executable, "-m", "benchmarks.gpu.png.measure", str(folders["crop-ready"])]
+    command += [f"--{name}={getattr(setting, name)}" for name in ("device", "threads", "crop")]
+    try:
+        done = subprocess.run(command, cwd=needs.ROOT, capture_output=True, text=True, check=True, timeout=120)
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (subprocess.SubprocessError, OSError, ValueError, IndexError) as error:
+        stderr = getattr(error, "stderr", None)
+        said = (stderr if isinstance(stderr, str) and stderr.strip() else str(error)).strip()
+        return f"Not measured: {said.splitlines()[-1]}", None
+    return report.png_table(found, setting.threads), found
 
 
 def copies_are_equal(dataset: Any, setting: Setting) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks.gpu.contestants import CONTESTANTS
 from benchmarks.gpu.rounds import Outcome
 from benchmarks.gpu.setting import STREAMS
+from benchmarks.harness import ratio_text
 
 BEST = "dali-crop-ready"
 HEADINGS = {"mixed": "All images", "reals": "Reals alone (JPEG)", "fakes": "Fakes alone (PNG)"}
@@ -37,6 +38,27 @@ def training_table(outcome: Outcome) -> str:
     lines += [
         f"| {CONTESTANTS[name].title} | {one['images_per_second']:,.0f} | {one['alone']:,.0f} | {one['waiting']:.1%} |"
         for name, one in outcome.training.items()
+    ]
+    return "\n".join(lines)
+
+
+def png_table(found: list[dict[str, Any]], threads: int) -> str:
+    """What benchmarks.gpu.png.measure found."""
+    lines = [
+        f"| | {threads} CPU threads | GPU | times | kernel alone | kB sent | pixels |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    lines += [
+        f"| {one['kind']} | {one['cpu']:,.0f} | {one['gpu']:,.0f} | {ratio_text(one['times'])} | {one['kernel']:,.0f} "
+        f"| {one['sent'] / 1000:.0f} | {'bit-equal' if one['equal'] else 'DIFFERENT'} |"
+        for one in found
+        if one["times"]
+    ]
+    lines += [
+        "",
+        "Images per second, from files in memory to uint8 crops on the device, in batches of one size. The CPUs decode "
+        "and copy pixels; the GPU gets the compressed bands and decodes them by `benchmarks/gpu/png/bands.cu`. Not "
+        "counted is what a loader would do before on the host, checking and listing bands. The loader does not yet.",
     ]
     return "\n".join(lines)
 

@@ -1,0 +1,126 @@
+// What bands.cu needs of CUDA, for a C++ compiler: put in front of it (g++ -include), it makes a library that
+// decodes on the CPU, lane by lane and slowly, by the same source. For tests.
+//
+// A lane is a fiber. At every intrinsic that all lanes of a warp come to, a lane leaves its value and lets
+// the next one go on; when its turn comes again, the values of all are there.
+#pragma once
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define __device__
+#define __global__
+#define __shared__ static
+
+using std::max;
+
+namespace emulated {
+
+constexpr int kLanes = 32;
+constexpr std::size_t kStack = 64 << 10;
+
+struct Index {
+    unsigned x;
+};
+
+struct Warp {
+    ucontext_t home, lane[kLanes];
+    std::unique_ptr<char[]> stack[kLanes];
+    std::uint64_t value[2][kLanes];  // of this exchange and the one before
+    int exchanges[kLanes] = {};
+    bool done[kLanes] = {};
+    int now = 0;
+    unsigned first_thread = 0;
+    std::function<void()> kernel;
+};
+
+inline Warp* warp = nullptr;
+inline Index thread, block;
+
+inline void enter(int lane) {
+    warp->now = lane;
+    thread.x = warp->first_thread + static_cast<unsigned>(lane);
+}
+
+// Every lane's `value`, once all have come here.
+inline const std::uint64_t* exchange(std::uint64_t value) {
+    const int lane = warp->now;
+    std::uint64_t* const values = warp->value[warp->exchanges[lane]++ % 2];
+    values[lane] = value;
+    const int next = (lane + 1) % kLanes;
+    if (warp->done[next]) std::abort();  // on a GPU that would hang or be undefined
+    enter(next);
+    swapcontext(&warp->lane[lane], &warp->lane[next]);
+    return values;
+}
+
+inline void run_lane() {
+    const int lane = warp->now;
+    warp->kernel();
+    warp->done[lane] = true;
+    if (lane + 1 < kLanes) {
+        enter(lane + 1);
+        setcontext(&warp->lane[lane + 1]);
+    }
+    setcontext(&warp->home);
+}
+
+inline void run_warp(unsigned block_index, unsigned warp_index, std::function<void()> kernel) {
+    Warp here;
+    warp = &here;
+    here.kernel = std::move(kernel);
+    here.first_thread = kLanes * warp_index;
+    block.x = block_index;
+    for (int lane = 0; lane < kLanes; lane++) {
+        here.stack[lane] = std::make_unique<char[]>(kStack);
+        getcontext(&here.lane[lane]);
+        here.lane[lane].uc_stack.ss_sp = here.stack[lane].get();
+        here.lane[lane].uc_stack.ss_size = kStack;
+        here.lane[lane].uc_link = nullptr;
+        makecontext(&here.lane[lane], run_lane, 0);
+    }
+    enter(0);
+    swapcontext(&here.home, &here.lane[0]);
+    warp = nullptr;
+}
+
+}  // namespace emulated
+
+#define threadIdx emulated::thread
+#define blockIdx emulated::block
+
+inline std::uint32_t __brev(std::uint32_t v) {
+    std::uint32_t r = 0;
+    for (int i = 0; i < 32; i++) r |= (v >> i & 1) << (31 - i);
+    return r;
+}
+inline int __popc(unsigned v) {
+    return __builtin_popcount(v);
+}
+inline void __syncwarp() {
+    emulated::exchange(0);
+}
+inline unsigned __match_any_sync(unsigned, int value) {
+    const std::uint64_t* all = emulated::exchange(static_cast<std::uint32_t>(value));
+    unsigned same = 0;
+    for (int i = 0; i < emulated::kLanes; i++)
+        same |= (all[i] == static_cast<std::uint32_t>(value) ? 1u : 0u) << i;
+    return same;
+}
+inline std::uint32_t __shfl_up_sync(unsigned, std::uint32_t value, int by) {
+    const int lane = emulated::warp->now;
+    const std::uint64_t* all = emulated::exchange(value);
+    return lane < by ? value : static_cast<std::uint32_t>(all[lane - by]);
+}
+inline std::uint32_t __ldg(const std::uint32_t* at) {
+    return *at;
+}
+inline std::uint32_t __funnelshift_r(std::uint32_t low, std::uint32_t high, std::uint32_t by) {
+    return by % 32 == 0 ? low : low >> by % 32 | high << (32 - by % 32);
+}
