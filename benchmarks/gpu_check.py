@@ -154,7 +154,7 @@ def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float
         patience=150 if setting.on_gpu else 600,  # a GPU is lent for minutes
     )
     if setting.on_gpu and "crop-ready" in originals:
-        sections["PNGs decoded on the GPU: an experiment"], data["png_on_gpu"] = pngs_on_the_gpu(originals, setting)
+        sections["Decoding by kernels of our own: an experiment"], data["kernels"] = own_kernels(originals, setting)
     names = ("genimage-stream", "torch", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "webdataset", "pillow")
     remarks = [
         f"Device: {outcome.gpu or 'no GPU (CPU mode)'}. {setting.crop} crops, batches of {setting.batch_size}, "
@@ -178,11 +178,11 @@ def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float
     return 0 if correct and not outcome.left_out else 1
 
 
-def pngs_on_the_gpu(folders: dict[str, Path], setting: Setting) -> tuple[str, Any]:
+def own_kernels(folders: dict[str, Path], setting: Setting) -> tuple[str, Any]:
     """The section and the figures. In a process of its own: a kernel that goes wrong takes CUDA with it."""
     from benchmarks.gpu import report
 
-    command = [sys.executable, "-m", "benchmarks.gpu.png.measure", str(folders["crop-ready"])]
+    command = [sys.executable, "-m", "benchmarks.gpu.kernels.measure", str(folders["crop-ready"])]
     command += [f"--{name}={getattr(setting, name)}" for name in ("device", "threads", "crop")]
     try:
         done = subprocess.run(command, cwd=needs.ROOT, capture_output=True, text=True, check=True, timeout=120)
@@ -191,7 +191,7 @@ def pngs_on_the_gpu(folders: dict[str, Path], setting: Setting) -> tuple[str, An
         stderr = getattr(error, "stderr", None)
         said = (stderr if isinstance(stderr, str) and stderr.strip() else str(error)).strip()
         return f"Not measured: {said.splitlines()[-1]}", None
-    return report.png_table(found, setting.threads), found
+    return report.kernels_table(found, setting.threads), found
 
 
 def copies_are_equal(dataset: Any, setting: Setting) -> bool:

@@ -42,10 +42,10 @@ def training_table(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def png_table(found: list[dict[str, Any]], threads: int) -> str:
-    """What benchmarks.gpu.png.measure found."""
+def kernels_table(found: list[dict[str, Any]], threads: int) -> str:
+    """What benchmarks.gpu.kernels.measure found."""
     lines = [
-        f"| | {threads} CPU threads | GPU | times | kernel alone | kB sent | pixels |",
+        f"| | {threads} CPU threads | GPU | times | kernels alone | kB sent | pixels |",
         "|---|---:|---:|---:|---:|---:|---|",
     ]
     lines += [
@@ -56,9 +56,10 @@ def png_table(found: list[dict[str, Any]], threads: int) -> str:
     ]
     lines += [
         "",
-        "Images per second, from files in memory to uint8 crops on the device, in batches of one size. The CPUs decode "
-        "and copy pixels; the GPU gets the compressed bands and decodes them by `benchmarks/gpu/png/bands.cu`. Not "
-        "counted is what a loader would do before on the host, checking and listing bands. The loader does not yet.",
+        "Images per second, from crop-ready files in memory to uint8 crops on the device, in batches of one kind. The "
+        "CPUs decode and copy pixels; the GPU gets the compressed bands or restart intervals and decodes them by "
+        "`benchmarks/gpu/kernels/`. Not counted is what a loader would do before on the host, checking and listing "
+        "them. The loader does not do so yet.",
     ]
     return "\n".join(lines)
 

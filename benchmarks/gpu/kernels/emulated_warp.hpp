@@ -1,8 +1,10 @@
-// What bands.cu needs of CUDA, for a C++ compiler: put in front of it (g++ -include), it makes a library that
-// decodes on the CPU, lane by lane and slowly, by the same source. For tests.
+// What the kernels here need of CUDA, for a C++ compiler: put in front of a .cu file (g++ -include), it makes
+// a library that decodes on the CPU, lane by lane and slowly, by the same source. For tests.
 //
 // A lane is a fiber. At every intrinsic that all lanes of a warp come to, a lane leaves its value and lets
-// the next one go on; when its turn comes again, the values of all are there.
+// the next one go on; when its turn comes again, the values of all are there. Warps run one after the other,
+// so
+// __syncthreads cannot be had.
 #pragma once
 
 #include <ucontext.h>
@@ -12,8 +14,8 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
-#include <vector>
 
+#define __constant__
 #define __device__
 #define __global__
 #define __shared__ static
@@ -26,7 +28,7 @@ constexpr int kLanes = 32;
 constexpr std::size_t kStack = 64 << 10;
 
 struct Index {
-    unsigned x;
+    unsigned x, y;
 };
 
 struct Warp {
@@ -71,14 +73,15 @@ inline void run_lane() {
     setcontext(&warp->home);
 }
 
-inline void run_warp(unsigned block_index, unsigned warp_index, std::function<void()> kernel) {
-    Warp here;
+inline void run_warp(unsigned first_thread, const std::function<void()>& kernel) {
+    static Warp here;
     warp = &here;
-    here.kernel = std::move(kernel);
-    here.first_thread = kLanes * warp_index;
-    block.x = block_index;
+    here.kernel = kernel;
+    here.first_thread = first_thread;
     for (int lane = 0; lane < kLanes; lane++) {
-        here.stack[lane] = std::make_unique<char[]>(kStack);
+        if (here.stack[lane] == nullptr) here.stack[lane] = std::make_unique<char[]>(kStack);
+        here.exchanges[lane] = 0;
+        here.done[lane] = false;
         getcontext(&here.lane[lane]);
         here.lane[lane].uc_stack.ss_sp = here.stack[lane].get();
         here.lane[lane].uc_stack.ss_size = kStack;
@@ -87,7 +90,13 @@ inline void run_warp(unsigned block_index, unsigned warp_index, std::function<vo
     }
     enter(0);
     swapcontext(&here.home, &here.lane[0]);
-    warp = nullptr;
+}
+
+// A kernel on a grid of blocks of `threads`, a multiple of 32.
+inline void run(unsigned wide, unsigned high, unsigned threads, const std::function<void()>& kernel) {
+    for (block.y = 0; block.y < high; block.y++)
+        for (block.x = 0; block.x < wide; block.x++)
+            for (unsigned first = 0; first < threads; first += kLanes) run_warp(first, kernel);
 }
 
 }  // namespace emulated
@@ -123,4 +132,15 @@ inline std::uint32_t __ldg(const std::uint32_t* at) {
 }
 inline std::uint32_t __funnelshift_r(std::uint32_t low, std::uint32_t high, std::uint32_t by) {
     return by % 32 == 0 ? low : low >> by % 32 | high << (32 - by % 32);
+}
+inline std::uint32_t __funnelshift_l(std::uint32_t low, std::uint32_t high, std::uint32_t by) {
+    return by % 32 == 0 ? high : high << by % 32 | low >> (32 - by % 32);
+}
+// Four of the bytes of `low` and `high`, as the nibbles of `which` say.
+inline std::uint32_t __byte_perm(std::uint32_t low, std::uint32_t high, std::uint32_t which) {
+    const std::uint64_t all = static_cast<std::uint64_t>(high) << 32 | low;
+    std::uint32_t found = 0;
+    for (int i = 0; i < 4; i++)
+        found |= static_cast<std::uint32_t>(all >> (8 * (which >> 4 * i & 7)) & 255) << 8 * i;
+    return found;
 }

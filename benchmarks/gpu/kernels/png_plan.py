@@ -1,4 +1,4 @@
-"""What the kernel in bands.cu is told: which bands of which crop-ready PNGs, where each of their rows begins.
+"""What the kernel in png_bands.cu is told: which bands of which crop-ready PNGs, where each of their rows begins.
 
 The form is described in genimage_stream/decode/core/png_band_table.hpp. Everything that may be wrong with a file is
 found here, by its checksums; the kernel only sees to it that it reads and writes no memory that is not its own.
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from benchmarks.gpu.kernels.plan import NotForTheKernelError, Window
 
 LANES = 32  # rows of a band at most: one for each lane of a warp
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by PNG's color type, of those whose pixels are whole bytes
@@ -41,22 +43,8 @@ BAND = np.dtype(
 ROW = np.dtype([("filter", np.uint32), ("bit", np.uint32), ("left", np.uint32)])
 
 
-class NotForTheKernelError(ValueError):
-    """The CPU has to decode this image: it has another form, or is damaged."""
-
-
-class Window(NamedTuple):
-    """A crop of an image: its left upper corner and size in pixels; whether it is mirrored left to right."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    mirrored: bool = False
-
-
 @dataclass(frozen=True)
-class Plan:
+class PngPlan:
     """`bands` and `rows` are arrays of BAND and ROW, `lengths` 257 code lengths for each band, `data` the compressed
     bands; `left` the images (by place) that the CPU has to decode, and why."""
 
@@ -67,7 +55,7 @@ class Plan:
     left: dict[int, str]
 
 
-def plan(files: Sequence[bytes], windows: Sequence[Window]) -> Plan:
+def plan_pngs(files: Sequence[bytes], windows: Sequence[Window]) -> PngPlan:
     """For a batch: windows[i] of files[i] becomes image i."""
     bands: list[tuple[int, ...]] = []
     rows: list[tuple[int, int, int]] = []
@@ -90,7 +78,7 @@ def plan(files: Sequence[bytes], windows: Sequence[Window]) -> Plan:
             padded = -(-(len(band.data) + _SLACK) // 4) * 4
             data.append(band.data.ljust(padded, b"\0"))
             at += padded
-    return Plan(
+    return PngPlan(
         np.array(bands, BAND),
         np.array(rows, ROW),
         np.frombuffer(b"".join(lengths), np.uint8),

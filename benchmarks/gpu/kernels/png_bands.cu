@@ -15,7 +15,7 @@ constexpr int kLengths = 257;
 constexpr int kWarps = 4;            // of a block: their tables take 32 KiB of shared memory
 constexpr std::uint16_t kEnd = 256;  // the symbol that no row may hold
 
-// The rows of one band of one image that a crop needs; plan.py has the same fields.
+// The rows of one band of one image that a crop needs; png_plan.py has the same fields.
 struct Band {
     std::uint32_t data;     // first byte, a multiple of 4; at least 16 bytes follow the last
     std::uint32_t bits;     // up to the end of the band
@@ -36,6 +36,8 @@ struct Row {
     std::uint32_t bit;     // where the first pixel to be decoded begins; 0: right behind the filter
     std::uint32_t left;    // the known pixel, first channel lowest
 };
+
+static_assert(sizeof(Band) == 36 && sizeof(Row) == 12);
 
 namespace {
 
@@ -176,10 +178,8 @@ extern "C" int launch_decode_bands(const Band* bands, int count, const Row* rows
     return cudaGetLastError();
 #else
     static_cast<void>(stream);
-    for (int i = 0; i < blocks * kWarps; i++)
-        emulated::run_warp(static_cast<unsigned>(i / kWarps), static_cast<unsigned>(i % kWarps), [&] {
-            decode_bands(bands, count, rows, lengths, data, height, width, out, damaged);
-        });
+    emulated::run(static_cast<unsigned>(blocks), 1, 32 * kWarps,
+                  [&] { decode_bands(bands, count, rows, lengths, data, height, width, out, damaged); });
     return 0;
 #endif
 }
