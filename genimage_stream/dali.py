@@ -63,12 +63,17 @@ class DaliOptions:
 
 
 def load_dali() -> Any:
-    """The `nvidia.dali` package. Raises ImportError, saying what to install, when there is none or an old one."""
+    """The `nvidia.dali` package. Raises ImportError, saying what to install, when there is none or an old one, and what
+    is wrong with it when it is there and does not load."""
     try:
         import nvidia.dali
         import nvidia.dali.fn
         import nvidia.dali.types
     except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError):  # of a library that it is linked with, say
+            raise ImportError(
+                f'backend="dali": NVIDIA DALI is installed and cannot be loaded: {error}. backend="cpu" works without.'
+            ) from error
         raise ImportError(f'backend="dali" needs NVIDIA DALI: {_INSTALL}. backend="cpu" works without it.') from error
     version = str(nvidia.dali.__version__)
     if int(version.partition(".")[0]) < _OLDEST:

@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -354,10 +355,24 @@ def test_an_old_dali_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_without_dali_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = dataset(tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "nvidia.dali", None)
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(ImportError, match=r'pip install "\.\[dali-cuda12\]".*checkout'):
         gs.Loader(data, backend="dali")
     assert len(next(iter(gs.Loader(data, 4, crop=CROP))).keys) == 4
+
+
+def test_a_dali_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "nvidia.dali":
+                raise ImportError("libcfitsio.so.10: cannot open shared object file")
+
+    for name in [name for name in sys.modules if name.startswith("nvidia.dali")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("nvidia.dali")
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(ImportError, match=r"is installed and cannot be loaded: libcfitsio\.so\.10: cannot open"):
+        backend.load_dali()
 
 
 @pytest.mark.parametrize("name", ["cpu", "dali"])
