@@ -226,7 +226,9 @@ def write_results(
 
 def revision() -> str:
     """The commit that is measured, "with changes" where files differ from it that are no results or docs; "" outside of
-    a git checkout."""
+    a git checkout. A copy by scripts/offline_bundle.py has it in a file."""
+    if (copied := RESULTS.parents[1] / "COMMIT").exists():
+        return copied.read_text().strip()
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
