@@ -69,11 +69,13 @@ def main() -> int:
     given = parse()
     began = time.monotonic()
     if lacking := needs.missing(set(given.without), stand_ins=given.plain is None):
+        lacking.append(f"where pip has no network: {needs.OFFLINE}")
         print("\n".join(f"gpu_check: {sentence}" for sentence in lacking), file=sys.stderr)
         return 2
     try:
         if not given.no_build:
             needs.build()
+        needs.load()
         device = choose_device(given.device)
     except (needs.NotReadyError, ValueError, RuntimeError) as error:
         print(f"gpu_check: {error}", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DECODE = "genimage_stream/decode"
+OFFLINE = 'docs/dali.md, "On a machine without a network"'
 
 #: Module: what it is for, and how to get it.
 ALWAYS = {
@@ -63,6 +64,17 @@ def is_stale(root: Path = ROOT) -> bool:
         return True
     sources = [path for path in (root / DECODE).rglob("*") if path.suffix in (".cpp", ".hpp", ".inc")]
     return max(path.stat().st_mtime for path in [root / "setup.py", *sources]) > built.stat().st_mtime
+
+
+def load() -> None:
+    """Raises NotReadyError when the extension that is there, if any, does not load."""
+    try:
+        import genimage_stream.decode  # noqa: F401
+    except ImportError as error:
+        raise NotReadyError(
+            f"the extension does not load: {error}. Without --no-build it is built first, where there is a compiler; "
+            f"where there is none, work in the checkout that a bundle brings ({OFFLINE})"
+        ) from None
 
 
 def build(root: Path = ROOT) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -132,7 +133,12 @@ def test_nothing_is_measured_without_what_it_needs(
     monkeypatch.setattr(needs, "build", lambda: pytest.fail("without torch nothing is built"))
     assert gpu_check.main() == 2
     said = capsys.readouterr().err
-    for words in ("torch is not installed", 'nvidia.dali is not installed: pip install ".[dali-cuda13]"', "skimage"):
+    for words in (
+        "where pip has no network: docs/dali.md",
+        "torch is not installed",
+        'nvidia.dali is not installed: pip install ".[dali-cuda13]"',
+        "skimage",
+    ):
         assert words in said
     assert "--without webdataset" in said
     left = needs.missing({"dali", "webdataset"}, stand_ins=False)
@@ -161,6 +167,19 @@ def test_a_gpu_that_is_not_there(
     monkeypatch.setattr("sys.argv", ["gpu_check", "--device", "cuda:99", "--no-build"])
     assert gpu_check.main() == 2
     assert "device='cuda:99': " in capsys.readouterr().err
+
+
+def test_an_extension_that_does_not_load(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(needs, "missing", lambda *rest, **options: [])
+    monkeypatch.setitem(sys.modules, "genimage_stream.decode", None)
+    monkeypatch.setattr("sys.argv", ["gpu_check", "--no-build"])
+    assert gpu_check.main() == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "the extension does not load: " in said
+    section = re.search(r'docs/dali.md, "(.*?)"', said)
+    assert section
+    assert f"\n## {section[1]}\n" in (needs.ROOT / "docs/dali.md").read_text()
 
 
 def test_an_extension_older_than_a_source_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
