@@ -10,6 +10,7 @@ Exit code 2: this bundle cannot be installed here, or not yet, and why is said. 
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import json
 import lzma
@@ -132,6 +133,9 @@ def unpack(bundle: Path, contents: dict[str, Any], target: Path) -> None:
         with lzma.LZMAFile(pieces) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             tar.extractall(unfinished, **safely)
         say(f"{name} unpacked, {archive['unpacked'] / 1e6:,.0f} MB in {time.monotonic() - begin:.0f} s")
+    # Bytecode now, on all cores: several processes at once would each compile DALI's modules for themselves. Some
+    # packages hold files that are no Python for this version.
+    compileall.compile_dir(str(unfinished), quiet=2, workers=0, stripdir=str(unfinished), prependdir=str(target))
     if target.exists():
         target.rmdir()  # an empty one
     unfinished.rename(target)
