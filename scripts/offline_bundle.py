@@ -244,12 +244,11 @@ def kept(bundle: Path, name: str, of: list[Any], largest: int) -> dict[str, Any]
     """The entry of an archive that the bundle has already, made of the same things, and whole; cut anew if its pieces
     are of another size."""
     try:
-        contents = install.read_contents(bundle)
-        entry: dict[str, Any] = contents["archives"][name]
+        entry: dict[str, Any] = json.loads((bundle / f"{name}.json").read_text())
         install.check_pieces(bundle, {"archives": {name: entry}})
-    except (install.CannotInstallError, KeyError):
+    except (OSError, ValueError, install.CannotInstallError):
         return None
-    if entry.get("of") != of:
+    if entry["of"] != of:
         return None
     if entry["largest"] != largest:
         with tempfile.TemporaryDirectory(dir=bundle) as scratch:
@@ -261,12 +260,19 @@ def kept(bundle: Path, name: str, of: list[Any], largest: int) -> dict[str, Any]
             entry |= pieces.facts()
             for path in pieces.paths:
                 path.replace(bundle / path.name)
+        keep(bundle, name, entry)
     return entry
+
+
+def keep(bundle: Path, name: str, entry: dict[str, Any]) -> None:
+    """For `kept`, also when what comes after it fails or is interrupted."""
+    (bundle / f"{name}.json").write_text(json.dumps(entry, indent=1) + "\n")
 
 
 def make(given: argparse.Namespace, scratch: Path) -> None:
     bundle, largest = given.bundle.resolve(), int(given.piece_mb * 1e6)
     bundle.mkdir(parents=True, exist_ok=True)
+    (bundle / install.CONTENTS).unlink(missing_ok=True)  # it describes the whole, which this is not for a while
     checkout, own, site = scratch / "checkout", scratch / "own", scratch / "site"
     commit = export(checkout)
     (checkout / "COMMIT").write_text(commit + "\n")  # results say what was measured
@@ -280,6 +286,7 @@ def make(given: argparse.Namespace, scratch: Path) -> None:
         say(f"compressing {len(wheels)} packages, {megabytes:,.0f} MB as wheels")
         install_packages(wheels, glibc, site)
         packages = {**pack({install.SITE: site}, bundle, "packages", largest, DENSE), "of": of}
+        keep(bundle, "packages", packages)
     archives = {"packages": packages}
     archives["checkout"] = pack({install.CHECKOUT: checkout, install.SITE: own}, bundle, "checkout", largest, QUICK)
     data = {name: path.resolve() for name in ("plain", "crop-ready") if (path := vars(given)[name.replace("-", "_")])}
