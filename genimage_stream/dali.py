@@ -291,6 +291,7 @@ class DaliRenderer:
                 jpeg_fancy_upsampling=True,  # as libjpeg-turbo does; the default differs, and only reals are JPEGs
                 use_fast_idct=False,
                 adjust_orientation=False,
+                affine=False,  # CPUs are found by NVML, which in a virtual machine may know none, and DALI gives up
                 **hardware,
             )
             pixels = fn.slice(pixels, start=corner, shape=[height, width], axes=(0, 1))
