@@ -33,7 +33,8 @@ PACKAGES = ("genimage-stream", "torch", "numpy", "pyarrow")
 
 
 def make_large(dataset: Path, folder: Path, rows: int) -> Path:
-    """A dataset of `rows` rows over the shards of another; keys and hashes are as long and as distinct as real ones."""
+    """A dataset of `rows` rows over the shards of another; keys and hashes are as long and as distinct as real ones.
+    How it was packed stays known: crop-ready shards are other work for DALI, and `tune` tells them apart by that."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -61,7 +62,9 @@ def make_large(dataset: Path, folder: Path, rows: int) -> Path:
         words = hashes if name == "sha256" else pc.binary_join_element_wise(table[name], numbers, "_")
         table = table.set_column(table.schema.get_field_index(name), name, words)
     pq.write_table(table, unfinished / schema.INDEX_FILE, compression="zstd")
-    (unfinished / schema.DATASET_FILE).write_text(json.dumps({"format_version": schema.FORMAT_VERSION}))
+    known = json.loads((dataset / schema.DATASET_FILE).read_text())
+    facts = {"format_version": schema.FORMAT_VERSION, "options": known.get("options")}
+    (unfinished / schema.DATASET_FILE).write_text(json.dumps(facts))
     unfinished.rename(folder)
     return folder
 

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 import torch
 
+import genimage_stream as gs
 from benchmarks import gpu_check
 from benchmarks.gpu import gpu_use, needs, report, training
 from benchmarks.gpu.client import ContestantError, Process
 from benchmarks.gpu.contestants import CONTESTANTS, chosen
 from benchmarks.gpu.rounds import Outcome
 from benchmarks.gpu.setting import Setting
+from benchmarks.growth import make_large
 from tests.fixtures.genimage import make_tree
 
 SETTING = Setting("cpu", 8, 32, 2, {}, ())
@@ -64,6 +66,14 @@ def test_cpu_mode(
         assert row["cpus"] > 0
     assert data["baseline"] in ("dali-own", "dali-own-sliced")
     assert all(row["largest"] == 0 for row in data["fidelity_plain"])
+
+
+def test_repeated_rows_are_packed_as_the_originals(folder: Path, tmp_path: Path) -> None:
+    """By that, `tune` tells crop-ready shards from plain ones."""
+    large = gs.open_dataset(make_large(folder, tmp_path / "large", 1000))
+    assert len(large) == 1000
+    assert "crop_ready" in large.info["options"]
+    assert large.info["options"] == gs.open_dataset(folder).info["options"]
 
 
 def test_training_step_is_fed(folder: Path) -> None:
