@@ -22,6 +22,7 @@ from genimage_stream.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.options import (
     LAST_EPOCH,
     default_prefetch,
+    default_threads,
     epoch_number,
     flag,
     one_of,
@@ -59,7 +60,8 @@ class Loader(Iterable[Batch]):
     * `rank`, `world_size`: by default those of the torch.distributed process group, if there is one when an epoch
       begins. Every rank runs the same number of steps. Nothing is padded or repeated: the last batch may be smaller, or
       empty on some ranks; `drop_last` leaves it out.
-    * `threads`: of the decoder, by default as many as there are CPUs to run on. `prefetch`: batches decoded ahead.
+    * `threads`: of the decoder, by default as many as there are CPUs to run on, beside DALI on a GPU two fewer.
+      `prefetch`: batches decoded ahead.
     * `backend`: "cpu", or "dali", which leaves sequential JPEGs to the GPU (docs/dali.md). `device`: where the
       images are, by default in host memory; backend="cpu" with a CUDA device decodes on the CPU and copies, bit-equal.
       `dali`: how DALI works, a `DaliOptions`; `tune`: find that out by some seconds of trials, the first time.
@@ -153,7 +155,10 @@ class Loader(Iterable[Batch]):
         self.epoch_samples = len(dataset) if self._mixture is None else self._mixture.size
         self.on_error = on_error
         self.skipped = Skipped(max_errors)
-        self.threads = threads or _cpus()
+        self.backend = backend
+        self.device = None if device is None and backend == "cpu" else resolve_device(device)
+        on_gpu = self.device is not None and self.device.type == "cuda"
+        self.threads = threads or default_threads(dali_on_gpu=backend == "dali" and on_gpu)
         self.prefetch = prefetch or default_prefetch(self.threads, batch_size)
         self._placed = None if rank is None or world_size is None else (rank, world_size)
         self._steps()  # an epoch without any is an error here, as far as the ranks are known
@@ -174,8 +179,6 @@ class Loader(Iterable[Batch]):
         self.rendering: dict[str, Any] = {"small": small, "fill": tuple(fill)}
         if output != "uint8":
             self.rendering |= {"mean": tuple(mean), "std": tuple(std)}
-        self.backend = backend
-        self.device = None if device is None and backend == "cpu" else resolve_device(device)
         self.output = output
         self.channels_last = channels_last
         self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
@@ -185,7 +188,8 @@ class Loader(Iterable[Batch]):
             raise ValueError('tune and dali are options of backend="dali"')
         if tune and dali is None:
             size: Any = {"batch_size": batch_size, "crop": (height, width)}
-            dali = tuned(dataset, device=self.device, output=output, threads=threads, **size)
+            ahead: Any = {"threads": threads, "prefetch": prefetch}
+            dali = tuned(dataset, device=self.device, output=output, **ahead, **size)
         self._dali_options = dali or DaliOptions()
         if backend == "dali" and prefetch is None:
             self.prefetch += self._dali_options.ahead  # those that the core is done with and DALI is not
@@ -400,7 +404,3 @@ def _rebuild(dataset: Dataset, arguments: dict[str, Any], epoch: int, start: int
     loader = Loader(dataset, **arguments)
     loader.go_to(epoch, start)
     return loader
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0))

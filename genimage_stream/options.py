@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,13 @@ import numpy as np
 from genimage_stream.plan import Shuffle
 
 LAST_EPOCH = (1 << 32) - 1  # a sample's windows count epochs in 32 bits
+
+
+def default_threads(*, dali_on_gpu: bool) -> int:
+    """One per CPU; beside DALI on a GPU two fewer, for its own threads and for the one that takes the batches: the
+    GPU has nothing to do while those wait for a CPU."""
+    cpus = len(os.sched_getaffinity(0))
+    return max(1, cpus - 2) if dali_on_gpu else cpus
 
 
 def default_prefetch(threads: int, batch_size: int) -> int:

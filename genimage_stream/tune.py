@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from genimage_stream.index import Dataset
 
 _GAIN = 1.02  # a difference below this is noise
-_SEARCHED = ("hw_decoder_load", "threads", "ahead")
+_SEARCHED = ("hw_decoder_load", "threads", "ahead")  # as they are remembered
+_MOST_THREADS = 16  # of DALI's own: what more do is noise, and each trial takes its second
 
 
 def search(rate: Callable[[DaliOptions], float], *, on_gpu: bool, cpus: int) -> tuple[DaliOptions, dict[str, float]]:
@@ -38,8 +39,11 @@ def search(rate: Callable[[DaliOptions], float], *, on_gpu: bool, cpus: int) -> 
         return tried[options]
 
     best = DaliOptions()
-    choices: dict[str, tuple[float, ...]] = {"hw_decoder_load": (0.5, 0.7, 0.9, 1.0)} if on_gpu else {}
-    choices["threads"] = tuple(n for n in (1, 2, 4, 8) if n <= max(2, cpus))
+    # Threads first: with too few of them the decoder's hardware and its kernels starve alike.
+    most = max(2, min(cpus, _MOST_THREADS))
+    choices: dict[str, tuple[float, ...]] = {"threads": (*(n for n in (1, 2, 4, 8) if n < most), most)}
+    if on_gpu:
+        choices["hw_decoder_load"] = (0.5, 0.7, 0.9, 1.0)
     choices["ahead"] = (1, 2, 3, 5)
     for name, values in choices.items():
         for value in values:
@@ -63,7 +67,7 @@ def tuned(dataset: Dataset, *, seconds: float = 0.7, cache: Path | None = None, 
     on_gpu = device.type == "cuda"
     cpus = len(os.sched_getaffinity(0))
     where = torch.cuda.get_device_name(device) if on_gpu else "cpu"
-    work = {name: loader.get(name) for name in ("batch_size", "crop", "output", "threads")}
+    work = {name: loader.get(name) for name in ("batch_size", "crop", "output", "threads", "prefetch")}
     work["crop_ready"] = bool((dataset.info.get("options") or {}).get("crop_ready"))
     key = json.dumps([where, cpus, nvidia.dali.__version__, work], default=str)
     path = cache or default_cache()

@@ -30,17 +30,23 @@ class Contestant:
     streams: tuple[str, ...] = tuple(STREAMS)
 
 
+_FOR_DALI = 2  # CPUs left to DALI's threads and the consumer's, as the loader does where `threads` is not given
+_PREFETCH = 8  # so that a few slow images, or a turn of the host's elsewhere, do not leave the GPU without a batch
+
+
 def ours(backend: str, folder: str) -> Callable[[Setting, str], Source]:
     def open_source(setting: Setting, stream: str) -> Source:
         import genimage_stream as gs
 
         dataset = gs.open_dataset(setting.folders[folder]).select(labels=STREAMS[stream])
+        spared = _FOR_DALI if backend == "dali" and setting.on_gpu else 0
         loader = gs.Loader(
             dataset,
             setting.batch_size,
             crop=setting.crop,
             flip=True,
-            threads=setting.threads,
+            threads=max(1, setting.threads - spared),
+            prefetch=_PREFETCH if setting.on_gpu else None,
             backend=backend,  # type: ignore[arg-type]
             device=setting.device,
             output="float16",

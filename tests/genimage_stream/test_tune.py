@@ -14,6 +14,7 @@ import pytest
 import genimage_stream as gs
 from genimage_stream import tune
 from genimage_stream.dali import DaliOptions
+from genimage_stream.options import default_threads
 from tests.genimage_stream.test_dali import CROP, assert_same, dataset, epochs
 
 
@@ -97,3 +98,20 @@ def test_the_search_finds_the_best_of_independent_options() -> None:
 
     assert tune.search(rate, on_gpu=True, cpus=16)[0] == best
     assert tune.search(rate, on_gpu=False, cpus=1)[0].threads <= 2
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(1, {1, 2}), (6, {1, 2, 4, 6}), (64, {1, 2, 4, 8, 16})])
+def test_threads_come_first_and_go_up_to_the_cpus(cpus: int, threads: set[int]) -> None:
+    tried: list[DaliOptions] = []
+    tune.search(lambda options: float(tried.append(options) or 1.0), on_gpu=True, cpus=cpus)
+    untouched = [one for one in tried if (one.hw_decoder_load, one.ahead) == (0.9, 3)]
+    assert {one.threads for one in untouched} == threads | {DaliOptions().threads}
+    assert tried[: len(untouched)] == untouched
+
+
+def test_what_works_beside_dali_has_cpus_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cpus, decoding, dalis_own in ((1, 1, 2), (4, 2, 2), (8, 6, 4), (16, 14, 4)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cpus=cpus: set(range(cpus)))
+        assert default_threads(dali_on_gpu=True) == decoding
+        assert default_threads(dali_on_gpu=False) == cpus
+        assert DaliOptions().threads == dalis_own
