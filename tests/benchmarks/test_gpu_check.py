@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -212,27 +213,64 @@ def test_an_extension_older_than_a_source_is_built_again(tmp_path: Path, monkeyp
 
 
 def test_a_gpu_is_asked_for_by_its_uuid_and_fields_stand_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text('#!/bin/sh\necho "$@" >> "$0.log"\necho "37, [N/A]"\n')
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    nvidia_smi(tmp_path, monkeypatch, 'echo "$@" >> "$0.log"\necho "37, [N/A]"')
     with gpu_use.GpuUse("GPU-1234", every_seconds=0.01) as use:
         while len(use._samples) < 3:
             pass
     assert use.mean(0, float("inf")) == {"utilization.gpu": 37, "utilization.jpeg": None}
     assert "-i GPU-1234" in (tmp_path / "nvidia-smi.log").read_text()
-    assert use.mean(0, 0) == {"utilization.gpu": None, "utilization.jpeg": None}
+    assert use.mean(0, 0) == use.peak(0, 0) == {"utilization.gpu": None, "utilization.jpeg": None}
 
 
 def test_a_driver_that_does_not_know_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text('#!/bin/sh\ncase "$*" in *jpeg*) exit 2;; esac\necho 41\n')
+    nvidia_smi(tmp_path, monkeypatch, 'echo "$@" >> "$0.log"\ncase "$*" in *jpeg*) exit 2;; esac\necho 41')
+    asked = gpu_use.meter("GPU-1234")
+    assert [asked.sample() for _ in range(5)] == [(41,)] * 5
+    assert (tmp_path / "nvidia-smi.log").read_text().count("jpeg") == 3, "it has been believed by then"
+
+
+def test_one_call_that_fails_costs_one_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = 'if [ ! -e "$0.$1" ]; then touch "$0.$1"; exit 1; fi'  # each question fails the first time
+    nvidia_smi(tmp_path, monkeypatch, f'{once}\necho "5, 6"')
+    asked = gpu_use.meter("GPU-1234")
+    assert [asked.sample(), asked.sample()] == [(), (5, 6)]
+
+
+def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Stands in for the real one, on a machine without pynvml."""
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with gpu_use.GpuUse("GPU-1234", every_seconds=0.01) as use:
-        while len(use._samples) < 2:
-            pass
-    assert use.mean(0, float("inf")) == {"utilization.gpu": 41, "utilization.jpeg": None}
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+
+
+def test_nvml_where_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NVMLError(Exception):
+        pass
+
+    jpegs = [(0, 1), NVMLError(), (35, 1)]
+
+    def decoder(_: Any) -> Any:
+        answer = jpegs.pop(0)
+        if isinstance(answer, NVMLError):
+            raise answer
+        return answer
+
+    pynvml = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=50, memory=1),
+        nvmlDeviceGetJpgUtilization=decoder,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", pynvml)
+    asked = gpu_use.meter("GPU-1234")
+    assert [asked.sample() for _ in range(3)] == [(50, 0), (50, None), (50, 35)]
+    use = gpu_use.GpuUse("GPU-1234")
+    use._samples = [(1, (50, 0)), (2, (50, None)), (3, (50, 35)), (4, (90, 99))]
+    assert use.mean(0, 3) == {"utilization.gpu": 50, "utilization.jpeg": 17.5}
+    assert use.peak(0, 3) == {"utilization.gpu": 50, "utilization.jpeg": 35}
 
 
 def test_the_gpu_of_the_device_is_meant() -> None:
