@@ -231,7 +231,10 @@ def revision() -> str:
         return copied.read_text().strip()
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+        except OSError:  # a machine without git, to which only the files were copied
+            return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
     code = git("rev-parse", "--short=10", "HEAD")
