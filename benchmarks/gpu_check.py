@@ -3,13 +3,15 @@
     python -m benchmarks.gpu_check                                  # on stand-ins, which it makes and packs first
     python -m benchmarks.gpu_check --plain DST --crop-ready DST2    # the same images, without and with --crop-ready
 
-It builds the extension where that is missing or older than its sources, compares GPU and CPU pixels, measures this
-loader beside DALI's own webdataset reader and webdataset + Pillow (all images, reals alone, fakes alone; each in a
-process of its own, in turns), reads the GPU's and the CPUs' use meanwhile and trains a ResNet-50 from the streams. The
-results (gpu) go to .bench/results, or with --record to benchmarks/results; a short table comes last. Everything fits
-into ten minutes. Without a GPU, or with --device cpu, it runs in CPU mode, and the results are gpu-check-cpu-mode.
+It builds the extension where that is missing or older than its sources, measures this loader beside DALI's own
+webdataset reader and webdataset + Pillow (all images, then reals alone and fakes alone; each in a process of its own,
+in turns), reads the GPU's and the CPUs' use meanwhile, trains a ResNet-50 from the streams and compares GPU and CPU
+pixels. What matters most comes first, and what hangs or fails costs its own figures only. The results (gpu) are written
+after every step, to .bench/results, or with --record to benchmarks/results; a short table comes last. By default it
+takes eight minutes at most. Without a GPU, or with --device cpu, it runs in CPU mode: gpu-check-cpu-mode.
 
-Exit code 2: something is missing, and what to install is said. 1: pixels differ that must not, or a contestant gave up.
+Exit code 2: something is missing, and what to install is said. 1: pixels differ that must not or could not be compared,
+or a contestant gave up; the results hold what was measured all the same.
 """
 
 from __future__ import annotations
@@ -21,19 +23,31 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # python benchmarks/gpu_check.py
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.environments import ROOM
 from benchmarks.gpu import needs
+from benchmarks.gpu.checks import Checked
 from benchmarks.gpu.setting import Setting
 from benchmarks.harness import RESULTS
 
+if TYPE_CHECKING:
+    from benchmarks.gpu.rounds import Contest, Outcome
+
 #: What most settings are without being asked for: on a GPU, in CPU mode.
-DEFAULTS = {"batch_size": (256, 64), "seconds": (3.0, 1.5), "rounds": (4, 3), "steps": (60, 0)}
+DEFAULTS = {
+    "batch_size": (256, 64),
+    "seconds": (2.0, 1.5),
+    "rounds": (4, 3),
+    "steps": (40, 0),
+    "epoch": (200_000, 50_000),
+}
 FEW_BATCHES = 100  # an epoch below this is mostly its own beginning
 
 
@@ -45,11 +59,18 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--crop", type=int, default=224)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--batch-size", type=int, help="256; 64 in CPU mode")
-    parser.add_argument("--seconds", type=float, help="of a contestant's turn: 3; 1.5 in CPU mode")
+    parser.add_argument("--seconds", type=float, help="of a contestant's turn: 2; 1.5 in CPU mode")
     parser.add_argument("--rounds", type=int, help="4; 3 in CPU mode")
-    parser.add_argument("--steps", type=int, help="of training: 60; none in CPU mode")
-    parser.add_argument("--epoch", type=int, default=50_000, help="rows of smaller datasets are repeated up to this")
-    parser.add_argument("--minutes", type=float, default=7.5, help="after these no round begins but the first")
+    parser.add_argument("--steps", type=int, help="of training: 40; none in CPU mode")
+    parser.add_argument(
+        "--epoch", type=int, help="rows of smaller datasets are repeated up to this: 200000; 50000 in CPU mode"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=7,
+        help="after these nothing begins any more but the first round of all images: 7",
+    )
     parser.add_argument("--without", nargs="*", default=[], choices=list(needs.PEERS), help="packages to do without")
     parser.add_argument("--no-build", action="store_true", help="take the extension as it is")
     where = parser.add_mutually_exclusive_group()
@@ -119,12 +140,10 @@ def make_setting(given: argparse.Namespace, device: str, originals: dict[str, Pa
 
 
 def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float) -> int:
-    import genimage_stream as gs
     from benchmarks.data import packed
-    from benchmarks.gpu import report, rounds
-    from benchmarks.gpu.contestants import chosen
-    from benchmarks.harness import versions, write_results
-    from genimage_stream.fidelity_report import as_table
+    from benchmarks.gpu import checks
+    from benchmarks.gpu.contestants import BEST, CONTESTANTS, TRAINED_LAST, chosen
+    from benchmarks.gpu.rounds import Contest, Limits
 
     if given.plain:
         originals = {"plain": given.plain.resolve()}
@@ -132,52 +151,102 @@ def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float
     else:
         originals = {"plain": packed(), "crop-ready": packed(crop_ready=True)}
     setting = make_setting(given, device, originals, scratch)
-    sections: dict[str, str] = {}
-    data: dict[str, Any] = {"setting": {**vars(setting), "folders": list(originals), "shards": len(setting.shards)}}
-    correct = copies_are_equal(gs.open_dataset(originals["plain"]), setting)
-    sections["Decoded on the CPU, copied to the device"] = "bit-equal" if correct else "DIFFERENT: this is a defect"
-    for name, folder in originals.items() if "dali" not in given.without else ():
-        streams = gs.fidelity(gs.open_dataset(folder), crop=setting.crop, device=device, samples=1024)
-        sections[f"Pixels against the CPU's, {name} shards"] = as_table(streams)
-        data[f"fidelity_{name}"] = [vars(stream) for stream in streams]
-        # PNGs are decoded by the same code everywhere, and without a GPU JPEGs by its equal.
-        jpegs = gs.open_dataset(folder).select(formats=["jpeg"]).counts() if setting.on_gpu else {}
-        by_gpu = {"real" if label == "real" else generator for generator, _, label in jpegs}
-        correct &= all(stream.largest == 0 for stream in streams if stream.stream not in by_gpu)
+    saved = scratch / "setting.json"
+    setting.save(saved)
+    # A GPU is lent for minutes; CPUs that others use as well may take theirs.
+    limits = Limits(deadline, 60, 120, least=30) if setting.on_gpu else Limits(deadline, 600, 600, least=600)
+    names = chosen(set(given.without), setting.folders)
+    unfit = {name: why for name in names if (why := CONTESTANTS[name].obstacle(setting))}
+    names = [name for name in names if name not in unfit]
+    with Contest(names, saved, limits, rounds=given.rounds, seconds=given.seconds, steps=given.steps) as contest:
+        contest.outcome.unfit = unfit
+        book = Book(given, setting, originals, contest.outcome)
+        contest.start()
+        contest.measure("mixed")
+        book.write()
+        train(contest, BEST, book)
+        book.checked = checks.run(originals, saved, dali="dali" not in given.without, patience=limits.wait())
+        book.write()
+        for stream in ("reals", "fakes"):
+            contest.measure(stream)
+            book.write()
+        if setting.on_gpu and "crop-ready" in originals and limits.left() > 60:
+            book.kernels = own_kernels(originals, setting)
+            book.write()
+        train(contest, TRAINED_LAST, book)
+        print(book.text(), flush=True)  # before anything is ended, which may take its time
+    whole = book.checked.correct and contest.outcome.answers.get("mixed")
+    return 0 if whole and not contest.outcome.left_out and not contest.outcome.training_failed else 1
 
-    setting.save(scratch / "setting.json")
-    outcome = rounds.run(
-        chosen(set(given.without), setting.folders),
-        scratch / "setting.json",
-        rounds=given.rounds,
-        seconds=given.seconds,
-        steps=given.steps,
-        deadline=deadline,
-        patience=150 if setting.on_gpu else 600,  # a GPU is lent for minutes
-    )
-    if setting.on_gpu and "crop-ready" in originals:
-        sections["Decoding by kernels of our own: an experiment"], data["kernels"] = own_kernels(originals, setting)
-    names = ("genimage-stream", "torch", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "webdataset", "pillow")
-    remarks = [
-        f"Device: {outcome.gpu or 'no GPU (CPU mode)'}. {setting.crop} crops, batches of {setting.batch_size}, "
-        f"{setting.threads} threads or workers. Every contestant runs in a process of its own and has turns of "
-        f"{given.seconds:g} s; what lay ready before a turn does not count, what is only queued on the GPU neither. "
-        "Ratios are medians of those within a round, with their range. An epoch has "
-        f"{max(given.epoch, len(gs.open_dataset(originals['plain']))):,} images, if need be the same ones repeated.",
-    ]
-    if given.without:
-        remarks.append(f"Left out by --without: {', '.join(given.without)}.")
-    markdown, _ = write_results(
-        "gpu" if setting.on_gpu else "gpu-check-cpu-mode",
-        "The loader on a GPU" if setting.on_gpu else "The GPU check in CPU mode",
-        {**report.sections(outcome, on_gpu=setting.on_gpu), **sections},
-        {**data, **report.data(outcome)},
-        package_versions=versions(*names),
-        remarks=remarks,
-        folder=RESULTS if given.record else given.results,
-    )
-    print(f"{markdown.read_text()}\n{report.short_table(outcome, correct)}", flush=True)
-    return 0 if correct and not outcome.left_out else 1
+
+def train(contest: Contest, names: Sequence[str], book: Book) -> None:
+    for name in names if contest.steps else ():
+        contest.train(name)
+        book.write()
+
+
+class Book:
+    """What has been found so far, and the results' files, which are written anew each time."""
+
+    def __init__(
+        self, given: argparse.Namespace, setting: Setting, originals: dict[str, Path], outcome: Outcome
+    ) -> None:
+        self._given, self._setting, self._originals, self._outcome = given, setting, originals, outcome
+        self.checked = Checked()
+        self.kernels: tuple[str, Any] | None = None
+        self._said: set[str] = set()
+
+    def write(self) -> None:
+        """Says on standard error what has been added. What cannot be written now may be later: the figures go on."""
+        try:
+            sections, _ = self._write()
+        except Exception:
+            traceback.print_exc()
+            return
+        for heading, body in sections.items():
+            if body not in self._said:
+                print(f"\n{heading}\n\n{body}\n", file=sys.stderr, flush=True)
+        self._said |= set(sections.values())
+
+    def text(self) -> str:
+        """All of it, written once more, and the short table."""
+        from benchmarks.gpu import report
+
+        _, markdown = self._write()
+        return f"{markdown.read_text()}\n{report.short_table(self._outcome, self.checked.correct)}"
+
+    def _write(self) -> tuple[dict[str, str], Path]:
+        import genimage_stream as gs
+        from benchmarks.gpu import report
+        from benchmarks.harness import versions, write_results
+
+        given, setting, outcome = self._given, self._setting, self._outcome
+        sections = {**report.sections(outcome, on_gpu=setting.on_gpu), **self.checked.sections}
+        data = {"setting": {**vars(setting), "folders": list(self._originals), "shards": len(setting.shards)}}
+        data |= {**self.checked.data, **report.data(outcome)}
+        if self.kernels is not None:
+            sections["Decoding by kernels of our own: an experiment"], data["kernels"] = self.kernels
+        names = ("genimage-stream", "torch", "nvidia-dali-cuda120", "nvidia-dali-cuda130", "webdataset", "pillow")
+        remarks = [
+            f"Device: {outcome.gpu or 'no GPU (CPU mode)'}. {setting.crop} crops, batches of {setting.batch_size}, "
+            f"{setting.threads} threads or workers. Every contestant runs in a process of its own and has turns of "
+            f"{given.seconds:g} s; what lay ready before does not count, what is only queued on the GPU neither. "
+            "Ratios are medians of those within a round, with their range. An epoch has "
+            f"{max(given.epoch, len(gs.open_dataset(self._originals['plain']))):,} images, if need be the same ones "
+            "repeated.",
+        ]
+        if given.without:
+            remarks.append(f"Left out by --without: {', '.join(given.without)}.")
+        markdown, _ = write_results(
+            "gpu" if setting.on_gpu else "gpu-check-cpu-mode",
+            "The loader on a GPU" if setting.on_gpu else "The GPU check in CPU mode",
+            sections,
+            data,
+            package_versions=versions(*names),
+            remarks=remarks,
+            folder=RESULTS if given.record else given.results,
+        )
+        return sections, markdown
 
 
 def own_kernels(folders: dict[str, Path], setting: Setting) -> tuple[str, Any]:
@@ -194,17 +263,6 @@ def own_kernels(folders: dict[str, Path], setting: Setting) -> tuple[str, Any]:
         said = (stderr if isinstance(stderr, str) and stderr.strip() else str(error)).strip()
         return f"Not measured: {said.splitlines()[-1]}", None
     return report.kernels_table(found, setting.threads), found
-
-
-def copies_are_equal(dataset: Any, setting: Setting) -> bool:
-    import torch
-
-    import genimage_stream as gs
-
-    options: dict[str, Any] = {"crop": setting.crop, "output": "float32", "on_error": "skip"}
-    host, device = gs.Loader(dataset, 64, **options), gs.Loader(dataset, 64, device=setting.device, **options)
-    pairs = zip(range(4), host, device, strict=False)
-    return all(torch.equal(a.images, b.images.cpu()) for _, a, b in pairs)
 
 
 if __name__ == "__main__":

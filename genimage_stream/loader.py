@@ -190,9 +190,9 @@ class Loader(Iterable[Batch]):
             size: Any = {"batch_size": batch_size, "crop": (height, width)}
             ahead: Any = {"threads": threads, "prefetch": prefetch}
             dali = tuned(dataset, device=self.device, output=output, **ahead, **size)
-        self._dali_options = dali or DaliOptions()
+        self.dali = dali or DaliOptions()
         if backend == "dali" and prefetch is None:
-            self.prefetch += self._dali_options.ahead  # those that the core is done with and DALI is not
+            self.prefetch += self.dali.ahead  # those that the core is done with and DALI is not
         pinned = torch.cuda.is_available() if pin_memory is None else pin_memory
         shape = (batch_size, 3, height, width)
         decoded = output if backend == "cpu" else "uint8"  # DALI's side normalises on the device
@@ -388,7 +388,7 @@ class Loader(Iterable[Batch]):
             batch_size=self.batch_size,
             output=self.output,
             device=self.device,
-            options=self._dali_options,
+            options=self.dali,
             channels_last=self.channels_last,
         )
 

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import selectors
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.needs import ROOT
+from benchmarks.peers.serve import process_tree
+
+_LAST_WORDS = 12  # lines of a log that are shown
 
 
 class ContestantError(RuntimeError):
-    """A contestant could not start, gave up or took too long; says what it said last."""
+    """A contestant could not do what was asked; says what it said last. `alive`: it can be asked for other things."""
+
+    def __init__(self, message: str, *, alive: bool = False) -> None:
+        super().__init__(message)
+        self.alive = alive
 
 
 class Process:
-    """Starts at once; `ask` waits. A contestant that does not answer in time is ended: the others need theirs."""
+    """Starts at once; `answer` waits, `patience` seconds. Who does not answer in time is ended: the others need it."""
 
-    def __init__(self, name: str, setting: Path, timeout_seconds: float) -> None:
+    def __init__(self, name: str, setting: Path) -> None:
         self.name = name
-        self._timeout = timeout_seconds
         self.log = setting.with_name(f"{name}.log")
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
@@ -33,39 +44,82 @@ class Process:
                 text=True,
             )
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, patience: float) -> dict[str, Any]:
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as ready:
             ready.register(self._process.stdout, selectors.EVENT_READ)
-            if not ready.select(self._timeout):
-                self._process.kill()
-                raise ContestantError(f"{self.name}: no answer within {self._timeout:.0f} s")
+            if not ready.select(max(0.0, patience)):
+                self.end()
+                raise ContestantError(f"{self.name}: no answer within {patience:.0f} s")
         line = self._process.stdout.readline()
         if not line:
-            said = self.log.read_text().strip().splitlines()[-1:] or ["nothing"]
-            raise ContestantError(f"{self.name}: ended without an answer; it said last: {said[0]}")
+            said = self.last_words()[-1:] or ["nothing"]
+            raise ContestantError(f"{self.name}: ended without an answer{self._how()}; it said last: {said[0]}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise ContestantError(f"{self.name}: {answer['error']}")
+            raise ContestantError(f"{self.name}: {answer['error']}", alive=True)
         return answer
 
-    def ask(self, **request: Any) -> dict[str, Any]:
+    def send(self, **request: Any) -> None:
+        """Without waiting for the answer."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise ContestantError(f"{self.name}: has ended") from None
-        return self.answer()
+        except (BrokenPipeError, ValueError):  # it ended by itself, or its standard input is closed
+            raise ContestantError(f"{self.name}: has ended{self._how()}") from None
 
-    def close(self) -> None:
-        """End it, and its workers with it."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+    def ask(self, patience: float, **request: Any) -> dict[str, Any]:
+        self.send(**request)
+        return self.answer(patience)
+
+    def last_words(self) -> list[str]:
+        """The end of what it wrote to standard error."""
+        return self.log.read_text(errors="replace").strip().splitlines()[-_LAST_WORDS:]
+
+    def _how(self) -> str:
+        """The signal, if one ended it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(timeout=1)
+            return f" by {signal.Signals(-code).name}" if code < 0 else ""
+        return ""
+
+    def end(self) -> None:
+        """At once, and its workers with it; where it hangs, it writes to its log first."""
+        workers = self._workers()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.send_signal(signal.SIGUSR1)
+            self._process.wait(timeout=0.5)
+        self._process.kill()
+        _kill(workers)
+
+    def _workers(self) -> list[int]:
+        return process_tree(self._process.pid)[1:] if self._process.poll() is None else []
+
+    @staticmethod
+    def close_all(processes: Iterable[Process], seconds: float = 3.0) -> None:
+        """End them and their workers: all are told first, and then have so many seconds together."""
+        processes = list(processes)
+        workers = [pid for one in processes for pid in one._workers()]
+        for one in processes:
+            assert one._process.stdin is not None
+            with contextlib.suppress(OSError):  # of a request that it was too dead to read
+                one._process.stdin.close()
+        end = time.monotonic() + seconds
+        for one in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one._process.wait(timeout=max(0.0, end - time.monotonic()))
+        for one in processes:
+            one._process.kill()
+        _kill(workers)
+        for one in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps its process
+                one._process.wait(timeout=1)
+            assert one._process.stdout is not None
+            one._process.stdout.close()
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)

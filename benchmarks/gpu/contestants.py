@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,25 @@ from benchmarks.gpu.setting import STREAMS, Setting
 @dataclass(frozen=True)
 class Source:
     """`queued`: how many batches may lie ready when nobody has asked for a while; they are not part of a measurement.
-    The iterator's batches are queued on the caller's CUDA stream, or done."""
+    The iterator's batches are queued on the caller's CUDA stream, or done. `options`: what it chose by itself."""
 
     batches: Iterator[tuple[Any, Any]]
     queued: int
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """`needs`: what it is left out with (see `--without`); `folder`: the dataset that it reads."""
+    """`needs`: what it is left out with (see `--without`); `folder`: the dataset that it reads; `searches`: whether it
+    looks for its best options when it is first opened; `obstacle`: why it cannot run here, or None."""
 
     title: str
     open: Callable[[Setting, str], Source]
     needs: tuple[str, ...] = ()
     folder: str = "plain"
     streams: tuple[str, ...] = tuple(STREAMS)
+    searches: bool = False
+    obstacle: Callable[[Setting], str | None] = lambda _: None
 
 
 _FOR_DALI = 2  # CPUs left to DALI's threads and the consumer's, as the loader does where `threads` is not given
@@ -61,7 +66,10 @@ def ours(backend: str, folder: str) -> Callable[[Setting, str], Source]:
                 for batch in loader:
                     yield batch.images, batch.labels
 
-        return Source(batches(), loader.prefetch)
+        options: dict[str, Any] = {"threads": loader.threads, "prefetch": loader.prefetch}
+        return Source(
+            batches(), loader.prefetch, options | ({"dali": asdict(loader.dali)} if backend == "dali" else {})
+        )
 
     return open_source
 
@@ -132,12 +140,16 @@ def dali(*, slice_while_decoding: bool) -> Callable[[Setting, str], Source]:
     return open_source
 
 
+def _workers(setting: Setting) -> int:
+    return max(1, min(setting.threads, len(setting.shards)))
+
+
 def webdataset(setting: Setting, _stream: str) -> Source:
     from benchmarks.peers import Work
     from benchmarks.peers.webdataset_pillow import open_stream
 
     shards = setting.shards
-    workers = max(1, min(setting.threads, len(shards)))
+    workers = _workers(setting)
     epoch = open_stream(Work(setting.folders["plain"], shards, 0, "", "", setting.crop, setting.batch_size, workers))
 
     def batches() -> Iterator[tuple[Any, Any]]:
@@ -148,26 +160,46 @@ def webdataset(setting: Setting, _stream: str) -> Source:
     return Source(batches(), 2 * workers)
 
 
+def shared_memory(setting: Setting, folder: str = "/dev/shm") -> str | None:
+    """Why webdataset's workers would be ended by SIGBUS, or None: they hand over batches in that folder, float32, two
+    lying ready for each and two that are being used."""
+    workers = _workers(setting)
+    needed = (2 * workers + 2) * setting.batch_size * 3 * setting.crop**2 * 4
+    try:
+        facts = os.statvfs(folder)
+    except OSError as error:
+        return f"its workers hand over batches in {folder}: {error.strerror}"
+    free = facts.f_bavail * facts.f_frsize
+    if free >= needed:
+        return None
+    return (
+        f"the batches of its {workers} workers need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are "
+        "free (in a container: docker run --shm-size)"
+    )
+
+
 ALONE = ("mixed",)
+#: In the order in which they are opened and, in the first round, measured: what matters most comes first.
 CONTESTANTS = {
-    "dali-plain": Contestant("genimage-stream, DALI, plain", ours("dali", "plain"), ("dali",)),
-    "dali-crop-ready": Contestant(
-        "genimage-stream, DALI, crop-ready", ours("dali", "crop-ready"), ("dali",), "crop-ready"
-    ),
-    "cpu-plain": Contestant("genimage-stream, CPU + copy, plain", ours("cpu", "plain")),
     "cpu-crop-ready": Contestant(
         "genimage-stream, CPU + copy, crop-ready", ours("cpu", "crop-ready"), (), "crop-ready"
     ),
-    "dali-own": Contestant("DALI's own, whole images", dali(slice_while_decoding=False), ("dali",), streams=ALONE),
+    "dali-crop-ready": Contestant(
+        "genimage-stream, DALI, crop-ready", ours("dali", "crop-ready"), ("dali",), "crop-ready", searches=True
+    ),
     "dali-own-sliced": Contestant(
         "DALI's own, crop while decoding", dali(slice_while_decoding=True), ("dali",), streams=ALONE
     ),
-    "webdataset": Contestant("webdataset + Pillow", webdataset, ("webdataset",), streams=ALONE),
+    "dali-own": Contestant("DALI's own, whole images", dali(slice_while_decoding=False), ("dali",), streams=ALONE),
+    "cpu-plain": Contestant("genimage-stream, CPU + copy, plain", ours("cpu", "plain")),
+    "dali-plain": Contestant("genimage-stream, DALI, plain", ours("dali", "plain"), ("dali",), searches=True),
+    "webdataset": Contestant("webdataset + Pillow", webdataset, ("webdataset",), streams=ALONE, obstacle=shared_memory),
 }
 #: What ours is compared with: the faster of these.
 BASELINES = ("dali-own", "dali-own-sliced")
-#: Who feeds a training step, the best of ours first.
-TRAINING = ("dali-crop-ready", "cpu-crop-ready", "dali-plain", "cpu-plain", "dali-own", "dali-own-sliced")
+#: What the goals are about; trained first. Then the others that feed a training step, if there is time.
+BEST = ("cpu-crop-ready", "dali-crop-ready")
+TRAINED_LAST = ("cpu-plain", "dali-plain", "dali-own-sliced", "dali-own")
 
 
 def chosen(without: set[str], folders: dict[str, str]) -> list[str]:

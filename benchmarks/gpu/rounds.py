@@ -12,21 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.client import ContestantError, Process
-from benchmarks.gpu.contestants import BASELINES, CONTESTANTS, TRAINING
+from benchmarks.gpu.contestants import BASELINES, CONTESTANTS
 from benchmarks.gpu.gpu_use import FIELDS, GpuUse
-from benchmarks.gpu.setting import STREAMS
 from benchmarks.harness import Measurement, ratio_text
 
 
 @dataclass
 class Outcome:
-    """`answers`: by stream and contestant, one a round; `left_out`: why, by contestant; `rounds` done by stream."""
+    """`answers`: by stream and contestant, one a round; `rounds` done by stream; `opened`: how each contestant works.
+    By contestant, why: `left_out`, it gave up; `training_failed`; `unfit`, it cannot run on this machine. `no_time`:
+    what there was no time for."""
 
     gpu: str | None = None
     answers: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     rounds: dict[str, int] = field(default_factory=dict)
     training: dict[str, dict[str, float]] = field(default_factory=dict)
+    training_failed: dict[str, str] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
+    opened: dict[str, dict[str, Any]] = field(default_factory=dict)
+    no_time: list[str] = field(default_factory=list)
 
     def measurements(self, stream: str) -> dict[str, Measurement]:
         """Seconds per image of every round, by contestant."""
@@ -62,69 +67,135 @@ class Outcome:
         return ratio_text(ratios) if ratios else "-"
 
 
-def run(
-    names: Sequence[str],
-    setting: Path,
-    *,
-    rounds: int,
-    seconds: float,
-    steps: int,
-    deadline: float,
-    patience: float,
-) -> Outcome:
-    """Everything that is timed. No round begins after `deadline` (of time.monotonic()) but the first of each stream;
-    `steps` of training, 0 for none. A contestant that does not answer for `patience` seconds is out."""
-    outcome = Outcome()
-    with ExitStack() as stack:
-        running: dict[str, Process] = {}
+@dataclass(frozen=True)
+class Limits:
+    """How long the check waits, in seconds; `deadline` by time.monotonic(). `patience` for an answer, `long` for one
+    with a search or a training before it; of what is left before the deadline a third at most, so that several that
+    hang leave time to the others; but `least`, and twice that for the long ones, however late it is."""
+
+    deadline: float
+    patience: float
+    long: float
+    least: float
+
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def wait(self, *, long: bool = False) -> float:
+        wanted, least = (self.long, 2 * self.least) if long else (self.patience, self.least)
+        return max(least, min(wanted, self.left() / 3))
+
+
+class Contest:
+    """The contestants' processes; what they answer goes to `outcome`. Leaving it, by `with`, ends them."""
+
+    def __init__(
+        self, names: Sequence[str], setting: Path, limits: Limits, *, rounds: int, seconds: float, steps: int
+    ) -> None:
+        self.outcome = Outcome()
+        self._names, self._setting, self._limits = names, setting, limits
+        self._rounds, self._seconds, self.steps = rounds, seconds, steps
+        self._running: dict[str, Process] = {}
+        self._searched: set[str] = set()
+        self._ending = ExitStack()
+        self._use = GpuUse(None)
+
+    def __enter__(self) -> Contest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
+        Process.close_all(self._running.values())
+
+    def start(self) -> None:
+        """All at once: they import side by side."""
+        self._running = {name: Process(name, self._setting) for name in self._names}
+        end = time.monotonic() + self._limits.wait(long=True)
         uuid = None
-        for name in names:  # all at once: they import first, side by side
-            running[name] = Process(name, setting, patience)
-            stack.callback(running[name].close)
-        for name in names:
-            if (about := _try(outcome, running, name)) is not None:
-                uuid, outcome.gpu = about["uuid"], about["gpu"]
-        with GpuUse(uuid) as use:
-            for stream in STREAMS:
-                takes_part = [name for name in names if stream in CONTESTANTS[name].streams]
-                for name in takes_part:
-                    _try(outcome, running, name, do="open", stream=stream)
-                for number in range(rounds):
-                    if number and time.monotonic() > deadline:
-                        break
-                    present = [name for name in takes_part if name in running]
-                    shift = number % max(1, len(present))
-                    for name in [*present[shift:], *present[:shift]]:
-                        answer = _try(outcome, running, name, do="rate", stream=stream, seconds=seconds)
-                        if answer is not None:
-                            answer |= use.mean(answer["begin"], answer["end"])
-                            outcome.answers.setdefault(stream, {}).setdefault(name, []).append(answer)
-                            _say(f"{stream} {number + 1}: {name} {answer['images'] / answer['seconds']:,.0f} images/s")
-                    outcome.rounds[stream] = number + 1
-        for name in [name for name in TRAINING if name in running] if steps else []:
-            if outcome.training and time.monotonic() > deadline:
+        for name in self._names:
+            try:
+                about = self._running[name].answer(end - time.monotonic())
+            except ContestantError as error:
+                self._leave_out(name, error)
+            else:
+                uuid, self.outcome.gpu = about["uuid"], about["gpu"]
+        self._use = self._ending.enter_context(GpuUse(uuid))
+
+    def measure(self, stream: str) -> None:
+        """Rounds of a stream; no round begins after the deadline but the first on the mix. Who gives up is out from
+        here on, and what it did in the streams before stays."""
+        if stream != "mixed" and self._limits.left() <= 0:
+            self.outcome.no_time.append(stream)
+            return
+        takes_part = [name for name in self._running if stream in CONTESTANTS[name].streams]
+        for name in takes_part:
+            self._open(name, stream)
+        for number in range(self._rounds):
+            if number and self._limits.left() <= 0:
                 break
-            answer = _try(outcome, running, name, do="train", steps=steps, settle=10 if steps > 10 else 1)
-            if answer is not None:
-                outcome.training[name] = answer
-    for answers in outcome.answers.values():
-        for name in outcome.left_out:
+            present = [name for name in takes_part if name in self._running]
+            shift = number % max(1, len(present))
+            for name in [*present[shift:], *present[:shift]]:
+                self._turn(name, stream, number)
+            self.outcome.rounds[stream] = number + 1
+
+    def _open(self, name: str, stream: str) -> None:
+        search = CONTESTANTS[name].searches and name not in self._searched
+        self._searched.add(name)
+        begin = time.monotonic()
+        try:
+            opened = self._running[name].ask(self._limits.wait(long=search), do="open", stream=stream)
+        except ContestantError as error:
+            self._leave_out(name, error)
+            return
+        self.outcome.opened.setdefault(name, opened)
+        say(f"{stream}: {name} is open after {time.monotonic() - begin:.0f} s")
+
+    def _turn(self, name: str, stream: str, number: int) -> None:
+        answers = self.outcome.answers.setdefault(stream, {})
+        try:
+            answer = self._running[name].ask(self._limits.wait(), do="rate", stream=stream, seconds=self._seconds)
+        except ContestantError as error:
             answers.pop(name, None)  # rounds are compared one by one: half of them is no measurement
-    return outcome
+            self._leave_out(name, error)
+            return
+        answer |= self._use.mean(answer["begin"], answer["end"])
+        answer["jpeg_peak"] = self._use.peak(answer["begin"], answer["end"])["utilization.jpeg"]
+        answers.setdefault(name, []).append(answer)
+        say(f"{stream} {number + 1}: {name} {answer['images'] / answer['seconds']:,.0f} images/s")
+
+    def train(self, name: str) -> None:
+        """A training fed by a contestant. One that fails costs that contestant nothing else, as far as it is alive."""
+        if name not in self._running:
+            return
+        if self._limits.left() <= 0:
+            self.outcome.no_time.append(f"training, {name}")
+            return
+        request = {"do": "train", "steps": self.steps, "settle": 10 if self.steps > 10 else 1}
+        try:
+            self.outcome.training[name] = self._running[name].ask(self._limits.wait(long=True), **request)
+        except ContestantError as error:
+            self.outcome.training_failed[name] = str(error)
+            self._tell(name, error)
+            if not error.alive:
+                self._start_again(name)
+
+    def _start_again(self, name: str) -> None:
+        self._running[name].end()
+        self._running[name] = Process(name, self._setting)
+        try:
+            self._running[name].answer(self._limits.wait())
+        except ContestantError as error:
+            self._leave_out(name, error)
+
+    def _leave_out(self, name: str, error: ContestantError) -> None:
+        self.outcome.left_out[name] = str(error)
+        self._tell(name, error)
+        self._running.pop(name).end()
+
+    def _tell(self, name: str, error: ContestantError) -> None:
+        say("\n    ".join([f"gave up: {error}", *self._running[name].last_words()]))
 
 
-def _try(outcome: Outcome, running: dict[str, Process], name: str, **request: Any) -> dict[str, Any] | None:
-    """What a contestant answers; None, and it is out, when it does not."""
-    if name not in running:
-        return None
-    try:
-        return running[name].ask(**request) if request else running[name].answer()
-    except ContestantError as error:
-        outcome.left_out[name] = str(error)
-        del running[name]
-        _say(f"left out: {error}")
-        return None
-
-
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(f"gpu_check: {text}", file=sys.stderr, flush=True)

@@ -1,22 +1,28 @@
 """One contestant in a process of its own, so that none disturbs another: python -m benchmarks.gpu.serve NAME FILE
 
-Requests come as JSON, one a line, on standard input, answers go to standard output; see `answer`. Whatever libraries
-print goes to standard error.
+Requests come as JSON, one a line, on standard input, answers go to standard output; see `Server.answer`, and
+`checks.answer` for a NAME that is no contestant's. An exception is an answer too, {"error"}, and whoever asked decides
+whether to go on. Whatever libraries print goes to standard error.
 """
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import json
 import os
+import signal
 import sys
 import time
 import traceback
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu import checks
 from benchmarks.gpu.contestants import CONTESTANTS, Source
-from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.setting import DECODERS, Setting
 from benchmarks.gpu.training import GpuTimeline, HostTimeline, Timeline, train
 from benchmarks.peers.serve import usage
 
@@ -31,8 +37,8 @@ class Server:
         self._timeline: Timeline = GpuTimeline() if setting.on_gpu else HostTimeline()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """{"do": "open", "stream"}: begins it and takes the first batches; {"do": "rate", "stream", "seconds"}: goes on
-        with it; {"do": "train", "steps"}: a training step fed from the mix."""
+        """{"do": "open", "stream"}: begins it, takes the first batches and says how it works; {"do": "rate", "stream",
+        "seconds"}: goes on with it; {"do": "train", "steps"}: a training step fed from the mix."""
         if request["do"] == "open":
             source = self._source(request["stream"])
             for _ in range(3):
@@ -40,19 +46,35 @@ class Server:
             shape = (len(labels), 3, self._setting.crop, self._setting.crop)
             if tuple(images.shape) != shape or images.device.type != self._setting.device.partition(":")[0]:
                 raise ValueError(f"a batch of {tuple(images.shape)} on {images.device} is not what was asked for")
-            return {}
+            return {"options": source.options, "libraries": mapped()}
         if request["do"] == "rate":
             return self._rate(self._source(request["stream"]), request["seconds"])
-        return train(self._source("mixed").batches, self._setting, steps=request["steps"], settle=request["settle"])
+        return self._train(request["steps"], request["settle"])
 
     def _source(self, stream: str) -> Source:
         """One at a time, since they hold memory of the GPU."""
         if self._open is None or self._open[0] != stream:
-            if self._open is not None:
-                self._open[1].batches.close()  # type: ignore[attr-defined]
-                self._open = None
+            self._close()
             self._open = stream, self._contestant.open(self._setting, stream)
         return self._open[1]
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open[1].batches.close()  # type: ignore[attr-defined]
+            self._open = None
+
+    def _train(self, steps: int, settle: int) -> dict[str, Any]:
+        try:
+            return dict(train(self._source("mixed").batches, self._setting, steps=steps, settle=settle))
+        except Exception:
+            with contextlib.suppress(Exception):
+                self._close()  # so that what comes next begins anew
+            raise
+        finally:
+            if self._setting.on_gpu:
+                import torch
+
+                torch.cuda.empty_cache()  # the others need the memory of the model
 
     def _rate(self, source: Source, seconds: float) -> dict[str, Any]:
         """Images in ready batches on the device, wall time, CPU time of all processes; `begin` and `end` by the clock
@@ -85,21 +107,42 @@ def about(setting: Setting) -> dict[str, Any]:
     return {"gpu": facts.name, "uuid": None if uuid is None else f"GPU-{uuid}"}
 
 
-def main() -> int:
+def mapped(maps: Path = Path("/proc/self/maps")) -> list[str] | None:
+    """Those of DECODERS that this process has loaded; None where that cannot be found out."""
+    try:
+        files = maps.read_text()
+    except OSError:
+        return None
+    return [name for name in DECODERS if f"/{name}.so" in files]
+
+
+def main() -> None:
+    """Never returns: what CUDA, DALI and workers do at the end of an interpreter takes seconds, or for ever."""
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)  # the client's, before it ends one that hangs
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints must not end up among the answers
-    try:
-        setting = Setting.load(Path(sys.argv[2]))
-        server = Server(sys.argv[1], setting)
-        print(json.dumps(about(setting)), file=answers)
-        for line in sys.stdin:
-            print(json.dumps(server.answer(json.loads(line))), file=answers)
-    except Exception as error:  # whatever a contestant raises is the answer
+
+    def failed(error: Exception) -> None:
         traceback.print_exc()
         print(json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]}), file=answers)
-        return 1
-    return 0
+
+    try:
+        setting, name = Setting.load(Path(sys.argv[2])), sys.argv[1]
+        answer = Server(name, setting).answer if name in CONTESTANTS else partial(checks.answer, setting)
+        print(json.dumps(about(setting)), file=answers)
+    except Exception as error:
+        failed(error)
+    else:
+        for line in sys.stdin:
+            try:
+                print(json.dumps(answer(json.loads(line))), file=answers)
+            except Exception as error:  # whatever a contestant raises is the answer
+                failed(error)
+    answers.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

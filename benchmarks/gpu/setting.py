@@ -9,6 +9,13 @@ from pathlib import Path
 #: The parts of the data that are measured, by label.
 STREAMS: dict[str, list[str] | None] = {"mixed": None, "reals": ["real"], "fakes": ["fake"]}
 
+#: The libraries that decode JPEGs on a GPU, and what may help where one was not loaded.
+DECODERS = {
+    "libnvjpeg": "nvJPEG was not loaded: pip install nvidia-nvjpeg (of CUDA 12: nvidia-nvjpeg-cu12).",
+    "libnvcuvid": "libnvcuvid.so.1 was not loaded, which nvJPEG reaches that hardware by: it belongs to the driver's "
+    '"video" capability (in a container: NVIDIA_DRIVER_CAPABILITIES=all).',
+}
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -1,0 +1,96 @@
+"""Are the pixels right? Each question in a process of its own: one that hangs, or takes CUDA with it, must not cost the
+figures."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.client import ContestantError, Process
+from benchmarks.gpu.setting import Setting
+
+_SAMPLES = 1024
+
+
+@dataclass
+class Checked:
+    """`correct`: whether all pixels are equal that must be; None when something could not be compared and nothing else
+    was wrong, or when nothing was compared yet. `sections` and `data`: for the results."""
+
+    correct: bool | None = None
+    sections: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def run(folders: dict[str, Path], setting: Path, *, dali: bool, patience: float) -> Checked:
+    """Copies of the first folder's images, and DALI's pixels of each; side by side, `patience` seconds for all."""
+    end = time.monotonic() + patience
+    asked = {"copies": ("copies", next(iter(folders.values())))}
+    asked |= {f"pixels-{name}": ("pixels", folder) for name, folder in folders.items() if dali}
+    found, verdicts = Checked(), []
+    processes = {name: Process(name, setting) for name in asked}
+    try:
+        for name, process in processes.items():
+            with contextlib.suppress(ContestantError):  # it is raised again below
+                process.send(do=asked[name][0], folder=str(asked[name][1]))
+        for name, process in processes.items():
+            answer: dict[str, Any] | None = None
+            try:
+                process.answer(end - time.monotonic())  # that it is there
+                answer = process.answer(end - time.monotonic())
+            except ContestantError as error:
+                verdict, text = None, f"Not compared: {error}"
+            else:
+                verdict, text = answer["correct"], answer["text"]
+            verdicts.append(verdict)
+            found.sections[_heading(name)] = text
+            if name != "copies":
+                found.data[f"fidelity_{name.removeprefix('pixels-')}"] = answer and answer["streams"]
+    finally:
+        Process.close_all(processes.values())
+    found.correct = False if False in verdicts else None if None in verdicts else True
+    return found
+
+
+def _heading(name: str) -> str:
+    if name == "copies":
+        return "Decoded on the CPU, copied to the device"
+    return f"Pixels against the CPU's, {name.removeprefix('pixels-')} shards"
+
+
+# -- in the processes --------------------------------------------------------------------------------------------------
+
+
+def answer(setting: Setting, request: dict[str, Any]) -> dict[str, Any]:
+    """{"do": "copies" or "pixels", "folder"}: a verdict and a text."""
+    import genimage_stream as gs
+
+    dataset = gs.open_dataset(request["folder"])
+    return copies(dataset, setting) if request["do"] == "copies" else pixels(dataset, setting)
+
+
+def copies(dataset: Any, setting: Setting) -> dict[str, Any]:
+    import torch
+
+    import genimage_stream as gs
+
+    options: dict[str, Any] = {"crop": setting.crop, "output": "float32", "on_error": "skip"}
+    host, device = gs.Loader(dataset, 64, **options), gs.Loader(dataset, 64, device=setting.device, **options)
+    pairs = zip(range(4), host, device, strict=False)
+    equal = all(torch.equal(a.images, b.images.cpu()) for _, a, b in pairs)
+    return {"correct": equal, "text": "bit-equal" if equal else "DIFFERENT: this is a defect"}
+
+
+def pixels(dataset: Any, setting: Setting) -> dict[str, Any]:
+    import genimage_stream as gs
+    from genimage_stream.fidelity_report import as_table
+
+    streams = gs.fidelity(dataset, crop=setting.crop, device=setting.device, samples=_SAMPLES)
+    # PNGs are decoded by the same code everywhere, and without a GPU JPEGs by its equal.
+    jpegs = dataset.select(formats=["jpeg"]).counts() if setting.on_gpu else {}
+    by_gpu = {"real" if label == "real" else generator for generator, _, label in jpegs}
+    correct = all(stream.largest == 0 for stream in streams if stream.stream not in by_gpu)
+    return {"correct": correct, "text": as_table(streams), "streams": [asdict(stream) for stream in streams]}
