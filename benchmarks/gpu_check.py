@@ -170,11 +170,14 @@ def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float
         for stream in ("reals", "fakes"):
             contest.measure(stream)
             book.write()
-        if setting.on_gpu and "crop-ready" in originals and limits.left() > 60:
-            book.kernels = own_kernels(originals, setting)
+        if setting.on_gpu and "crop-ready" in originals:
+            if limits.left() > 60:
+                book.kernels = own_kernels(originals, setting)
+            else:
+                contest.outcome.no_time.append("decoding by kernels of our own")
             book.write()
         train(contest, TRAINED_LAST, book)
-        print(book.text(), flush=True)  # before anything is ended, which may take its time
+        book.end()  # before the processes are, which may take its time
     whole = book.checked.correct and contest.outcome.answers.get("mixed")
     return 0 if whole and not contest.outcome.left_out and not contest.outcome.training_failed else 1
 
@@ -196,24 +199,25 @@ class Book:
         self.kernels: tuple[str, Any] | None = None
         self._said: set[str] = set()
 
-    def write(self) -> None:
-        """Says on standard error what has been added. What cannot be written now may be later: the figures go on."""
+    def write(self) -> str:
+        """Says on standard error what has been added; the whole text. What cannot be written now may be later: the
+        measurements go on."""
         try:
-            sections, _ = self._write()
+            sections, markdown = self._write()
         except Exception:
             traceback.print_exc()
-            return
+            return ""
         for heading, body in sections.items():
             if body not in self._said:
                 print(f"\n{heading}\n\n{body}\n", file=sys.stderr, flush=True)
         self._said |= set(sections.values())
+        return markdown.read_text()
 
-    def text(self) -> str:
-        """All of it, written once more, and the short table."""
+    def end(self) -> None:
+        """All of it to standard output, and the short table."""
         from benchmarks.gpu import report
 
-        _, markdown = self._write()
-        return f"{markdown.read_text()}\n{report.short_table(self._outcome, self.checked.correct)}"
+        print(f"{self.write()}\n{report.short_table(self._outcome, self.checked.correct)}", flush=True)
 
     def _write(self) -> tuple[dict[str, str], Path]:
         import genimage_stream as gs

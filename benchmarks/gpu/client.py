@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.needs import ROOT
-from benchmarks.peers.serve import process_tree
+from benchmarks.peers.client import QUIET_CPU, QUIET_SECONDS
+from benchmarks.peers.serve import process_tree, usage
 
 _LAST_WORDS = 12  # lines of a log that are shown
 
@@ -33,6 +34,7 @@ class Process:
 
     def __init__(self, name: str, setting: Path) -> None:
         self.name = name
+        self._unread = b""
         self.log = setting.with_name(f"{name}.log")
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
@@ -45,20 +47,31 @@ class Process:
             )
 
     def answer(self, patience: float) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        with selectors.DefaultSelector() as ready:
-            ready.register(self._process.stdout, selectors.EVENT_READ)
-            if not ready.select(max(0.0, patience)):
-                self.end()
-                raise ContestantError(f"{self.name}: no answer within {patience:.0f} s")
-        line = self._process.stdout.readline()
-        if not line:
+        line = self._line(patience)
+        if line is None:
             said = self.last_words()[-1:] or ["nothing"]
             raise ContestantError(f"{self.name}: ended without an answer{self._how()}; it said last: {said[0]}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise ContestantError(f"{self.name}: {answer['error']}", alive=True)
         return answer
+
+    def _line(self, patience: float) -> bytes | None:
+        """The next one; None at the end. Read from the pipe itself: of two lines, a file object would take both at once
+        and leave nothing to wait for."""
+        assert self._process.stdout is not None
+        end = time.monotonic() + patience
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._unread:
+                if not ready.select(max(0.0, end - time.monotonic())):
+                    self.end()
+                    raise ContestantError(f"{self.name}: no answer within {patience:.0f} s")
+                if not (more := os.read(self._process.stdout.fileno(), 1 << 16)):
+                    return None
+                self._unread += more
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
 
     def send(self, **request: Any) -> None:
         """Without waiting for the answer."""
@@ -72,6 +85,19 @@ class Process:
     def ask(self, patience: float, **request: Any) -> dict[str, Any]:
         self.send(**request)
         return self.answer(patience)
+
+    def rests(self, seconds: float = 10.0) -> bool:
+        """Waits until its processes are idle: who fetches ahead takes the CPUs of whoever's turn is next. Whether they
+        were in so many seconds."""
+        end = time.monotonic() + seconds
+        now, quiet = usage(self._process.pid)[0], 0
+        while quiet < 2:  # one could fall between two pieces of work
+            if time.monotonic() > end:
+                return False
+            time.sleep(QUIET_SECONDS)
+            before, now = now, usage(self._process.pid)[0]
+            quiet = quiet + 1 if now - before <= QUIET_CPU else 0
+        return True
 
     def last_words(self) -> list[str]:
         """The end of what it wrote to standard error."""
@@ -92,6 +118,8 @@ class Process:
             self._process.wait(timeout=0.5)
         self._process.kill()
         _kill(workers)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps its process
+            self._process.wait(timeout=1)
 
     def _workers(self) -> list[int]:
         return process_tree(self._process.pid)[1:] if self._process.poll() is None else []

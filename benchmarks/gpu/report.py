@@ -143,6 +143,11 @@ def sections(outcome: Outcome, *, on_gpu: bool) -> dict[str, str]:
     not_measured = [f"* {CONTESTANTS[name].title}: {why}" for name, why in outcome.unfit.items()]
     if outcome.no_time:
         not_measured.append(f"* No time was left for: {'; '.join(outcome.no_time)}. A larger --minutes gives more.")
+    if outcome.restless:
+        titles = ", ".join(CONTESTANTS[name].title for name in outcome.restless)
+        found["Not quiet"] = (
+            f"These went on working when it was the others' turn, which cost those something: {titles}."
+        )
     if not on_gpu:
         not_measured.append("* There was no GPU: these are CPU-mode figures, and say nothing about a GPU.")
     if not_measured:
@@ -169,7 +174,7 @@ def data(outcome: Outcome) -> dict[str, Any]:
                     "rounds": outcome.answers[stream][name],
                 }
             )
-    reasons = ("training", "left_out", "training_failed", "unfit", "opened", "no_time")
+    reasons = ("training", "left_out", "training_failed", "unfit", "opened", "no_time", "restless")
     return {"rates": rates, "baseline": outcome.baseline(), **{name: getattr(outcome, name) for name in reasons}}
 
 

@@ -21,7 +21,7 @@ from benchmarks.harness import Measurement, ratio_text
 class Outcome:
     """`answers`: by stream and contestant, one a round; `rounds` done by stream; `opened`: how each contestant works.
     By contestant, why: `left_out`, it gave up; `training_failed`; `unfit`, it cannot run on this machine. `no_time`:
-    what there was no time for."""
+    what there was no time for; `restless`: who went on working between its turns."""
 
     gpu: str | None = None
     answers: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
@@ -32,6 +32,7 @@ class Outcome:
     unfit: dict[str, str] = field(default_factory=dict)
     opened: dict[str, dict[str, Any]] = field(default_factory=dict)
     no_time: list[str] = field(default_factory=list)
+    restless: list[str] = field(default_factory=list)
 
     def measurements(self, stream: str) -> dict[str, Measurement]:
         """Seconds per image of every round, by contestant."""
@@ -150,6 +151,7 @@ class Contest:
             return
         self.outcome.opened.setdefault(name, opened)
         say(f"{stream}: {name} is open after {time.monotonic() - begin:.0f} s")
+        self._rest(name)
 
     def _turn(self, name: str, stream: str, number: int) -> None:
         answers = self.outcome.answers.setdefault(stream, {})
@@ -163,6 +165,13 @@ class Contest:
         answer["jpeg_peak"] = self._use.peak(answer["begin"], answer["end"])["utilization.jpeg"]
         answers.setdefault(name, []).append(answer)
         say(f"{stream} {number + 1}: {name} {answer['images'] / answer['seconds']:,.0f} images/s")
+        self._rest(name)
+
+    def _rest(self, name: str) -> None:
+        """One that never rests is waited for once."""
+        if name not in self.outcome.restless and not self._running[name].rests():
+            self.outcome.restless.append(name)
+            say(f"{name} does not come to rest between its turns")
 
     def train(self, name: str) -> None:
         """A training fed by a contestant. One that fails costs that contestant nothing else, as far as it is alive."""

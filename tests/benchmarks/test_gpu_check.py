@@ -343,6 +343,7 @@ def test_one_that_does_not_end_by_itself_is_killed_with_its_workers(tmp_path: Pa
     )
     assert process._process.stdout is not None
     process._process.stdout.readline()
+    assert process.rests()
     (worker,) = process._workers()
     Process.close_all([process], seconds=0.1)
     assert process._process.returncode == -signal.SIGKILL
@@ -379,6 +380,9 @@ class MadeUp:
         if (error := self.script.get((self.name, what))) is not None:
             raise error
         return dict(answer)
+
+    def rests(self) -> bool:
+        return self.name != "cpu-plain"
 
     def last_words(self) -> list[str]:
         return ["its last words"]
@@ -509,6 +513,8 @@ def test_the_whole_check(
     said = capsys.readouterr()
     assert said.out.rstrip().endswith("Pixels that must be equal are equal.")
     assert "| ResNet-50 step waits for data | under 5 % | 10.0% | 10.0% | 10.0% |" in said.err
+    assert said.err.count("cpu-plain does not come to rest") == 1
+    assert "others' turn, which cost those something: genimage-stream, CPU + copy, plain." in said.out
     assert [name for name, what in made_up.asked if what == "train"] == [*BEST, *TRAINED_LAST]
     data = json.loads((tmp_path / "results/gpu.json").read_text())
     assert data["training"].keys() == {*BEST, *TRAINED_LAST}
@@ -550,9 +556,9 @@ def test_what_hangs_or_fails_in_the_checks_is_a_section(
     assert found.sections == {"Decoded on the CPU, copied to the device": "bit-equal"}
     found = checks.run({"gone": tmp_path / "gone"}, saved, dali=True, patience=100)
     assert found.correct is None
-    assert all(text.startswith("Not compared: ") and "gone" in text for text in found.sections.values())
+    assert all(text.startswith("Not compared: ") and "/gone" in text for text in found.sections.values())
     assert len(found.sections) == 2
-    found = checks.run({"plain": folder}, saved, dali=True, patience=0)
+    found = checks.run({"plain": folder}, saved, dali=True, patience=0)  # no time at all
     assert found.correct is None
     assert "no answer within" in found.sections["Pixels against the CPU's, plain shards"]
     assert "not known" in report.short_table(Outcome(), found.correct)
