@@ -69,7 +69,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         "--minutes",
         type=float,
         default=7,
-        help="after these nothing begins any more but the first round of all images: 7",
+        help="after these nothing begins but what is needed, the first round and the pixels: 7",
     )
     parser.add_argument("--without", nargs="*", default=[], choices=list(needs.PEERS), help="packages to do without")
     parser.add_argument("--no-build", action="store_true", help="take the extension as it is")
