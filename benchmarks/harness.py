@@ -238,7 +238,7 @@ def revision() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     code = git("rev-parse", "--short=10", "HEAD")
-    changed = git("status", "--porcelain", "--", "*.py", "*.cpp", "*.hpp", "*.inc", "../*.py", "../*.cpp", "../*.hpp")
+    changed = git("status", "--porcelain", "--", *(f"../*.{kind}" for kind in ("py", "cpp", "hpp", "cu", "inc")))
     return f"{code} with changes" if code and changed else code
 
 

@@ -487,7 +487,7 @@ def on_a_gpu(folder: Path, tmp_path: Path, made_up: type[MadeUp], monkeypatch: p
     """The arguments of gpu_check.check with a GPU, processes and checks that are made up."""
     checked = Checked(True, {"Pixels": "as they should be"}, {})
     monkeypatch.setattr(checks, "run", lambda *rest, **options: checked)
-    monkeypatch.setattr(gpu_check, "pngs_on_the_gpu", lambda *_: ("not here", None))
+    monkeypatch.setattr(gpu_check, "own_kernels", lambda *_: ("not here", None))
     monkeypatch.setattr(contestants, "shared_memory", lambda _: None)
     words = ["--plain", folder, "--crop-ready", folder, "--epoch", "100", "--results", tmp_path / "results"]
     words += ["--batch-size", 1, "--seconds", 0.1, "--rounds", 2, "--steps", 20]
