@@ -133,7 +133,7 @@ def test_a_turn_ends_when_the_peer_is_idle(work: Work, tmp_path: Path, monkeypat
         peer.epoch()
         spent = usage(peer.pid)[0]
         peer.rest()
-        assert usage(peer.pid)[0] - spent > 0.9
+        assert usage(peer.pid)[0] - spent > 0.5  # of one second; some may have gone by before the answer was here
         monkeypatch.setattr(client, "REST_SECONDS", 0.5)
         peer.epoch()
         with pytest.raises(PeerError, match=r"still at work 0\.5 seconds after its epoch"):
