@@ -34,6 +34,7 @@ from genimage_stream.philox import split_seed
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.plan import Order, Steps, epoch_order
 from genimage_stream.render import CpuRenderer, Renderer
+from genimage_stream.render_on_device import DeviceRenderer
 from genimage_stream.stats import Stats, StatsCounter
 from genimage_stream.torch_dataset import LoaderDataset, group_placement
 from genimage_stream.tune import tuned
@@ -63,7 +64,7 @@ class Loader(Iterable[Batch]):
     * `threads`: of the decoder, by default as many as there are CPUs to run on, beside DALI on a GPU two fewer.
       `prefetch`: batches decoded ahead.
     * `backend`: "cpu", or "dali", which leaves sequential JPEGs to the GPU (docs/dali.md). `device`: where the
-      images are, by default in host memory; backend="cpu" with a CUDA device decodes on the CPU and copies, bit-equal.
+      images are, by default in host memory; backend="cpu" with a CUDA device decodes on the CPU, the rest is bit-equal.
       `dali`: how DALI works, a `DaliOptions`; `tune`: find that out by some seconds of trials, the first time.
       `channels_last`: the same (n, 3, height, width) with the channels next to each other in memory.
     * `output`: "uint8", or "float16" / "float32", which are (pixel / 255 - mean) / std per channel.
@@ -157,8 +158,8 @@ class Loader(Iterable[Batch]):
         self.skipped = Skipped(max_errors)
         self.backend = backend
         self.device = None if device is None and backend == "cpu" else resolve_device(device)
-        on_gpu = self.device is not None and self.device.type == "cuda"
-        self.threads = threads or default_threads(dali_on_gpu=backend == "dali" and on_gpu)
+        self._on_gpu = self.device is not None and self.device.type == "cuda"
+        self.threads = threads or default_threads(dali_on_gpu=backend == "dali" and self._on_gpu)
         self.prefetch = prefetch or default_prefetch(self.threads, batch_size)
         self._placed = None if rank is None or world_size is None else (rank, world_size)
         self._steps()  # an epoch without any is an error here, as far as the ranks are known
@@ -195,7 +196,7 @@ class Loader(Iterable[Batch]):
             self.prefetch += self.dali.ahead  # those that the core is done with and DALI is not
         pinned = torch.cuda.is_available() if pin_memory is None else pin_memory
         shape = (batch_size, 3, height, width)
-        decoded = output if backend == "cpu" else "uint8"  # DALI's side normalises on the device
+        decoded = "uint8" if backend == "dali" or self._on_gpu else output  # the rest happens on the device
         self.buffers = BufferPool(shape, decoded, pinned=pinned, reuse=not copy, keep=self.prefetch + 2)
         self.counter = StatsCounter(self.prefetch, self.threads)
         self._opened: tuple[int, SampleTable, Reader] | None = None
@@ -367,30 +368,23 @@ class Loader(Iterable[Batch]):
         """The backend, made on first use."""
         if self._renderer is None:
             self._renderer = os.getpid(), self._new_renderer()
-        if self.backend == "dali" and self._renderer[0] != os.getpid():
+        if (self.backend == "dali" or self._on_gpu) and self._renderer[0] != os.getpid():
             raise RuntimeError(
-                'backend="dali" has begun work in the parent process; DALI and CUDA do not survive a fork. Make the '
-                "loader in a process of its own (start method spawn)."
+                f'backend="{self.backend}" with device={str(self.device)!r} has begun work in the parent process; DALI '
+                "and CUDA do not survive a fork. Make the loader in a process of its own (start method spawn)."
             )
         return self._renderer[1]
 
     def _new_renderer(self) -> Renderer:
-        if self.backend == "cpu":
-            return CpuRenderer(
-                self.decoder(), self.buffers, self.rendering, device=self.device, channels_last=self.channels_last
-            )
+        decoder, buffers, rendering = self.decoder(), self.buffers, self.rendering
+        if self.backend == "cpu" and not self._on_gpu:
+            return CpuRenderer(decoder, buffers, rendering, channels_last=self.channels_last)
         assert self.device is not None
-        return DaliRenderer(
-            self.decoder(),
-            self.buffers,
-            self.rendering,
-            window=self.geometry["crop"],
-            batch_size=self.batch_size,
-            output=self.output,
-            device=self.device,
-            options=self.dali,
-            channels_last=self.channels_last,
-        )
+        there: Any = {"output": self.output, "device": self.device, "channels_last": self.channels_last}
+        if self.backend == "cpu":
+            return DeviceRenderer(decoder, buffers, rendering, **there)
+        size: Any = {"window": self.geometry["crop"], "batch_size": self.batch_size}
+        return DaliRenderer(decoder, buffers, rendering, options=self.dali, **size, **there)
 
     def stats(self) -> Stats:
         """What was loaded and where the time went, since the loader was made or `reset_stats` was called."""

@@ -44,7 +44,7 @@ class Renderer(Protocol):
 
 
 class CpuRenderer:
-    """Decoding, cropping, mirroring and normalising by the threads of the C++ core, then (with a device) one copy."""
+    """Decoding, cropping, mirroring and normalising by the threads of the C++ core, into host memory."""
 
     def __init__(
         self,
@@ -52,13 +52,11 @@ class CpuRenderer:
         buffers: BufferPool,
         rendering: dict[str, Any],
         *,
-        device: torch.device | None = None,
         channels_last: bool = False,
     ) -> None:
         self._decoder = decoder
         self._buffers = buffers
         self._rendering = rendering
-        self._device = device
         self._channels_last = channels_last
 
     def submit(self, source: Sequence[Buffer | PartialBytes] | FileRanges, windows: Windows) -> CpuRendering:
@@ -67,14 +65,13 @@ class CpuRenderer:
         job = None
         if n:
             job = self._decoder.submit(source, images, crops=windows.corners, flips=windows.flips, **self._rendering)
-        return CpuRendering(images, job, self._device, self._channels_last)
+        return CpuRendering(images, job, self._channels_last)
 
 
 class CpuRendering:
-    def __init__(self, images: torch.Tensor, job: Job | None, device: torch.device | None, channels_last: bool) -> None:
+    def __init__(self, images: torch.Tensor, job: Job | None, channels_last: bool) -> None:
         self._images = images
         self._job = job
-        self._device = device
         self._channels_last = channels_last
 
     def wait(self, timeout: float) -> bool:
@@ -84,8 +81,7 @@ class CpuRendering:
         return [] if self._job is None else self._job.errors()
 
     def images(self) -> torch.Tensor:
-        images = self._images if self._device is None else self._images.to(self._device, non_blocking=True)
-        return channels_last(images) if self._channels_last else images
+        return channels_last(self._images) if self._channels_last else self._images
 
     def stats(self) -> JobStats:
         return JobStats(0, 0.0, 0.0) if self._job is None else self._job.stats()

@@ -1,0 +1,126 @@
+"""Decoding by the CPU for batches on a GPU: the batches of the host, bit for bit. Here the device is the host as well,
+which differs from a GPU in the copies, and in that NumPy finishes the batches."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import genimage_stream as gs
+from genimage_stream.buffers import BufferPool
+from genimage_stream.geometry import Windows
+from genimage_stream.render_on_device import DeviceRenderer
+from tests.fixtures.shards import make_samples, write_dataset
+
+CROP = 48  # some fakes are smaller
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("device"), make_samples(6))
+
+
+def loader(data: gs.Dataset, *, on_device: bool, **options: Any) -> gs.Loader:
+    made = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, threads=2, device="cpu", **options)
+    if on_device:
+        made._on_gpu = True
+        made.buffers = BufferPool((7, 3, CROP, CROP), "uint8", pinned=False, reuse=True, keep=4)
+        assert isinstance(made.renderer(), DeviceRenderer)
+    return made
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("output", ["uint8", "float16", "float32"])
+@pytest.mark.parametrize("small", ["tile", "constant"])
+def test_batches_are_those_of_the_host(folder: Path, output: Any, channels_last: bool, small: Any) -> None:
+    options: dict[str, Any] = {"output": output, "channels_last": channels_last, "small": small}
+    if output == "float16":
+        options |= {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+    data = gs.open_dataset(folder)
+    here, there = loader(data, on_device=False, **options), loader(data, on_device=True, **options)
+    count = 0
+    for _ in range(2):
+        for a, b in zip(here, there, strict=True):
+            assert a.keys == b.keys
+            assert a.images.dtype == b.images.dtype
+            assert a.images.stride() == b.images.stride()
+            assert torch.equal(a.images, b.images)
+            count += len(a)
+    assert count == 2 * len(data)
+
+
+def test_kept_batches_stay_as_they_are(folder: Path) -> None:
+    data = gs.open_dataset(folder)
+    for a, b in zip(list(loader(data, on_device=False)), list(loader(data, on_device=True)), strict=True):
+        assert torch.equal(a.images, b.images)
+
+
+def test_bad_images_are_skipped_or_raised(tmp_path: Path) -> None:
+    samples = make_samples(6)
+    bad = next(i for i, sample in enumerate(samples) if sample.format == "png")
+    object.__setattr__(samples[bad], "data", samples[bad].data[:100])
+    data = gs.open_dataset(write_dataset(tmp_path, samples))
+    pairs = zip(
+        loader(data, on_device=False, on_error="skip"), loader(data, on_device=True, on_error="skip"), strict=True
+    )
+    assert sum(len(a) for a, b in pairs if torch.equal(a.images, b.images)) == len(data) - 1
+    with pytest.raises(gs.DecodeError, match=samples[bad].key):
+        list(loader(data, on_device=True))
+
+
+class Work:
+    """A decoder, and its jobs: done when told so."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def submit(self, *_: Any, **options: Any) -> Work:
+        assert "mean" not in options  # the output is uint8
+        return self
+
+    def wait(self, timeout: float) -> bool:
+        return self.done
+
+
+def test_a_batch_is_sent_when_the_one_before_is_taken() -> None:
+    work = Work()
+    buffers = BufferPool((2, 3, 4, 4), "uint8", pinned=False, reuse=True, keep=1)
+    options: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    renderer = DeviceRenderer(work, buffers, options, output="float32", device=torch.device("cpu"))  # type: ignore[arg-type]
+    windows = Windows(np.zeros((2, 2), np.int32), np.zeros(2, np.uint8))
+    first, second = (renderer.submit([b"", b""], windows) for _ in range(2))
+    assert not first.wait(0)
+    work.done = True
+    assert first.wait(0)
+    assert second._result is None
+    assert first.images().dtype == torch.float32
+    assert second._result is not None
+    assert second._images is None  # and its memory is free
+
+
+def test_an_epoch_that_is_left_gives_its_memory_back(folder: Path) -> None:
+    made = loader(gs.open_dataset(folder), on_device=True)
+    for _ in range(3):
+        epoch = iter(made)
+        next(epoch)
+        epoch.close()
+    del epoch
+    gc.collect()
+    renderer = made.renderer()
+    assert isinstance(renderer, DeviceRenderer)
+    renderer.advance()
+    assert not renderer._decoding
+    assert sum(len(batch) for batch in made) == len(made.dataset)
+
+
+def test_a_fork_is_an_error(folder: Path) -> None:
+    made = loader(gs.open_dataset(folder), on_device=True)
+    made._renderer = os.getpid() + 1, made.renderer()
+    with pytest.raises(RuntimeError, match=r'backend="cpu" with device=.* do not survive a fork'):
+        made.renderer()
