@@ -8,7 +8,7 @@ webdataset reader and webdataset + Pillow (all images, then reals alone and fake
 in turns), reads the GPU's and the CPUs' use meanwhile, trains a ResNet-50 from the streams and compares GPU and CPU
 pixels. What matters most comes first, and what hangs or fails costs its own figures only. The results (gpu) are written
 after every step, to .bench/results, or with --record to benchmarks/results; a short table comes last. By default it
-takes eight minutes at most. Without a GPU, or with --device cpu, it runs in CPU mode: gpu-check-cpu-mode.
+takes about eight minutes. Without a GPU, or with --device cpu, it runs in CPU mode: gpu-check-cpu-mode.
 
 Exit code 2: something is missing, and what to install is said. 1: pixels differ that must not or could not be compared,
 or a contestant gave up; the results hold what was measured all the same.
@@ -79,10 +79,15 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(words)
     if given.crop_ready and not given.plain:
         parser.error("--crop-ready needs --plain, the same images packed without --crop-ready")
-    for name in ("threads", "batch_size", "rounds", "crop"):
+    for name in ("threads", "batch_size", "rounds", "crop", "epoch"):
         value = getattr(given, name)
         if value is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')}={value}: at least 1 is needed")
+    for name in ("seconds", "minutes"):
+        if (value := getattr(given, name)) is not None and not value > 0:
+            parser.error(f"--{name}={value:g}: more than 0 is needed")
+    if given.steps is not None and given.steps < 0:
+        parser.error(f"--steps={given.steps}: 0, for none, or more is needed")
     return given
 
 
@@ -98,7 +103,8 @@ def main() -> int:
             needs.build()
         needs.load()
         device = choose_device(given.device)
-    except (needs.NotReadyError, ValueError, RuntimeError) as error:
+        look_at(given.plain, given.crop_ready)
+    except (needs.NotReadyError, ValueError, RuntimeError, OSError) as error:
         print(f"gpu_check: {error}", file=sys.stderr)
         return 2
     for name, (on_gpu, on_cpu) in DEFAULTS.items():
@@ -106,6 +112,17 @@ def main() -> int:
             setattr(given, name, on_cpu if device == "cpu" else on_gpu)
     with tempfile.TemporaryDirectory() as scratch:
         return check(given, device, Path(scratch), began + 60 * given.minutes)
+
+
+def look_at(plain: Path | None, crop_ready: Path | None) -> None:
+    """Raises OSError or ValueError for a dataset that does not open, or was packed otherwise than it is said to be."""
+    import genimage_stream as gs
+
+    for name, folder, form in (("--plain", plain, False), ("--crop-ready", crop_ready, True)):
+        if folder is not None:
+            known = (gs.open_dataset(folder).info.get("options") or {}).get("crop_ready")
+            if known is not None and bool(known) != form:
+                raise ValueError(f"{name} {folder} was packed with{'' if known else 'out'} --crop-ready")
 
 
 def choose_device(wish: str | None) -> str:
@@ -178,7 +195,9 @@ def check(given: argparse.Namespace, device: str, scratch: Path, deadline: float
             book.write()
         train(contest, TRAINED_LAST, book)
         book.end()  # before the processes are, which may take its time
-    whole = book.checked.correct and contest.outcome.answers.get("mixed")
+    figures = (book.kernels[1] if book.kernels else None) or []
+    equal = all(one["equal"] for one in figures if isinstance(one, dict))
+    whole = book.checked.correct and contest.outcome.answers.get("mixed") and equal
     return 0 if whole and not contest.outcome.left_out and not contest.outcome.training_failed else 1
 
 
@@ -253,19 +272,28 @@ class Book:
         return sections, markdown
 
 
-def own_kernels(folders: dict[str, Path], setting: Setting) -> tuple[str, Any]:
+def own_kernels(folders: dict[str, Path], setting: Setting, *words: str, patience: float = 120) -> tuple[str, Any]:
     """The section and the figures. In a process of its own: a kernel that goes wrong takes CUDA with it."""
     from benchmarks.gpu import report
 
-    command = [sys.executable, "-m", "benchmarks.gpu.kernels.measure", str(folders["crop-ready"])]
+    command = [sys.executable, "-m", "benchmarks.gpu.kernels.measure", str(folders["crop-ready"]), *words]
     command += [f"--{name}={getattr(setting, name)}" for name in ("device", "threads", "crop")]
-    try:
-        done = subprocess.run(command, cwd=needs.ROOT, capture_output=True, text=True, check=True, timeout=120)
-        found = json.loads(done.stdout.splitlines()[-1])
-    except (subprocess.SubprocessError, OSError, ValueError, IndexError) as error:
-        stderr = getattr(error, "stderr", None)
-        said = (stderr if isinstance(stderr, str) and stderr.strip() else str(error)).strip()
-        return f"Not measured: {said.splitlines()[-1]}", None
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as log:
+        try:
+            code = subprocess.run(
+                command, cwd=needs.ROOT, stdout=out, stderr=log, check=False, timeout=patience
+            ).returncode
+            why = f"the process ended with {code}" if code else ""
+        except subprocess.TimeoutExpired:
+            why = f"no end within {patience:.0f} s"
+        out.seek(0)
+        log.seek(0)
+        found = [json.loads(line) for line in out]  # of the kinds that it came to
+        said = log.read().strip().splitlines()
+    if why:
+        print("\n".join(["gpu_check: decoding by kernels of our own:", *said[-12:]]), file=sys.stderr, flush=True)
+        errors = [line for line in said if "Error" in line][-1:] or said[-1:]
+        found.append(": ".join([why, *errors]))
     return report.kernels_table(found, setting.threads), found
 
 

@@ -28,6 +28,7 @@ import torch
 
 from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
 from genimage_stream.on_device import Finisher, Lane
+from genimage_stream.options import flag, whole
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -57,11 +58,13 @@ class DaliOptions:
     check: bool | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.hw_decoder_load <= 1:
-            raise ValueError(f"hw_decoder_load={self.hw_decoder_load}: a share from 0 to 1 is needed")
-        for name, value in (("threads", self.threads), ("ahead", self.ahead)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: at least 1 is needed")
+        share = self.hw_decoder_load
+        if isinstance(share, bool) or not isinstance(share, (int, float, np.number)) or not 0 <= share <= 1:
+            raise ValueError(f"hw_decoder_load={share!r}: a share from 0 to 1 is needed")
+        object.__setattr__(self, "threads", whole("threads", self.threads, 1))
+        object.__setattr__(self, "ahead", whole("ahead", self.ahead, 1))
+        if self.check is not None:
+            object.__setattr__(self, "check", flag("check", self.check))
 
 
 def load_dali() -> Any:

@@ -47,17 +47,19 @@ def fidelity(
     tells the hardware decoder and the CUDA kernels apart. Images that do not decode are left out. Raises what the
     loaders raise: ImportError without DALI, RuntimeError without the device."""
     from genimage_stream.loader import Loader
+    from genimage_stream.options import whole
 
-    if samples < 1:
-        raise ValueError(f"samples={samples}: at least 1 is needed")
+    samples = whole("samples", samples, 1)
     options: dict[str, Any] = {"crop": crop, "seed": seed, "on_error": "skip", "max_errors": sys.maxsize}
     reference = Loader(dataset, batch_size, **options)
     other = Loader(dataset, batch_size, backend="dali", device=device, dali=dali, **options)
     tallies: dict[int, _Tally] = {}
     left = samples
-    for a, b in zip(_head(reference, left, batch_size), _head(other, left, batch_size), strict=True):
+    for a, b in zip(_head(reference, samples, batch_size), _head(other, samples, batch_size), strict=True):
         both, rows = _common(a, b)
-        difference = (both[0].int() - both[1].cpu().int()).abs().flatten(1)
+        rows = rows[:left]
+        left -= len(rows)
+        difference = (both[0].int() - both[1].cpu().int()).abs().flatten(1)[: len(rows)]
         for code in sorted(set(rows.tolist())):
             tallies.setdefault(code, _Tally()).add(difference[rows == code])
     names = ["real", *dataset.generators]

@@ -187,6 +187,8 @@ class Loader(Iterable[Batch]):
             load_dali()  # its absence is an error here, not in the first epoch
         elif tune or dali is not None:
             raise ValueError('tune and dali are options of backend="dali"')
+        if not isinstance(dali, (DaliOptions, type(None))):
+            raise ValueError(f"dali={dali!r}: a DaliOptions is needed, as gs.DaliOptions(threads=4)")
         if tune and dali is None:
             size: Any = {"batch_size": batch_size, "crop": (height, width)}
             ahead: Any = {"threads": threads, "prefetch": prefetch}

@@ -35,6 +35,7 @@ class Process:
     def __init__(self, name: str, setting: Path) -> None:
         self.name = name
         self._unread = b""
+        self._asked = time.monotonic()
         self.log = setting.with_name(f"{name}.log")
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
@@ -66,7 +67,7 @@ class Process:
             while b"\n" not in self._unread:
                 if not ready.select(max(0.0, end - time.monotonic())):
                     self.end()
-                    raise ContestantError(f"{self.name}: no answer within {patience:.0f} s")
+                    raise ContestantError(f"{self.name}: no answer within {time.monotonic() - self._asked:.0f} s")
                 if not (more := os.read(self._process.stdout.fileno(), 1 << 16)):
                     return None
                 self._unread += more
@@ -76,6 +77,7 @@ class Process:
     def send(self, **request: Any) -> None:
         """Without waiting for the answer."""
         assert self._process.stdin is not None
+        self._asked = time.monotonic()
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
@@ -120,6 +122,10 @@ class Process:
         _kill(workers)
         with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps its process
             self._process.wait(timeout=1)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # of a request that it was too dead to read
+                pipe.close()
 
     def _workers(self) -> list[int]:
         return process_tree(self._process.pid)[1:] if self._process.poll() is None else []

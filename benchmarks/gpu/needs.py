@@ -47,6 +47,11 @@ def missing(without: set[str], *, stand_ins: bool) -> list[str]:
         for peer, (module, get, note) in PEERS.items()
         if peer not in without and not installed(module)
     ]
+    if "webdataset" not in without and not stand_ins and not installed("PIL"):
+        found.append(
+            "PIL is not installed: pip install pillow (webdataset's images are decoded by it), or leave it out by "
+            "--without webdataset"
+        )
     if stand_ins:
         found += [
             f"{module} is not installed, and the stand-in images are made with it: pip install {package}, or give "

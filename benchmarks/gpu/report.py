@@ -49,16 +49,18 @@ def training_table(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def kernels_table(found: list[dict[str, Any]], threads: int) -> str:
-    """What benchmarks.gpu.kernels.measure found."""
+def kernels_table(found: list[dict[str, Any] | str], threads: int) -> str:
+    """What benchmarks.gpu.kernels.measure found: figures of a kind of image, or why there are none."""
     lines = [
-        f"| | {threads} CPU threads | GPU | times | kernels alone | kB sent | pixels |",
-        "|---|---:|---:|---:|---:|---:|---|",
+        f"| | {threads} CPU threads | GPU | times | kernels alone | kB sent | left to the CPU | pixels |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
+    figures = [one for one in found if not isinstance(one, str)]
     lines += [
         f"| {one['kind']} | {one['cpu']:,.0f} | {one['gpu']:,.0f} | {ratio_text(one['times'])} | {one['kernel']:,.0f} "
-        f"| {one['sent'] / 1000:.0f} | {'bit-equal' if one['equal'] else 'DIFFERENT'} |"
-        for one in found
+        f"| {one['sent'] / 1000:.0f} | {one['left']} of {one['images']} "
+        f"| {'bit-equal' if one['equal'] else 'DIFFERENT: a defect'} |"
+        for one in figures
         if one["times"]
     ]
     lines += [
@@ -68,6 +70,10 @@ def kernels_table(found: list[dict[str, Any]], threads: int) -> str:
         "`benchmarks/gpu/kernels/`. Not counted is what a loader would do before on the host, checking and listing "
         "them. The loader does not do so yet.",
     ]
+    lines += [
+        f"* {one['kind']}: none of the {one['images']} is for the kernels." for one in figures if not one["times"]
+    ]
+    lines += [f"* Not measured: {one}" for one in found if isinstance(one, str)]
     return "\n".join(lines)
 
 

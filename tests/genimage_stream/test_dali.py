@@ -390,6 +390,14 @@ def test_fidelity_in_cpu_mode_finds_no_difference(tmp_path: Path) -> None:
     assert all(s.identical == s.images and s.largest == 0 and s.differing == 0 for s in streams)
 
 
+@pytest.mark.parametrize("samples", [1, 9])
+def test_fidelity_compares_so_many(tmp_path: Path, samples: int) -> None:
+    streams = gs.fidelity(dataset(tmp_path), crop=CROP, samples=samples, batch_size=4)
+    assert sum(stream.images for stream in streams) == samples
+    with pytest.raises(ValueError, match="samples"):
+        gs.fidelity(dataset(tmp_path / "b"), crop=CROP, samples=1.5)  # type: ignore[arg-type]
+
+
 def test_fidelity_counts_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finish = Finisher.__call__
 

@@ -77,10 +77,26 @@ def test_tuning_minds_no_broken_images(tmp_path: Path) -> None:
     assert found.ahead >= 1
 
 
-@pytest.mark.parametrize("options", [{"hw_decoder_load": 1.5}, {"threads": 0}, {"ahead": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hw_decoder_load": 1.5},
+        {"hw_decoder_load": "0.5"},
+        {"threads": 0},
+        {"threads": "2"},
+        {"threads": 2.5},
+        {"ahead": 0},
+        {"check": "no"},
+    ],
+)
 def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         DaliOptions(**options)
+
+
+def test_options_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a DaliOptions is needed"):
+        gs.Loader(dataset(tmp_path), 7, crop=CROP, backend="dali", dali={"threads": 2})  # type: ignore[arg-type]
 
 
 def test_tuning_measures_real_runs(tmp_path: Path) -> None:

@@ -45,6 +45,16 @@ struct Warp {
 inline Warp* warp = nullptr;
 inline Index thread, block;
 
+// Lanes take their turns upwards or, to see that nothing depends on it, downwards.
+#ifdef EMULATED_DOWNWARDS
+constexpr int kFirst = kLanes - 1, kNext = -1;
+#else
+constexpr int kFirst = 0, kNext = 1;
+#endif
+inline int after(int lane) {
+    return (lane + kNext + kLanes) % kLanes;
+}
+
 inline void enter(int lane) {
     warp->now = lane;
     thread.x = warp->first_thread + static_cast<unsigned>(lane);
@@ -55,7 +65,7 @@ inline const std::uint64_t* exchange(std::uint64_t value) {
     const int lane = warp->now;
     std::uint64_t* const values = warp->value[warp->exchanges[lane]++ % 2];
     values[lane] = value;
-    const int next = (lane + 1) % kLanes;
+    const int next = after(lane);
     if (warp->done[next]) std::abort();  // on a GPU that would hang or be undefined
     enter(next);
     swapcontext(&warp->lane[lane], &warp->lane[next]);
@@ -66,9 +76,9 @@ inline void run_lane() {
     const int lane = warp->now;
     warp->kernel();
     warp->done[lane] = true;
-    if (lane + 1 < kLanes) {
-        enter(lane + 1);
-        setcontext(&warp->lane[lane + 1]);
+    if (const int next = after(lane); next != kFirst) {
+        enter(next);
+        setcontext(&warp->lane[next]);
     }
     setcontext(&warp->home);
 }
@@ -88,8 +98,8 @@ inline void run_warp(unsigned first_thread, const std::function<void()>& kernel)
         here.lane[lane].uc_link = nullptr;
         makecontext(&here.lane[lane], run_lane, 0);
     }
-    enter(0);
-    swapcontext(&here.home, &here.lane[0]);
+    enter(kFirst);
+    swapcontext(&here.home, &here.lane[kFirst]);
 }
 
 // A kernel on a grid of blocks of `threads`, a multiple of 32.

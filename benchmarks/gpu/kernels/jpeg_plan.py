@@ -76,6 +76,9 @@ def plan_jpegs(files: Sequence[bytes], windows: Sequence[Window]) -> JpegPlan:
         except (NotForTheKernelError, gs.DecodeError) as error:
             left[image] = str(error)
             continue
+        except (struct.error, IndexError, ValueError) as error:
+            left[image] = f"a damaged header: {error}"
+            continue
         first = 0
         for part in jpeg.intervals:
             mcus = min(jpeg.interval, jpeg.mcus - first)
@@ -188,6 +191,8 @@ class _Jpeg:
 
     def _begin_scan(self, body: bytes) -> None:
         gray = len(self._components) == 1
+        if body[-3:] != b"\0\x3f\0" or len(body) != 1 + 2 * len(self._components) + 3:
+            raise NotForTheKernelError("a scan of a part of the coefficients")
         self.samplings = [(1, 1)] if gray else [one.sampling for one in self._components]
         h, v = self.samplings[0]
         if max(h, v) > 2 or self.samplings[1:] not in ([], [(1, 1), (1, 1)]) or body[0] != len(self._components):

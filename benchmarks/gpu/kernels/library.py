@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -18,25 +19,28 @@ from benchmarks.gpu.needs import NotReadyError
 HERE = Path(__file__).parent
 SOURCES = ("png_bands", "jpeg_intervals")
 _NVCC = ("nvcc", "-arch=native", "-Xcompiler", "-fPIC")
+#: Where CUDA's compiler is when it is not on the path.
+_CUDA = os.pathsep.join(f"{root}/bin" for root in (os.environ.get("CUDA_HOME", ""), "/usr/local/cuda") if root)
 _EMULATION = ("g++", "-fPIC", "-Wall", "-Wextra", "-x", "c++", "-include", str(HERE / "emulated_warp.hpp"))
 
 
-def build(folder: Path, source: str, *, emulated: bool = False) -> Any:
-    """One of SOURCES as a library, put into `folder`. Raises NotReadyError, saying why, where there is no compiler or
-    it fails."""
-    command: Sequence[str] = _EMULATION if emulated else _NVCC
-    if shutil.which(command[0]) is None:
-        raise NotReadyError(f"{command[0]} is not installed: " + ("a C++ compiler" if emulated else "CUDA's compiler"))
+def build(folder: Path, source: str, *options: str, emulated: bool = False) -> Any:
+    """One of SOURCES as a library, put into `folder`; `options` are the compiler's. Raises NotReadyError, saying why,
+    where there is no compiler or it fails."""
+    name, *fixed = _EMULATION if emulated else _NVCC
+    compiler = shutil.which(name) or shutil.which(name, path=_CUDA)
+    if compiler is None:
+        raise NotReadyError(f"{name} is not installed: " + ("a C++ compiler" if emulated else "CUDA's compiler"))
     path = folder / f"{source}{'-emulated' if emulated else ''}.so"
     done = subprocess.run(
-        [*command, "-std=c++17", "-O3", "-shared", str(HERE / f"{source}.cu"), "-o", str(path)],
+        [compiler, *fixed, *options, "-std=c++17", "-O3", "-shared", str(HERE / f"{source}.cu"), "-o", str(path)],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()][-5:]
-        raise NotReadyError(f"{command[0]} could not build {source}.cu: " + "\n".join(said))
+        raise NotReadyError(f"{name} could not build {source}.cu: " + "\n".join(said))
     return ctypes.CDLL(str(path))
 
 

@@ -51,6 +51,7 @@ __device__ std::uint32_t reversed(std::uint32_t code, int length) {
 __device__ void build_table(const std::uint8_t* lengths, std::uint16_t* table, std::uint32_t* next,
                             int lane) {
     if (lane <= kCodeBits) next[lane] = 0;
+    for (int i = lane; i < kEntries; i += 32) table[i] = 0xF000;  // what a damaged code leaves out
     __syncwarp();
     for (int base = 0; base < kLengths; base += 32) {
         const int length = base + lane < kLengths ? lengths[base + lane] : 0;

@@ -1,7 +1,8 @@
 """What the kernel in png_bands.cu is told: which bands of which crop-ready PNGs, where each of their rows begins.
 
-The form is described in genimage_stream/decode/core/png_band_table.hpp. Everything that may be wrong with a file is
-found here, by its checksums; the kernel only sees to it that it reads and writes no memory that is not its own.
+The form is described in genimage_stream/decode/core/png_band_table.hpp. What may be wrong with the parts of a file that
+the crop needs is found here, by their checksums; the kernel only sees to it that it reads and writes no memory that is
+not its own.
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ def plan_pngs(files: Sequence[bytes], windows: Sequence[Window]) -> PngPlan:
         except NotForTheKernelError as error:
             left[image] = str(error)
             continue
+        except (struct.error, IndexError, ValueError) as error:
+            left[image] = f"damaged: {error}"
+            continue
         for band in found:
             bands.append(
                 (at, 8 * len(band.data), len(rows), 257 * len(lengths), image, band.top, len(band.rows), *band.shape)
@@ -102,6 +106,8 @@ class _Image:
         if file[:8] != b"\x89PNG\r\n\x1a\n":
             raise NotForTheKernelError("no PNG")
         self._file = file
+        if file[8:16] != b"\0\0\0\rIHDR" or zlib.crc32(file[12:29]) != struct.unpack(">I", file[29:33])[0]:
+            raise NotForTheKernelError("a damaged header")
         self._width, self._height, depth, color, _, _, interlace = struct.unpack(">IIBBBBB", file[16:29])
         if depth != 8 or color not in _CHANNELS or interlace:
             raise NotForTheKernelError("pixels that are no whole bytes, or interlaced")
