@@ -5,11 +5,12 @@
 
 Run it, on a machine with a network and what `make setup` needs, by a Python of the version that the other machine has.
 Copy BUNDLE there, in as many turns as need be (no file in it is larger than a piece), and type what it says at the end:
-python3 BUNDLE/install.py TARGET. torch, NumPy and the other needs of genimage-stream are left to that machine; what it
-lacks of them can be added by --add.
+python3 BUNDLE/install.py TARGET. Both are x86-64 machines with Linux. torch, NumPy and the other needs of
+genimage-stream are left to that machine; what it lacks of them can be added by --add.
 
-The packages are compressed as one stream, which makes them a third smaller than their wheels and takes six minutes. A
-bundle that has them already in the same versions keeps them, so that a change of the code costs little.
+The packages are compressed as one stream, which makes them a third smaller than their wheels and takes six minutes and
+5.4 GB of memory here, and 513 MB of memory there to unpack. A bundle that has them already in the same versions keeps
+them, so that a change of the code costs little.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
+import platform
 import re
 import shutil
 import subprocess
@@ -63,6 +65,11 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--piece-mb={given.piece_mb:g}: at least 1 is needed")
     if given.crop_ready and not given.plain:
         parser.error("--crop-ready needs --plain, the same images packed without --crop-ready")
+    if given.bundle.exists() and not given.bundle.is_dir():
+        parser.error(f"{given.bundle} is no folder: name another one")
+    for option, path in (("--plain", given.plain), ("--crop-ready", given.crop_ready)):
+        if path and not (path / "dataset.json").is_file():
+            parser.error(f"{option}={path}: no dataset.json is in it: name a folder that shard-tools pack has finished")
     return given
 
 
@@ -246,11 +253,13 @@ def kept(bundle: Path, name: str, of: list[Any], largest: int) -> dict[str, Any]
     try:
         entry: dict[str, Any] = json.loads((bundle / f"{name}.json").read_text())
         install.check_pieces(bundle, {"archives": {name: entry}})
-    except (OSError, ValueError, install.CannotInstallError):
+        same = entry["of"] == of and entry["pieces"] and entry["unpacked"] > 0
+        cut_anew = entry["largest"] != largest
+    except (OSError, ValueError, TypeError, KeyError, install.CannotInstallError):
         return None
-    if entry["of"] != of:
+    if not same:
         return None
-    if entry["largest"] != largest:
+    if cut_anew:
         with tempfile.TemporaryDirectory(dir=bundle) as scratch:
             pieces = Pieces(Path(scratch), f"{name}.tar.xz", largest)
             joined = install.Joined([bundle / piece["name"] for piece in entry["pieces"]])
@@ -270,6 +279,8 @@ def keep(bundle: Path, name: str, entry: dict[str, Any]) -> None:
 
 
 def make(given: argparse.Namespace, scratch: Path) -> None:
+    if platform.machine() != "x86_64":
+        raise CannotBundleError(f"bundles are made on x86-64 for x86-64, and this machine is {platform.machine()}")
     bundle, largest = given.bundle.resolve(), int(given.piece_mb * 1e6)
     bundle.mkdir(parents=True, exist_ok=True)
     (bundle / install.CONTENTS).unlink(missing_ok=True)  # it describes the whole, which this is not for a while
@@ -305,6 +316,7 @@ def describe(bundle: Path, archives: dict[str, Any], **facts: Any) -> None:
     """Write bundle.json, place install.py, and remove pieces of earlier bundles."""
     contents = {
         **facts,
+        "machine": platform.machine(),
         "python": sysconfig.get_python_version(),
         "suffix": sysconfig.get_config_var("EXT_SUFFIX"),
         "archives": archives,
@@ -324,6 +336,13 @@ def main() -> int:
             make(given, Path(scratch))
     except CannotBundleError as error:
         say(str(error))
+        return 2
+    except OSError as error:
+        where = error.filename or f"{given.bundle} or {tempfile.gettempdir()}"
+        say(f"{error.strerror or str(error)[:300]}: {where}")
+        return 2
+    except MemoryError:
+        say("there is too little memory: compressing the packages needs 5.4 GB, and ulimit -v may allow less")
         return 2
     return 0
 

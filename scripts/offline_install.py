@@ -2,8 +2,10 @@
 
     python3 bundle/install.py TARGET
 
-TARGET is a new folder; nothing outside of it is written. The pieces are looked for beside this file; each may have come
-by a way of its own. It needs neither pip nor a compiler, and prints the lines to type next.
+TARGET is a new folder. It is made under another name beside it, TARGET.and-more, and renamed when it is complete; what
+fails is removed again. Nothing else is written but the folders above TARGET that are missing. The pieces are looked for
+beside this file; each may have come by a way of its own. It needs an x86-64 machine with 513 MB of memory to unpack,
+neither pip nor a compiler, and prints the lines to type next.
 
 Exit code 2: this bundle cannot be installed here, or not yet, and why is said. 1: installed, but something is missing.
 """
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,9 +34,10 @@ CONTENTS = "bundle.json"
 CHECKOUT, SITE, DATA = "genimage-stream", "site", "data"
 #: What is in it and has to work.
 IMPORTS = ("nvidia.dali.fn", "webdataset")
-#: What a bundle leaves to the machine, and what the stand-ins are made with: module, package.
+#: What a bundle leaves to the machine, and what gpu_check needs of it: module, package.
 FROM_THE_MACHINE = ("torch", "numpy", "pyarrow", "click", "rich")
-FOR_STAND_INS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+PILLOW = {"PIL": "pillow"}
+FOR_STAND_INS = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
 class CannotInstallError(RuntimeError):
@@ -63,7 +67,7 @@ def read_contents(bundle: Path) -> dict[str, Any]:
         raise CannotInstallError(f"{path} is not there: copy it from the bundle to where the pieces are")
     try:
         contents: dict[str, Any] = json.loads(path.read_text())
-        _ = contents["archives"], contents["suffix"]
+        _ = contents["archives"], contents["suffix"], contents["machine"]
     except (ValueError, KeyError):
         raise CannotInstallError(f"{path} is damaged: copy it again") from None
     return contents
@@ -71,6 +75,11 @@ def read_contents(bundle: Path) -> dict[str, Any]:
 
 def check_machine(contents: dict[str, Any]) -> None:
     """Whether what was compiled for the bundle runs under this interpreter and on this system."""
+    if platform.machine() != contents["machine"]:
+        raise CannotInstallError(
+            f"this bundle is for {contents['machine']}, the only kind of machine that bundles are made for, and this "
+            f"machine is {platform.machine()}"
+        )
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     if suffix != contents["suffix"]:
         version = contents["python"]
@@ -123,22 +132,24 @@ def check_target(target: Path, contents: dict[str, Any]) -> None:
 
 
 def unpack(bundle: Path, contents: dict[str, Any], target: Path) -> None:
-    unfinished = target.with_name(target.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-    for name, archive in contents["archives"].items():
-        begin = time.monotonic()
-        pieces: Any = Joined([bundle / piece["name"] for piece in archive["pieces"]])
-        with lzma.LZMAFile(pieces) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            tar.extractall(unfinished, **safely)
-        say(f"{name} unpacked, {archive['unpacked'] / 1e6:,.0f} MB in {time.monotonic() - begin:.0f} s")
-    # Bytecode now, on all cores: several processes at once would each compile DALI's modules for themselves. Some
-    # packages hold files that are no Python for this version.
-    compileall.compile_dir(str(unfinished), quiet=2, workers=0, stripdir=str(unfinished), prependdir=str(target))
-    if target.exists():
-        target.rmdir()  # an empty one
-    unfinished.rename(target)
+    """Under another name beside `target` until it is complete; nothing is left of it if that fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as scratch:
+        unfinished = Path(scratch) / target.name  # a folder for all users, as `scratch` is not
+        unfinished.mkdir()
+        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        for name, archive in contents["archives"].items():
+            begin = time.monotonic()
+            pieces: Any = Joined([bundle / piece["name"] for piece in archive["pieces"]])
+            with lzma.LZMAFile(pieces) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+                tar.extractall(unfinished, **safely)
+            say(f"{name} unpacked, {archive['unpacked'] / 1e6:,.0f} MB in {time.monotonic() - begin:.0f} s")
+        # Bytecode now, on all cores: several processes at once would each compile DALI's modules for themselves. Some
+        # packages hold files that are no Python for this version.
+        compileall.compile_dir(str(unfinished), quiet=2, workers=0, stripdir=str(unfinished), prependdir=str(target))
+        if target.exists():
+            target.rmdir()  # an empty one
+        unfinished.rename(target)
 
 
 def paths(target: Path) -> list[str]:
@@ -156,11 +167,12 @@ def what_is_missing(target: Path, contents: dict[str, Any]) -> Iterator[str]:
         return subprocess.run(command, cwd=where, env=variables, capture_output=True, text=True, check=False)
 
     code = "import sys; from importlib.util import find_spec; print(*(m for m in sys.argv[1:] if not find_spec(m)))"
-    wanted = [*FROM_THE_MACHINE, *([] if contents["data"] else FOR_STAND_INS)]
+    wanted = [*FROM_THE_MACHINE, *PILLOW, *([] if contents["data"] else FOR_STAND_INS)]
     lacking = run(code, *wanted).stdout.split()
     for module in lacking:
         use = "the stand-ins are made with it" if module in FOR_STAND_INS else "genimage-stream needs it"
-        package = FOR_STAND_INS.get(module, module)
+        use = "gpu_check compares with webdataset + Pillow" if module in PILLOW else use
+        package = {**PILLOW, **FOR_STAND_INS}.get(module, module)
         yield (
             f"{package} is not installed for {sys.executable}, and {use}: name another Python, or make the bundle with "
             f"--add {package}"
@@ -178,7 +190,7 @@ def next_lines(target: Path, contents: dict[str, Any]) -> list[str]:
     return [
         f"export PYTHONPATH={shlex.quote(os.pathsep.join(paths(target)))}${{PYTHONPATH:+:$PYTHONPATH}}",
         f"cd {shlex.quote(str(target / CHECKOUT))}",
-        " ".join([Path(sys.executable).name, "-m benchmarks.gpu_check --no-build", *options]),
+        " ".join([shlex.quote(sys.executable), "-m benchmarks.gpu_check --no-build", *options]),
     ]
 
 
@@ -202,6 +214,9 @@ def main() -> int:
         return 2
     except OSError as error:
         say(f"{error.strerror or error}: {error.filename or target}")
+        return 2
+    except MemoryError:
+        say("there is too little memory: unpacking needs 513 MB, and ulimit -v may allow less")
         return 2
     missing = list(what_is_missing(target, contents))
     for sentence in missing:

@@ -5,10 +5,12 @@ What pip fetches and the compiler builds are stood in for by a few files; nothin
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -94,7 +96,9 @@ def test_pieces_are_joined_and_the_next_lines_said(bundle: Path, tmp_path: Path)
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"export PYTHONPATH='{target}/site:{target}/genimage-stream'")
     assert lines[1] == f"cd '{target}/genimage-stream'"
-    assert lines[2].endswith("-m benchmarks.gpu_check --no-build")
+    assert lines[2] == f"{shlex.quote(sys.executable)} -m benchmarks.gpu_check --no-build"
+    assert target.stat().st_mode == (tmp_path / "site").stat().st_mode, "for the same users as any new folder"
+    assert not list(tmp_path.glob("a new folder?*"))
     shell = "\n".join([*lines[:2], f'"{sys.executable}" -c "import nvidia.dali.fn as m; print(m.__file__)"'])
     run = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == f"{target}/site/nvidia/dali/fn.py"
@@ -148,6 +152,23 @@ def test_another_python(bundle: Path, tmp_path: Path) -> None:
     assert platform.python_version() in said
 
 
+def test_another_machine(bundle: Path, tmp_path: Path) -> None:
+    rewrite(bundle, machine="pdp11", suffix=".cpython-399-pdp11-linux-gnu.so")
+    said = refused(bundle, tmp_path / "target")
+    assert "is for pdp11, " in said
+    assert said.endswith(f"and this machine is {platform.machine()}\n")
+
+
+def test_bundles_are_made_on_one_kind_of_machine(
+    scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = scripts["offline_bundle"]
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(make.CannotBundleError, match="this machine is aarch64"):
+        make.make(make.parse([str(tmp_path / "new")]), tmp_path)
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_older_system(bundle: Path, tmp_path: Path) -> None:
     rewrite(bundle, glibc="9.9")
     assert "needs glibc 9.9 or newer, and this machine has" in refused(bundle, tmp_path / "target")
@@ -166,6 +187,66 @@ def test_a_disk_that_is_too_small(bundle: Path, tmp_path: Path) -> None:
     archives["packages"]["unpacked"] = 10**18
     rewrite(bundle, archives=archives)
     assert f"are needed in {tmp_path}, and" in refused(bundle, tmp_path / "target")
+
+
+def test_what_fails_is_removed_and_nothing_else(bundle: Path, tmp_path: Path) -> None:
+    others = tmp_path / "target.unfinished"
+    others.mkdir()
+    (others / "precious").touch()
+    command = [sys.executable, str(bundle / "install.py"), str(tmp_path / "target")]
+    limited = f"ulimit -f 20 && exec {shlex.join(command)}"  # 20 blocks: less than the kernels have
+    done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("install: File too large: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.glob("target*")] == ["target.unfinished"]
+    assert (others / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device: "),
+        (MemoryError(), "there is too little memory: "),
+    ],
+)
+@pytest.mark.parametrize(("name", "what"), [("offline_bundle", "make"), ("offline_install", "unpack")])
+def test_too_little_disk_or_memory_is_a_sentence(
+    scripts: dict[str, ModuleType],
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    sentence: str,
+    name: str,
+    what: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(scripts[name], what, fail)
+    monkeypatch.setattr(scripts[name], "__file__", str(bundle / "install.py"))
+    monkeypatch.setattr(sys, "argv", [name, str(tmp_path / "new")])
+    assert scripts[name].main() == 2
+    said = capsys.readouterr().err
+    assert f": {sentence}" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("data", [[], ["plain"]])
+def test_what_the_machine_has_to_have(
+    scripts: dict[str, ModuleType], bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: list[str]
+) -> None:
+    found = scripts["offline_install"]
+    install(bundle, tmp_path / "target")
+    monkeypatch.setattr(found, "FROM_THE_MACHINE", ())
+    for name in ("PILLOW", "FOR_STAND_INS"):
+        monkeypatch.setattr(found, name, {f"no_{module}": it for module, it in getattr(found, name).items()})
+    said = list(found.what_is_missing(tmp_path / "target", {"data": data}))
+    lacking = [sentence.partition(" ")[0] for sentence in said if "make the bundle with" in sentence]
+    assert lacking == ["pillow", *([] if data else ["scikit-image", "scikit-learn"])]
+    assert "webdataset + Pillow" in said[0]
 
 
 def test_what_does_not_work_is_said_when_it_is_installed(
@@ -191,6 +272,10 @@ def test_packages_are_kept_while_they_are_the_same(scripts: dict[str, ModuleType
     assert make.kept(bundle, "packages", ["these"], LARGEST) == contents["archives"]["packages"]
     assert make.kept(bundle, "packages", ["others"], LARGEST) is None
     assert make.kept(bundle, "nothing", ["these"], LARGEST) is None
+    for other in ("[]", "3", "{}", '{"pieces": 3}', '{"pieces": [3]}', '{"pieces": [], "of": ["these"], "largest": 1}'):
+        (bundle / "packages.json").write_text(other)
+        assert make.kept(bundle, "packages", ["these"], LARGEST) is None, other
+    make.keep(bundle, "packages", contents["archives"]["packages"])
     (bundle / "packages.tar.xz.000").unlink()
     assert make.kept(bundle, "packages", ["these"], LARGEST) is None
     make.describe(bundle, {"checkout": contents["archives"]["checkout"]}, glibc="2.17")
@@ -243,3 +328,24 @@ def test_options_that_make_no_sense(scripts: dict[str, ModuleType], words: list[
     with pytest.raises(SystemExit) as end:
         scripts["offline_bundle"].parse(words)
     assert end.value.code == 2
+
+
+def test_paths_that_will_not_do_are_said_before_the_work(
+    scripts: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed, other, bundle = tmp_path / "packed", tmp_path / "other", tmp_path / "bundle"
+    packed.mkdir()
+    (packed / "dataset.json").touch()
+    other.mkdir()
+
+    def said(*words: Path | str) -> str:
+        with pytest.raises(SystemExit) as end:
+            scripts["offline_bundle"].parse([str(word) for word in words])
+        assert end.value.code == 2
+        return capsys.readouterr().err
+
+    assert f"--plain={other}: no dataset.json is in it" in said(bundle, "--plain", other)
+    assert f"--crop-ready={other}: no dataset" in said(bundle, "--plain", packed, "--crop-ready", other)
+    assert f"{packed / 'dataset.json'} is no folder" in said(packed / "dataset.json")
+    given = scripts["offline_bundle"].parse([str(bundle), "--plain", str(packed), "--crop-ready", str(packed)])
+    assert (given.plain, given.crop_ready) == (packed, packed)
