@@ -21,8 +21,8 @@ void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, 
                 RowSink& sink);
 
 // For tests and measurements, of the whole process: "auto" (the own decoder where it is the faster one),
-// "libjpeg", "own" (its fastest form for this processor) or "plain" (its form without vector instructions).
-// False: no such path.
+// "libjpeg", "own" (its fastest form for this processor), "no_pdep" (the form for processors on which that
+// instruction is slow) or "plain" (its form without vector instructions). False: no such path.
 bool set_jpeg_path(std::string_view name);
 
 }  // namespace gs

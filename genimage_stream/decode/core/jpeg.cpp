@@ -14,7 +14,7 @@ class NoRows : public RowSink {
     void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
 };
 
-enum class Path { automatic, libjpeg, own, plain };
+enum class Path { automatic, libjpeg, own, no_pdep, plain };
 std::atomic<Path> path{Path::automatic};
 
 // nullptr: libjpeg alone. Without AVX2 (or its like) libjpeg-turbo's vector code beats the own decoder's
@@ -23,8 +23,9 @@ const jpeg::Kernels* own_kernels() {
     const Path chosen = path.load(std::memory_order_relaxed);
     if (chosen == Path::libjpeg) return nullptr;
     if (chosen == Path::plain) return &jpeg::kPlainKernels;
-    const jpeg::Kernels* fastest = simd_level() == Simd::avx2 ? jpeg::avx2_kernels() : nullptr;
-    return fastest == nullptr && chosen == Path::own ? &jpeg::kPlainKernels : fastest;
+    const jpeg::Kernels* fastest =
+        simd_level() == Simd::avx2 ? jpeg::avx2_kernels(chosen != Path::no_pdep) : nullptr;
+    return fastest == nullptr && chosen != Path::automatic ? &jpeg::kPlainKernels : fastest;
 }
 
 }  // namespace
@@ -36,6 +37,8 @@ bool set_jpeg_path(std::string_view name) {
         path = Path::libjpeg;
     else if (name == "own")
         path = Path::own;
+    else if (name == "no_pdep")
+        path = Path::no_pdep;
     else if (name == "plain")
         path = Path::plain;
     else

@@ -1,5 +1,7 @@
 // The JPEG kernels for x86-64 processors with AVX2 and BMI2; what each computes stands beside the plain form.
 #if defined(__x86_64__)
+#include <cpuid.h>
+
 #define GS_LOOP_TARGET __attribute__((target("avx2,bmi,bmi2,lzcnt")))
 #include "jpeg_idct_avx2.hpp"
 #include "jpeg_progressive_loops.hpp"
@@ -39,8 +41,20 @@ struct Avx2Bits {
     }
 };
 
+// For processors that run pdep as a program of their own, of hundreds of cycles.
+struct Avx2BitsWithoutPdep : Avx2Bits {
+    GS_AVX2_INLINE static std::uint32_t nth(std::uint64_t mask, std::uint32_t n) {
+        for (; n > 0; n--) mask = _blsr_u64(mask);
+        return static_cast<std::uint32_t>(_tzcnt_u64(mask));
+    }
+};
+
 GS_AVX2 bool scan(Scan& scan, const ProgressiveScan& progressive) {
     return progressive_loop<Avx2Bits>(scan, progressive);
+}
+
+GS_AVX2 bool scan_without_pdep(Scan& scan, const ProgressiveScan& progressive) {
+    return progressive_loop<Avx2BitsWithoutPdep>(scan, progressive);
 }
 
 GS_AVX2 bool render(Scan& scan, const CoefficientPlane* coefficients, int row, int left, int mcus,
@@ -184,13 +198,29 @@ GS_AVX2 void gray_to_rgb(const std::uint8_t* y, int count, std::uint8_t* rgb) {
 
 const Kernels kAvx2Kernels = {"avx2",      decode,        skip,        scan,       render,
                               upsample_h2, upsample_h2v2, upsample_v2, ycc_to_rgb, gray_to_rgb};
+const Kernels kWithoutPdep = {"avx2, no pdep", decode,        skip,        scan_without_pdep, render,
+                              upsample_h2,     upsample_h2v2, upsample_v2, ycc_to_rgb,        gray_to_rgb};
+
+// Zen 1 and 2 (family 17h; 18h is Hygon's Zen 1) and what AMD built before.
+bool pdep_is_slow() {
+    unsigned a = 0, name[3] = {};
+    if (!__get_cpuid(0, &a, &name[0], &name[2], &name[1])) return false;
+    const bool hygon = std::memcmp(name, "HygonGenuine", 12) == 0;
+    unsigned b = 0, c = 0, d = 0;
+    if ((!hygon && std::memcmp(name, "AuthenticAMD", 12) != 0) || !__get_cpuid(1, &a, &b, &c, &d))
+        return false;
+    const unsigned family = (a >> 8 & 15) == 15 ? 15 + (a >> 20 & 255) : a >> 8 & 15;
+    return hygon || family < 0x19;
+}
 
 }  // namespace
 
-const Kernels* avx2_kernels() {
+const Kernels* avx2_kernels(bool pdep) {
     static const bool present =
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-    return present ? &kAvx2Kernels : nullptr;
+    static const bool slow = pdep_is_slow();
+    if (!present) return nullptr;
+    return pdep && !slow ? &kAvx2Kernels : &kWithoutPdep;
 }
 
 }  // namespace gs::jpeg
@@ -200,7 +230,7 @@ const Kernels* avx2_kernels() {
 
 namespace gs::jpeg {
 
-const Kernels* avx2_kernels() {
+const Kernels* avx2_kernels(bool) {
     return nullptr;
 }
 

@@ -97,7 +97,8 @@ struct Kernels {
 };
 
 extern const Kernels kPlainKernels;
-// nullptr when the processor (or the compiler's target) has no AVX2.
-const Kernels* avx2_kernels();
+// nullptr when the processor (or the compiler's target) has no AVX2. `pdep`: that instruction may be used, if
+// the processor is not one on which it is slow.
+const Kernels* avx2_kernels(bool pdep = true);
 
 }  // namespace gs::jpeg

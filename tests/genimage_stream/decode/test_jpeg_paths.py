@@ -11,7 +11,7 @@ import genimage_stream as gs
 from genimage_stream.decode import _core
 from tests.genimage_stream.decode.jpeg_files import SAMPLINGS, Pixels, encode, encode_sampled, picture
 
-OWN = ("own", "plain")
+OWN = ("own", "no_pdep", "plain")
 Crop = tuple[int, int, int, int]
 
 
