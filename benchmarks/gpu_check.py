@@ -288,7 +288,7 @@ def own_kernels(folders: dict[str, Path], setting: Setting, *words: str, patienc
             why = f"no end within {patience:.0f} s"
         out.seek(0)
         log.seek(0)
-        found = [json.loads(line) for line in out]  # of the kinds that it came to
+        found = [json.loads(line) for line in out if line.endswith("\n")]  # of the kinds that it came to
         said = log.read().strip().splitlines()
     if why:
         print("\n".join(["gpu_check: decoding by kernels of our own:", *said[-12:]]), file=sys.stderr, flush=True)

@@ -64,7 +64,7 @@ class Loader(Iterable[Batch]):
     * `threads`: of the decoder, by default as many as there are CPUs to run on, beside DALI on a GPU two fewer.
       `prefetch`: batches decoded ahead.
     * `backend`: "cpu", or "dali", which leaves sequential JPEGs to the GPU (docs/dali.md). `device`: where the
-      images are, by default in host memory; backend="cpu" with a CUDA device decodes on the CPU, the rest is bit-equal.
+      images are, by default in host memory; backend="cpu" with a CUDA device decodes on the CPU and is bit-equal.
       `dali`: how DALI works, a `DaliOptions`; `tune`: find that out by some seconds of trials, the first time.
       `channels_last`: the same (n, 3, height, width) with the channels next to each other in memory.
     * `output`: "uint8", or "float16" / "float32", which are (pixel / 255 - mean) / std per channel.

@@ -14,11 +14,14 @@ from genimage_stream.plan import Shuffle
 LAST_EPOCH = (1 << 32) - 1  # a sample's windows count epochs in 32 bits
 
 
+#: CPUs left to DALI's own threads and to the one that takes the batches: the GPU has nothing to do while those wait.
+CPUS_BESIDE_THE_CORE = 2
+
+
 def default_threads(*, dali_on_gpu: bool) -> int:
-    """One per CPU; beside DALI on a GPU two fewer, for its own threads and for the one that takes the batches: the
-    GPU has nothing to do while those wait for a CPU."""
+    """One per CPU; beside DALI on a GPU CPUS_BESIDE_THE_CORE fewer."""
     cpus = len(os.sched_getaffinity(0))
-    return max(1, cpus - 2) if dali_on_gpu else cpus
+    return max(1, cpus - CPUS_BESIDE_THE_CORE) if dali_on_gpu else cpus
 
 
 def default_prefetch(threads: int, batch_size: int) -> int:

@@ -35,16 +35,16 @@ class Contestant:
     obstacle: Callable[[Setting], str | None] = lambda _: None
 
 
-_FOR_DALI = 2  # CPUs left to DALI's threads and the consumer's, as the loader does where `threads` is not given
 _PREFETCH = 8  # so that a few slow images, or a turn of the host's elsewhere, do not leave the GPU without a batch
 
 
 def ours(backend: str, folder: str) -> Callable[[Setting, str], Source]:
     def open_source(setting: Setting, stream: str) -> Source:
         import genimage_stream as gs
+        from genimage_stream.options import CPUS_BESIDE_THE_CORE
 
         dataset = gs.open_dataset(setting.folders[folder]).select(labels=STREAMS[stream])
-        spared = _FOR_DALI if backend == "dali" and setting.on_gpu else 0
+        spared = CPUS_BESIDE_THE_CORE if backend == "dali" and setting.on_gpu else 0
         loader = gs.Loader(
             dataset,
             setting.batch_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_kept_batches_stay_as_they_are(folder: Path) -> None:
 def test_bad_images_are_skipped_or_raised(tmp_path: Path) -> None:
     samples = make_samples(6)
     bad = next(i for i, sample in enumerate(samples) if sample.format == "png")
-    object.__setattr__(samples[bad], "data", samples[bad].data[:100])
+    samples[bad] = replace(samples[bad], data=samples[bad].data[:100])
     data = gs.open_dataset(write_dataset(tmp_path, samples))
     pairs = zip(
         loader(data, on_device=False, on_error="skip"), loader(data, on_device=True, on_error="skip"), strict=True

@@ -71,6 +71,8 @@ def plan_jpegs(files: Sequence[bytes], windows: Sequence[Window]) -> JpegPlan:
     left: dict[int, str] = {}
     for image, (file, window) in enumerate(zip(files, windows, strict=True)):
         try:
+            if file[:3] != b"\xff\xd8\xff":
+                raise NotForTheKernelError("no JPEG")
             cut, inner = gs.crop_jpeg(file, window[:4])
             jpeg = _Jpeg(cut)
         except (NotForTheKernelError, gs.DecodeError) as error:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def build(folder: Path, source: str, *options: str, emulated: bool = False) -> A
     return ctypes.CDLL(str(path))
 
 
-class OnDevice:
+class OnDevice(ABC):
     """A plan in (page-locked) memory of the host, to be sent to the device and decoded there: to `out`, uint8
     (images, 3, height, width); `damaged`, int32 (images,), is set where an image's data is in doubt."""
 
@@ -65,9 +66,9 @@ class OnDevice:
         if error := self.launch([ctypes.c_void_p(part.data_ptr()) for part in self._sent], ctypes.c_void_p(stream)):
             raise RuntimeError(f"CUDA did not start the kernel: error {error}")
 
+    @abstractmethod
     def launch(self, parts: Sequence[Any], stream: Any) -> int:
-        """What CUDA says; 0 is well."""
-        raise NotImplementedError
+        """Queue the kernels on a stream. What CUDA says; 0 is well."""
 
 
 class Pngs(OnDevice):
