@@ -12,6 +12,7 @@ Only file locks and renames, no daemon and no database:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -25,6 +26,8 @@ import numpy as np
 
 PART = ".part"
 LOCK_SECONDS = 60.0  # to wait for the lock of the whole cache
+# A link that somebody else left in a shared cache is not followed, and a pipe not waited for.
+_PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
@@ -113,9 +116,13 @@ class ShardCache:
         """The cached shard, held; None when it is not there. One that ends before byte `end` is damaged, so none."""
         path = self._own / shard
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | _PLAIN)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None  # a link, which this cache never makes
+            raise
         held = CachedShard(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -124,6 +131,7 @@ class ShardCache:
                 raise FileNotFoundError  # evicted between the two calls
             if facts.st_size < end:
                 held.close()
+                self._check_within(path)
                 _remove_unused(path)
                 return None
             os.utime(path)  # used just now
@@ -138,7 +146,8 @@ class ShardCache:
         final = self._own / shard
         part = final.with_name(final.name + PART)
         final.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._check_within(final)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | _PLAIN, 0o644)
         download = Download(descriptor, part, final)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,11 +173,17 @@ class ShardCache:
             return None
         return download
 
+    def _check_within(self, path: Path) -> None:
+        """Raises OSError for a file that would be written or removed outside of the cache, through a folder's link."""
+        here, there = os.path.realpath(self.folder), os.path.realpath(path.parent)
+        if os.path.commonpath([here, there]) != here:
+            raise OSError(f"{path.parent} leads out of the cache, to {there}: remove that link")
+
     def being_downloaded(self, shard: str) -> int | None:
         """When the process that is downloading this shard now last wrote to it, in ns; None when none is at it."""
         part = self._own / (shard + PART)
         try:
-            descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(part, os.O_RDONLY | _PLAIN)
         except FileNotFoundError:
             return None
         try:
@@ -210,7 +225,7 @@ class ShardCache:
         """Room is counted and reserved by one process at a time. Held for milliseconds, so who holds it for long has
         been stopped: an OSError."""
         path = self.folder / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o644)
         deadline = time.monotonic() + LOCK_SECONDS
         try:
             while True:
@@ -229,7 +244,7 @@ class ShardCache:
 def _remove_unused(path: Path) -> bool:
     """Remove a file unless some process holds a lock on it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | _PLAIN)
     except FileNotFoundError:
         return True
     try:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from genimage_stream import schema
 from genimage_stream.segments import SegmentTable
+from genimage_stream.within import check_shard_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,13 +74,13 @@ class IndexColumns:
         return pq.ParquetFile(source, metadata=self._footer, page_checksum_verification=True)
 
     def _read(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
-        """Columns (of these row groups). Raises ValueError for a damaged page."""
+        """Columns (of these row groups). Raises ValueError for a damaged page, or a shard outside of the dataset."""
         import pyarrow as pa
 
         with self._open(columns, groups) as file:
             wanted = range(file.metadata.num_row_groups) if groups is None else groups
             try:
-                return file.read_row_groups(list(wanted), columns=list(columns))
+                table = file.read_row_groups(list(wanted), columns=list(columns))
             except (pa.ArrowInvalid, OSError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise  # the disk has something to say
@@ -87,6 +88,9 @@ class IndexColumns:
                     f"{self.name} is damaged ({error}): bring it back from a copy, or remove it and run the same "
                     "`shard-tools pack` again, which makes it anew"
                 ) from error
+        if "shard" in table.column_names:
+            check_shard_paths(table["shard"].unique().to_pylist(), self.name)
+        return table
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """Whole columns as an Arrow table; not kept."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from genimage_stream.decode import FileRanges, FileSet
 from genimage_stream.remedies import is_utf8, printable
+from genimage_stream.within import local_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,7 +90,10 @@ class Store(Protocol):
     def read(self, path: str) -> bytes: ...
     def read_buffer(self, path: str) -> pa.Buffer: ...
     def local_path(self, path: str) -> str | None:
-        """The file's place on a local disk; None when it is not on one. It need not be there."""
+        """The file's place on a local disk; None when it is not on one. It need not be there.
+
+        Raises OSError when a link leads out of the dataset or it is not a regular file.
+        """
 
     def reader(self, shards: list[str]) -> Reader:
         """What fetches samples from these shards."""
@@ -115,7 +119,7 @@ class LocalStore:
         self._root = root
 
     def read(self, path: str) -> bytes:
-        return (self._root / path).read_bytes()
+        return Path(self.local_path(path)).read_bytes()
 
     def read_buffer(self, path: str) -> pa.Buffer:
         import pyarrow as pa
@@ -123,19 +127,19 @@ class LocalStore:
         return pa.py_buffer(self.read(path))
 
     def file(self, path: str) -> str:
-        return str(self._root / path)
+        return self.local_path(path)
 
     def opening(self) -> dict[str, Any]:
         return {"path": self.name}
 
-    def local_path(self, path: str) -> str | None:
-        return str(self._root / path)
+    def local_path(self, path: str) -> str:
+        return local_file(self._root, path)
 
     def cached_reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> LocalReader:
         return self.reader(shards)
 
     def reader(self, shards: list[str]) -> LocalReader:
-        return LocalReader([str(self._root / shard) for shard in shards])
+        return LocalReader([self.local_path(shard) for shard in shards])
 
 
 class LocalReader:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
 from genimage_stream.vocabulary import synsets
+from genimage_stream.within import check_shard_paths
 from shard_tools.errors import TargetError
 from shard_tools.plan import Plan, Shard
 from shard_tools.scan import Rejected
@@ -70,6 +71,11 @@ def read_dataset(storage: Storage) -> dict[str, Any] | None:
     """dataset.json, of which every field is there; None when there is none. Raises TargetError when it is another's."""
     dataset = read_json(storage, DATASET_FILE)
     wrong = _misfit(dataset, DATASET_FIELDS, "") if dataset is not None else None
+    if dataset is not None and not wrong:
+        try:
+            check_shard_paths((shard["path"] for shard in dataset["shards"]), storage.shown(DATASET_FILE))
+        except ValueError as error:
+            raise TargetError(str(error)) from error
     if wrong:
         raise TargetError(
             f"{storage.shown(DATASET_FILE)} is not one that this program writes ({wrong}): bring it back, or remove "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from genimage_stream.remedies import is_utf8, printable
+from genimage_stream.within import local_file
 from shard_tools.errors import TargetError
 from shard_tools.object_storage import is_object_url
 
@@ -144,16 +145,16 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Stream]:
-        with self.path(name).open("rb", buffering=1 << 20) as file:
+        with open(local_file(self.url, name), "rb", buffering=1 << 20) as file:
             yield _LocalStream(file)
 
     def read(self, name: str) -> bytes | None:
         try:
-            return self.path(name).read_bytes()
+            return Path(local_file(self.url, name)).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise TargetError(f"{self.path(name)} cannot be read: {error.strerror}") from error
+            raise TargetError(f"{self.path(name)} cannot be read: {error.strerror or error}") from error
 
     def size(self, name: str) -> int | None:
         try:

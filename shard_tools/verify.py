@@ -21,6 +21,7 @@ from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode import decode as decode_image
 from genimage_stream.remedies import no_dataset
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
+from genimage_stream.within import check_shard_paths, local_file
 from shard_tools import state, tar
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.engines.local import cores
@@ -50,15 +51,23 @@ def read_index(storage: Storage, columns: list[str] | None = None) -> pa.Table:
     shown = storage.shown(INDEX_FILE)
     try:
         if isinstance(storage, LocalStorage):
-            return pq.read_table(storage.path(INDEX_FILE), columns=columns, page_checksum_verification=True)
-        raw = storage.read(INDEX_FILE)
-        if raw is None:
-            raise FileNotFoundError(shown)
-        return pq.read_table(pa.BufferReader(raw), columns=columns, page_checksum_verification=True)
+            place = local_file(storage.url, INDEX_FILE)
+            table = pq.read_table(place, columns=columns, page_checksum_verification=True)
+        else:
+            raw = storage.read(INDEX_FILE)
+            if raw is None:
+                raise FileNotFoundError(shown)
+            table = pq.read_table(pa.BufferReader(raw), columns=columns, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise TargetError(f"{shown} is missing: pack again") from error
     except (OSError, ValueError, pa.ArrowException) as error:
         raise TargetError(f"{shown} cannot be read ({error}): pack again") from error
+    if "shard" in table.column_names:
+        try:
+            check_shard_paths(table["shard"].unique().to_pylist(), shown)
+        except ValueError as error:
+            raise TargetError(str(error)) from error
+    return table
 
 
 def open_dataset_json(destination: str) -> tuple[Storage, dict[str, Any]]:

@@ -144,7 +144,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     from genimage_stream.bench.storage import cached_share, measure_storage
     from genimage_stream.bench.verdict import judge
 
-    machine = describe(dataset.store.local_path("."))
+    machine = describe(dataset.store.local_path(schema.DATASET_FILE))
     notes = _notes(machine, options.threads)
     most = max(options.threads)
     say("storage alone")

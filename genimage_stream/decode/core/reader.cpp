@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,8 @@ namespace gs {
 namespace {
 
 constexpr int kMostOpen = 1 << 16;
+// Without O_NONBLOCK, opening a pipe would wait for a writer; for regular files it changes nothing.
+constexpr int kReadOnly = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
 
 // How many of `files` may be open at once. Half of the soft limit is left to the rest of the process.
 int allowed_open(int files) {
@@ -116,15 +119,20 @@ int FileSet::acquire(int file) {
         }
     }
     // Opened without the lock: on a network file system this takes a while, and others need not wait.
-    int fd = open(path(file).c_str(), O_RDONLY | O_CLOEXEC);
+    int fd = open(path(file).c_str(), kReadOnly);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
         {
             const std::lock_guard<std::mutex> lock(t.mutex);
             t.shrink(t.open / 2);
         }
-        fd = open(path(file).c_str(), O_RDONLY | O_CLOEXEC);
+        fd = open(path(file).c_str(), kReadOnly);
     }
     if (fd < 0) throw ReadError(path(file) + ": cannot be opened: " + reason(errno));
+    struct stat facts {};
+    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+        close(fd);
+        throw ReadError(path(file) + ": is not a regular file");
+    }
 
     const std::lock_guard<std::mutex> lock(t.mutex);
     Table::Entry& entry = t.at(file);

@@ -1,0 +1,57 @@
+"""Names that come from data, on their way to a path: they stay within the dataset and name regular files.
+
+An index may come from anybody. A shard's path in it becomes a file that is opened, and, in a cache, one that is written
+and removed, so it is checked once where the index is read (the text) and once where a local path is made of it (links).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+
+
+def check_shard_paths(paths: Iterable[object], index: str) -> None:
+    """Raises ValueError, naming the path and the `index`, for one that is not a relative, normalised path of a tar."""
+    for path in paths:
+        if wrong := _misfit(path):
+            raise ValueError(
+                f"{index} names the shard {path!r}, {wrong}; shards are tars within the dataset. Do not use this "
+                "dataset unless you know who changed its index; `shard-tools pack` makes a sound one"
+            )
+
+
+def _misfit(path: object) -> str | None:
+    if not isinstance(path, str):
+        return "which is not a path"
+    if path.startswith("/") or "\\" in path or "://" in path:
+        return "which is not a path relative to the dataset"
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        return "which is not a normalised path within the dataset"
+    if not path.isprintable():
+        return "which has characters that no path of a shard has"
+    if not path.endswith(".tar"):
+        return "which is not the path of a tar"
+    return None
+
+
+def local_file(root: str | os.PathLike[str], path: str) -> str:
+    """The place of a dataset's file on a local disk; it need not be there.
+
+    Raises OSError, naming it, when a link leads out of the dataset or it is not a regular file: opening a pipe or a
+    device would wait for somebody to write to it, or worse.
+    """
+    place = os.path.join(root, path)
+    inside, there = os.path.realpath(root), os.path.realpath(place)
+    if os.path.commonpath([inside, there]) != inside:
+        raise OSError(
+            f"{place} leads out of the dataset, to {there}: put the file itself there (cp -rL copies a dataset with "
+            "the files that its links lead to)"
+        )
+    try:
+        kind = os.stat(there).st_mode
+    except OSError:
+        return place  # whoever opens it says what is wrong
+    if not stat.S_ISREG(kind):
+        raise OSError(f"{place} is not a regular file: remove it and bring the dataset's own file back")
+    return place
