@@ -65,7 +65,7 @@ setup(
             "genimage_stream.decode._core",
             SOURCES,
             depends=HEADERS,
-            include_dirs=[ROOM, f"{ROOM}/core"],
+            include_dirs=[f"{ROOM}/core", f"{ROOM}/core/pack"],
             libraries=["jpeg", "deflate", "z"],
             cxx_std=17,
             extra_compile_args=["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffp-contract=off"],

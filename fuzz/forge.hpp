@@ -3,7 +3,7 @@
 
 #include <libdeflate.h>
 
-#include "core/big_endian.hpp"
+#include "big_endian.hpp"
 #include "support.hpp"
 
 namespace fuzz {

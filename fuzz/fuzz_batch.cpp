@@ -4,7 +4,7 @@
 #include <limits>
 #include <memory>
 
-#include "core/batch.hpp"
+#include "batch.hpp"
 #include "support.hpp"
 
 namespace {

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "core/png_inflate.hpp"
+#include "png_inflate.hpp"
 
 namespace {
 

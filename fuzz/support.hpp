@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "core/cpu.hpp"
-#include "core/decode.hpp"
+#include "cpu.hpp"
+#include "decode.hpp"
 
 namespace fuzz {
 

@@ -1,6 +1,6 @@
 // Batches on a pool of threads. Who owns what: a Job and its Decoder both hold the Python objects whose
 // memory the threads work in, until the job is done; the threads hold no Python object at all.
-#include "core/batch.hpp"
+#include "batch.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <map>
 
+#include "batch.hpp"
 #include "common.hpp"
-#include "core/batch.hpp"
 
 namespace gs_binding {
 

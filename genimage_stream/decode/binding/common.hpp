@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "core/types.hpp"
+#include "types.hpp"
 
 namespace gs_binding {
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "common.hpp"
-#include "core/inspect.hpp"
-#include "core/jpeg_cut.hpp"
-#include "core/png_band_reader.hpp"
-#include "core/recode.hpp"
+#include "inspect.hpp"
+#include "jpeg_cut.hpp"
+#include "png_band_reader.hpp"
+#include "recode.hpp"
 
 namespace gs_binding {
 namespace {

@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "common.hpp"
-#include "core/decode.hpp"
+#include "decode.hpp"
 
 namespace gs_binding {
 namespace {

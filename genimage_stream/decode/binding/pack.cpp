@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "common.hpp"
-#include "core/pack/pack_samples.hpp"
-#include "core/pack/sha256.hpp"
-#include "core/pack/tar_sample.hpp"
+#include "pack_samples.hpp"
+#include "sha256.hpp"
+#include "tar_sample.hpp"
 
 namespace gs_binding {
 namespace {

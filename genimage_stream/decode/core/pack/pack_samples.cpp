@@ -1,4 +1,4 @@
-#include "pack/pack_samples.hpp"
+#include "pack_samples.hpp"
 
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -9,8 +9,8 @@
 #include <stdexcept>
 
 #include "decode.hpp"
-#include "pack/sha256.hpp"
-#include "pack/tar_sample.hpp"
+#include "sha256.hpp"
+#include "tar_sample.hpp"
 
 namespace gs::pack {
 namespace {

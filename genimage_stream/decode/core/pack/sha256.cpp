@@ -1,4 +1,4 @@
-#include "pack/sha256.hpp"
+#include "sha256.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "pack/tar_sample.hpp"
+#include "tar_sample.hpp"
 
 #include <cstdio>
 #include <cstring>
