@@ -13,9 +13,8 @@ from pathlib import Path
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext, naive_recompile
 from setuptools import setup
 
-ROOM = "genimage_stream/decode"
-HEADERS = sorted(glob(f"{ROOM}/**/*.hpp", recursive=True))
-SOURCES = [path for part in ("binding", "core") for path in sorted(glob(f"{ROOM}/{part}/**/*.cpp", recursive=True))]
+HEADERS = sorted([*glob("cpp/*/*.hpp"), *glob("cpp/*/*.inc")])
+SOURCES = sorted(glob("cpp/*/*.cpp"))
 # Some systems' libjpeg is not libjpeg-turbo, whose partial decoding the core relies on.
 IS_TURBO = "#ifndef LIBJPEG_TURBO_VERSION\n#error not libjpeg-turbo\n#endif\n"
 
@@ -65,7 +64,7 @@ setup(
             "genimage_stream.decode._core",
             SOURCES,
             depends=HEADERS,
-            include_dirs=[f"{ROOM}/core", f"{ROOM}/core/pack"],
+            include_dirs=sorted(glob("cpp/*")),
             libraries=["jpeg", "deflate", "z"],
             cxx_std=17,
             extra_compile_args=["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffp-contract=off"],

@@ -39,7 +39,7 @@ digest_of_build() {
     {
         echo "$root"
         cat setup.py pyproject.toml requirements/dev.lock
-        find genimage_stream/decode -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' \) | LC_ALL=C sort |
+        find cpp -type f | LC_ALL=C sort |
             xargs sha256sum
     } | digest
 }

@@ -3,7 +3,7 @@
 //
 // Three kernels: one lane for a restart interval (ITU-T T.81, F.2.2), whose coefficients go to memory; eight
 // lanes for the inverse DCT of a block; one for a pixel of the crop, which upsamples its chroma and converts
-// it. The arithmetic is that of the plain forms in genimage_stream/decode/core (jpeg_idct.cpp,
+// it. The arithmetic is that of the plain forms in cpp/jpeg (jpeg_idct.cpp,
 // jpeg_kernels_plain.cpp), where its sources are named. Whatever is in doubt there is in doubt here: the
 // image is marked, and the CPU has to decode it.
 //

@@ -1,6 +1,6 @@
 // Crops of crop-ready PNGs on a GPU: one warp for a band of up to 32 rows, one lane for a row.
 //
-// The form (genimage_stream/decode/core/png_band_table.hpp) gives each row's first bit and a Huffman code for
+// The form (cpp/bands/png_band_table.hpp) gives each row's first bit and a Huffman code for
 // the whole band, so the lanes decode side by side. A row's filter looks at the pixel above and left of that,
 // so each lane stays one pixel behind the lane of the row above: what it needs of that row is what the lane
 // above had a moment ago, and one shuffle a step brings it. Nothing but finished pixels of the crop goes to
