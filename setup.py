@@ -64,7 +64,7 @@ setup(
             "genimage_stream.decode._core",
             SOURCES,
             depends=HEADERS,
-            include_dirs=sorted(glob("cpp/*")),
+            include_dirs=["cpp"],
             libraries=["jpeg", "deflate", "z"],
             cxx_std=17,
             extra_compile_args=["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffp-contract=off"],

@@ -3,7 +3,7 @@
 
 #include <libdeflate.h>
 
-#include "big_endian.hpp"
+#include "base/big_endian.hpp"
 #include "support.hpp"
 
 namespace fuzz {

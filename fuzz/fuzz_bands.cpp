@@ -1,8 +1,8 @@
 // Crop-ready PNGs: the recoded file has the original's pixels, crops have theirs, and a table or a band that
 // lies behind right checksums does no harm.
-#include "crop_ready_png.hpp"
 #include "forge.hpp"
-#include "recode.hpp"
+#include "recode/crop_ready_png.hpp"
+#include "recode/recode.hpp"
 #include "support.hpp"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <limits>
 #include <memory>
 
-#include "batch.hpp"
+#include "batch/batch.hpp"
 #include "support.hpp"
 
 namespace {

@@ -1,8 +1,8 @@
 // Crop-ready JPEGs: the recoded file has the original's pixels, and a cut decodes to the crop; the own
 // encoder writes what libjpeg's writes.
-#include "crop_ready_jpeg.hpp"
-#include "jpeg_cut.hpp"
-#include "recode.hpp"
+#include "jpeg/jpeg_cut.hpp"
+#include "recode/crop_ready_jpeg.hpp"
+#include "recode/recode.hpp"
 #include "support.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "png_inflate.hpp"
+#include "png/png_inflate.hpp"
 
 namespace {
 

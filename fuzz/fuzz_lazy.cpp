@@ -2,9 +2,9 @@
 // fetched are not touched (they are poisoned), and damage is found or does not matter.
 #include <sanitizer/asan_interface.h>
 
-#include "crop_ready_png.hpp"
+#include "base/lazy_bytes.hpp"
 #include "forge.hpp"
-#include "lazy_bytes.hpp"
+#include "recode/crop_ready_png.hpp"
 #include "support.hpp"
 
 namespace {

@@ -6,10 +6,10 @@
 #include <cstdio>
 #include <fstream>
 
-#include "pack_samples.hpp"
-#include "sha256.hpp"
+#include "pack/pack_samples.hpp"
+#include "pack/sha256.hpp"
+#include "pack/tar_sample.hpp"
 #include "support.hpp"
-#include "tar_sample.hpp"
 
 namespace {
 

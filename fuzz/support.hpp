@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "cpu.hpp"
-#include "decode.hpp"
+#include "base/cpu.hpp"
+#include "image/decode.hpp"
 
 namespace fuzz {
 

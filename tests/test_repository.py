@@ -176,8 +176,8 @@ def test_every_foreign_header_of_the_core_has_a_package() -> None:
     for path in (ROOT / "cpp").rglob("*.[ch]pp"):
         included |= set(re.findall(r"^#include <([\w/]+\.h)>", path.read_text(), re.MULTILINE))
     # These come with the C library, the compiler or libjpeg-turbo.
-    included -= {"cpuid.h", "jerror.h", "pthread.h", "signal.h", "unistd.h", "fcntl.h"}
-    foreign = {name for name in included if not re.match(r"sys/|\w+intrin\.h|arm_neon", name)}
+    included -= {"Python.h", "cpuid.h", "jerror.h", "pthread.h", "signal.h", "unistd.h", "fcntl.h"}
+    foreign = {name for name in included if not re.match(r"sys/|pybind11/|\w+intrin\.h|arm_neon", name)}
     assert foreign == listed
 
 

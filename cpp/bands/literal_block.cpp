@@ -1,9 +1,9 @@
-#include "literal_block.hpp"
+#include "bands/literal_block.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "huffman_code.hpp"
+#include "base/huffman_code.hpp"
 
 namespace gs {
 namespace {

@@ -1,10 +1,10 @@
-#include "literal_decode.hpp"
+#include "bands/literal_decode.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "cpu.hpp"
-#include "huffman_code.hpp"
+#include "base/cpu.hpp"
+#include "base/huffman_code.hpp"
 
 // Why this is fast
 //  * A look-up yields every symbol that is whole in the next 12 bits: two or three for filtered photographs.

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "literal_block.hpp"
-#include "types.hpp"
+#include "bands/literal_block.hpp"
+#include "base/types.hpp"
 
 namespace gs {
 

@@ -1,4 +1,4 @@
-#include "png_band_reader.hpp"
+#include "bands/png_band_reader.hpp"
 
 #include <libdeflate.h>
 
@@ -6,9 +6,9 @@
 #include <cstring>
 #include <new>
 
-#include "big_endian.hpp"
-#include "png_rows.hpp"
-#include "png_unfilter.hpp"
+#include "base/big_endian.hpp"
+#include "png/png_rows.hpp"
+#include "png/png_unfilter.hpp"
 
 namespace gs::png {
 namespace {

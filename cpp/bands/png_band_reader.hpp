@@ -3,11 +3,11 @@
 
 #include <vector>
 
-#include "buffer.hpp"
-#include "lazy_bytes.hpp"
-#include "literal_decode.hpp"
-#include "png_band_table.hpp"
-#include "types.hpp"
+#include "bands/literal_decode.hpp"
+#include "bands/png_band_table.hpp"
+#include "base/buffer.hpp"
+#include "base/lazy_bytes.hpp"
+#include "base/types.hpp"
 
 struct libdeflate_decompressor;
 

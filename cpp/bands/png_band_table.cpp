@@ -1,8 +1,8 @@
-#include "png_band_table.hpp"
+#include "bands/png_band_table.hpp"
 
 #include <libdeflate.h>
 
-#include "big_endian.hpp"
+#include "base/big_endian.hpp"
 
 namespace gs::png {
 namespace {

@@ -27,7 +27,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "png_container.hpp"
+#include "png/png_container.hpp"
 
 namespace gs::png {
 

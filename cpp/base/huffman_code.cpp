@@ -1,4 +1,4 @@
-#include "huffman_code.hpp"
+#include "base/huffman_code.hpp"
 
 #include <algorithm>
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <new>
 
-#include "buffer.hpp"
+#include "base/buffer.hpp"
 
 namespace gs {
 

@@ -1,4 +1,4 @@
-#include "batch.hpp"
+#include "batch/batch.hpp"
 
 #include <algorithm>
 #include <chrono>

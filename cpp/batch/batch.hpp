@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "lazy_bytes.hpp"
-#include "pool.hpp"
-#include "reader.hpp"
-#include "render.hpp"
+#include "base/lazy_bytes.hpp"
+#include "batch/pool.hpp"
+#include "batch/reader.hpp"
+#include "image/render.hpp"
 
 namespace gs {
 

@@ -1,4 +1,4 @@
-#include "pool.hpp"
+#include "batch/pool.hpp"
 
 #include <pthread.h>
 #include <signal.h>

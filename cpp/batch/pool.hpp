@@ -4,7 +4,7 @@
 #include <chrono>
 #include <memory>
 
-#include "workspace.hpp"
+#include "base/workspace.hpp"
 
 namespace gs {
 

@@ -1,4 +1,4 @@
-#include "reader.hpp"
+#include "batch/reader.hpp"
 
 #include <fcntl.h>
 #include <sys/resource.h>

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "buffer.hpp"
-#include "types.hpp"
+#include "base/buffer.hpp"
+#include "base/types.hpp"
 
 namespace gs {
 

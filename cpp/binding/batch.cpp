@@ -1,6 +1,6 @@
 // Batches on a pool of threads. Who owns what: a Job and its Decoder both hold the Python objects whose
 // memory the threads work in, until the job is done; the threads hold no Python object at all.
-#include "batch.hpp"
+#include "batch/batch.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -10,8 +10,8 @@
 #include <list>
 #include <map>
 
-#include "callbacks.hpp"
-#include "common.hpp"
+#include "binding/callbacks.hpp"
+#include "binding/common.hpp"
 
 namespace gs_binding {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <map>
 
-#include "batch.hpp"
-#include "common.hpp"
+#include "batch/batch.hpp"
+#include "binding/common.hpp"
 
 namespace gs_binding {
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace gs_binding {
 

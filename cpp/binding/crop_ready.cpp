@@ -7,11 +7,11 @@
 #include <tuple>
 #include <vector>
 
-#include "common.hpp"
-#include "inspect.hpp"
-#include "jpeg_cut.hpp"
-#include "png_band_reader.hpp"
-#include "recode.hpp"
+#include "bands/png_band_reader.hpp"
+#include "binding/common.hpp"
+#include "image/inspect.hpp"
+#include "jpeg/jpeg_cut.hpp"
+#include "recode/recode.hpp"
 
 namespace gs_binding {
 namespace {

@@ -6,8 +6,8 @@
 #include <optional>
 #include <tuple>
 
-#include "common.hpp"
-#include "decode.hpp"
+#include "binding/common.hpp"
+#include "image/decode.hpp"
 
 namespace gs_binding {
 namespace {

@@ -1,8 +1,8 @@
 // The Python extension `_core`: converts arguments, releases the GIL, turns DecodeError into the Python
 // exception.
-#include "common.hpp"
-#include "cpu.hpp"
-#include "decode.hpp"
+#include "base/cpu.hpp"
+#include "binding/common.hpp"
+#include "image/decode.hpp"
 
 PYBIND11_MODULE(_core, m) {
     pybind11::register_exception<gs::DecodeError>(m, "DecodeError", PyExc_ValueError);

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "common.hpp"
-#include "pack_samples.hpp"
-#include "sha256.hpp"
-#include "tar_sample.hpp"
+#include "binding/common.hpp"
+#include "pack/pack_samples.hpp"
+#include "pack/sha256.hpp"
+#include "pack/tar_sample.hpp"
 
 namespace gs_binding {
 namespace {

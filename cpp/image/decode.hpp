@@ -3,9 +3,9 @@
 
 #include <string_view>
 
-#include "inspect.hpp"
-#include "types.hpp"
-#include "workspace.hpp"
+#include "base/types.hpp"
+#include "base/workspace.hpp"
+#include "image/inspect.hpp"
 
 namespace gs {
 

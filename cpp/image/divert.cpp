@@ -1,9 +1,9 @@
-#include "divert.hpp"
+#include "image/divert.hpp"
 
 #include <cstring>
 
-#include "jpeg_cut.hpp"
-#include "jpeg_layout.hpp"
+#include "jpeg/jpeg_cut.hpp"
+#include "jpeg/jpeg_layout.hpp"
 
 namespace gs {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "inspect.hpp"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "image/inspect.hpp"
 
 namespace gs {
 

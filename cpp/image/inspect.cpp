@@ -1,10 +1,10 @@
-#include "inspect.hpp"
+#include "image/inspect.hpp"
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
-#include "png_container.hpp"
+#include "png/png_container.hpp"
 
 namespace gs {
 namespace {

@@ -1,11 +1,11 @@
-#include "output.hpp"
+#include "image/output.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-#include "cpu.hpp"
-#include "output_simd.hpp"
+#include "base/cpu.hpp"
+#include "image/output_simd.hpp"
 
 namespace gs {
 

@@ -2,7 +2,7 @@
 // channel lie at positions of a, b and c that never coincide, so that each channel takes two blends and one
 // shuffle. A row that is no multiple of 16 ends with a block that overlaps the one before; it writes the same
 // values again. Narrower rows go the plain way.
-#include "output_simd.hpp"
+#include "image/output_simd.hpp"
 
 #if defined(__x86_64__)
 

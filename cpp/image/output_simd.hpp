@@ -1,8 +1,8 @@
 // The vector paths of output.cpp, chosen at run time.
 #pragma once
 
-#include "cpu.hpp"
-#include "output.hpp"
+#include "base/cpu.hpp"
+#include "image/output.hpp"
 
 namespace gs {
 

@@ -1,4 +1,4 @@
-#include "render.hpp"
+#include "image/render.hpp"
 
 #include <algorithm>
 #include <cmath>

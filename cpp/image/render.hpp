@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <vector>
 
-#include "decode.hpp"
-#include "divert.hpp"
-#include "output.hpp"
-#include "resample.hpp"
-#include "small.hpp"
-#include "types.hpp"
-#include "workspace.hpp"
+#include "base/types.hpp"
+#include "base/workspace.hpp"
+#include "image/decode.hpp"
+#include "image/divert.hpp"
+#include "image/output.hpp"
+#include "image/resample.hpp"
+#include "image/small.hpp"
 
 namespace gs {
 

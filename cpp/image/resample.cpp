@@ -1,9 +1,9 @@
-#include "resample.hpp"
+#include "image/resample.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "cpu.hpp"
+#include "base/cpu.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

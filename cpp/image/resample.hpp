@@ -10,8 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "buffer.hpp"
-#include "types.hpp"
+#include "base/buffer.hpp"
+#include "base/types.hpp"
 
 namespace gs {
 

@@ -1,4 +1,4 @@
-#include "small.hpp"
+#include "image/small.hpp"
 
 #include <algorithm>
 #include <cstring>

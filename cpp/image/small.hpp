@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace gs {
 

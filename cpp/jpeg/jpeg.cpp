@@ -1,10 +1,10 @@
 // A JPEG, or a part of one: checks the header and the end, then chooses the decoder.
 #include <atomic>
 
-#include "cpu.hpp"
-#include "decode.hpp"
-#include "jpeg_layout.hpp"
-#include "jpeg_state.hpp"
+#include "base/cpu.hpp"
+#include "image/decode.hpp"
+#include "jpeg/jpeg_layout.hpp"
+#include "jpeg/jpeg_state.hpp"
 
 namespace gs {
 namespace {

@@ -1,9 +1,9 @@
-#include "jpeg_cut.hpp"
+#include "jpeg/jpeg_cut.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "jpeg_layout.hpp"
+#include "jpeg/jpeg_layout.hpp"
 
 namespace gs {
 namespace {

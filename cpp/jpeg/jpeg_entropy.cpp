@@ -1,4 +1,4 @@
-#include "jpeg_entropy.hpp"
+#include "jpeg/jpeg_entropy.hpp"
 
 #include <cstring>
 

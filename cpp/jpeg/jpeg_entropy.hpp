@@ -9,8 +9,8 @@
 
 #include <cstdint>
 
-#include "buffer.hpp"
-#include "types.hpp"
+#include "base/buffer.hpp"
+#include "base/types.hpp"
 
 namespace gs::jpeg {
 

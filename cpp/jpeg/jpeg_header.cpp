@@ -1,4 +1,4 @@
-#include "jpeg_header.hpp"
+#include "jpeg/jpeg_header.hpp"
 
 #include <cstring>
 

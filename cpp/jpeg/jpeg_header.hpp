@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace gs::jpeg {
 

@@ -1,4 +1,4 @@
-#include "jpeg_huffman.hpp"
+#include "jpeg/jpeg_huffman.hpp"
 
 namespace gs::jpeg {
 

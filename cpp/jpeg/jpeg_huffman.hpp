@@ -21,7 +21,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "jpeg_header.hpp"
+#include "jpeg/jpeg_header.hpp"
 
 #if defined(__GNUC__)
 #define GS_INLINE inline __attribute__((always_inline))

@@ -1,4 +1,4 @@
-#include "jpeg_idct.hpp"
+#include "jpeg/jpeg_idct.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "jpeg_idct.hpp"
+#include "jpeg/jpeg_idct.hpp"
 
 #define GS_AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt")))
 #define GS_AVX2_INLINE inline __attribute__((always_inline, target("avx2,bmi,bmi2,lzcnt")))

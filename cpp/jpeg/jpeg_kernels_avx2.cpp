@@ -3,8 +3,8 @@
 #include <cpuid.h>
 
 #define GS_LOOP_TARGET __attribute__((target("avx2,bmi,bmi2,lzcnt")))
-#include "jpeg_idct_avx2.hpp"
-#include "jpeg_progressive_loops.hpp"
+#include "jpeg/jpeg_idct_avx2.hpp"
+#include "jpeg/jpeg_progressive_loops.hpp"
 
 namespace gs::jpeg {
 namespace {
@@ -226,7 +226,7 @@ const Kernels* avx2_kernels(bool pdep) {
 }  // namespace gs::jpeg
 
 #else
-#include "jpeg_scan.hpp"
+#include "jpeg/jpeg_scan.hpp"
 
 namespace gs::jpeg {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "jpeg_progressive_loops.hpp"
+#include "jpeg/jpeg_progressive_loops.hpp"
 
 namespace gs::jpeg {
 namespace {

@@ -1,10 +1,10 @@
-#include "jpeg_layout.hpp"
+#include "jpeg/jpeg_layout.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <string>
 
-#include "big_endian.hpp"
+#include "base/big_endian.hpp"
 
 namespace gs {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace gs {
 

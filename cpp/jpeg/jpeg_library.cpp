@@ -1,4 +1,4 @@
-#include "jpeg_library.hpp"
+#include "jpeg/jpeg_library.hpp"
 
 #include <jerror.h>
 

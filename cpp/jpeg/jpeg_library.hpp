@@ -7,10 +7,10 @@
 
 #include <csetjmp>
 
-#include "buffer.hpp"
-#include "inspect.hpp"
-#include "jpeg_memory.hpp"
-#include "types.hpp"
+#include "base/buffer.hpp"
+#include "base/types.hpp"
+#include "image/inspect.hpp"
+#include "jpeg/jpeg_memory.hpp"
 
 namespace gs {
 

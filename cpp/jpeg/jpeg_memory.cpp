@@ -1,4 +1,4 @@
-#include "jpeg_memory.hpp"
+#include "jpeg/jpeg_memory.hpp"
 
 #include <jerror.h>
 

@@ -1,4 +1,4 @@
-#include "jpeg_own.hpp"
+#include "jpeg/jpeg_own.hpp"
 
 #include <algorithm>
 #include <cstring>

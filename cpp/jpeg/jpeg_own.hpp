@@ -5,10 +5,10 @@
 // restart intervals that the crop does not need are not even Huffman-decoded.
 #pragma once
 
-#include "buffer.hpp"
-#include "jpeg_progressive.hpp"
-#include "jpeg_scan.hpp"
-#include "types.hpp"
+#include "base/buffer.hpp"
+#include "base/types.hpp"
+#include "jpeg/jpeg_progressive.hpp"
+#include "jpeg/jpeg_scan.hpp"
 
 namespace gs::jpeg {
 

@@ -1,4 +1,4 @@
-#include "jpeg_progressive.hpp"
+#include "jpeg/jpeg_progressive.hpp"
 
 #include <algorithm>
 #include <cstring>

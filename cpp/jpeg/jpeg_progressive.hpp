@@ -8,10 +8,10 @@
 
 #include <cstdint>
 
-#include "buffer.hpp"
-#include "jpeg_header.hpp"
-#include "jpeg_huffman.hpp"
-#include "jpeg_scan.hpp"
+#include "base/buffer.hpp"
+#include "jpeg/jpeg_header.hpp"
+#include "jpeg/jpeg_huffman.hpp"
+#include "jpeg/jpeg_scan.hpp"
 
 namespace gs::jpeg {
 

@@ -5,8 +5,8 @@
 // no more than n.
 #pragma once
 
-#include "jpeg_progressive.hpp"
-#include "jpeg_scan_loops.hpp"
+#include "jpeg/jpeg_progressive.hpp"
+#include "jpeg/jpeg_scan_loops.hpp"
 
 namespace gs::jpeg {
 namespace {

@@ -4,10 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "jpeg_entropy.hpp"
-#include "jpeg_header.hpp"
-#include "jpeg_huffman.hpp"
-#include "jpeg_idct.hpp"
+#include "jpeg/jpeg_entropy.hpp"
+#include "jpeg/jpeg_header.hpp"
+#include "jpeg/jpeg_huffman.hpp"
+#include "jpeg/jpeg_idct.hpp"
 
 namespace gs::jpeg {
 

@@ -10,7 +10,7 @@
 
 #include <algorithm>
 
-#include "jpeg_scan.hpp"
+#include "jpeg/jpeg_scan.hpp"
 
 namespace gs::jpeg {
 namespace {  // each includer has its own

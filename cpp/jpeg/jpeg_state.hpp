@@ -1,9 +1,9 @@
 // What the JPEG decoders keep from image to image.
 #pragma once
 
-#include "jpeg_library.hpp"
-#include "jpeg_own.hpp"
-#include "workspace.hpp"
+#include "base/workspace.hpp"
+#include "jpeg/jpeg_library.hpp"
+#include "jpeg/jpeg_own.hpp"
 
 namespace gs {
 

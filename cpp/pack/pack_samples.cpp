@@ -1,4 +1,4 @@
-#include "pack_samples.hpp"
+#include "pack/pack_samples.hpp"
 
 #include <fcntl.h>
 #include <sys/uio.h>
@@ -8,9 +8,9 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "decode.hpp"
-#include "sha256.hpp"
-#include "tar_sample.hpp"
+#include "image/decode.hpp"
+#include "pack/sha256.hpp"
+#include "pack/tar_sample.hpp"
 
 namespace gs::pack {
 namespace {

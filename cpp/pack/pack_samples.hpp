@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "inspect.hpp"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "image/inspect.hpp"
 
 namespace gs::pack {
 

@@ -1,4 +1,4 @@
-#include "sha256.hpp"
+#include "pack/sha256.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace gs::pack {
 

@@ -1,4 +1,4 @@
-#include "tar_sample.hpp"
+#include "pack/tar_sample.hpp"
 
 #include <cstdio>
 #include <cstring>

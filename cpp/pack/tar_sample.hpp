@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "inspect.hpp"
+#include "image/inspect.hpp"
 
 namespace gs::pack {
 

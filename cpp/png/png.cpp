@@ -3,14 +3,14 @@
 #include <cstring>
 #include <string>
 
-#include "decode.hpp"
-#include "lazy_bytes.hpp"
-#include "png_band_reader.hpp"
-#include "png_container.hpp"
-#include "png_inflate.hpp"
-#include "png_passes.hpp"
-#include "png_rows.hpp"
-#include "png_unfilter.hpp"
+#include "bands/png_band_reader.hpp"
+#include "base/lazy_bytes.hpp"
+#include "image/decode.hpp"
+#include "png/png_container.hpp"
+#include "png/png_inflate.hpp"
+#include "png/png_passes.hpp"
+#include "png/png_rows.hpp"
+#include "png/png_unfilter.hpp"
 
 namespace gs {
 

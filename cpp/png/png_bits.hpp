@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "types.hpp"
+#include "base/types.hpp"
 
 namespace gs::png {
 

@@ -1,4 +1,4 @@
-#include "png_container.hpp"
+#include "png/png_container.hpp"
 
 #include <libdeflate.h>
 

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "buffer.hpp"
-#include "types.hpp"
+#include "base/buffer.hpp"
+#include "base/types.hpp"
 
 namespace gs::png {
 

@@ -1,10 +1,10 @@
-#include "png_huffman.hpp"
+#include "png/png_huffman.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <iterator>
 
-#include "cpu.hpp"
+#include "base/cpu.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

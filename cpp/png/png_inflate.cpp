@@ -1,4 +1,4 @@
-#include "png_inflate.hpp"
+#include "png/png_inflate.hpp"
 
 #include <libdeflate.h>
 #include <zlib.h>

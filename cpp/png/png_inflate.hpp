@@ -4,10 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "png_bits.hpp"
-#include "png_huffman.hpp"
-#include "png_symbols.hpp"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "png/png_bits.hpp"
+#include "png/png_huffman.hpp"
+#include "png/png_symbols.hpp"
 
 namespace gs::png {
 

@@ -1,4 +1,4 @@
-#include "png_passes.hpp"
+#include "png/png_passes.hpp"
 
 #include <algorithm>
 

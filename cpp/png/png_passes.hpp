@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "png_container.hpp"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "png/png_container.hpp"
 
 namespace gs::png {
 

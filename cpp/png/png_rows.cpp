@@ -1,4 +1,4 @@
-#include "png_rows.hpp"
+#include "png/png_rows.hpp"
 
 #include <cstring>
 

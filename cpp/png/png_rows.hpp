@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
-#include "png_container.hpp"
-#include "png_unfilter.hpp"
+#include "png/png_container.hpp"
+#include "png/png_unfilter.hpp"
 
 namespace gs::png {
 

@@ -1,8 +1,8 @@
-#include "png_symbols.hpp"
+#include "png/png_symbols.hpp"
 
 #include <cstring>
 
-#include "cpu.hpp"
+#include "base/cpu.hpp"
 
 #define GS_INLINE inline __attribute__((always_inline))
 // The loops that copy a match run once or twice: longer steps, which the compiler would try, only cost.

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "png_bits.hpp"
-#include "png_huffman.hpp"
+#include "png/png_bits.hpp"
+#include "png/png_huffman.hpp"
 
 namespace gs::png {
 

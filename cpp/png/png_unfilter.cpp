@@ -1,10 +1,10 @@
-#include "png_unfilter.hpp"
+#include "png/png_unfilter.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "cpu.hpp"
-#include "png_unfilter_kernels.hpp"
+#include "base/cpu.hpp"
+#include "png/png_unfilter_kernels.hpp"
 
 namespace gs::png {
 namespace {

@@ -1,7 +1,7 @@
 // The kernels behind unfilter_rows: the plain one, and those for vectors.
 #pragma once
 
-#include "png_unfilter.hpp"
+#include "png/png_unfilter.hpp"
 
 namespace gs::png {
 

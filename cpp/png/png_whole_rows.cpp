@@ -1,9 +1,9 @@
-#include "png_whole_rows.hpp"
+#include "png/png_whole_rows.hpp"
 
 #include <cstring>
 
-#include "png_filter.hpp"
-#include "png_unfilter.hpp"
+#include "png/png_unfilter.hpp"
+#include "recode/png_filter.hpp"
 
 namespace gs::png {
 

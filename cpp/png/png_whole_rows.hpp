@@ -2,9 +2,9 @@
 // of 16 bits included, which the decoder to RGB passes over.
 #pragma once
 
-#include "buffer.hpp"
-#include "png_container.hpp"
-#include "png_inflate.hpp"
+#include "base/buffer.hpp"
+#include "png/png_container.hpp"
+#include "png/png_inflate.hpp"
 
 namespace gs::png {
 

@@ -1,4 +1,4 @@
-#include "crop_ready_jpeg.hpp"
+#include "recode/crop_ready_jpeg.hpp"
 
 #include <cstdio>
 // jpeglib.h needs FILE and size_t declared before it.
@@ -9,9 +9,9 @@
 #include <csetjmp>
 #include <cstring>
 
-#include "buffer.hpp"
-#include "jpeg_layout.hpp"
-#include "jpeg_library.hpp"
+#include "base/buffer.hpp"
+#include "jpeg/jpeg_layout.hpp"
+#include "jpeg/jpeg_library.hpp"
 
 namespace gs {
 namespace {

@@ -3,10 +3,10 @@
 
 #include <vector>
 
-#include "jpeg_encode.hpp"
-#include "jpeg_layout.hpp"
-#include "jpeg_own.hpp"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "jpeg/jpeg_layout.hpp"
+#include "jpeg/jpeg_own.hpp"
+#include "recode/jpeg_encode.hpp"
 
 namespace gs {
 

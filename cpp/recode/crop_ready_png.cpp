@@ -1,4 +1,4 @@
-#include "crop_ready_png.hpp"
+#include "recode/crop_ready_png.hpp"
 
 #include <libdeflate.h>
 
@@ -6,12 +6,12 @@
 #include <cstring>
 #include <string>
 
-#include "big_endian.hpp"
-#include "buffer.hpp"
-#include "inspect.hpp"
-#include "png_band_reader.hpp"
-#include "png_band_writer.hpp"
-#include "png_container.hpp"
+#include "bands/png_band_reader.hpp"
+#include "base/big_endian.hpp"
+#include "base/buffer.hpp"
+#include "image/inspect.hpp"
+#include "png/png_container.hpp"
+#include "recode/png_band_writer.hpp"
 
 namespace gs {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "png_whole_rows.hpp"
-#include "types.hpp"
+#include "base/types.hpp"
+#include "png/png_whole_rows.hpp"
 
 namespace gs {
 

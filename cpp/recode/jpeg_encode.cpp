@@ -1,4 +1,4 @@
-#include "jpeg_encode.hpp"
+#include "recode/jpeg_encode.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "buffer.hpp"
-#include "jpeg_progressive.hpp"
+#include "base/buffer.hpp"
+#include "jpeg/jpeg_progressive.hpp"
 
 namespace gs::jpeg {
 

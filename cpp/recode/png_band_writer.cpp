@@ -1,4 +1,4 @@
-#include "png_band_writer.hpp"
+#include "recode/png_band_writer.hpp"
 
 #include <libdeflate.h>
 #include <zlib.h>
@@ -9,11 +9,11 @@
 #include <new>
 #include <optional>
 
-#include "big_endian.hpp"
-#include "buffer.hpp"
-#include "literal_block.hpp"
-#include "png_filter.hpp"
-#include "png_inflate.hpp"
+#include "bands/literal_block.hpp"
+#include "base/big_endian.hpp"
+#include "base/buffer.hpp"
+#include "png/png_inflate.hpp"
+#include "recode/png_filter.hpp"
 
 namespace gs::png {
 namespace {

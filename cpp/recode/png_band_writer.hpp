@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "png_band_table.hpp"
+#include "bands/png_band_table.hpp"
 
 namespace gs::png {
 

@@ -1,4 +1,4 @@
-#include "png_filter.hpp"
+#include "recode/png_filter.hpp"
 
 #include <algorithm>
 #include <cstdlib>

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "png_filter_x86.hpp"
-#include "png_unfilter.hpp"
+#include "png/png_unfilter.hpp"
+#include "recode/png_filter_x86.hpp"
 
 namespace gs::png {
 

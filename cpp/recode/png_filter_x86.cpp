@@ -1,6 +1,6 @@
-#include "png_filter_x86.hpp"
+#include "recode/png_filter_x86.hpp"
 
-#include "cpu.hpp"
+#include "base/cpu.hpp"
 
 #if defined(__x86_64__)
 #if !defined(__clang__)

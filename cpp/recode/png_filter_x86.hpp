@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "png_unfilter.hpp"
+#include "png/png_unfilter.hpp"
 
 namespace gs::png {
 

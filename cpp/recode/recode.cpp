@@ -1,9 +1,9 @@
-#include "recode.hpp"
+#include "recode/recode.hpp"
 
 #include <cstring>
 
-#include "decode.hpp"
-#include "jpeg_state.hpp"
+#include "image/decode.hpp"
+#include "jpeg/jpeg_state.hpp"
 
 namespace gs {
 namespace {

@@ -4,12 +4,12 @@
 
 #include <vector>
 
-#include "buffer.hpp"
-#include "crop_ready_jpeg.hpp"
-#include "crop_ready_png.hpp"
-#include "inspect.hpp"
-#include "jpeg_encode.hpp"
-#include "workspace.hpp"
+#include "base/buffer.hpp"
+#include "base/workspace.hpp"
+#include "image/inspect.hpp"
+#include "recode/crop_ready_jpeg.hpp"
+#include "recode/crop_ready_png.hpp"
+#include "recode/jpeg_encode.hpp"
 
 namespace gs {
 
