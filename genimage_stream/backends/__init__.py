@@ -1,0 +1,1 @@
+"""What turns requested bytes into batches of images: CPU, CUDA, DALI."""

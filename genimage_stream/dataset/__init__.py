@@ -1,0 +1,1 @@
+"""What there is: a packed dataset, selections of it, its index as columns."""

@@ -1,0 +1,1 @@
+"""Carrying a plan out: the loader, its options, one epoch under way, batches."""

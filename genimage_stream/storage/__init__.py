@@ -1,0 +1,1 @@
+"""The bytes of a range: local files, object stores, the shard cache, memory."""
