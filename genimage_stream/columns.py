@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from genimage_stream import schema
 from genimage_stream.segments import SegmentTable
-from genimage_stream.within import check_shard_paths
+from genimage_stream.storage.within import check_shard_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from genimage_stream.decode import FileRanges, FileSet
 from genimage_stream.remedies import is_utf8, printable
-from genimage_stream.within import local_file
+from genimage_stream.storage.within import local_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
+from genimage_stream.storage.within import check_shard_paths
 from genimage_stream.vocabulary import synsets
-from genimage_stream.within import check_shard_paths
 from shard_tools.errors import TargetError
 from shard_tools.plan import Plan, Shard
 from shard_tools.scan import Rejected

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from genimage_stream.remedies import is_utf8, printable
-from genimage_stream.within import local_file
+from genimage_stream.storage.within import local_file
 from shard_tools.errors import TargetError
 from shard_tools.object_storage import is_object_url
 

@@ -21,7 +21,7 @@ from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode import decode as decode_image
 from genimage_stream.remedies import no_dataset
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
-from genimage_stream.within import check_shard_paths, local_file
+from genimage_stream.storage.within import check_shard_paths, local_file
 from shard_tools import state, tar
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.engines.local import cores
