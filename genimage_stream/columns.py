@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream import schema
-from genimage_stream.segments import SegmentTable
+from genimage_stream.storage.segments import SegmentTable
 from genimage_stream.storage.within import check_shard_paths
 
 if TYPE_CHECKING:

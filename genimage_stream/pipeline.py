@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from genimage_stream.loader import Loader
     from genimage_stream.plan import Order, Steps
     from genimage_stream.render import Rendering
-    from genimage_stream.segments import SegmentTable
+    from genimage_stream.storage.segments import SegmentTable
 
 log = logging.getLogger("genimage_stream")
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from genimage_stream.decode import DecodeError
 from genimage_stream.decode.crop_ready import png_segments, recode_proven
-from genimage_stream.segments import WORTH_BYTES
+from genimage_stream.storage.segments import WORTH_BYTES
 from shard_tools.errors import UnreadableImageError
 
 

@@ -78,7 +78,7 @@ class PartialBytes(NamedTuple):
 
     `whole()` gets all of it, bytes-like; it is called, from a thread of the decoder, when the parts are not enough:
     when they do not hold what the window needs, or are not what the file's own table says. An OSError of it becomes
-    the image's "io" error. Which bytes a window needs: `genimage_stream.segments`.
+    the image's "io" error. Which bytes a window needs: `genimage_stream.storage.segments`.
     """
 
     size: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genimage_stream.segments import SegmentTable
+from genimage_stream.storage.segments import SegmentTable
 
 
 def test_what_is_needed() -> None:

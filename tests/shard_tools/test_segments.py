@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import genimage_stream as gs
-from genimage_stream.segments import WORTH_BYTES
+from genimage_stream.storage.segments import WORTH_BYTES
 from tests.fixtures.jpegs import jpeg
 from tests.fixtures.s3 import S3Server
 from tests.fixtures.shards import edit_index
