@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.philox import Words, below, sample_words
+from genimage_stream.order.philox import Words, below, sample_words
 
 Position = Literal["random", "center"]
 Small = Literal["tile", "reflect", "constant", "resize"]

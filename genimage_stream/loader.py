@@ -30,7 +30,7 @@ from genimage_stream.options import (
     whole,
     window_size,
 )
-from genimage_stream.philox import split_seed
+from genimage_stream.order.philox import split_seed
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.plan import Order, Steps, epoch_order
 from genimage_stream.render import CpuRenderer, Renderer

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.philox import split_seed
+from genimage_stream.order.philox import split_seed
 
 Shuffle = Literal["full", "shards", "none"]
 Rows = npt.NDArray[np.int64]

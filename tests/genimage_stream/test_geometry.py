@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genimage_stream.geometry import Position, Small, enlarged, sample_windows, windows
-from genimage_stream.philox import sample_words
+from genimage_stream.order.philox import sample_words
 
 SIDE = st.integers(1, 700)
 

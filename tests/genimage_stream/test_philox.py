@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genimage_stream.philox import below, philox4x32, sample_words, split_seed, units
+from genimage_stream.order.philox import below, philox4x32, sample_words, split_seed, units
 
 # Random123's kat_vectors: counter, key, answer.
 KNOWN_ANSWERS = [
