@@ -31,8 +31,8 @@ from genimage_stream.options import (
     window_size,
 )
 from genimage_stream.order.philox import split_seed
+from genimage_stream.order.plan import Order, Steps, epoch_order
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
-from genimage_stream.plan import Order, Steps, epoch_order
 from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.render_on_device import DeviceRenderer
 from genimage_stream.stats import Stats, StatsCounter

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.options import whole
-from genimage_stream.plan import STREAM_ROUND, Order, permutation
+from genimage_stream.order.plan import STREAM_ROUND, Order, permutation
 from genimage_stream.vocabulary import LABELS, SPLITS, synsets
 
 if TYPE_CHECKING:

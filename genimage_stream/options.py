@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genimage_stream.plan import Shuffle
+from genimage_stream.order.plan import Shuffle
 
 LAST_EPOCH = (1 << 32) - 1  # a sample's windows count epochs in 32 bits
 

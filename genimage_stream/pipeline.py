@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from genimage_stream.decode import ImageError
     from genimage_stream.fetch import Request
     from genimage_stream.loader import Loader
-    from genimage_stream.plan import Order, Steps
+    from genimage_stream.order.plan import Order, Steps
     from genimage_stream.render import Rendering
     from genimage_stream.storage.segments import SegmentTable
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from genimage_stream.mixing import groups_of, largest_remainders
 from genimage_stream.options import names, whole
 from genimage_stream.order.philox import philox4x32, split_seed
-from genimage_stream.plan import STREAM_SUBSET
+from genimage_stream.order.plan import STREAM_SUBSET
 
 if TYPE_CHECKING:
     from genimage_stream.index import Dataset

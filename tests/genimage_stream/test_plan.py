@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genimage_stream.plan import Order, Steps, epoch_order, permutation
+from genimage_stream.order.plan import Order, Steps, epoch_order, permutation
 
 SEEDS = st.integers(0, 2**64 - 1)
 EPOCHS = st.integers(0, 2**40)
