@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from genimage_stream.buffers import BufferPool
     from genimage_stream.decode import Diverted, Job, PartialBytes
-    from genimage_stream.geometry import Windows
+    from genimage_stream.order.geometry import Windows
 
 log = logging.getLogger("genimage_stream")
 

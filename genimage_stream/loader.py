@@ -16,7 +16,6 @@ from genimage_stream.buffers import DTYPES, BufferPool
 from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.fetch import Reader
-from genimage_stream.geometry import Position, Small
 from genimage_stream.index import Dataset
 from genimage_stream.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.options import (
@@ -30,6 +29,7 @@ from genimage_stream.options import (
     whole,
     window_size,
 )
+from genimage_stream.order.geometry import Position, Small
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Order, Steps, epoch_order
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped

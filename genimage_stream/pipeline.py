@@ -21,8 +21,8 @@ from genimage_stream import stats
 from genimage_stream.batch import Batch
 from genimage_stream.decode import DecodeError
 from genimage_stream.fetch import OrderedReader
-from genimage_stream.geometry import Windows, sample_windows
 from genimage_stream.on_device import kept
+from genimage_stream.order.geometry import Windows, sample_windows
 
 if TYPE_CHECKING:
     from genimage_stream.decode import ImageError

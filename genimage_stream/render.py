@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from genimage_stream.buffers import BufferPool
     from genimage_stream.decode import Job, PartialBytes
-    from genimage_stream.geometry import Windows
+    from genimage_stream.order.geometry import Windows
 
 
 class Rendering(Protocol):

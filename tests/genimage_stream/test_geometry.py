@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genimage_stream.geometry import Position, Small, enlarged, sample_windows, windows
+from genimage_stream.order.geometry import Position, Small, enlarged, sample_windows, windows
 from genimage_stream.order.philox import sample_words
 
 SIDE = st.integers(1, 700)
