@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from genimage_stream.arguments import flag, whole
 from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
 from genimage_stream.on_device import Finisher, Lane
-from genimage_stream.options import flag, whole
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

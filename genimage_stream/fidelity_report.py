@@ -46,8 +46,8 @@ def fidelity(
     (None: DALI's CPU mode), as uint8, and compare them per stream. `dali` as for the loader: `hw_decoder_load` 1 or 0
     tells the hardware decoder and the CUDA kernels apart. Images that do not decode are left out. Raises what the
     loaders raise: ImportError without DALI, RuntimeError without the device."""
+    from genimage_stream.arguments import whole
     from genimage_stream.loader import Loader
-    from genimage_stream.options import whole
 
     samples = whole("samples", samples, 1)
     options: dict[str, Any] = {"crop": crop, "seed": seed, "on_error": "skip", "max_errors": sys.maxsize}

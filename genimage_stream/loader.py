@@ -11,14 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from genimage_stream.batch import Batch
-from genimage_stream.buffers import DTYPES, BufferPool
-from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
-from genimage_stream.decode import BatchDecoder, Limits
-from genimage_stream.fetch import Reader
-from genimage_stream.index import Dataset
-from genimage_stream.mixing import EpochSize, Mix, Mixture, plain_mix
-from genimage_stream.options import (
+from genimage_stream.arguments import (
     LAST_EPOCH,
     default_prefetch,
     default_threads,
@@ -29,6 +22,13 @@ from genimage_stream.options import (
     whole,
     window_size,
 )
+from genimage_stream.batch import Batch
+from genimage_stream.buffers import DTYPES, BufferPool
+from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
+from genimage_stream.decode import BatchDecoder, Limits
+from genimage_stream.fetch import Reader
+from genimage_stream.index import Dataset
+from genimage_stream.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.order.geometry import Position, Small
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Order, Steps, epoch_order

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.options import whole
+from genimage_stream.arguments import whole
 from genimage_stream.order.plan import STREAM_ROUND, Order, permutation
 from genimage_stream.vocabulary import LABELS, SPLITS, synsets
 

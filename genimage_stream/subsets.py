@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.arguments import names, whole
 from genimage_stream.mixing import groups_of, largest_remainders
-from genimage_stream.options import names, whole
 from genimage_stream.order.philox import philox4x32, split_seed
 from genimage_stream.order.plan import STREAM_SUBSET
 

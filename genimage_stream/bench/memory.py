@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genimage_stream.options import default_prefetch
+from genimage_stream.arguments import default_prefetch
 
 if TYPE_CHECKING:
     from genimage_stream.bench.run import Options

@@ -13,8 +13,8 @@ import pytest
 
 import genimage_stream as gs
 from genimage_stream import tune
+from genimage_stream.arguments import default_threads
 from genimage_stream.dali import DaliOptions
-from genimage_stream.options import default_threads
 from tests.genimage_stream.test_dali import CROP, assert_same, dataset, epochs
 
 
