@@ -28,8 +28,8 @@ from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_d
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.fetch import Reader
 from genimage_stream.index import Dataset
-from genimage_stream.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.order.geometry import Position, Small
+from genimage_stream.order.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Order, Steps, epoch_order
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
@@ -56,7 +56,7 @@ class Loader(Iterable[Batch]):
     * `batch_size`: samples of one rank's batch; `crop`: side of the square window, or (height, width).
     * `shuffle`: True or "full", any order of all samples; "shards", `window` shards at a time in random order, samples
       mixed within the window (for object stores and spinning disks); False, the order of the index.
-    * `mix`: how often samples come, as `{"label": "equal"}` (see `genimage_stream.mixing`), in epochs of `epoch_size`
+    * `mix`: how often samples come, as `{"label": "equal"}` (see `genimage_stream.order.mixing`), in epochs of `epoch_size`
       samples: a number, "all" (as many as the dataset has), "min" (no sample twice) or "max" (every sample).
     * `rank`, `world_size`: by default those of the torch.distributed process group, if there is one when an epoch
       begins. Every rank runs the same number of steps. Nothing is padded or repeated: the last batch may be smaller, or

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.arguments import names, whole
-from genimage_stream.mixing import groups_of, largest_remainders
+from genimage_stream.order.mixing import groups_of, largest_remainders
 from genimage_stream.order.philox import philox4x32, split_seed
 from genimage_stream.order.plan import STREAM_SUBSET
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genimage_stream as gs
-from genimage_stream.mixing import Mixture, largest_remainders, rounds
+from genimage_stream.order.mixing import Mixture, largest_remainders, rounds
 from genimage_stream.order.plan import permutation
 from tests.fixtures.shards import make_dataset, make_samples, write_dataset
 
