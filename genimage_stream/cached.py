@@ -23,8 +23,8 @@ import numpy.typing as npt
 from genimage_stream.remote import CHUNK_BYTES, RemoteReader, RemoteStore, StoreError, run
 
 if TYPE_CHECKING:
-    from genimage_stream.cache import CachedShard, Download, ShardCache
     from genimage_stream.columns import IndexColumns
+    from genimage_stream.storage.cache import CachedShard, Download, ShardCache
 
 log = logging.getLogger("genimage_stream")
 

@@ -15,7 +15,7 @@ import pytest
 
 import genimage_stream as gs
 from genimage_stream import schema
-from genimage_stream.cache import ShardCache
+from genimage_stream.storage.cache import ShardCache
 from shard_tools.state import write_json
 from shard_tools.storage import LocalStorage
 from tests.fixtures.shards import make_dataset

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import genimage_stream as gs
-from genimage_stream import cache as cache_module
-from genimage_stream.cache import PART, ShardCache, parse_size
+from genimage_stream.storage import cache as cache_module
+from genimage_stream.storage.cache import PART, ShardCache, parse_size
 from tests.fixtures.shards import edit_index, make_dataset
 from tests.genimage_stream.test_remote import QUICK, batches, web_server
 
@@ -107,7 +107,7 @@ def test_a_lock_that_is_held_for_ever(tmp_path: Path, monkeypatch: pytest.Monkey
 
 FILL = """
 import sys, time
-from genimage_stream.cache import ShardCache
+from genimage_stream.storage.cache import ShardCache
 cache = ShardCache(sys.argv[1], 1000, "one")
 held = cache.begin("a.tar", 600, evict=True)
 held.write(0, b"x" * 300)
