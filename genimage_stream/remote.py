@@ -108,8 +108,8 @@ class RemoteStore:
     def cached_reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> RemoteReader:
         if self._cache is None:
             return self.reader(shards)
-        from genimage_stream.cached import CachedReader
         from genimage_stream.storage.cache import ShardCache
+        from genimage_stream.storage.cached import CachedReader
 
         # A dataset that was packed anew under the same address shares nothing with the old one.
         about = f"{self.name} {info.get('plan_digest')} {columns.num_rows}"
