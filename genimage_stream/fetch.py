@@ -264,6 +264,6 @@ def open_store(
                 f"{printable(str(folder))}: the path is not UTF-8, and Arrow reads no index there: rename it"
             )
         return LocalStore(folder)
-    from genimage_stream.remote import RemoteStore
+    from genimage_stream.storage.remote import RemoteStore
 
     return RemoteStore(text, options, cache)

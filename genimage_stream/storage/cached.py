@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.remote import CHUNK_BYTES, RemoteReader, RemoteStore, StoreError, run
+from genimage_stream.storage.remote import CHUNK_BYTES, RemoteReader, RemoteStore, StoreError, run
 
 if TYPE_CHECKING:
     from genimage_stream.columns import IndexColumns
