@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
     import pyarrow.parquet as pq
 
-    from genimage_stream.fetch import PartedFile
+    from genimage_stream.storage.store import PartedFile
 
 Codes = npt.NDArray[np.int32]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
-    from genimage_stream.fetch import Reader, Store
+    from genimage_stream.storage.store import Reader, Store
 
 LABELS = ("real", "fake")  # a label's number is its place here
 
@@ -42,8 +42,8 @@ def open_dataset(
     of an object store are kept, `cache_size` bytes at most over all datasets and processes that use it. Raises
     FileNotFoundError when there is no finished dataset, ValueError when it is of another format.
     """
-    from genimage_stream.fetch import open_store
     from genimage_stream.storage.cache import parse_size
+    from genimage_stream.storage.store import open_store
 
     store = open_store(path, storage_options, None if cache_dir is None else (cache_dir, parse_size(cache_size)))
     try:
@@ -91,7 +91,7 @@ class Dataset:
         return self.columns.num_rows if self._rows is None else len(self._rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from genimage_stream.fetch import OpenedStore
+        from genimage_stream.storage.store import OpenedStore
 
         if not isinstance(self.store, OpenedStore):
             raise TypeError(f"{self!r} was not opened by open_dataset, so another process cannot open it")
@@ -275,7 +275,7 @@ class Dataset:
 
     def reader(self) -> Reader:
         """What fetches samples' bytes: through the cache, if the dataset was opened with one."""
-        from genimage_stream.fetch import OpenedStore
+        from genimage_stream.storage.store import OpenedStore
 
         paths = self.shards()[1]
         if isinstance(self.store, OpenedStore):

@@ -26,7 +26,6 @@ from genimage_stream.batch import Batch
 from genimage_stream.buffers import DTYPES, BufferPool
 from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.decode import BatchDecoder, Limits
-from genimage_stream.fetch import Reader
 from genimage_stream.index import Dataset
 from genimage_stream.order.geometry import Position, Small
 from genimage_stream.order.mixing import EpochSize, Mix, Mixture, plain_mix
@@ -36,6 +35,7 @@ from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.render_on_device import DeviceRenderer
 from genimage_stream.stats import Stats, StatsCounter
+from genimage_stream.storage.store import Reader
 from genimage_stream.torch_dataset import LoaderDataset, group_placement
 from genimage_stream.tune import tuned
 

@@ -20,17 +20,17 @@ import torch
 from genimage_stream import stats
 from genimage_stream.batch import Batch
 from genimage_stream.decode import DecodeError
-from genimage_stream.fetch import OrderedReader
 from genimage_stream.on_device import kept
 from genimage_stream.order.geometry import Windows, sample_windows
+from genimage_stream.storage.store import OrderedReader
 
 if TYPE_CHECKING:
     from genimage_stream.decode import ImageError
-    from genimage_stream.fetch import Request
     from genimage_stream.loader import Loader
     from genimage_stream.order.plan import Order, Steps
     from genimage_stream.render import Rendering
     from genimage_stream.storage.segments import SegmentTable
+    from genimage_stream.storage.store import Request
 
 log = logging.getLogger("genimage_stream")
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 
 from genimage_stream.bench.rate import Meter, Rate, now
-from genimage_stream.fetch import read_range
 from genimage_stream.index import Dataset
 from genimage_stream.loader import Loader
+from genimage_stream.storage.store import read_range
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -23,8 +23,8 @@ from genimage_stream.bench import page_cache
 from genimage_stream.bench.rate import Meter, Rate, now
 
 if TYPE_CHECKING:
-    from genimage_stream.fetch import Request
     from genimage_stream.index import Dataset
+    from genimage_stream.storage.store import Request
 
 PROBES = 256
 CHUNK = 64  # samples of one thread between two looks at the clock

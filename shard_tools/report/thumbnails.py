@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genimage_stream import decode
-from genimage_stream.fetch import read_range
 from genimage_stream.page.picture import data_address, encode_png, shrink
 from genimage_stream.page.scales import dimensions
+from genimage_stream.storage.store import read_range
 from genimage_stream.vocabulary import LABELS
 from shard_tools.report.statistics import Samples
 
