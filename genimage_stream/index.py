@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from genimage_stream import schema, subsets
 from genimage_stream.arguments import names
-from genimage_stream.columns import Codes, IndexColumns
+from genimage_stream.dataset.columns import Codes, IndexColumns
 from genimage_stream.vocabulary import generator_alias
 
 if TYPE_CHECKING:

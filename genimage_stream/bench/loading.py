@@ -20,7 +20,7 @@ from genimage_stream.storage.store import read_range
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from genimage_stream.columns import IndexColumns
+    from genimage_stream.dataset.columns import IndexColumns
 
 MEMORY_BYTES = 256 << 20  # of encoded images kept for decoding alone
 MEMORY_IMAGES = 1024

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from genimage_stream.storage.remote import CHUNK_BYTES, RemoteReader, RemoteStore, StoreError, run
 
 if TYPE_CHECKING:
-    from genimage_stream.columns import IndexColumns
+    from genimage_stream.dataset.columns import IndexColumns
     from genimage_stream.storage.cache import CachedShard, Download, ShardCache
 
 log = logging.getLogger("genimage_stream")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Buffer
 
-    from genimage_stream.columns import IndexColumns
+    from genimage_stream.dataset.columns import IndexColumns
 
 T = TypeVar("T")
 Cache = tuple[str | Path, int | str]  # folder and size of a cache of shards

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from typing_extensions import Buffer
 
-    from genimage_stream.columns import IndexColumns
+    from genimage_stream.dataset.columns import IndexColumns
     from genimage_stream.decode import PartialBytes
 
 

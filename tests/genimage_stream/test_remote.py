@@ -18,7 +18,7 @@ import pytest
 
 import genimage_stream as gs
 from genimage_stream import schema
-from genimage_stream.columns import IndexColumns
+from genimage_stream.dataset.columns import IndexColumns
 from genimage_stream.storage.remote import BEYOND_END, CHUNK_BYTES, GAP_BYTES, coalesce
 from tests.fixtures.s3 import S3Server, free_port
 from tests.fixtures.shards import make_dataset
