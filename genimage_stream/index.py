@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream import schema, subsets
+from genimage_stream import schema
 from genimage_stream.arguments import names
+from genimage_stream.dataset import subsets
 from genimage_stream.dataset.columns import Codes, IndexColumns
 from genimage_stream.vocabulary import generator_alias
 
