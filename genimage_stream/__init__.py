@@ -27,9 +27,9 @@ from genimage_stream.decode import (
 
 if TYPE_CHECKING:
     from genimage_stream.dali import DaliOptions
+    from genimage_stream.dataset.dataset import Dataset, open_dataset
     from genimage_stream.decode.webdataset_handler import webdataset_handler
     from genimage_stream.fidelity_report import fidelity
-    from genimage_stream.index import Dataset, open_dataset
     from genimage_stream.loader import Batch, Loader
 
 __version__ = "0.1.0"
@@ -57,8 +57,8 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Dataset": "index",
-    "open_dataset": "index",
+    "Dataset": "dataset.dataset",
+    "open_dataset": "dataset.dataset",
     "Batch": "loader",
     "Loader": "loader",
     "DaliOptions": "dali",

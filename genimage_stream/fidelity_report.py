@@ -15,7 +15,7 @@ import torch
 
 if TYPE_CHECKING:
     from genimage_stream.dali import DaliOptions
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from genimage_stream.arguments import (
 from genimage_stream.batch import Batch
 from genimage_stream.buffers import DTYPES, BufferPool
 from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
+from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.decode import BatchDecoder, Limits
-from genimage_stream.index import Dataset
 from genimage_stream.order.geometry import Position, Small
 from genimage_stream.order.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.order.philox import split_seed

@@ -14,7 +14,7 @@ from genimage_stream.batch import Batch
 from genimage_stream.passes import Passes, PassKey, Place
 
 if TYPE_CHECKING:
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
     from genimage_stream.loader import Loader
     from genimage_stream.pipeline import Epoch
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from genimage_stream.dali import DaliOptions
 
 if TYPE_CHECKING:
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
 
 _GAIN = 1.02  # a difference below this is noise
 _SEARCHED = ("hw_decoder_load", "threads", "ahead")  # as they are remembered

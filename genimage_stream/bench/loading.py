@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from genimage_stream.bench.rate import Meter, Rate, now
-from genimage_stream.index import Dataset
+from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.loader import Loader
 from genimage_stream.storage.store import read_range
 

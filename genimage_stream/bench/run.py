@@ -16,7 +16,7 @@ from genimage_stream.remedies import no_dataset, sentence
 if TYPE_CHECKING:
     from genimage_stream.bench.storage import Storage
     from genimage_stream.bench.verdict import Verdict
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
 
 TURNS = 3
 
@@ -111,7 +111,7 @@ def check_device(device: str | None) -> None:
 
 def open_for(path: str, options: Options) -> Dataset:
     """The dataset, or the part of it that was asked for. Raises BenchError when it is not there or not finished."""
-    from genimage_stream.index import open_dataset
+    from genimage_stream.dataset.dataset import open_dataset
 
     if "://" not in path and not Path(path).expanduser().is_dir():
         raise BenchError(f"{path}: there is no such folder; give the folder or address of a packed dataset")

@@ -23,7 +23,7 @@ from genimage_stream.bench import page_cache
 from genimage_stream.bench.rate import Meter, Rate, now
 
 if TYPE_CHECKING:
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
     from genimage_stream.storage.store import Request
 
 PROBES = 256

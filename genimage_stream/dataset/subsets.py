@@ -19,7 +19,7 @@ from genimage_stream.order.philox import philox4x32, split_seed
 from genimage_stream.order.plan import STREAM_SUBSET
 
 if TYPE_CHECKING:
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
 
 Rows = npt.NDArray[np.int64]
 

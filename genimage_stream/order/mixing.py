@@ -33,7 +33,7 @@ from genimage_stream.vocabulary import LABELS, SPLITS, synsets
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
 
 Rule = Literal["equal"] | float | Mapping[Any, float]
 Mix = Mapping[str, Rule]

@@ -17,7 +17,7 @@ from genimage_stream import vocabulary
 from genimage_stream.vocabulary import LABELS, SPLITS
 
 if TYPE_CHECKING:
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
 
 Column = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

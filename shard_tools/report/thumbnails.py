@@ -15,7 +15,7 @@ from genimage_stream.vocabulary import LABELS
 from shard_tools.report.statistics import Samples
 
 if TYPE_CHECKING:
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
 
 SIDE = 104  # pixels of the longer edge
 

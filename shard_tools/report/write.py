@@ -23,7 +23,7 @@ from shard_tools.report.statistics import Samples, composition
 from shard_tools.report.thumbnails import contact_sheet
 
 if TYPE_CHECKING:
-    from genimage_stream.index import Dataset
+    from genimage_stream.dataset.dataset import Dataset
 
 
 def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def missing_shards(destination: str) -> list[str]:
 
 def open_finished(destination: str) -> Dataset:
     """The dataset, when it is there and finished. Raises TargetError that says which it is not."""
-    from genimage_stream.index import open_dataset
+    from genimage_stream.dataset.dataset import open_dataset
     from shard_tools.verify import open_dataset_json
 
     try:
