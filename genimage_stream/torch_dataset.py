@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from genimage_stream.arguments import epoch_number
-from genimage_stream.batch import Batch
+from genimage_stream.loading.batch import Batch
 from genimage_stream.passes import Passes, PassKey, Place
 
 if TYPE_CHECKING:
