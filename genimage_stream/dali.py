@@ -33,8 +33,8 @@ from genimage_stream.on_device import Finisher, Lane
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from genimage_stream.buffers import BufferPool
     from genimage_stream.decode import Diverted, Job, PartialBytes
+    from genimage_stream.loading.buffers import BufferPool
     from genimage_stream.order.geometry import Windows
 
 log = logging.getLogger("genimage_stream")

@@ -22,11 +22,11 @@ from genimage_stream.arguments import (
     whole,
     window_size,
 )
-from genimage_stream.buffers import DTYPES, BufferPool
 from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.loading.batch import Batch
+from genimage_stream.loading.buffers import DTYPES, BufferPool
 from genimage_stream.order.geometry import Position, Small
 from genimage_stream.order.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.order.philox import split_seed

@@ -13,8 +13,8 @@ from genimage_stream.on_device import channels_last
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from genimage_stream.buffers import BufferPool
     from genimage_stream.decode import Job, PartialBytes
+    from genimage_stream.loading.buffers import BufferPool
     from genimage_stream.order.geometry import Windows
 
 

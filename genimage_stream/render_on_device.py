@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import Buffer
 
-    from genimage_stream.buffers import BufferPool
     from genimage_stream.decode import Job, PartialBytes
+    from genimage_stream.loading.buffers import BufferPool
     from genimage_stream.order.geometry import Windows
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import genimage_stream as gs
-from genimage_stream.buffers import BufferPool
+from genimage_stream.loading.buffers import BufferPool
 from genimage_stream.order.geometry import Windows
 from genimage_stream.render_on_device import DeviceRenderer
 from tests.fixtures.shards import make_samples, write_dataset
