@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import genimage_stream as gs
-from genimage_stream.stats import StatsCounter
+from genimage_stream.loading.stats import StatsCounter
 from tests.fixtures.shards import make_dataset
 
 
