@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from genimage_stream.arguments import epoch_number
 from genimage_stream.loading.batch import Batch
-from genimage_stream.passes import Passes, PassKey, Place
+from genimage_stream.loading.passes import Passes, PassKey, Place
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
