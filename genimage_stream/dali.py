@@ -27,8 +27,8 @@ import numpy.typing as npt
 import torch
 
 from genimage_stream.arguments import flag, whole
+from genimage_stream.backends.finishing import Finisher, Lane
 from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
-from genimage_stream.on_device import Finisher, Lane
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

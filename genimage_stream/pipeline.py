@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from genimage_stream.backends.finishing import kept
 from genimage_stream.decode import DecodeError
 from genimage_stream.loading import stats
 from genimage_stream.loading.batch import Batch
-from genimage_stream.on_device import kept
 from genimage_stream.order.geometry import Windows, sample_windows
 from genimage_stream.storage.store import OrderedReader
 

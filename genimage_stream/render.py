@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from genimage_stream.backends.finishing import channels_last
 from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
-from genimage_stream.on_device import channels_last
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

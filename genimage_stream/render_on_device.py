@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from genimage_stream.backends.finishing import Finisher, Lane
 from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats
-from genimage_stream.on_device import Finisher, Lane
 
 if TYPE_CHECKING:
     import torch

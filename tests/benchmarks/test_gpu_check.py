@@ -23,7 +23,7 @@ from benchmarks.gpu.client import ContestantError
 from benchmarks.gpu.contestants import BEST, CONTESTANTS, TRAINED_LAST
 from benchmarks.gpu.rounds import Outcome
 from benchmarks.growth import make_large
-from genimage_stream import on_device
+from genimage_stream.backends import finishing as on_device
 from tests.fixtures.gpu_contest import SETTING, MadeUp
 
 

@@ -21,9 +21,9 @@ from PIL import Image
 import genimage_stream as gs
 from genimage_stream import dali as backend
 from genimage_stream import tune
+from genimage_stream.backends.finishing import Finisher, Normaliser
 from genimage_stream.dali import DaliOptions
 from genimage_stream.decode import make_crop_ready
-from genimage_stream.on_device import Finisher, Normaliser
 from tests.fixtures.jpegs import jpeg, jpeg_of_mode, photograph
 from tests.fixtures.shards import Sample, make_samples, write_dataset
 
