@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import genimage_stream as gs
+from genimage_stream.backends.cuda import DeviceRenderer
 from genimage_stream.loading.buffers import BufferPool
 from genimage_stream.order.geometry import Windows
-from genimage_stream.render_on_device import DeviceRenderer
 from tests.fixtures.shards import make_samples, write_dataset
 
 CROP = 48  # some fakes are smaller
