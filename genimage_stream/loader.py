@@ -22,6 +22,7 @@ from genimage_stream.arguments import (
     whole,
     window_size,
 )
+from genimage_stream.backends.cpu import CpuRenderer, Renderer
 from genimage_stream.backends.cuda import DeviceRenderer
 from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.dataset.dataset import Dataset
@@ -34,7 +35,6 @@ from genimage_stream.order.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Order, Steps, epoch_order
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
-from genimage_stream.render import CpuRenderer, Renderer
 from genimage_stream.storage.store import Reader
 from genimage_stream.torch_dataset import LoaderDataset, group_placement
 from genimage_stream.tune import tuned

@@ -25,10 +25,10 @@ from genimage_stream.order.geometry import Windows, sample_windows
 from genimage_stream.storage.store import OrderedReader
 
 if TYPE_CHECKING:
+    from genimage_stream.backends.cpu import Rendering
     from genimage_stream.decode import ImageError
     from genimage_stream.loader import Loader
     from genimage_stream.order.plan import Order, Steps
-    from genimage_stream.render import Rendering
     from genimage_stream.storage.segments import SegmentTable
     from genimage_stream.storage.store import Request
 
