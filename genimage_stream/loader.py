@@ -24,6 +24,7 @@ from genimage_stream.arguments import (
 )
 from genimage_stream.backends.cpu import CpuRenderer, Renderer
 from genimage_stream.backends.cuda import DeviceRenderer
+from genimage_stream.backends.dali_tuning import tuned
 from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.decode import BatchDecoder, Limits
@@ -37,7 +38,6 @@ from genimage_stream.order.plan import Order, Steps, epoch_order
 from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.storage.store import Reader
 from genimage_stream.torch_dataset import LoaderDataset, group_placement
-from genimage_stream.tune import tuned
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Batch", "Loader"]
 

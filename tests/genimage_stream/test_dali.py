@@ -20,7 +20,7 @@ from PIL import Image
 
 import genimage_stream as gs
 from genimage_stream import dali as backend
-from genimage_stream import tune
+from genimage_stream.backends import dali_tuning as tune
 from genimage_stream.backends.finishing import Finisher, Normaliser
 from genimage_stream.dali import DaliOptions
 from genimage_stream.decode import make_crop_ready

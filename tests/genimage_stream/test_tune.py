@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import genimage_stream as gs
-from genimage_stream import tune
 from genimage_stream.arguments import default_threads
+from genimage_stream.backends import dali_tuning as tune
 from genimage_stream.dali import DaliOptions
 from tests.genimage_stream.test_dali import CROP, assert_same, dataset, epochs
 
