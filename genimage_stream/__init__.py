@@ -26,7 +26,7 @@ from genimage_stream.decode import (
 )
 
 if TYPE_CHECKING:
-    from genimage_stream.dali import DaliOptions
+    from genimage_stream.backends.dali import DaliOptions
     from genimage_stream.dataset.dataset import Dataset, open_dataset
     from genimage_stream.decode.webdataset_handler import webdataset_handler
     from genimage_stream.fidelity_report import fidelity
@@ -61,7 +61,7 @@ _LAZY = {
     "open_dataset": "dataset.dataset",
     "Batch": "loader",
     "Loader": "loader",
-    "DaliOptions": "dali",
+    "DaliOptions": "backends.dali",
     "fidelity": "fidelity_report",
     "webdataset_handler": "decode.webdataset_handler",
 }

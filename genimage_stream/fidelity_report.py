@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from genimage_stream.dali import DaliOptions
+    from genimage_stream.backends.dali import DaliOptions
     from genimage_stream.dataset.dataset import Dataset
 
 

@@ -24,8 +24,8 @@ from genimage_stream.arguments import (
 )
 from genimage_stream.backends.cpu import CpuRenderer, Renderer
 from genimage_stream.backends.cuda import DeviceRenderer
+from genimage_stream.backends.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.backends.dali_tuning import tuned
-from genimage_stream.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.loading.batch import Batch

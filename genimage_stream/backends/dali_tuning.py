@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genimage_stream.dali import DaliOptions
+from genimage_stream.backends.dali import DaliOptions
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
@@ -61,7 +61,7 @@ def tuned(dataset: Dataset, *, seconds: float = 0.7, cache: Path | None = None, 
     import nvidia.dali
     import torch
 
-    from genimage_stream.dali import resolve_device
+    from genimage_stream.backends.dali import resolve_device
 
     device = resolve_device(loader.get("device"))
     on_gpu = device.type == "cuda"

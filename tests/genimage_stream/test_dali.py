@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 import genimage_stream as gs
-from genimage_stream import dali as backend
+from genimage_stream.backends import dali as backend
 from genimage_stream.backends import dali_tuning as tune
+from genimage_stream.backends.dali import DaliOptions
 from genimage_stream.backends.finishing import Finisher, Normaliser
-from genimage_stream.dali import DaliOptions
 from genimage_stream.decode import make_crop_ready
 from tests.fixtures.jpegs import jpeg, jpeg_of_mode, photograph
 from tests.fixtures.shards import Sample, make_samples, write_dataset

@@ -14,7 +14,7 @@ import pytest
 import genimage_stream as gs
 from genimage_stream.arguments import default_threads
 from genimage_stream.backends import dali_tuning as tune
-from genimage_stream.dali import DaliOptions
+from genimage_stream.backends.dali import DaliOptions
 from tests.genimage_stream.test_dali import CROP, assert_same, dataset, epochs
 
 
