@@ -27,9 +27,9 @@ from genimage_stream.decode import (
 
 if TYPE_CHECKING:
     from genimage_stream.backends.dali import DaliOptions
+    from genimage_stream.backends.fidelity import fidelity
     from genimage_stream.dataset.dataset import Dataset, open_dataset
     from genimage_stream.decode.webdataset_handler import webdataset_handler
-    from genimage_stream.fidelity_report import fidelity
     from genimage_stream.loader import Batch, Loader
 
 __version__ = "0.1.0"
@@ -62,7 +62,7 @@ _LAZY = {
     "Batch": "loader",
     "Loader": "loader",
     "DaliOptions": "backends.dali",
-    "fidelity": "fidelity_report",
+    "fidelity": "backends.fidelity",
     "webdataset_handler": "decode.webdataset_handler",
 }
 
