@@ -30,13 +30,13 @@ from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.buffers import DTYPES, BufferPool
+from genimage_stream.loading.epoch import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.loading.stats import Stats, StatsCounter
 from genimage_stream.loading.torch_dataset import LoaderDataset, group_placement
 from genimage_stream.order.geometry import Position, Small
 from genimage_stream.order.mixing import EpochSize, Mix, Mixture, plain_mix
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Order, Steps, epoch_order
-from genimage_stream.pipeline import Epoch, Pass, Progress, SampleTable, Skipped
 from genimage_stream.storage.store import Reader
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Batch", "Loader"]

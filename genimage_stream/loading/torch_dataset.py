@@ -16,7 +16,7 @@ from genimage_stream.loading.passes import Passes, PassKey, Place
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
     from genimage_stream.loader import Loader
-    from genimage_stream.pipeline import Epoch
+    from genimage_stream.loading.epoch import Epoch
 
 Placement = tuple[int, int]  # rank, world size
 
@@ -108,7 +108,7 @@ class LoaderIterator(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         if self._running is None:
-            from genimage_stream.pipeline import Progress
+            from genimage_stream.loading.epoch import Progress
 
             self._place = self._place or self._dataset.passes.begin(self._key)
             first = self._worker + self._given * self._workers
