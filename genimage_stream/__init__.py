@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from genimage_stream.backends.fidelity import fidelity
     from genimage_stream.dataset.dataset import Dataset, open_dataset
     from genimage_stream.decode.webdataset_handler import webdataset_handler
-    from genimage_stream.loader import Batch, Loader
+    from genimage_stream.loading.loader import Batch, Loader
 
 __version__ = "0.1.0"
 
@@ -59,8 +59,8 @@ __all__ = [
 _LAZY = {
     "Dataset": "dataset.dataset",
     "open_dataset": "dataset.dataset",
-    "Batch": "loader",
-    "Loader": "loader",
+    "Batch": "loading.loader",
+    "Loader": "loading.loader",
     "DaliOptions": "backends.dali",
     "fidelity": "backends.fidelity",
     "webdataset_handler": "decode.webdataset_handler",

@@ -95,7 +95,7 @@ def default_cache() -> Path:
 def _images_per_second(dataset: Dataset, options: DaliOptions, seconds: float, loader: dict[str, Any]) -> float:
     import torch
 
-    from genimage_stream.loader import Loader
+    from genimage_stream.loading.loader import Loader
 
     trial = {"backend": "dali", "dali": options, "shuffle": True, "on_error": "skip", "max_errors": sys.maxsize}
     made = Loader(dataset, **{**loader, **trial})

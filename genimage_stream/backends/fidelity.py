@@ -47,7 +47,7 @@ def fidelity(
     tells the hardware decoder and the CUDA kernels apart. Images that do not decode are left out. Raises what the
     loaders raise: ImportError without DALI, RuntimeError without the device."""
     from genimage_stream.arguments import whole
-    from genimage_stream.loader import Loader
+    from genimage_stream.loading.loader import Loader
 
     samples = whole("samples", samples, 1)
     options: dict[str, Any] = {"crop": crop, "seed": seed, "on_error": "skip", "max_errors": sys.maxsize}

@@ -14,7 +14,7 @@ import torch
 
 from genimage_stream.bench.rate import Meter, Rate, now
 from genimage_stream.dataset.dataset import Dataset
-from genimage_stream.loader import Loader
+from genimage_stream.loading.loader import Loader
 from genimage_stream.storage.store import read_range
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from genimage_stream.storage.store import OrderedReader
 if TYPE_CHECKING:
     from genimage_stream.backends.cpu import Rendering
     from genimage_stream.decode import ImageError
-    from genimage_stream.loader import Loader
+    from genimage_stream.loading.loader import Loader
     from genimage_stream.order.plan import Order, Steps
     from genimage_stream.storage.segments import SegmentTable
     from genimage_stream.storage.store import Request

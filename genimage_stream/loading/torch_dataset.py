@@ -15,8 +15,8 @@ from genimage_stream.loading.passes import Passes, PassKey, Place
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
-    from genimage_stream.loader import Loader
     from genimage_stream.loading.epoch import Epoch
+    from genimage_stream.loading.loader import Loader
 
 Placement = tuple[int, int]  # rank, world size
 
@@ -62,7 +62,7 @@ class LoaderDataset(IterableDataset[Batch]):
         """This process's loader."""
         placement = self.placement()
         if self._loader is None or self._loader[:2] != (os.getpid(), placement):
-            from genimage_stream.loader import Loader
+            from genimage_stream.loading.loader import Loader
 
             arguments = self._arguments | {"rank": placement[0], "world_size": placement[1]}
             if (info := get_worker_info()) is not None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import genimage_stream as gs
-from genimage_stream.loader import IMAGENET_MEAN, IMAGENET_STD
+from genimage_stream.loading.loader import IMAGENET_MEAN, IMAGENET_STD
 from genimage_stream.order.geometry import sample_windows
 from tests.fixtures.shards import make_dataset
 
