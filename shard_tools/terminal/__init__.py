@@ -1,0 +1,1 @@
+"""Speaking to people at a terminal: progress, lines, tables."""
