@@ -28,9 +28,9 @@ from shard_tools.engines.local import cores
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.inspect import image_facts
 from shard_tools.keys import UNSAFE
-from shard_tools.report.progress import Progress
 from shard_tools.shard import index_line, sample_facts
 from shard_tools.storage import LocalStorage, Storage, open_storage
+from shard_tools.terminal.progress import Progress
 
 
 @dataclass

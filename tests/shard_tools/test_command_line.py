@@ -174,7 +174,7 @@ def test_json_of_an_error_is_what_standard_output_holds(tmp_path: Path) -> None:
 
 
 def test_verify_and_pack_count_the_same_bytes(packed: Path, source: Path) -> None:
-    from shard_tools.report.progress import Silent
+    from shard_tools.terminal.progress import Silent
 
     found = verify(str(packed), Silent())
     assert found.size_bytes == sum(path.stat().st_size for path in packed.rglob("*.tar"))

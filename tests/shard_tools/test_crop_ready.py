@@ -20,7 +20,7 @@ from genimage_stream.schema import index_schema
 from shard_tools.crop_ready import pixel_digest, recode_image
 from shard_tools.errors import UnreadableImageError
 from shard_tools.pack import PackOptions, pack
-from shard_tools.report.progress import make_progress
+from shard_tools.terminal.progress import make_progress
 from shard_tools.verify import verify
 from tests.fixtures.jpegs import jpeg, photograph
 from tests.shard_tools.conftest import shard_tools_here

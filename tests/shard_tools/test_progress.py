@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from shard_tools.report.progress import Bars, Lines
 from shard_tools.scan import scan
+from shard_tools.terminal.progress import Bars, Lines
 
 
 def test_lines(standard_tree: tuple[Path, list[Any]], capsys: pytest.CaptureFixture[str]) -> None:

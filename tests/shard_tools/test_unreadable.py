@@ -18,12 +18,12 @@ from shard_tools import core_shard, faults
 from shard_tools.errors import SourceError, UnreadableFileError, UnreadableImageError
 from shard_tools.faults import Faults
 from shard_tools.pack import PackOptions, pack, plan_work, shard_task
-from shard_tools.report.progress import Silent
 from shard_tools.scan import scan
 from shard_tools.shard import Readers
 from shard_tools.sources import folder as folder_source
 from shard_tools.sources.base import Location
 from shard_tools.sources.folder import FolderReader
+from shard_tools.terminal.progress import Silent
 from tests.fixtures.genimage import fake_png, make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, shard_tools_here, tree_bytes
 from tests.shard_tools.test_interruptions import Meddler

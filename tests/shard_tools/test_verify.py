@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shard_tools.report.progress import Silent
+from shard_tools.terminal.progress import Silent
 from shard_tools.verify import verify
 from tests.fixtures.genimage import make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, shard_tools_here
