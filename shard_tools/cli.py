@@ -169,8 +169,8 @@ def pack(
         from shard_tools.layout import parse_mapping
         from shard_tools.pack import PackOptions
         from shard_tools.pack import pack as pack_sources
-        from shard_tools.report.text import size_text
         from shard_tools.terminal.progress import make_progress
+        from shard_tools.terminal.text import size_text
 
         if len(paths) < 2:
             raise ToolError("give at least one SRC and then DST: shard-tools pack SRC... DST")
@@ -221,8 +221,8 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
     """Compare every byte with the index. Exit code 0 when everything is intact, 1 when not."""
 
     def work() -> int:
-        from shard_tools.report.text import print_problems, size_text
         from shard_tools.terminal.progress import make_progress
+        from shard_tools.terminal.text import print_problems, size_text
         from shard_tools.verify import verify as verify_dataset
 
         found = verify_dataset(destination, make_progress(), decode=decode, threads=workers)

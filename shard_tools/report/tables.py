@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from shard_tools.report.text import print_problems, size_text
+from shard_tools.terminal.text import print_problems, size_text
 
 
 def _console() -> Console:
