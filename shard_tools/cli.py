@@ -99,9 +99,9 @@ def scan(
     def work() -> int:
         from shard_tools.info import listing_info
         from shard_tools.layout import parse_mapping
-        from shard_tools.report.tables import print_scan
         from shard_tools.scan import scan as scan_sources
         from shard_tools.terminal.progress import make_progress
+        from shard_tools.terminal.tables import print_scan
 
         mappings = [parse_mapping(text) for text in maps]
         progress = make_progress()
@@ -254,7 +254,7 @@ def info(destination: str, as_json: bool) -> None:
 
     def work() -> int:
         from shard_tools.info import dataset_info
-        from shard_tools.report.tables import print_info
+        from shard_tools.terminal.tables import print_info
 
         facts = dataset_info(destination)
         _json(facts) if as_json else print_info(facts)
