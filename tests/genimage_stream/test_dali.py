@@ -29,7 +29,7 @@ from tests.fixtures.shards import Sample, make_samples, write_dataset
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install nvidia-dali-cuda120")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(gs.__file__).parents[1]
 CROP = 48
 Change = Callable[[bytes], bytes]
 
