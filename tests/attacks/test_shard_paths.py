@@ -19,7 +19,7 @@ from genimage_stream.storage.cache import ShardCache
 from shard_tools.state import write_json
 from shard_tools.storage import LocalStorage
 from tests.fixtures.shards import make_dataset
-from tests.genimage_stream.test_remote import QUICK, web_server
+from tests.genimage_stream.storage.test_remote import QUICK, web_server
 
 OUTSIDE = ["../outside.tar", "adm/../../outside.tar", "/tmp/outside.tar", "adm/./x.tar", "adm//x.tar", "..", ""]
 OUTSIDE += ["/dev/stdin", "/etc/passwd", "adm\\..\\x.tar", "http://elsewhere/x.tar", "adm/x\n.tar", "adm/\x1b[2Jx.tar"]

@@ -17,7 +17,7 @@ from tests.fixtures.jpegs import jpeg
 from tests.fixtures.s3 import S3Server
 from tests.fixtures.shards import edit_index
 from tests.genimage_stream.decode.test_partial_reads import photo
-from tests.genimage_stream.test_remote import QUICK, web_server
+from tests.genimage_stream.storage.test_remote import QUICK, web_server
 from tests.shard_tools.conftest import pack_here, shard_tools_here
 
 CROP = 64

@@ -17,7 +17,7 @@ import genimage_stream as gs
 from genimage_stream.storage import cache as cache_module
 from genimage_stream.storage.cache import PART, ShardCache, parse_size
 from tests.fixtures.shards import edit_index, make_dataset
-from tests.genimage_stream.test_remote import QUICK, batches, web_server
+from tests.genimage_stream.storage.test_remote import QUICK, batches, web_server
 
 SHARD = "adm/train/adm-train-00000.tar"
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 import genimage_stream as gs
 from tests.fixtures.shards import make_dataset
-from tests.genimage_stream.test_remote import web_server
+from tests.genimage_stream.storage.test_remote import web_server
 
 PATIENT = {"timeout": 300.0, "retries": 9}  # waiting it out would fail the suite
 
