@@ -15,7 +15,7 @@ import genimage_stream as gs
 from genimage_stream.arguments import default_threads
 from genimage_stream.backends import dali_tuning as tune
 from genimage_stream.backends.dali import DaliOptions
-from tests.genimage_stream.test_dali import CROP, assert_same, dataset, epochs
+from tests.genimage_stream.backends.test_dali import CROP, assert_same, dataset, epochs
 
 
 def test_tuning_searches_once_and_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
