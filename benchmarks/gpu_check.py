@@ -276,7 +276,7 @@ def own_kernels(folders: dict[str, Path], setting: Setting, *words: str, patienc
     """The section and the figures. In a process of its own: a kernel that goes wrong takes CUDA with it."""
     from benchmarks.gpu import report
 
-    command = [sys.executable, "-m", "benchmarks.gpu.kernels.measure", str(folders["crop-ready"]), *words]
+    command = [sys.executable, "-m", "experiments.gpu_decode.measure", str(folders["crop-ready"]), *words]
     command += [f"--{name}={getattr(setting, name)}" for name in ("device", "threads", "crop")]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as log:
         try:

@@ -50,7 +50,7 @@ def training_table(outcome: Outcome) -> str:
 
 
 def kernels_table(found: list[dict[str, Any] | str], threads: int) -> str:
-    """What benchmarks.gpu.kernels.measure found: figures of a kind of image, or why there are none."""
+    """What experiments.gpu_decode.measure found: figures of a kind of image, or why there are none."""
     lines = [
         f"| | {threads} CPU threads | GPU | times | kernels alone | kB sent | left to the CPU | pixels |",
         "|---|---:|---:|---:|---:|---:|---:|---|",
@@ -67,7 +67,7 @@ def kernels_table(found: list[dict[str, Any] | str], threads: int) -> str:
         "",
         "Images per second, from crop-ready files in memory to uint8 crops on the device, in batches of one kind. The "
         "CPUs decode and copy pixels; the GPU gets the compressed bands or restart intervals and decodes them by "
-        "`benchmarks/gpu/kernels/`. Not counted is what a loader would do before on the host, checking and listing "
+        "`experiments/gpu_decode/`. Not counted is what a loader would do before on the host, checking and listing "
         "them. The loader does not do so yet.",
     ]
     lines += [

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import genimage_stream as gs
-from benchmarks.gpu.kernels.plan import NotForTheKernelError, Window
+from experiments.gpu_decode.plan import NotForTheKernelError, Window
 
 LANES = 32  # a warp has the intervals of one picture
 _SLACK = 8  # bytes behind each interval, which the kernel may read

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.kernels.jpeg_plan import JpegPlan
-from benchmarks.gpu.kernels.png_plan import PngPlan
+from experiments.gpu_decode.jpeg_plan import JpegPlan
+from experiments.gpu_decode.png_plan import PngPlan
 from benchmarks.gpu.needs import NotReadyError
 
 HERE = Path(__file__).parent

@@ -1,6 +1,6 @@
 """Whether a GPU decodes the crops of crop-ready shards faster than the CPUs do:
 
-    python -m benchmarks.gpu.kernels.measure DATASET [--device cuda:0] [--threads N]
+    python -m experiments.gpu_decode.measure DATASET [--device cuda:0] [--threads N]
 
 DATASET was packed with --crop-ready. Both sides begin with files in memory and end with crops, uint8, on the device:
 the CPUs decode and copy pixels, the GPU gets the compressed bands or restart intervals and decodes. What the host has
@@ -24,10 +24,10 @@ import torch
 
 import genimage_stream as gs
 from benchmarks import harness
-from benchmarks.gpu.kernels.jpeg_plan import plan_jpegs
-from benchmarks.gpu.kernels.library import SOURCES, Jpegs, OnDevice, Pngs, build
-from benchmarks.gpu.kernels.plan import Window
-from benchmarks.gpu.kernels.png_plan import plan_pngs
+from experiments.gpu_decode.jpeg_plan import plan_jpegs
+from experiments.gpu_decode.library import SOURCES, Jpegs, OnDevice, Pngs, build
+from experiments.gpu_decode.plan import Window
+from experiments.gpu_decode.png_plan import plan_pngs
 from genimage_stream.decode import BatchDecoder
 
 

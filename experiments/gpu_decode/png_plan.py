@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.gpu.kernels.plan import NotForTheKernelError, Window
+from experiments.gpu_decode.plan import NotForTheKernelError, Window
 
 LANES = 32  # rows of a band at most: one for each lane of a warp
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by PNG's color type, of those whose pixels are whole bytes

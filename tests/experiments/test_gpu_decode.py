@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genimage_stream as gs
-from benchmarks.gpu.kernels.jpeg_plan import JpegPlan, plan_jpegs
-from benchmarks.gpu.kernels.library import HERE, SOURCES, Jpegs, Pngs, build
-from benchmarks.gpu.kernels.measure import measure
-from benchmarks.gpu.kernels.plan import Window
-from benchmarks.gpu.kernels.png_plan import PngPlan, plan_pngs
+from experiments.gpu_decode.jpeg_plan import JpegPlan, plan_jpegs
+from experiments.gpu_decode.library import HERE, SOURCES, Jpegs, Pngs, build
+from experiments.gpu_decode.measure import measure
+from experiments.gpu_decode.plan import Window
+from experiments.gpu_decode.png_plan import PngPlan, plan_pngs
 from genimage_stream.decode.crop_ready import recode
 from tests.fixtures.genimage import fake_png, make_files, pixels, write
 from tests.fixtures.jpegs import jpeg, jpeg_of_mode
