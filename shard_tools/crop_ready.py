@@ -43,5 +43,5 @@ def recode_image(data: bytes, png_level: int) -> Recoded:
 
 
 def segments_of(stored: bytes) -> list[int] | None:
-    """What the index says of where the parts of a stored image lie (genimage_stream/segments.py)."""
+    """What the index says of where the parts of a stored image lie (genimage_stream/storage/segments.py)."""
     return png_segments(stored) if len(stored) >= WORTH_BYTES else None

@@ -98,7 +98,7 @@ def dali(*, slice_while_decoding: bool) -> Callable[[Setting, str], Source]:
                 name="reader",
             )
             decoding = {"device": "mixed" if gpu else "cpu", "output_type": types.RGB}
-            decoding["affine"] = False  # as in genimage_stream/dali.py: in a virtual machine it can end DALI
+            decoding["affine"] = False  # as in genimage_stream/backends/dali.py: in a virtual machine it can end DALI
             position: dict[str, Any] = {}
             if slice_while_decoding:
                 size = fn.peek_image_shape(encoded)[:2]

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.gpu.needs import NotReadyError
 from experiments.gpu_decode.jpeg_plan import JpegPlan
 from experiments.gpu_decode.png_plan import PngPlan
-from benchmarks.gpu.needs import NotReadyError
 
 HERE = Path(__file__).parent
 SOURCES = ("png_bands", "jpeg_intervals")

@@ -56,8 +56,8 @@ class Loader(Iterable[Batch]):
     * `batch_size`: samples of one rank's batch; `crop`: side of the square window, or (height, width).
     * `shuffle`: True or "full", any order of all samples; "shards", `window` shards at a time in random order, samples
       mixed within the window (for object stores and spinning disks); False, the order of the index.
-    * `mix`: how often samples come, as `{"label": "equal"}` (see `genimage_stream.order.mixing`), in epochs of `epoch_size`
-      samples: a number, "all" (as many as the dataset has), "min" (no sample twice) or "max" (every sample).
+    * `mix`: how often samples come, e.g. `{"label": "equal"}` (see `genimage_stream.order.mixing`), in epochs of
+      `epoch_size` samples: a number, "all" (as many as the dataset has), "min" (no sample twice) or "max" (every sample).
     * `rank`, `world_size`: by default those of the torch.distributed process group, if there is one when an epoch
       begins. Every rank runs the same number of steps. Nothing is padded or repeated: the last batch may be smaller, or
       empty on some ranks; `drop_last` leaves it out.
