@@ -65,11 +65,11 @@ def bench(
     """
 
     def work() -> int:
-        from genimage_stream.bench.machine import cores
         from genimage_stream.bench.page import render
         from genimage_stream.bench.run import Options, default_threads, parse_threads, run
         from genimage_stream.bench.terminal import lines
         from genimage_stream.page.file import check_writable, write_page
+        from genimage_stream.resources import cores
 
         if html is not None:
             check_writable(html)

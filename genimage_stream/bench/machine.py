@@ -9,10 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-
-def cores() -> int:
-    """CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0))
+from genimage_stream.resources import cores
 
 
 def describe(place: str | None) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genimage_stream import schema
 from genimage_stream.bench import memory
-from genimage_stream.bench.machine import cores, describe
+from genimage_stream.bench.machine import describe
 from genimage_stream.bench.rate import Rate
 from genimage_stream.remedies import no_dataset, sentence
+from genimage_stream.resources import cores
 
 if TYPE_CHECKING:
     from genimage_stream.bench.storage import Storage

@@ -43,7 +43,7 @@ def open_dataset(
     of an object store are kept, `cache_size` bytes at most over all datasets and processes that use it. Raises
     FileNotFoundError when there is no finished dataset, ValueError when it is of another format.
     """
-    from genimage_stream.storage.cache import parse_size
+    from genimage_stream.resources import parse_size
     from genimage_stream.storage.store import open_store
 
     store = open_store(path, storage_options, None if cache_dir is None else (cache_dir, parse_size(cache_size)))

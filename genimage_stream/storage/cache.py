@@ -14,35 +14,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import math
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
+from genimage_stream.resources import parse_size
 
 PART = ".part"
 LOCK_SECONDS = 60.0  # to wait for the lock of the whole cache
 # A link that somebody else left in a shared cache is not followed, and a pipe not waited for.
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
-
-
-def parse_size(size: int | float | str) -> int:
-    """Bytes of 50_000_000_000, 5e10, "50GB", "46GiB". Raises ValueError for anything else."""
-    if isinstance(size, (int, float, np.integer)) and not isinstance(size, bool) and math.isfinite(size):
-        found = float(size)
-    else:
-        match = re.fullmatch(r"\s*([0-9.]+)\s*([KMGT]?I?)B?\s*", str(size).upper())
-        if match is None or match[2] not in _UNITS or match[1].count(".") > 1 or match[1] == ".":
-            raise ValueError(f'{size!r} is not a size: write "50GB" or a number of bytes')
-        found = float(match[1]) * _UNITS[match[2]]
-    if found < 0:
-        raise ValueError(f"{size!r} is not a size: it is negative")
-    return int(found)
 
 
 class CachedShard:

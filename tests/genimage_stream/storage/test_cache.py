@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import genimage_stream as gs
+from genimage_stream.resources import parse_size
 from genimage_stream.storage import cache as cache_module
-from genimage_stream.storage.cache import PART, ShardCache, parse_size
+from genimage_stream.storage.cache import PART, ShardCache
 from tests.fixtures.shards import edit_index, make_dataset
 from tests.genimage_stream.storage.test_remote import QUICK, batches, web_server
 
@@ -139,29 +139,6 @@ def test_a_killed_download_leaves_nothing_that_counts(tmp_path: Path) -> None:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("50GB", 50 * 10**9),
-        ("1.5 MiB", 3 << 19),
-        ("7", 7),
-        (8, 8),
-        (5e9, 5 * 10**9),
-        (np.int64(9), 9),
-        ("2k", 2000),
-        ("1TiB", 1 << 40),
-    ],
-)
-def test_sizes(text: float | str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "GB", "5 apples", "-1", "1.2.3G", ".", -5, "5I", float("nan"), True, None, [5]])
-def test_no_sizes(text: Any) -> None:
-    with pytest.raises(ValueError, match="not a size"):
-        parse_size(text)
 
 
 # -- the loader through it ---------------------------------------------------------------------------------------------
