@@ -39,8 +39,10 @@ bench-full: ## every benchmark, about 45 minutes on 2 cores; ARGS="--record mix 
 	@scripts/setup.sh --bench
 	@$(PYTHON_BIN) -m benchmarks.full $(ARGS)
 
-lock: setup ## resolve requirements/*.lock again from pyproject.toml (needs python3.10 to python3.13)
-	@$(PYTHON_BIN) scripts/lock.py
+lock: setup ## resolve requirements/*.lock again from pyproject.toml, by uv; ARGS=--upgrade takes the newest versions
+	@$(PYTHON_BIN) -m pip install --quiet uv
+	@$(PYTHON_BIN) -m uv pip compile --quiet pyproject.toml --extra dev -o requirements/dev.lock $(ARGS)
+	@$(PYTHON_BIN) -m uv pip compile --quiet pyproject.toml --extra tests -c requirements/dev.lock -o requirements/tests.lock $(ARGS)
 
 clean: ## remove everything that was made: .venv, builds, the demo's and the benchmarks' data
 	rm -rf .venv .demo .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,27 +1,46 @@
-"""Builds the C++ extension; everything else about the package stands in pyproject.toml."""
+"""Builds the C++ extension; everything else about the package is in pyproject.toml."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from glob import glob
 from pathlib import Path
 
-from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext, naive_recompile
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
 
-HEADERS = sorted([*glob("cpp/*/*.hpp"), *glob("cpp/*/*.inc")])
-SOURCES = sorted(glob("cpp/*/*.cpp"))
+FILES = sorted(path for path in Path("cpp").rglob("*") if path.is_file())
+SOURCES = [str(path) for path in FILES if path.suffix == ".cpp"]
 # Some systems' libjpeg is not libjpeg-turbo, whose partial decoding the core relies on.
 IS_TURBO = "#ifndef LIBJPEG_TURBO_VERSION\n#error not libjpeg-turbo\n#endif\n"
 
 
+def shared_digest() -> bytes:
+    """Of what every object depends on: all files of cpp/ that may be included, and how they are compiled."""
+    flags = [os.environ.get(name) for name in ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS")]
+    shared = hashlib.sha256(repr(flags).encode() + Path(__file__).read_bytes())
+    for path in FILES:
+        if path.suffix != ".cpp":
+            shared.update(str(path).encode() + hashlib.sha256(path.read_bytes()).digest())
+    return shared.digest()
+
+
+SHARED_DIGEST = shared_digest()
+
+
 def recompile(obj: str, src: str) -> bool:
-    """A source is compiled again when it or any header is newer than its object."""
-    return naive_recompile(obj, src) or any(naive_recompile(obj, header) for header in HEADERS)
+    """A source is compiled again when it, or anything it may include, is not what its object was made of. Contents are
+    compared, not times: `git mv`, `cp -p` and archives keep old times."""
+    current, stamp = hashlib.sha256(SHARED_DIGEST + Path(src).read_bytes()).hexdigest(), Path(obj + ".digest")
+    if Path(obj).exists() and stamp.exists() and stamp.read_text() == current:
+        return False
+    Path(obj).unlink(missing_ok=True)  # a compilation that fails leaves none
+    stamp.write_text(current)
+    return True
 
 
 def missing_packages(compiler: list[str], include_dirs: list[str]) -> list[str]:
@@ -52,10 +71,10 @@ class BuildExtension(build_ext):
                 f"install {packages}; elsewhere the development files of libjpeg-turbo, libdeflate and zlib and a "
                 "C++17 compiler) and try again"
             )
+        self.force = True  # links again; `recompile` decides which objects are still good
         super().build_extensions()
 
 
-# setuptools passes no list of objects to be reused, so the freshness check above does the work of a makefile.
 ParallelCompile("GENIMAGE_STREAM_BUILD_JOBS", default=os.cpu_count() or 1, needs_recompile=recompile).install()
 
 setup(
@@ -63,7 +82,6 @@ setup(
         Pybind11Extension(
             "genimage_stream.decode._core",
             SOURCES,
-            depends=HEADERS,
             include_dirs=["cpp"],
             libraries=["jpeg", "deflate", "z"],
             cxx_std=17,

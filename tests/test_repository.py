@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -20,8 +21,8 @@ import genimage_stream
 
 ROOT = Path(__file__).parents[1]
 # What scripts/setup.sh may call, apart from a package manager.
-TOOLS = ("awk", "cat", "cp", "cut", "dirname", "env", "find", "flock", "grep", "head", "id", "ls", "mktemp")
-TOOLS += ("rm", "sed", "sh", "sha256sum", "sort", "tail", "xargs")
+TOOLS = ("cat", "cp", "dirname", "env", "find", "flock", "grep", "head", "id", "ls", "mktemp", "rm", "sh")
+TOOLS += ("sha256sum", "sort", "tail")
 
 
 def tracked_files() -> list[str]:
@@ -124,19 +125,59 @@ def test_build_names_missing_packages_in_one_sentence(checkout: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_source_distribution_can_be_built_from(checkout: Path, tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(tmp_path)],
-        cwd=checkout,
-        check=True,
-        capture_output=True,
-    )
-    (archive,) = tmp_path.glob("*.tar.gz")
+@pytest.fixture(scope="module")
+def small(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unpacked source distribution whose core, a minute's work for the compiler, is replaced by two small files."""
+    folder = tmp_path_factory.mktemp("sdist")
+    command = [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", str(folder)]
+    subprocess.run(command, cwd=checkout, check=True, capture_output=True)
+    (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
-        inside = {name.partition("/")[2] for name in tar.getnames()}
+        tar.extractall(folder)
+    (unpacked,) = folder.glob("*/")
+    inside = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*")}
     needed = {name for name in tracked_files() if name.startswith("cpp/")}
     assert needed
     assert needed | {"requirements/system.txt", "LICENSE", "README.md"} <= inside
+    shutil.rmtree(unpacked / "cpp")
+    (unpacked / "cpp/deep/er").mkdir(parents=True)
+    (unpacked / "cpp/deep/core.cpp").write_text('const char* core() { return\n#include "er/words.any"\n; }\n')
+    (unpacked / "cpp/deep/er/words.any").write_text('"the first words"')
+    return unpacked
+
+
+def test_a_wheel_of_the_source_distribution_holds_no_sources(small: Path, tmp_path: Path) -> None:
+    options = ["--no-build-isolation", "--no-deps", "--no-index", "--wheel-dir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", *options, str(small)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert {name.partition("/")[0] for name in names} == {"genimage_stream", "shard_tools"}
+    assert not [name for name in names if name.endswith(".py") and name not in tracked_files()]
+    others = {re.sub(r"_core\.cpython\S+\.so$", "_core.so", name) for name in names if not name.endswith(".py")}
+    assert others == {
+        name
+        for name in tracked_files()
+        if name.startswith(("genimage_stream/", "shard_tools/")) and not name.endswith(".py")
+    } | {"genimage_stream/decode/_core.so"}
+    assert "genimage_stream/data/synsets.txt" in names
+    assert not [name for name in names if name.startswith("genimage_stream/data/") and not name.endswith(".txt")]
+
+
+def test_any_edit_of_the_core_is_compiled_however_old_the_file_looks(small: Path) -> None:
+    def built() -> bytes:
+        command = [sys.executable, "setup.py", "-q", "build_ext"]
+        subprocess.run(command, cwd=small, check=True, capture_output=True)
+        (extension,) = (small / "build").glob("lib.*/genimage_stream/decode/_core*.so")
+        return extension.read_bytes()
+
+    assert b"the first words" in built()
+    words = small / "cpp/deep/er/words.any"
+    words.write_text('"other words"')
+    os.utime(words, (1e9, 1e9))
+    assert b"other words" in built()
+    (small / "cpp/deep/core.cpp").write_text('const char* core() { return "no words included"; }\n')
+    os.utime(small / "cpp/deep/core.cpp", (1e9, 1e9))
+    assert b"no words included" in built()
 
 
 def locked(name: str) -> dict[str, str]:
