@@ -137,7 +137,7 @@ def test_files_that_fail(tmp_path: Path) -> None:
     messages = {e.index: e.message for e in errors}
     assert "missing.tar: cannot be opened: No such file" in messages[1]
     assert f"good.tar: it ends at byte {size}, but the sample reaches to byte {size + 10}" in messages[2]
-    assert "Is a directory" in messages[3]
+    assert "is not a regular file" in messages[3]
     assert "no file number 5" in messages[5]
     for i in (0, 4):
         np.testing.assert_array_equal(out[i].transpose(1, 2, 0), gs.decode(data)[:8, :8])
