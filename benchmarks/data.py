@@ -79,7 +79,7 @@ def renamed(name: str, copy: int) -> str:
     return re.sub(r"\d+(?=\.\w+$)", lambda found: f"{int(found[0]) + 10_000 * copy:0{len(found[0])}}", name)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: str | Path, target: str | Path) -> None:
     try:
         os.link(source, target)
     except OSError:
@@ -104,7 +104,7 @@ def packed(stream: str = "", *, crop_ready: bool = False) -> Path:
 def packer_digest() -> str:
     """Of all sources that decide what the shards hold."""
     digest = hashlib.sha256()
-    for folder in ("shard_tools", "genimage_stream/decode"):
+    for folder in ("shard_tools", "genimage_stream/decode", "cpp"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".py", ".cpp", ".hpp"):
                 digest.update(path.read_bytes())
