@@ -28,7 +28,8 @@ from genimage_stream.decode import (
 if TYPE_CHECKING:
     from genimage_stream.backends.dali import DaliOptions
     from genimage_stream.backends.fidelity import fidelity
-    from genimage_stream.dataset.dataset import Dataset, open_dataset
+    from genimage_stream.dataset.dataset import Dataset
+    from genimage_stream.dataset.opening import open_dataset
     from genimage_stream.decode.webdataset_handler import webdataset_handler
     from genimage_stream.loading.loader import Batch, Loader
 
@@ -58,7 +59,7 @@ __all__ = [
 
 _LAZY = {
     "Dataset": "dataset.dataset",
-    "open_dataset": "dataset.dataset",
+    "open_dataset": "dataset.opening",
     "Batch": "loading.loader",
     "Loader": "loading.loader",
     "DaliOptions": "backends.dali",

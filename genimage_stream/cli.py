@@ -65,8 +65,9 @@ def bench(
     """
 
     def work() -> int:
+        from genimage_stream.bench.options import Options, default_threads, parse_threads
         from genimage_stream.bench.page import render
-        from genimage_stream.bench.run import Options, default_threads, parse_threads, run
+        from genimage_stream.bench.run import run
         from genimage_stream.bench.terminal import lines
         from genimage_stream.page.file import check_writable, write_page
         from genimage_stream.resources import cores
@@ -110,7 +111,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 
 def _end(work: Callable[[], int], as_json: bool) -> None:
-    from genimage_stream.bench.run import BenchError
+    from genimage_stream.bench.options import BenchError
 
     command_line.end("genimage-stream", work, as_json, expected=(BenchError, OSError, ValueError))
 

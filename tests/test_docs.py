@@ -37,11 +37,11 @@ import genimage_stream as gs
 
 dataset = gs.open_dataset("shards")
 rows = np.arange(len(dataset)).repeat(64)[:64]
-shard, names = dataset.shards()
+shard, names = dataset.access.shards()
 paths = [f"shards/{name}" for name in names]
-dataset.columns.load("offset", "size")
+dataset.access.columns.load("offset", "size")
 file_index = shard[rows]
-offset, size = (column[rows] for column in dataset.columns.numbers("offset", "size"))
+offset, size = (column[rows] for column in dataset.access.columns.numbers("offset", "size"))
 corners, flips = np.zeros((64, 2), np.int32), np.zeros(64, np.uint8)
 """,
 }

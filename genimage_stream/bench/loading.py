@@ -5,114 +5,54 @@ Both run the same code with the same options, so what lies between the two figur
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from genimage_stream.bench.rate import Meter, Rate, now
+from genimage_stream.dataset.access import Access
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.loading.loader import Loader
-from genimage_stream.storage.store import read_range
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from genimage_stream.dataset.columns import IndexColumns
+from genimage_stream.storage.memory import MemoryReader
 
 MEMORY_BYTES = 256 << 20  # of encoded images kept for decoding alone
 MEMORY_IMAGES = 1024
 LONG_EPOCH = 400  # batches
 
 
-class MemoryStore:
-    """A store whose samples were read beforehand: (shard, offset) -> bytes."""
+@dataclass(frozen=True, eq=False)
+class InMemory(Access):
+    """A dataset whose samples were read beforehand: `data` maps (shard, offset) to bytes."""
 
-    def __init__(self, dataset: Dataset, rows: npt.NDArray[np.int64]) -> None:
-        self.name = dataset.path
-        codes, paths = dataset.shards()
-        offsets, sizes = dataset.columns.numbers("offset", "size")
-        self._data: dict[tuple[int, int], bytes] = {}
-        for row in rows.tolist():
-            place = int(codes[row]), int(offsets[row])
-            self._data[place] = read_range(dataset.store, paths[place[0]], place[1], int(sizes[row]))
+    data: Mapping[tuple[int, int], bytes] = field(default_factory=dict)
 
-    def read(self, path: str) -> bytes:
-        raise FileNotFoundError(path)
-
-    def read_buffer(self, path: str) -> pa.Buffer:
-        raise FileNotFoundError(path)
-
-    def local_path(self, path: str) -> str | None:
-        return None
-
-    def opening(self) -> dict[str, Any]:
-        raise TypeError("samples in memory cannot be opened again in another process")
-
-    def reader(self, shards: list[str]) -> MemoryReader:
-        return MemoryReader(self._data)
-
-    def cached_reader(self, shards: list[str], columns: IndexColumns, info: dict[str, Any]) -> MemoryReader:
-        return MemoryReader(self._data)
+    def reader(self) -> MemoryReader:
+        return MemoryReader(self.data)
 
 
-class MemoryReader:
-    ahead = 0
-    wants_order = False
-    wants_parts = False
-
-    def __init__(self, data: dict[tuple[int, int], bytes]) -> None:
-        self._data = data
-
-    def begin(self, order: list[int], window: int | None) -> None:
-        pass
-
-    def request(
-        self,
-        shards: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
-        sizes: npt.NDArray[np.int64],
-        parts: npt.NDArray[np.int64] | None = None,
-    ) -> MemoryRequest:
-        return MemoryRequest([self._data[place] for place in zip(shards.tolist(), offsets.tolist(), strict=True)])
-
-
-class MemoryRequest:
-    def __init__(self, data: list[bytes]) -> None:
-        self._data = data
-
-    def ready(self) -> bool:
-        return True
-
-    def wait(self, timeout: float) -> bool:
-        return True
-
-    def source(self) -> list[bytes]:
-        return self._data
-
-    def cancel(self) -> None:
-        pass
-
-    def seconds(self) -> float:
-        return 0.0
-
-
-def in_memory(dataset: Dataset, seed: int) -> Dataset:
-    """A random part of the dataset with its bytes in memory, of a bounded size."""
-    rows = np.random.default_rng(seed).permutation(dataset.rows)[:MEMORY_IMAGES]
-    total = np.cumsum(dataset.columns.numbers("size")[0][rows])
-    rows = np.sort(rows[: max(1, int(np.searchsorted(total, MEMORY_BYTES)))])
-    return Dataset(MemoryStore(dataset, rows), dataset.info, dataset.columns, rows)
+def in_memory(
+    dataset: Dataset, seed: int, *, most_images: int = MEMORY_IMAGES, most_bytes: int = MEMORY_BYTES
+) -> Dataset:
+    """A random part of the dataset with its bytes in memory, of a bounded size but at least one sample."""
+    access = dataset.access
+    codes, paths = access.shards()
+    offsets, sizes = access.columns.numbers("offset", "size")
+    rows = np.random.default_rng(seed).permutation(access.rows)[:most_images]
+    total = np.cumsum(sizes[rows])
+    rows = np.sort(rows[: max(1, int(np.searchsorted(total, most_bytes)))])
+    data = {}
+    for shard, offset, size in zip(codes[rows].tolist(), offsets[rows].tolist(), sizes[rows].tolist(), strict=True):
+        data[shard, offset] = access.store.read_range(paths[shard], offset, size)
+    return Dataset(InMemory(access.store, access.info, access.columns, access.reopen, rows, data))
 
 
 def long_enough(dataset: Dataset, batch_size: int) -> Dataset:
-    """The dataset, each sample repeated when there are few: the beginning and end of an epoch must not weigh."""
+    """The dataset, each sample repeated when there are few: the start and end of an epoch must not weigh."""
     repeats = -(-LONG_EPOCH * batch_size // max(1, len(dataset)))
-    if repeats <= 1:
-        return dataset
-    return Dataset(dataset.store, dataset.info, dataset.columns, np.repeat(dataset.rows, repeats))
+    return dataset if repeats <= 1 else Dataset(dataset.access.with_rows(np.repeat(dataset.access.rows, repeats)))
 
 
 class Loading:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genimage_stream.arguments import default_prefetch
-
-if TYPE_CHECKING:
-    from genimage_stream.bench.run import Options
+from genimage_stream.bench.options import Options
 
 THREADS_A_CORE = 8
 _ELEMENT_BYTES = {"uint8": 1, "float16": 2, "float32": 4}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from genimage_stream import schema
 from genimage_stream.bench import memory
 from genimage_stream.bench.machine import describe
+from genimage_stream.bench.options import BenchError, Options
 from genimage_stream.bench.rate import Rate
-from genimage_stream.remedies import no_dataset, sentence
+from genimage_stream.remedies import sentence
 from genimage_stream.resources import cores
 
 if TYPE_CHECKING:
@@ -22,28 +22,6 @@ if TYPE_CHECKING:
 TURNS = 3
 
 Say = Callable[[str], None]
-
-
-class BenchError(Exception):
-    """The benchmark cannot run; the message says why in one sentence and what to do."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to measure. `seconds` are those of each single measurement; `threads` the numbers of threads to try."""
-
-    seconds: float = 5.0
-    crop: int = 224
-    batch_size: int = 64
-    threads: tuple[int, ...] = field(default_factory=lambda: default_threads(cores()))
-    output: Literal["uint8", "float16", "float32"] = "float32"
-    shuffle: Literal["full", "shards", "none"] = "full"
-    backend: Literal["cpu", "dali"] = "cpu"
-    device: str | None = None
-    cache_dir: str | None = None
-    generators: tuple[str, ...] | None = None
-    splits: tuple[str, ...] | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,12 +50,6 @@ class Results:
     def plain(self) -> dict[str, Any]:
         """As one object for JSON; speeds in images and bytes per second."""
         return asdict(self)
-
-
-def default_threads(count: int) -> tuple[int, ...]:
-    """1, 2, 4, ... and the number of cores itself."""
-    powers = [1 << i for i in range(count.bit_length()) if 1 << i <= count]
-    return tuple(sorted({*powers, count}))
 
 
 def check(options: Options) -> None:
@@ -111,14 +83,9 @@ def check_device(device: str | None) -> None:
 
 
 def open_for(path: str, options: Options) -> Dataset:
-    """The dataset, or the part of it that was asked for. Raises BenchError when it is not there or not finished."""
-    from genimage_stream.dataset.dataset import open_dataset
+    """The dataset, or the requested part of it. Raises BenchError when it is missing or not finished."""
+    from genimage_stream.dataset.opening import open_dataset
 
-    if "://" not in path and not Path(path).expanduser().is_dir():
-        raise BenchError(f"{path}: there is no such folder; give the folder or address of a packed dataset")
-    if "://" not in path and not (Path(path).expanduser() / schema.DATASET_FILE).exists():
-        begun = (Path(path).expanduser() / schema.PLAN_FILE).exists()
-        raise BenchError(no_dataset(path, begun=begun, file=schema.DATASET_FILE))
     try:
         dataset = open_dataset(path, cache_dir=options.cache_dir)
         dataset = dataset.select(generators=options.generators, splits=options.splits)
@@ -145,7 +112,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     from genimage_stream.bench.storage import cached_share, measure_storage
     from genimage_stream.bench.verdict import judge
 
-    machine = describe(dataset.store.local_path(schema.DATASET_FILE))
+    machine = describe(dataset.access.store.local_path(schema.DATASET_FILE))
     notes = _notes(machine, options.threads)
     most = max(options.threads)
     say("storage alone")
@@ -189,7 +156,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     best = max(end_to_end, key=lambda t: end_to_end[t].images_per_second)
     known = [share for share in shares[best] if share is not None]
     share = sum(known) / len(known) if known else None
-    crop_ready = bool((dataset.info.get("options") or {}).get("crop_ready"))
+    crop_ready = dataset.access.info.crop_ready
     verdict = judge(
         storage=_storage_met(storage, share, options.shuffle),
         decode=decode[best].images_per_second,
@@ -204,7 +171,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     )
     if skipped:
         notes.append(f"{skipped:,} images did not decode and were left out: see `shard-tools verify --decode {path}`.")
-    mean = float(dataset.columns.numbers("size")[0][dataset.rows].mean())
+    mean = float(dataset.access.take(dataset.access.columns.numbers("size")[0]).mean())
     return Results(
         path=path,
         samples=len(dataset),
@@ -246,11 +213,3 @@ def _notes(machine: dict[str, Any], threads: tuple[int, ...]) -> list[str]:
             "the figures are lower than those of an idle machine."
         )
     return notes
-
-
-def parse_threads(text: str) -> tuple[int, ...]:
-    """1,2,4 as numbers. Raises BenchError."""
-    try:
-        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
-    except ValueError:
-        raise BenchError(f"--threads {text}: write numbers separated by commas, as 1,2,4") from None

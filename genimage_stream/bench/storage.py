@@ -98,11 +98,11 @@ Ranges = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int6
 
 def measure_storage(dataset: Dataset, *, seconds: float, threads: int, seed: int) -> Storage:
     """Read samples at random, then again, then shards front to back, each for about `seconds`. Raises OSError."""
-    codes, paths = dataset.shards()
-    offsets, sizes = dataset.columns.numbers("offset", "size")
-    rows = np.random.default_rng(seed).permutation(dataset.rows)
+    codes, paths = dataset.access.shards()
+    offsets, sizes = dataset.access.columns.numbers("offset", "size")
+    rows = np.random.default_rng(seed).permutation(dataset.access.rows)
     ranges = codes[rows].astype(np.int64), offsets[rows], sizes[rows]
-    places = [dataset.store.local_path(path) for path in paths]
+    places = [dataset.access.store.local_path(path) for path in paths]
     local = [place for place in places if place is not None]
     if len(local) < len(places):
         note = (
@@ -135,13 +135,13 @@ def cached_share(dataset: Dataset, *, seed: int) -> float | None:
 
     Asking changes nothing: the same seed gives the same answer as long as nobody reads.
     """
-    codes, paths = dataset.shards()
-    offsets, sizes = dataset.columns.numbers("offset", "size")
-    places = [dataset.store.local_path(path) for path in paths]
+    codes, paths = dataset.access.shards()
+    offsets, sizes = dataset.access.columns.numbers("offset", "size")
+    places = [dataset.access.store.local_path(path) for path in paths]
     local = [place for place in places if place is not None]
     if len(local) < len(places):
         return None
-    rows = np.random.default_rng(seed).choice(dataset.rows, min(PROBES, len(dataset)), replace=False)
+    rows = np.random.default_rng(seed).choice(dataset.access.rows, min(PROBES, len(dataset)), replace=False)
     files = LocalFiles(local)
     try:
         return _cached_share(files, (codes[rows].astype(np.int64), offsets[rows], sizes[rows]))
@@ -221,7 +221,7 @@ def _remote(dataset: Dataset, paths: list[str], ranges: Ranges, seconds: float) 
     The first requests open connections; the clock starts when they are through.
     """
     meter = Meter()
-    reader = dataset.store.reader(paths)
+    reader = dataset.access.store.reader(paths)
     waiting: deque[tuple[Request, int]] = deque()
     count, at = len(ranges[0]), 0
     to_open = reader.ahead + 1

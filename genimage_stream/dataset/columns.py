@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
     import pyarrow.parquet as pq
 
-    from genimage_stream.storage.store import PartedFile
+    from genimage_stream.storage.store import Store
 
 Codes = npt.NDArray[np.int32]
 
@@ -29,18 +29,19 @@ _DIGITS[list(b"0123456789abcdef")] = np.arange(16)
 
 
 class IndexColumns:
-    """Columns of one `index.parquet`. `name` is what errors call it; `source` a local path, or a file of a store, of
-    which the asked columns are fetched and no more.
+    """The columns of the `index.parquet` of a store, of which the requested columns are read and no more.
 
     Columns stay in memory once read: 36 bytes a row for what a loader needs, and the keys only if asked for.
-    Safe to use from several threads. Raises ValueError for a file that is not an index.
+    Safe to use from several threads. `name` is the file's path or address. Raises FileNotFoundError when there is no
+    index, ValueError for a file that is not one.
     """
 
-    def __init__(self, source: str | PartedFile, name: str) -> None:
+    def __init__(self, store: Store) -> None:
         import pyarrow as pa
 
-        self.name = name
-        self._source = source
+        self.name = f"{store.name}/{schema.INDEX_FILE}"
+        self._store = store
+        self._size = store.size(schema.INDEX_FILE)
         self._lock = threading.RLock()
         self._cache: dict[str, Any] = {}
         self._footer: pq.FileMetaData | None = None
@@ -49,29 +50,23 @@ class IndexColumns:
                 self.num_rows: int = file.metadata.num_rows
                 self.names: list[str] = file.schema_arrow.names
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{name} is not a readable Parquet file: {error}. Pack the dataset again.") from error
+            raise ValueError(f"{self.name} is not a readable Parquet file: {error}. Pack the dataset again.") from error
         missing = [field for field in schema.index_schema().names if field not in self.names]
         if missing:
-            raise ValueError(f"{name} is not an index of this format: it has no column {', '.join(missing)}")
+            raise ValueError(f"{self.name} is not an index of this format: it has no column {', '.join(missing)}")
 
     def _open(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pq.ParquetFile:
         """The file, of which only these columns (of these row groups) will be read."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if isinstance(self._source, str):
-            return pq.ParquetFile(self._source, page_checksum_verification=True)
-        size = self._source.size
         if self._footer is None:
-            spans = [(max(0, size - _FOOTER_BYTES), size)]
-            memory = self._source.parts(spans)
-            length = int.from_bytes(bytes(memoryview(memory)[-8:-4]), "little") + 8
-            if _FOOTER_BYTES < length <= size:
-                memory = self._source.parts([(size - length, size)])
-            self._footer = pq.ParquetFile(pa.BufferReader(pa.py_buffer(memory))).metadata
-        memory = self._source.parts(_spans(self._footer, columns, groups))
-        source = pa.BufferReader(pa.py_buffer(memory))
-        return pq.ParquetFile(source, metadata=self._footer, page_checksum_verification=True)
+            memory = self._spans([(max(0, self._size - _FOOTER_BYTES), self._size)])
+            length = int.from_bytes(bytes(memory[-8:-4]), "little") + 8
+            if _FOOTER_BYTES < length <= self._size:
+                memory = self._spans([(self._size - length, self._size)])
+            self._footer = _parquet(memory).metadata
+        return _parquet(self._spans(_chunks(self._footer, columns, groups)), self._footer)
+
+    def _spans(self, spans: list[tuple[int, int]]) -> memoryview:
+        return memoryview(self._store.read_spans(schema.INDEX_FILE, self._size, spans))
 
     def _read(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
         """Columns (of these row groups). Raises ValueError for a damaged page, or a shard outside of the dataset."""
@@ -82,11 +77,11 @@ class IndexColumns:
             try:
                 table = file.read_row_groups(list(wanted), columns=list(columns))
             except (pa.ArrowInvalid, OSError) as error:
-                if isinstance(error, OSError) and error.errno is not None:
-                    raise  # the disk has something to say
+                if self._store.size(schema.INDEX_FILE) != self._size:
+                    raise ValueError(f"{self.name} changed after it was opened: open the dataset again") from error
                 raise ValueError(
-                    f"{self.name} is damaged ({error}): bring it back from a copy, or remove it and run the same "
-                    "`shard-tools pack` again, which makes it anew"
+                    f"{self.name} is damaged ({error}): restore it from a copy, or remove it and run the same "
+                    "`shard-tools pack` again, which writes a new one"
                 ) from error
         if "shard" in table.column_names:
             check_shard_paths(table["shard"].unique().to_pylist(), self.name)
@@ -101,16 +96,17 @@ class IndexColumns:
         return self._read(names)
 
     def matches(self, condition: pads.Expression) -> npt.NDArray[np.bool_]:
-        """Whether each row meets an Arrow expression; a null answer counts as no. Reads only the columns it names.
+        """Whether each row meets an Arrow expression; null counts as no. Reads only the columns that it names.
 
-        Raises TypeError for what is no expression, ValueError for one that fits no index or is no condition.
+        Raises TypeError for anything but an expression, ValueError for one that does not fit the index or is not a
+        condition.
         """
         import pyarrow as pa
         import pyarrow.dataset as pads
 
         if not isinstance(condition, pads.Expression):
             raise TypeError(
-                f"where={condition!r}: an Arrow expression is needed, as pyarrow.compute.field('width') > 64"
+                f"where={condition!r}: an Arrow expression is needed, e.g. pyarrow.compute.field('width') > 64"
             )
         try:
             found = self._evaluated(condition)
@@ -129,13 +125,13 @@ class IndexColumns:
     def _evaluated(self, condition: pads.Expression) -> pa.Table:
         import pyarrow.dataset as pads
 
-        # An expression does not say which columns it names, but it prints them; it may also name them by number.
+        # An expression does not list the columns it names, but it prints them; it may also name them by number.
         text = str(condition)
         names = self.names if "FieldPath" in text else [name for name in self.names if name in text]
         return pads.dataset(self.table(names or self.names[:1])).to_table(columns={"hit": condition})
 
     def load(self, *names: str) -> None:
-        """Read columns of words and numbers that are not in memory yet; together they take less time than apart."""
+        """Read those of these columns that are not in memory yet, words or numbers; one call is faster than several."""
         import pyarrow as pa
 
         with self._lock:
@@ -178,7 +174,7 @@ class IndexColumns:
             return found
 
     def part(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array:
-        """A column for some rows (rising), read from the row groups that hold them; not kept."""
+        """A column for some rows, in rising order, read from the row groups that hold them; not kept."""
         import pyarrow as pa
 
         with self._open([]) as file:
@@ -224,8 +220,15 @@ class IndexColumns:
             return found
 
 
-def _spans(footer: pq.FileMetaData, columns: Sequence[str], groups: Sequence[int] | None) -> list[tuple[int, int]]:
-    """Where the bytes of columns lie in a Parquet file."""
+def _parquet(memory: memoryview, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(pa.BufferReader(pa.py_buffer(memory)), metadata=footer, page_checksum_verification=True)
+
+
+def _chunks(footer: pq.FileMetaData, columns: Sequence[str], groups: Sequence[int] | None) -> list[tuple[int, int]]:
+    """Where the column chunks of these columns are in a Parquet file."""
     spans = []
     for number in range(footer.num_row_groups) if groups is None else groups:
         group = footer.row_group(number)

@@ -1,8 +1,8 @@
 """Parts of a dataset as papers use them: the first N of each group, a random N, 90 % and the rest.
 
-Chance goes by an image's content: a sample's turn is a keyed hash of the sha256 that the index holds. So a subset is
-the same however the dataset was packed, a group's subset is the same whatever other groups are selected, and two copies
-of one image are never on both sides of a split, unless the cut itself goes between them.
+Random choices depend on the images' content: samples are sorted by a keyed hash of the sha256 in the index. So a subset
+is the same however the dataset was packed, a group's subset is the same whatever other groups are selected, and two
+copies of one image are never on both sides of a split, unless the cut itself falls between them.
 """
 
 from __future__ import annotations
@@ -14,40 +14,39 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.arguments import names, whole
-from genimage_stream.order.mixing import groups_of, largest_remainders
+from genimage_stream.dataset.groups import groups_of
+from genimage_stream.order.mixing import largest_remainders
 from genimage_stream.order.philox import philox4x32, split_seed
 from genimage_stream.order.plan import STREAM_SUBSET
 
 if TYPE_CHECKING:
-    from genimage_stream.dataset.dataset import Dataset
-
-Rows = npt.NDArray[np.int64]
+    from genimage_stream.dataset.access import Access, Rows
 
 
-def first(dataset: Dataset, n: int, per: Sequence[str]) -> Rows:
+def first(access: Access, n: int, per: Sequence[str]) -> Rows:
     """The first n samples of each group by the order of their keys, which is that of their file names."""
     n = whole("n", n, 0)
     parts = []
-    for rows in _parts(dataset, per):
-        by_key = np.argsort(np.array(dataset.columns.keys(rows)), kind="stable")
+    for rows in _parts(access, per):
+        by_key = np.argsort(np.array(access.columns.keys(rows)), kind="stable")
         parts.append(rows[by_key[:n]])
     return _joined(parts)
 
 
-def sample(dataset: Dataset, n: int, per: Sequence[str], seed: int) -> Rows:
+def sample(access: Access, n: int, per: Sequence[str], seed: int) -> Rows:
     """n random samples of each group, all of a smaller one."""
     n = whole("n", n, 0)
-    turns = _turns(dataset, seed)
-    return _joined([rows[np.argsort(turns[rows], kind="stable")[:n]] for rows in _parts(dataset, per)])
+    turns = _turns(access, seed)
+    return _joined([rows[np.argsort(turns[rows], kind="stable")[:n]] for rows in _parts(access, per)])
 
 
-def split(dataset: Dataset, fractions: Sequence[float], per: Sequence[str], seed: int) -> list[Rows]:
+def split(access: Access, fractions: Sequence[float], per: Sequence[str], seed: int) -> list[Rows]:
     """Random parts that share no sample and are together everything, each with its fraction of every group."""
     if not fractions or any(f < 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(f"fractions={tuple(fractions)}: they are not below 0 and add up to 1")
-    turns = _turns(dataset, seed)
+        raise ValueError(f"fractions={tuple(fractions)}: they must not be below 0 and have to add up to 1")
+    turns = _turns(access, seed)
     parts: list[list[Rows]] = [[] for _ in fractions]
-    for rows in _parts(dataset, per):
+    for rows in _parts(access, per):
         in_turn = rows[np.argsort(turns[rows], kind="stable")]
         ends = np.cumsum(largest_remainders(list(fractions), len(rows)))
         for part, piece in zip(parts, np.split(in_turn, ends[:-1]), strict=True):
@@ -55,18 +54,18 @@ def split(dataset: Dataset, fractions: Sequence[float], per: Sequence[str], seed
     return [_joined(part) for part in parts]
 
 
-def _parts(dataset: Dataset, per: Sequence[str]) -> list[Rows]:
-    columns = names("per", per)
-    return list(groups_of(dataset, columns).values()) if columns else [dataset.rows]
+def _parts(access: Access, per: Sequence[str]) -> list[Rows]:
+    by = names("per", per)
+    return list(groups_of(access.columns, access.chosen, by).values()) if by else [access.rows]
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:
     return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
 
 
-def _turns(dataset: Dataset, seed: int) -> npt.NDArray[np.uint64]:
+def _turns(access: Access, seed: int) -> npt.NDArray[np.uint64]:
     """Each row's turn, a random number of 64 bits; of the whole index, so that rows can index it."""
-    hashes = dataset.columns.hashes()
+    hashes = access.columns.hashes()
     counters = np.zeros((4, len(hashes)), np.uint32)
     counters[0], counters[1], counters[2] = hashes & np.uint64(0xFFFFFFFF), hashes >> np.uint64(32), STREAM_SUBSET
     words: Any = philox4x32(counters, split_seed(seed)).astype(np.uint64)

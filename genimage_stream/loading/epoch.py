@@ -22,7 +22,6 @@ from genimage_stream.decode import DecodeError
 from genimage_stream.loading import stats
 from genimage_stream.loading.batch import Batch
 from genimage_stream.order.geometry import Windows, sample_windows
-from genimage_stream.storage.store import OrderedReader
 
 if TYPE_CHECKING:
     from genimage_stream.backends.cpu import Rendering
@@ -123,7 +122,7 @@ class Epoch(Iterator[Batch]):
         self._decoding: deque[_Work] = deque()
         self._left_at: float | None = None
         window = {"full": None, "shards": loader.window, "none": 1}[loader.shuffle]
-        if isinstance(self._reader, OrderedReader) and (self._reader.wants_order or loader.shuffle == "shards"):
+        if self._reader.wants_order or loader.shuffle == "shards":
             self._reader.begin(_first_come(self._table.shard[order.rows[steps.start :]]), window)
 
     # -- planning ------------------------------------------------------------------------------------------------------

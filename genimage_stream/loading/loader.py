@@ -27,6 +27,7 @@ from genimage_stream.backends.cuda import DeviceRenderer
 from genimage_stream.backends.dali import DaliOptions, DaliRenderer, load_dali, resolve_device
 from genimage_stream.backends.dali_tuning import tuned
 from genimage_stream.dataset.dataset import Dataset
+from genimage_stream.dataset.groups import mixture_of
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.buffers import DTYPES, BufferPool
@@ -34,7 +35,7 @@ from genimage_stream.loading.epoch import Epoch, Pass, Progress, SampleTable, Sk
 from genimage_stream.loading.stats import Stats, StatsCounter
 from genimage_stream.loading.torch_dataset import LoaderDataset, group_placement
 from genimage_stream.order.geometry import Position, Small
-from genimage_stream.order.mixing import EpochSize, Mix, Mixture, plain_mix
+from genimage_stream.order.mixing import EpochSize, Mix, plain_mix
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Order, Steps, epoch_order
 from genimage_stream.storage.store import Reader
@@ -151,7 +152,7 @@ class Loader(Iterable[Batch]):
         self.window = window
         if mix is None and epoch_size != "all":
             raise ValueError(f"epoch_size={epoch_size!r} needs a mix: without one an epoch is every sample once")
-        self._mixture = None if mix is None else Mixture(dataset, mix, epoch_size)
+        self._mixture = None if mix is None else mixture_of(dataset.access, mix, epoch_size)
         self._mix = None if mix is None else plain_mix(mix)
         self.epoch_samples = len(dataset) if self._mixture is None else self._mixture.size
         self.on_error = on_error

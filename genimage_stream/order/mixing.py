@@ -1,11 +1,12 @@
 """How often samples come: shares for generators, labels, classes; exact in every epoch, resumable like any order.
 
-A mix is a mapping from columns to rules, from the outside in. `{"label": "equal", "generator": {"sd14": 2, "adm": 1}}`
-gives half of an epoch to each label, and within a label two thirds to sd14. A rule is
+A mix is a mapping from columns to rules, the outermost column first.
+`{"label": "equal", "generator": {"sd14": 2, "adm": 1}}` gives half of an epoch to each label, and within a label two
+thirds to sd14. A rule is
 
 * `"equal"`: the same share for every value there is;
 * a temperature T > 0: shares in proportion to size ** (1 / T), so 1 keeps the proportions and large T evens them out;
-* a mapping from every value there is to its weight; 0 leaves it out.
+* a mapping from every value there is to its weight; 0 omits it.
 
 The samples of a group come round by round: each round is all of them once, and an epoch takes up where the last one
 stopped. So a sample comes again only after every other one of its group has come in its round, within an epoch and
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from numbers import Real
@@ -28,19 +29,14 @@ import numpy.typing as npt
 
 from genimage_stream.arguments import whole
 from genimage_stream.order.plan import STREAM_ROUND, Order, permutation
-from genimage_stream.vocabulary import LABELS, SPLITS, synsets
 
 if TYPE_CHECKING:
     from typing import TypeGuard
-
-    from genimage_stream.dataset.dataset import Dataset
 
 Rule = Literal["equal"] | float | Mapping[Any, float]
 Mix = Mapping[str, Rule]
 EpochSize = int | Literal["all", "min", "max"]
 
-_WORDS = ("generator", "label", "split", "format", "synset")
-_NUMBERS = ("class_index",)
 _LONGEST_NAME = 200  # characters of a mix in a state
 
 
@@ -54,29 +50,31 @@ class Group:
     quota: int
 
 
-class Mixture:
-    """A mix worked out for a dataset: groups, shares and quotas.
+def check_mix(mix: object) -> None:
+    """Raises ValueError for anything but a mapping with at least one column."""
+    if not isinstance(mix, Mapping):
+        raise ValueError(f'mix={mix!r}: a mapping from columns to rules is needed, e.g. {{"label": "equal"}}')
+    if not mix:
+        raise ValueError("mix={}: name at least one column")
 
-    `size` samples make an epoch: a number, "all" (as many as the dataset has), "min" (as many as possible before any
-    group repeats a sample), or "max" (as few as needed for every sample to come). Quotas are shares of that, rounded by
-    the largest remainders. Raises ValueError for a rule that does not fit the dataset.
+
+class Mixture:
+    """A mix worked out for groups of samples, their rows by the values of the mix's columns: shares and quotas.
+
+    `size` samples make an epoch: a number, "all" (as many as there are), "min" (as many as possible before any group
+    repeats a sample), or "max" (as few as needed for every sample to come). Quotas are shares of that, rounded by the
+    largest remainders. Raises ValueError for a rule that does not fit the groups.
     """
 
-    def __init__(self, dataset: Dataset, mix: Mix, size: EpochSize = "all") -> None:
-        if not isinstance(mix, Mapping):
-            raise ValueError(f'mix={mix!r}: a mapping from columns to rules is needed, as {{"label": "equal"}}')
-        if not mix:
-            raise ValueError("mix={}: name at least one column")
-        found = groups_of(dataset, list(mix))
-        for column, rule in mix.items():
-            if isinstance(rule, Mapping):
-                _check_values(dataset, column, rule)
+    def __init__(
+        self, found: Mapping[tuple[Any, ...], npt.NDArray[np.int64]], mix: Mix, size: EpochSize = "all"
+    ) -> None:
         shares = _shares(mix, {values: len(rows) for values, rows in found.items()})
         kept = [(values, found[values], share) for values, share in sorted(shares.items()) if share > 0]
         ratios = [len(rows) / share for _, rows, share in kept]
-        # A hair's breadth for the rounding of shares, or 2 / (2 / 3) would be one sample short.
+        # A margin for the rounding of shares, or 2 / (2 / 3) would be one sample short.
         if size == "all":
-            total = len(dataset)
+            total = sum(map(len, found.values()))
         elif size == "min":
             total = math.floor(min(ratios) * (1 + 1e-12))
         elif size == "max":
@@ -174,47 +172,9 @@ def largest_remainders(shares: list[float], total: int) -> list[int]:
     return quotas
 
 
-def groups_of(dataset: Dataset, columns: list[str]) -> dict[tuple[Any, ...], npt.NDArray[np.int64]]:
-    """The selected rows by their values in some columns. Raises ValueError for a column that makes no groups."""
-    chosen = slice(None) if dataset.whole else dataset.rows
-    codes: list[npt.NDArray[Any]] = []
-    names: list[list[str] | None] = []
-    for column in columns:
-        if column in _WORDS:
-            code, values = dataset.columns.words(column)
-            codes.append(code[chosen])
-            names.append(values)
-        elif column in _NUMBERS:
-            codes.append(dataset.columns.native(column)[0][chosen])
-            names.append(None)
-        else:
-            raise ValueError(f"groups cannot go by {column!r}; they can by {', '.join((*_WORDS, *_NUMBERS))}")
-        if (codes[-1] < 0).any():
-            raise ValueError(
-                f"groups go by {column}, but {int((codes[-1] < 0).sum())} of the selected samples have none: "
-                "select those that do"
-            )
-    sizes = [int(code.max()) + 1 for code in codes]
-    # Numbers of 16 bits are sorted in one pass, which for millions of rows is most of the time.
-    small = np.uint16 if math.prod(sizes) <= 1 << 16 else np.int64
-    flat = codes[0].astype(small)
-    for code, size in zip(codes[1:], sizes[1:], strict=True):
-        flat = flat * small(size) + code.astype(small)
-    by_group = np.argsort(flat, kind="stable")
-    counts = np.bincount(flat, minlength=1)
-    distinct = np.flatnonzero(counts)
-    ordered = by_group if dataset.whole else dataset.rows[by_group]
-    parts = np.split(ordered, np.cumsum(counts[distinct])[:-1])
-    keys = zip(*np.unravel_index(distinct, sizes), strict=True)
-    return {
-        tuple(int(k) if name is None else name[k] for k, name in zip(key, names, strict=True)): part
-        for key, part in zip(keys, parts, strict=True)
-    }
-
-
 def plain_mix(mix: Mix) -> list[Any] | str:
-    """A mix as a state names it: plain, so that one that went through JSON still compares equal; a long one by its
-    digest, so that a state stays small with a weight for each of a thousand classes."""
+    """A mix as a state holds it: plain values, so that it still compares equal after JSON; a long one as its digest, so
+    that a state stays small with a weight for each of a thousand classes."""
     plain: list[Any] = [
         [column, rule if rule == "equal" else _plain_weights(rule) if isinstance(rule, Mapping) else float(rule)]
         for column, rule in mix.items()
@@ -227,26 +187,8 @@ def _plain_weights(rule: Mapping[Any, float]) -> list[list[Any]]:
     return sorted([value if isinstance(value, str) else int(value), float(w)] for value, w in rule.items())
 
 
-def _check_values(dataset: Dataset, column: str, rule: Mapping[Any, float]) -> None:
-    """Raises ValueError for a weight of a value that the whole dataset does not know: a misspelt name."""
-    if column in _NUMBERS:
-        known: Container[Any] = range(1000)
-        names = "0 to 999"
-    else:
-        here = dataset.columns.words(column)[1]
-        known = {*here, *{"label": LABELS, "split": SPLITS}.get(column, ())}
-        if column == "synset":
-            known.update(synsets())
-        names = ", ".join(here)
-    unknown = [value for value in rule if value not in known]
-    if unknown:
-        raise ValueError(
-            f"mix has weights for the {column} {', '.join(map(repr, unknown))}; {dataset.path} has {names or 'none'}"
-        )
-
-
 def _shares(mix: Mix, sizes: dict[tuple[Any, ...], int]) -> dict[tuple[Any, ...], float]:
-    """Every group's share: the product of the shares of its values, each among those that stand beside it."""
+    """Every group's share: the product of the shares of its values, each among its siblings."""
     (column, rule), *inner = mix.items()
     totals: dict[Any, int] = {}
     for (value, *_), size in sizes.items():
@@ -268,15 +210,17 @@ def _weights(column: str, rule: Rule, sizes: dict[Any, int]) -> dict[Any, float]
         # Inside another column a value may be missing on one side: its weight then counts for nothing there.
         missing = [value for value in sizes if value not in rule]
         if missing:
-            raise ValueError(f"mix has no weight for the {column} {', '.join(map(repr, missing))}; 0 leaves it out")
+            raise ValueError(
+                f"mix has no weight for the {column} {', '.join(map(repr, missing))}; a weight of 0 omits it"
+            )
         no_numbers = [f"{value!r}: {rule[value]!r}" for value in sizes if not _is_number(rule[value])]
         if no_numbers:
-            raise ValueError(f"mix wants numbers as weights for {column}; it has {', '.join(no_numbers)}")
+            raise ValueError(f"mix needs numbers as weights for {column}; it has {', '.join(no_numbers)}")
         weights = {value: float(rule[value]) for value in sizes}
         bad = [f"{value!r}: {w}" for value, w in weights.items() if not (w >= 0 and math.isfinite(w))]
         if bad or not any(weights.values()):
             raise ValueError(
-                f"mix wants weights of 0 or more for {column}, one above 0; it has {', '.join(bad) or 'none'}"
+                f"mix needs weights of 0 or more for {column}, one above 0; it has {', '.join(bad) or 'none'}"
             )
         return weights
     if _is_number(rule) and rule > 0:

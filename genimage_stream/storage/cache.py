@@ -20,10 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genimage_stream.resources import parse_size
-
 PART = ".part"
-LOCK_SECONDS = 60.0  # to wait for the lock of the whole cache
+LOCK = "lock"  # the file whose lock is that of the whole cache
 # A link that somebody else left in a shared cache is not followed, and a pipe not waited for.
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -87,11 +85,15 @@ class Download:
 
 
 class ShardCache:
-    """At most `limit` bytes of shards under `folder`; `dataset` tells the shards of different datasets apart."""
+    """At most `limit` bytes of shards under `folder`; `dataset` tells the shards of different datasets apart.
 
-    def __init__(self, folder: str | Path, limit: int | str, dataset: str) -> None:
+    `lock_seconds`: how long to wait for the lock of the whole cache, which others hold for milliseconds.
+    """
+
+    def __init__(self, folder: str | Path, limit: int, dataset: str, *, lock_seconds: float = 60.0) -> None:
         self.folder = Path(folder).expanduser().absolute()
-        self.limit = parse_size(limit)
+        self.limit = limit
+        self._lock_seconds = lock_seconds
         self._own = self.folder / dataset
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -205,11 +207,11 @@ class ShardCache:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Room is counted and reserved by one process at a time. Held for milliseconds, so who holds it for long has
-        been stopped: an OSError."""
-        path = self.folder / "lock"
+        """Room is counted and reserved by one process at a time. The lock is held for milliseconds, so a process that
+        holds it for long has been stopped: an OSError."""
+        path = self.folder / LOCK
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o644)
-        deadline = time.monotonic() + LOCK_SECONDS
+        deadline = time.monotonic() + self._lock_seconds
         try:
             while True:
                 try:
@@ -217,7 +219,10 @@ class ShardCache:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise TimeoutError(f"some process has held {path} for {LOCK_SECONDS:g} s") from None
+                        raise TimeoutError(
+                            f"another process has held {path} for {self._lock_seconds:g} s: end it, or use another "
+                            "cache_dir"
+                        ) from None
                     time.sleep(0.01)
             yield
         finally:

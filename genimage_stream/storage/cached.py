@@ -15,16 +15,17 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from genimage_stream.storage.remote import CHUNK_BYTES, RemoteReader, RemoteStore, StoreError, run
+from genimage_stream.storage.cache import CachedShard, Download, ShardCache
+from genimage_stream.storage.event_loop import run
+from genimage_stream.storage.ranges import CHUNK_BYTES
+from genimage_stream.storage.remote import RemoteStore, StoreError
+from genimage_stream.storage.remote_reader import RemoteReader
 
 if TYPE_CHECKING:
-    from genimage_stream.dataset.columns import IndexColumns
-    from genimage_stream.storage.cache import CachedShard, Download, ShardCache
+    from genimage_stream.storage.store import ShardContents
 
 log = logging.getLogger("genimage_stream")
 
@@ -33,18 +34,32 @@ _TAR_BLOCK = 512
 _POLL_SECONDS = 0.1
 
 
+class CachedStore(RemoteStore):
+    """A store whose readers go through a cache in `folder` of at most `size_bytes` over all datasets, when they are
+    told the shards' contents."""
+
+    def __init__(self, address: str, options: dict[str, Any] | None, folder: str | Path, size_bytes: int) -> None:
+        super().__init__(address, options)
+        self._folder, self._size_bytes = folder, size_bytes
+
+    def reader(self, shards: list[str], contents: Callable[[], ShardContents] | None = None) -> RemoteReader:
+        if contents is None:
+            return super().reader(shards)
+        known = contents()
+        # A dataset that was packed anew at the same address shares nothing with the old one.
+        name = hashlib.blake2b(f"{self.name} {known.identity}".encode(), digest_size=12).hexdigest()
+        return CachedReader(self, ShardCache(self._folder, self._size_bytes, name), shards, known)
+
+
 class CachedReader(RemoteReader):
     wants_order = True
 
-    def __init__(self, store: RemoteStore, cache: ShardCache, shards: list[str], columns: IndexColumns) -> None:
-        super().__init__(store, shards)
+    def __init__(self, store: RemoteStore, cache: ShardCache, shards: list[str], contents: ShardContents) -> None:
+        super().__init__(store.async_range, shards)
+        self._store = store
         self._cache = cache
-        self._columns = columns
-        # In crop-ready shards `sha256` is that of the original file.
-        self._hash = "stored_sha256" if "stored_sha256" in columns.names else "sha256"
-        self._rows = _rows_by_shard(columns.words("shard")[0], len(shards))
-        offset, size = columns.numbers("offset", "size")
-        self._ends = [int((offset[rows] + size[rows]).max(initial=0)) for rows in self._rows]
+        self._contents = contents
+        self._ends = contents.ends
         self._held: dict[int, CachedShard] = {}  # of the window that is being read and of the next
         self._filling: dict[tuple[int, bool], asyncio.Task[bool]] = {}
         self._turn: dict[int, int] = {}  # when each shard comes in the epoch
@@ -126,7 +141,7 @@ class CachedReader(RemoteReader):
             while not self._broken and shard not in self._held:
                 held = self._cache.hold(path, self._ends[shard])
                 if held is None:
-                    size = (await self._store.head(path))["size"]
+                    size = await self._store.async_size(path)
                     if size > self._cache.limit:
                         self._warn_too_large(path, size)
                         return False
@@ -177,7 +192,7 @@ class CachedReader(RemoteReader):
 
         async def part(start: int, end: int) -> None:
             async with turns:
-                data = await self._store.range(path, start, end)
+                data = await self._store.async_range(path, start, end)
                 await asyncio.to_thread(download.write, start, data)
 
         parts = [
@@ -196,15 +211,12 @@ class CachedReader(RemoteReader):
 
     def _check(self, shard: int, download: Download, size: int) -> None:
         """Compare a downloaded shard with the index: a tar header before every image, the sizes, the hashes."""
-        rows = self._rows[shard]
-        offset, length = (column[rows] for column in self._columns.numbers("offset", "size"))
-        hashes = self._columns.part(self._hash, rows).to_pylist()
         name = f"{self._store.name}/{self._shards[shard]}"
         if self._ends[shard] > size:
             raise StoreError(
                 f"{name} ends at byte {size}, but its index goes to byte {self._ends[shard]}: it is truncated"
             )
-        for start, n, expected in zip(offset.tolist(), length.tolist(), hashes, strict=True):
+        for start, n, expected in self._contents.images(shard):
             header = download.read(start - _TAR_BLOCK, _TAR_BLOCK)
             if header[257:262] != b"ustar" or _octal(header[124:136]) != n:
                 raise StoreError(
@@ -238,11 +250,6 @@ async def _work_ahead(reader: weakref.ref[CachedReader], order: list[int], windo
                 break  # full
     if running:
         await asyncio.wait(running)
-
-
-def _rows_by_shard(codes: npt.NDArray[np.int32], shards: int) -> list[npt.NDArray[np.int64]]:
-    rows = np.argsort(codes, kind="stable")
-    return np.split(rows, np.searchsorted(codes[rows], np.arange(1, shards)))
 
 
 def _octal(field: bytes) -> int:

@@ -43,7 +43,7 @@ class Samples:
     """The columns of a dataset that the report is made from. Raises ValueError for a label other than real and fake."""
 
     def __init__(self, dataset: Dataset) -> None:
-        columns = dataset.columns
+        columns = dataset.access.columns
         self.count = columns.num_rows
         self.generator = Words(*columns.words("generator"))
         self.split = Words(*columns.words("split"))
@@ -52,7 +52,7 @@ class Samples:
         self.shards = len(columns.words("shard")[1])
         numbers = columns.numbers("width", "height", "size", "jpeg_quality")
         self.width, self.height, self.size_bytes, self.jpeg_quality = numbers  # a missing quality is -1
-        self.fake: Mask = dataset.targets()[0] == LABELS.index("fake")
+        self.fake: Mask = dataset.access.targets()[0] == LABELS.index("fake")
 
     @cached_property
     def pixels(self) -> Column:

@@ -10,7 +10,6 @@ import numpy as np
 from genimage_stream import decode
 from genimage_stream.page.picture import data_address, encode_png, shrink
 from genimage_stream.page.scales import dimensions
-from genimage_stream.storage.store import read_range
 from genimage_stream.vocabulary import LABELS
 from shard_tools.report.statistics import Samples
 
@@ -43,7 +42,7 @@ def contact_sheet(dataset: Dataset, samples: Samples, each: int) -> list[Thumbna
             chosen += [(generator, label, int(row)) for row in rows[places]]
     if not chosen:
         return []
-    keys = dataset.columns.keys(np.array([row for _, _, row in chosen], np.int64))
+    keys = dataset.access.columns.keys(np.array([row for _, _, row in chosen], np.int64))
     return [_thumbnail(dataset, samples, *one, key) for one, key in zip(chosen, keys, strict=True)]
 
 
@@ -60,7 +59,7 @@ def _thumbnail(dataset: Dataset, samples: Samples, generator: str, label: str, r
 
 def read_sample(dataset: Dataset, row: int) -> bytes:
     """The bytes of one stored image. Raises OSError when the shard is missing or too short."""
-    codes, shards = dataset.shards()
-    shard = shards[codes[row]]
-    offset, size = (int(column[row]) for column in dataset.columns.numbers("offset", "size"))
-    return read_range(dataset.store, shard, offset, size)
+    access = dataset.access
+    codes, shards = access.shards()
+    offset, size = (int(column[row]) for column in access.columns.numbers("offset", "size"))
+    return access.store.read_range(shards[codes[row]], offset, size)

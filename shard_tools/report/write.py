@@ -123,13 +123,13 @@ def _shortcuts(samples: Samples) -> tuple[list[Shortcut], dict[str, list[Shortcu
 def missing_shards(destination: str) -> list[str]:
     """Shards that the index names and the folder lacks; of an address nothing is known without asking for each."""
     dataset = open_finished(destination)
-    places = {path: dataset.store.local_path(path) for path in dataset.shards()[1]}
+    places = {path: dataset.access.store.local_path(path) for path in dataset.access.shards()[1]}
     return [path for path, place in places.items() if place is not None and not os.path.exists(place)]
 
 
 def open_finished(destination: str) -> Dataset:
     """The dataset, when it is there and finished. Raises TargetError that says which it is not."""
-    from genimage_stream.dataset.dataset import open_dataset
+    from genimage_stream.dataset.opening import open_dataset
     from shard_tools.verify import open_dataset_json
 
     try:
@@ -146,8 +146,8 @@ def read_quarantine(dataset: Dataset) -> Quarantine:
     import pyarrow.parquet as pq
 
     try:
-        local = dataset.store.local_path(schema.QUARANTINE_FILE)
-        source = local or pa.BufferReader(dataset.store.read_buffer(schema.QUARANTINE_FILE))
+        local = dataset.access.store.local_path(schema.QUARANTINE_FILE)
+        source = local or pa.BufferReader(dataset.access.store.read(schema.QUARANTINE_FILE))
         rows: Quarantine = pq.read_table(
             source, columns=schema.quarantine_schema().names, partitioning=None
         ).to_pylist()

@@ -105,7 +105,7 @@ def test_every_tool_refuses(tmp_path: Path) -> None:
 def test_what_is_on_disk_leads_nowhere_else(tmp_path: Path, what: str) -> None:
     root = make_dataset(tmp_path / "dataset", 4)
     dataset = gs.open_dataset(root)
-    shard = root / dataset.shards()[1][0]
+    shard = root / dataset.access.shards()[1][0]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     if what == "link through a folder":
@@ -142,7 +142,7 @@ def test_a_shard_that_becomes_a_pipe_is_an_error(tmp_path: Path) -> None:
 def test_links_within_the_dataset_and_to_it_are_fine(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "dataset", 4)
     (tmp_path / "link").symlink_to(root)
-    shard = root / gs.open_dataset(root).shards()[1][0]
+    shard = root / gs.open_dataset(root).access.shards()[1][0]
     os.rename(shard, shard.with_name("kept.tar"))
     shard.symlink_to("kept.tar")
     load(gs.open_dataset(tmp_path / "link"))

@@ -18,9 +18,10 @@ from click.testing import CliRunner, Result
 from genimage_stream import open_dataset, schema
 from genimage_stream.bench import loading, page_cache, storage
 from genimage_stream.bench.memory import batches_bytes, obstacle
+from genimage_stream.bench.options import BenchError, Options, default_threads, parse_threads
 from genimage_stream.bench.page import render
 from genimage_stream.bench.rate import Meter
-from genimage_stream.bench.run import BenchError, Options, default_threads, parse_threads, run
+from genimage_stream.bench.run import run
 from genimage_stream.bench.verdict import judge
 from genimage_stream.cli import app
 from genimage_stream.remedies import sentence
@@ -255,8 +256,8 @@ def test_images_that_do_not_decode_are_counted(packed: Path, tmp_path: Path) -> 
     """One image is overwritten: it is left out, counted and told; when all are, nothing can be measured."""
     shutil.copytree(packed, tmp_path / "dst")
     dataset = open_dataset(tmp_path / "dst")
-    codes, shards = dataset.shards()
-    offsets, sizes = dataset.columns.numbers("offset", "size")
+    codes, shards = dataset.access.shards()
+    offsets, sizes = dataset.access.columns.numbers("offset", "size")
 
     def overwrite(rows: range) -> None:
         for row in rows:
@@ -302,11 +303,10 @@ def test_memory_store_loads_the_same_pixels(packed: Path) -> None:
         assert np.array_equal(ours.images.numpy(), theirs.images.numpy())
 
 
-def test_memory_is_bounded(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "MEMORY_IMAGES", 7)
-    assert len(loading.in_memory(open_dataset(packed), seed=0)) == 7
-    monkeypatch.setattr(loading, "MEMORY_BYTES", 1)
-    assert len(loading.in_memory(open_dataset(packed), seed=0)) == 1
+def test_memory_is_bounded(packed: Path) -> None:
+    dataset = open_dataset(packed)
+    assert len(loading.in_memory(dataset, seed=0, most_images=7)) == 7
+    assert len(loading.in_memory(dataset, seed=0, most_bytes=1)) == 1
 
 
 def test_a_forgotten_shard_leaves_the_page_cache(packed: Path) -> None:
@@ -331,7 +331,7 @@ def test_a_forgotten_shard_leaves_the_page_cache(packed: Path) -> None:
 def test_asking_what_is_cached_changes_nothing(packed: Path) -> None:
     """An earlier way of asking had the kernel read what it asked for, and the bottleneck was named by it."""
     dataset = open_dataset(packed)
-    for shard in dataset.shards()[1]:
+    for shard in dataset.access.shards()[1]:
         with open(packed / shard, "rb") as file:
             page_cache.write_back(file.fileno())
             page_cache.drop(file.fileno())
@@ -339,7 +339,7 @@ def test_asking_what_is_cached_changes_nothing(packed: Path) -> None:
     if shares & {None, 1.0}:
         pytest.skip("the page cache cannot be emptied, or does not tell")
     assert shares == {0.0}
-    for shard in dataset.shards()[1]:
+    for shard in dataset.access.shards()[1]:
         (packed / shard).read_bytes()
     assert storage.cached_share(dataset, seed=0) == 1.0
 

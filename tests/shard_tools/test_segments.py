@@ -44,12 +44,12 @@ def batches(dataset: gs.Dataset, **options: Any) -> list[tuple[list[str], bytes]
 
 
 def entries(root: Path) -> list[list[int] | None]:
-    found: list[list[int] | None] = gs.open_dataset(root).columns.table(["segments"])["segments"].to_pylist()
+    found: list[list[int] | None] = gs.open_dataset(root).access.columns.table(["segments"])["segments"].to_pylist()
     return found
 
 
 def test_the_index_tells_of_large_pngs_alone(root: Path) -> None:
-    table = gs.open_dataset(root).columns.table(["segments", "size", "format", "height"]).to_pylist()
+    table = gs.open_dataset(root).access.columns.table(["segments", "size", "format", "height"]).to_pylist()
     large = [row["segments"] for row in table if row["segments"] is not None]
     assert len(large) >= 4
     for row in table:
@@ -129,16 +129,16 @@ def test_a_server_that_fails_while_the_rest_is_fetched(root: Path, tmp_path: Pat
     shutil.copytree(root, damaged)
     dataset = gs.open_dataset(damaged)
     row = int(np.flatnonzero([entry is not None for entry in entries(root)])[0])
-    codes, shards = dataset.shards()
-    offset = int(dataset.columns.numbers("offset")[0][row])
+    codes, shards = dataset.access.shards()
+    offset = int(dataset.access.columns.numbers("offset")[0][row])
     path = damaged / shards[codes[row]]
     data = bytearray(path.read_bytes())
     data[offset + 60] ^= 1  # in the table
     path.write_bytes(data)
     with web_server(damaged) as (address, behaviour):
-        key = dataset.columns.keys(np.array([row]))[0]
+        key = dataset.access.columns.keys(np.array([row]))[0]
         remote = gs.open_dataset(address, storage_options={**QUICK, "retries": 1})
-        one = gs.Dataset(remote.store, remote.info, remote.columns, np.array([row]))
+        one = gs.Dataset(remote.access.with_rows(np.array([row])))
         behaviour.kind, behaviour.spared, behaviour.left = "error", 2, -1
         with pytest.raises(OSError, match=rf"{key}.*gave up after 2 attempts"):
             list(gs.Loader(one, 1, crop=CROP))

@@ -24,7 +24,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> gs.Dataset:
 def test_whole(dataset: gs.Dataset) -> None:
     assert len(dataset) == 144
     assert dataset.generators == ["adm", "biggan", "sd14"]
-    assert dataset.rows.tolist() == list(range(144))
+    assert dataset.access.rows.tolist() == list(range(144))
     assert dataset.counts() == {
         (g, s, k): 12 for g in dataset.generators for s in ("train", "val") for k in ("real", "fake")
     }
@@ -65,25 +65,28 @@ def test_select_equals_the_arrow_expression(dataset: gs.Dataset, conditions: dic
 def test_selecting_from_a_selection(dataset: gs.Dataset) -> None:
     twice = dataset.select(splits=["val"]).select(where=pc.field("format") == "png").select(classes=[0])
     once = dataset.select(splits=["val"], formats=["png"], classes=[0])
-    assert twice.rows.tolist() == once.rows.tolist()
-    assert twice.digest() == once.digest() != dataset.digest()
+    assert twice.access.rows.tolist() == once.access.rows.tolist()
+    assert twice.access.digest() == once.access.digest() != dataset.access.digest()
 
 
 def test_the_digest_of_everything_is_the_whole_one(dataset: gs.Dataset) -> None:
-    assert dataset.select(splits=["train", "val"]).digest() == dataset.digest()
+    assert dataset.select(splits=["train", "val"]).access.digest() == dataset.access.digest()
 
 
 @pytest.mark.parametrize("name", ["SD14", "stable_diffusion_v_1_4", "sdv4"])
 def test_generators_by_their_other_names(dataset: gs.Dataset, name: str) -> None:
-    assert dataset.select(generators=[name]).rows.tolist() == dataset.select(generators=["sd14"]).rows.tolist()
+    assert (
+        dataset.select(generators=[name]).access.rows.tolist()
+        == dataset.select(generators=["sd14"]).access.rows.tolist()
+    )
 
 
 def test_joining_selections(dataset: gs.Dataset) -> None:
     reals = dataset.select(labels=["real"], jpeg_quality=(90, 100))
     fakes = dataset.select(labels=["fake"])
-    assert (reals | fakes).rows.tolist() == dataset.rows.tolist()
+    assert (reals | fakes).access.rows.tolist() == dataset.access.rows.tolist()
     assert len(reals & fakes) == 0
-    assert (dataset - fakes).rows.tolist() == reals.rows.tolist()
+    assert (dataset - fakes).access.rows.tolist() == reals.access.rows.tolist()
     with pytest.raises(ValueError, match="open it once"):
         _ = reals | gs.open_dataset(dataset.path)
 
@@ -127,17 +130,18 @@ def test_rows_are_not_reordered_by_row_groups(tmp_path: Path) -> None:
 
     root = make_dataset(tmp_path)
     before = gs.open_dataset(root)
+    before.access.columns.load("generator", "split", "label", "shard", "format")
     path = root / schema.INDEX_FILE
     table = pq.read_table(path)
     pq.write_table(table, path, row_group_size=7, compression="zstd")
     after = gs.open_dataset(root)
     for name in ("generator", "split", "label", "shard", "format"):
-        codes, values = after.columns.words(name)
+        codes, values = after.access.columns.words(name)
         assert values == sorted(set(table[name].to_pylist()))
         assert [values[code] for code in codes] == table[name].to_pylist()
-        assert (codes == before.columns.words(name)[0]).all()
-    assert after.columns.keys(np.array([100, 3])) == [table["key"][100].as_py(), table["key"][3].as_py()]
-    quality = after.columns.numbers("jpeg_quality")[0]
+        assert (codes == before.access.columns.words(name)[0]).all()
+    assert after.access.columns.keys(np.array([100, 3])) == [table["key"][100].as_py(), table["key"][3].as_py()]
+    quality = after.access.columns.numbers("jpeg_quality")[0]
     assert [None if q < 0 else q for q in quality.tolist()] == table["jpeg_quality"].to_pylist()
 
 
@@ -184,13 +188,21 @@ def test_a_changed_bit_in_the_index_is_found_by_its_checksum(name: str, tmp_path
     begin = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
     raw[begin + column.total_compressed_size - 2] ^= 1
     path.write_bytes(raw)
-    columns = gs.open_dataset(tmp_path).columns
+    columns = gs.open_dataset(tmp_path).access.columns
     with pytest.raises(ValueError, match=r"index\.parquet is damaged .*CRC.*pack` again"):
         columns.table([name])
     with pytest.raises(ValueError, match=r"index\.parquet is damaged"):
         columns.part(name, np.arange(3))
     with pytest.raises(ValueError, match=r"index\.parquet is damaged"):
         columns.matches(pc.field(name).is_valid())
+
+
+def test_an_index_that_is_replaced_meanwhile(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path)
+    dataset = gs.open_dataset(root)
+    pq.write_table(pq.read_table(root / schema.INDEX_FILE), root / schema.INDEX_FILE, row_group_size=7)
+    with pytest.raises(ValueError, match="changed after it was opened: open the dataset again"):
+        dataset.table()
 
 
 def test_an_index_without_a_column(tmp_path: Path) -> None:

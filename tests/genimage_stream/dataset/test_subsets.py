@@ -50,7 +50,7 @@ def test_split(dataset: gs.Dataset) -> None:
     assert groups(train) == {9}
     assert groups(held_out) == {1}
     assert len(train & held_out) == 0
-    assert (train | held_out).rows.tolist() == dataset.rows.tolist()
+    assert (train | held_out).access.rows.tolist() == dataset.access.rows.tolist()
     assert [len(part) for part in dataset.split(0.5, 0.25, 0.25, per=[])] == [60, 30, 30]
     assert [len(part) for part in dataset.split(1.0, 0.0)] == [120, 0]
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genimage_stream as gs
-from genimage_stream.order.mixing import Mixture, largest_remainders, rounds
+from genimage_stream.dataset.groups import mixture_of
+from genimage_stream.order.mixing import largest_remainders, rounds
 from genimage_stream.order.plan import permutation
 from tests.fixtures.shards import make_dataset, make_samples, write_dataset
 
@@ -31,7 +32,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> gs.Dataset:
 
 
 def quotas(dataset: gs.Dataset, mix: Any, size: Any = "all") -> dict[tuple[Any, ...], int]:
-    return {group.values: group.quota for group in Mixture(dataset, mix, size).groups}
+    return {group.values: group.quota for group in mixture_of(dataset.access, mix, size).groups}
 
 
 def test_equal_labels(dataset: gs.Dataset) -> None:
@@ -141,7 +142,7 @@ def test_epochs_of_a_mixed_loader(dataset: gs.Dataset, shuffle: Any) -> None:
     mix = {"label": "equal", "generator": "equal"}
     loader = gs.Loader(dataset, 16, crop=16, shuffle=shuffle, mix=mix, epoch_size=120, window=3)
     assert len(loader) == 8
-    table = dataset.columns.table(["label", "generator"]).to_pylist()
+    table = dataset.access.columns.table(["label", "generator"]).to_pylist()
     for _ in range(2):
         batches = list(loader)
         seen = Counter((table[r]["label"], table[r]["generator"]) for b in batches for r in b.rows.tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,8 +15,7 @@ import pytest
 
 import genimage_stream as gs
 from genimage_stream.resources import parse_size
-from genimage_stream.storage import cache as cache_module
-from genimage_stream.storage.cache import PART, ShardCache
+from genimage_stream.storage.cache import LOCK, PART, ShardCache
 from tests.fixtures.shards import edit_index, make_dataset
 from tests.genimage_stream.storage.test_remote import QUICK, batches, web_server
 
@@ -97,11 +97,12 @@ def test_two_downloads_of_one_shard(tmp_path: Path) -> None:
     assert put(cache, SHARD, bytes(100))
 
 
-def test_a_lock_that_is_held_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "LOCK_SECONDS", 0.1)
-    cache = ShardCache(tmp_path, 1000, "one")
-    with cache._locked(), pytest.raises(OSError, match="lock for"):
-        put(cache, SHARD, bytes(100))
+def test_a_lock_that_another_process_keeps(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 1000, "one", lock_seconds=0.1)
+    with open(tmp_path / LOCK, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="lock for"):
+            put(cache, SHARD, bytes(100))
     assert put(cache, SHARD, bytes(100))
 
 
@@ -173,7 +174,7 @@ def test_batches_are_those_of_the_folder(root: Path, tmp_path: Path, shuffle: An
 def test_in_the_end_the_server_is_not_asked_any_more(root: Path, tmp_path: Path, shuffle: Any) -> None:
     with web_server(root) as (address, behaviour):
         loader = gs.Loader(gs.open_dataset(address, cache_dir=tmp_path), 8, crop=16, shuffle=shuffle, window=2)
-        shards = loader.dataset.shards()[1]
+        shards = loader.dataset.access.shards()[1]
         deadline = time.monotonic() + 60
         while len(list(tmp_path.rglob("*.tar"))) < len(shards):
             list(loader)
@@ -192,7 +193,7 @@ def test_a_shard_that_does_not_fit_the_index_is_not_kept(tmp_path: Path, kind: s
     shard = sorted(root.rglob("*.tar"))[0]
     if kind == "content":
         data = bytearray(shard.read_bytes())
-        data[gs.open_dataset(root).columns.numbers("offset")[0][0] + 20] ^= 1
+        data[gs.open_dataset(root).access.columns.numbers("offset")[0][0] + 20] ^= 1
         shard.write_bytes(data)
     else:
         import pyarrow as pa
@@ -250,11 +251,12 @@ def test_a_stopped_process_holds_nobody_up(root: Path, tmp_path: Path) -> None:
     with web_server(root) as (address, _):
         options = {**QUICK, "timeout": 0.5}
         dataset = gs.open_dataset(address, cache_dir=tmp_path, storage_options=options)
+        list(gs.Loader(dataset, 8, crop=16, shuffle=False))
+        settled(tmp_path)
+        cached = sorted(tmp_path.rglob("*.tar"))[2]
+        cached.unlink()
+        part = cached.with_name(cached.name + PART)
         loader = gs.Loader(dataset, 8, crop=16, shuffle=False)
-        cache: Any = loader.open()[1]
-        shard = dataset.shards()[1][2]
-        part = cache._cache._own / (shard + PART)
-        part.parent.mkdir(parents=True)
         holder = subprocess.Popen([sys.executable, "-c", HOLD, str(part)], stdout=subprocess.PIPE)
         try:
             assert holder.stdout is not None

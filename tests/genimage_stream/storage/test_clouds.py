@@ -41,7 +41,7 @@ def test_a_store_gives_what_the_folder_gives(server: StoreServer, root: Path, tm
     address = server.upload(root, "plain")
     local = gs.open_dataset(root)
     dataset = gs.open_dataset(address, storage_options=server.options)
-    assert dataset.digest() == local.digest()
+    assert dataset.access.digest() == local.access.digest()
     expected = batches(local, shuffle=shuffle)
     assert batches(dataset, shuffle=shuffle) == expected
     cached = gs.open_dataset(address, storage_options=server.options, cache_dir=tmp_path)
@@ -49,7 +49,7 @@ def test_a_store_gives_what_the_folder_gives(server: StoreServer, root: Path, tm
 
 
 def test_a_shard_gone_or_cut_is_named(server: StoreServer, root: Path, tmp_path: Path) -> None:
-    shards = gs.open_dataset(root).shards()[1]
+    shards = gs.open_dataset(root).access.shards()[1]
     server.upload(root, "damaged")
     server.put(f"damaged/{shards[1]}", (root / shards[1]).read_bytes()[:1500])
     copied = make_dataset(tmp_path, 6)

@@ -1,0 +1,109 @@
+"""What a dataset is made of, for the loader and the tools: users meet `Dataset` alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.storage.store import ShardContents
+from genimage_stream.vocabulary import LABELS
+
+if TYPE_CHECKING:
+    from genimage_stream.dataset.columns import Codes, IndexColumns
+    from genimage_stream.dataset.info import DatasetInfo
+    from genimage_stream.storage.store import Reader, Store
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Access:
+    """`dataset.access`: the store, dataset.json, the index, and which of its rows are selected.
+
+    `chosen`: rising rows of the index; None: all. `reopen` opens the whole dataset again, in another process too.
+    """
+
+    store: Store
+    info: DatasetInfo
+    columns: IndexColumns
+    reopen: Callable[[], Access]
+    chosen: Rows | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was selected: every row of the index is here."""
+        return self.chosen is None
+
+    @property
+    def rows(self) -> Rows:
+        """The selected rows of the index, rising, int64 (n,)."""
+        return np.arange(self.columns.num_rows) if self.chosen is None else self.chosen
+
+    def __len__(self) -> int:
+        return self.columns.num_rows if self.chosen is None else len(self.chosen)
+
+    def with_rows(self, rows: Rows | None) -> Access:
+        """The same with other rows selected."""
+        return replace(self, chosen=rows)
+
+    def take(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Of a column of the whole index, the selected rows."""
+        return column if self.chosen is None else column[self.chosen]
+
+    def digest(self) -> str:
+        """32 hexadecimal digits that identify this selection of this dataset."""
+        state = blake2b(digest_size=16)
+        about = {name: self.info.fields.get(name) for name in ("format_version", "plan_digest")}
+        state.update(json.dumps([about, self.columns.num_rows], sort_keys=True).encode())
+        if len(self) != self.columns.num_rows:
+            state.update(np.ascontiguousarray(self.chosen, "<i8").data)
+        return state.hexdigest()
+
+    def shards(self) -> tuple[Codes, list[str]]:
+        """Each row's shard, int32 (all rows,), as a place in the list of the shards' paths within the dataset."""
+        return self.columns.words("shard")
+
+    def reader(self) -> Reader:
+        """Fetches samples' bytes: through the cache, if the dataset was opened with one."""
+        return self.store.reader(self.shards()[1], self.contents)
+
+    def contents(self) -> ShardContents:
+        """Where each shard's images are, and their hashes; the hashes of a shard are read when they are asked for."""
+        columns = self.columns
+        codes, shards = self.shards()
+        order = np.argsort(codes, kind="stable")
+        rows = np.split(order, np.searchsorted(codes[order], np.arange(1, len(shards))))
+        offset, size = columns.numbers("offset", "size")
+        # In crop-ready shards `sha256` is that of the original file.
+        hash_name = "stored_sha256" if "stored_sha256" in columns.names else "sha256"
+
+        def images(shard: int) -> list[tuple[int, int, str]]:
+            here = rows[shard]
+            hashes = columns.part(hash_name, here).to_pylist()
+            return list(zip(offset[here].tolist(), size[here].tolist(), hashes, strict=True))
+
+        ends = [int((offset[here] + size[here]).max(initial=0)) for here in rows]
+        return ShardContents(f"{self.info.plan_digest} {columns.num_rows}", ends, images)
+
+    def targets(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Labels (0 real, 1 fake) and generator codes (0 real, 1 + place in `generators` for a fake) of all rows.
+
+        Raises ValueError when the index holds another label.
+        """
+        labels = self.label_numbers()[self.columns.words("label")[0]]
+        generators = self.columns.words("generator")[0]
+        return labels, (generators.astype(np.int64) + 1) * labels
+
+    def label_numbers(self) -> npt.NDArray[np.int64]:
+        """The number, 0 real or 1 fake, of each code of the index's labels. Raises ValueError for another label."""
+        codes, values = self.columns.words("label")
+        unknown = [value for value in values if value not in LABELS] + ["null"] * bool((codes < 0).any())
+        if unknown:
+            raise ValueError(f"{self.columns.name} holds the label {unknown[0]!r}; labels are real and fake")
+        return np.array([LABELS.index(value) for value in values], np.int64)

@@ -1,0 +1,80 @@
+"""dataset.json: what a dataset says of itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from genimage_stream import schema
+from genimage_stream.storage.within import check_shard_paths
+
+_GROUP = {"generator": str, "split": str, "label": str, "samples": int, "quarantined": int, "size": int}
+_FIELDS = {
+    "format_version": int,
+    "seed": int,
+    "options": {},
+    "plan_digest": str,
+    "counts": {"samples": int, "quarantined": int, "shards": int, "size": int, "groups": [_GROUP]},
+    "shards": [{"path": str, "samples": int, "size": int}],
+}
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """`fields`: the object in the file called `name`. Loading needs none of them; tools call `check_complete` first."""
+
+    name: str
+    fields: dict[str, Any]
+
+    @property
+    def plan_digest(self) -> str | None:
+        """Tells datasets that were packed from other files or with other options apart."""
+        return self.fields.get("plan_digest")
+
+    @property
+    def crop_ready(self) -> bool:
+        """Whether it was packed with --crop-ready."""
+        return bool((self.fields.get("options") or {}).get("crop_ready"))
+
+    def check_complete(self) -> DatasetInfo:
+        """Raises ValueError unless every field that the packer writes is there and every shard's path is sound."""
+        if wrong := _misfit(self.fields, _FIELDS, ""):
+            raise ValueError(
+                f"{self.name} is not one that this program writes ({wrong}): restore it, or remove the dataset and "
+                "pack again"
+            )
+        check_shard_paths((shard["path"] for shard in self.fields["shards"]), self.name)
+        return self
+
+
+def parse_info(text: bytes | bytearray, name: str) -> DatasetInfo:
+    """The contents of the file called `name`. Raises ValueError when they are damaged or of a newer format."""
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON ({error}): restore it, or remove the dataset and pack again") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{name} holds no JSON object: restore it, or remove the dataset and pack again")
+    version = fields.get("format_version", schema.FORMAT_VERSION)
+    if not isinstance(version, int) or version > schema.FORMAT_VERSION:
+        raise ValueError(
+            f"{name} has format version {version}, this genimage-stream reads up to {schema.FORMAT_VERSION}: "
+            "install a newer one"
+        )
+    return DatasetInfo(name, fields)
+
+
+def _misfit(value: Any, wanted: Any, where: str) -> str | None:
+    """Where a JSON value differs from the wanted form: a type, {name: form} or [form of each]; None when it fits."""
+    if isinstance(wanted, dict):
+        if not isinstance(value, dict):
+            return f"{where or 'it'} is not an object"
+        inner = [(value.get(name), form, f"{where}.{name}".lstrip(".")) for name, form in wanted.items()]
+    elif isinstance(wanted, list):
+        if not isinstance(value, list):
+            return f"{where} is not a list"
+        inner = [(one, wanted[0], f"{where}[{at}]") for at, one in enumerate(value)]
+    else:
+        return None if isinstance(value, wanted) and not isinstance(value, bool) else f"{where} is missing or damaged"
+    return next((wrong for one in inner if (wrong := _misfit(*one))), None)

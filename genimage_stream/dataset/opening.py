@@ -1,0 +1,84 @@
+"""Opening a dataset: whether it is there and finished, its dataset.json, its index. The one way for readers and tools.
+
+`open_dataset` is for users. Tools that have to look at a damaged dataset take the steps one by one: `open_store` (in
+storage/opening.py), `read_info`, `IndexColumns`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genimage_stream import schema
+from genimage_stream.dataset.access import Access
+from genimage_stream.dataset.columns import IndexColumns
+from genimage_stream.dataset.dataset import Dataset
+from genimage_stream.dataset.info import DatasetInfo, parse_info
+from genimage_stream.remedies import no_dataset
+from genimage_stream.storage.opening import open_store
+
+if TYPE_CHECKING:
+    from genimage_stream.storage.store import Store
+
+
+def open_dataset(
+    path: str | Path,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_size: int | float | str = "50GB",
+) -> Dataset:
+    """Open a packed dataset by its folder or its `s3://`, `gs://`, `http(s)://` address. Reads no shard.
+
+    `storage_options` go to the object store (see docs/loading.md). `cache_dir`: a folder on a local disk where shards
+    of an object store are kept, `cache_size` bytes at most over all datasets and processes that use it. Raises
+    FileNotFoundError when there is no finished dataset, ValueError when it is damaged or of another format.
+    """
+    return Dataset(_open(path, storage_options, cache_dir, cache_size))
+
+
+def _open(
+    path: str | Path, options: dict[str, Any] | None, cache_dir: str | Path | None, cache_size: int | float | str
+) -> Access:
+    store = open_store(path, options, cache_dir, cache_size)
+    if store.local_path(schema.DATASET_FILE) is not None:
+        cache_dir = None  # not used there; the warning comes once
+    reopen = partial(_open, store.name, options, cache_dir, cache_size)
+    return Access(store, read_info(store), open_index(store), reopen)
+
+
+def read_info(store: Store) -> DatasetInfo:
+    """The dataset.json of a finished dataset.
+
+    Raises FileNotFoundError when there is no dataset, or an unfinished one; ValueError for a damaged file.
+    """
+    try:
+        text = store.read(schema.DATASET_FILE)
+    except FileNotFoundError:
+        raise FileNotFoundError(_absence(store)) from None
+    return parse_info(text, f"{store.name}/{schema.DATASET_FILE}")
+
+
+def open_index(store: Store) -> IndexColumns:
+    """The index. Raises FileNotFoundError when it is missing, ValueError for a file that is not one."""
+    try:
+        return IndexColumns(store)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{store.name} is not finished: there is no {schema.INDEX_FILE}. Run the same `shard-tools pack` again."
+        ) from None
+
+
+def _absence(store: Store) -> str:
+    """Why there is no dataset.json, the last file that the packer writes, and what to do."""
+    local = store.local_path(schema.DATASET_FILE)
+    if local is not None and not os.path.isdir(store.name):
+        return f"{store.name}: there is no such folder; give the folder that `shard-tools pack` wrote"
+    try:
+        store.size(schema.PLAN_FILE)
+        begun = True
+    except OSError:
+        begun = False
+    return no_dataset(store.name, begun=begun, file=schema.DATASET_FILE)

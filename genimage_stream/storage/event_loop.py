@@ -1,0 +1,80 @@
+"""The event loop of all downloads of a process: one thread, beside which obstore works outside of the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_waiting: set[concurrent.futures.Future[Any]] = set()  # the threads in `run` wait for these
+_running: tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]] | None = None
+
+
+def _start() -> tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]]:
+    global _running  # noqa: PLW0603 - one loop per process
+    with _lock:
+        if _running is not None and _running[0] != os.getpid():
+            # A new loop would not help: obstore's threads stay with the parent too, and the loop would wait for them.
+            raise RuntimeError(
+                "this process was forked from one that had used an object store, and obstore does not survive a fork: "
+                'start processes by forkserver or spawn, e.g. DataLoader(..., multiprocessing_context="forkserver"), '
+                "or use the loader itself, whose threads do the same work"
+            )
+        if _running is None:
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name="genimage-stream-fetch", daemon=True)
+            thread.start()
+            atexit.register(_stop, os.getpid(), loop, thread)
+            _running = (os.getpid(), loop, {})
+        return _running
+
+
+def _stop(pid: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    if pid == os.getpid():
+        for future in list(_waiting):  # a decoder's thread may be waiting for bytes that will never come
+            future.cancel()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - the parent may have held it
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def hand_over(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    """Start work on the event loop. Raises RuntimeError in a process that was forked after the loop was started."""
+    try:
+        loop = _start()[1]
+    except BaseException:
+        work.close()  # it will never run
+        raise
+    return asyncio.run_coroutine_threadsafe(work, loop)
+
+
+def slots(parallel: int) -> asyncio.Semaphore:
+    """A limit on the requests that run at once, shared by all stores that set the same limit."""
+    return _start()[2].setdefault(parallel, asyncio.Semaphore(parallel))
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run work on the event loop and return its result."""
+    future = hand_over(work)
+    _waiting.add(future)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+    finally:
+        _waiting.discard(future)

@@ -1,0 +1,102 @@
+"""The seam of storage: what is read from the place of one dataset, wherever that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from genimage_stream.decode import FileRanges, PartialBytes
+
+Spans = Sequence[tuple[int, int]]  # of a file: (first byte, one past the last)
+
+
+@dataclass(frozen=True)
+class ShardContents:
+    """What an index says of the shards of a reader, which are known by their places in its list.
+
+    `identity` tells this dataset from another one at the same address. `ends`: of each shard, one past the last byte of
+    its last image. `images(shard)`: (offset, size, SHA-256 of the stored bytes) of each image.
+    """
+
+    identity: str
+    ends: Sequence[int]
+    images: Callable[[int], Sequence[tuple[int, int, str]]]
+
+
+class Request(Protocol):
+    """The bytes of one batch, asked for."""
+
+    def ready(self) -> bool:
+        """Whether `source` answers at once."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until ready, at most `timeout` seconds."""
+
+    def source(self) -> Sequence[Buffer | PartialBytes] | FileRanges:
+        """What `BatchDecoder.submit` takes. Raises OSError, naming file and reason, when the bytes did not come."""
+
+    def cancel(self) -> None: ...
+
+    def seconds(self) -> float:
+        """Time spent on fetching so far; what the decoder's threads read themselves is counted by the decoder."""
+
+
+class Reader(Protocol):
+    """Fetches samples' bytes from a fixed list of shards.
+
+    `ahead`: batches to request beyond those being decoded. `wants_parts`: `request` is told which parts of an image are
+    needed. `wants_order`: `begin` is called in every epoch, otherwise only when shards come in windows.
+    """
+
+    ahead: int
+    wants_parts: bool
+    wants_order: bool
+
+    def begin(self, order: list[int], window: int | None) -> None:
+        """Begin an epoch in which shards come in this order, `window` of them at a time; None: all at once."""
+
+    def request(
+        self,
+        shards: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int64],
+        parts: npt.NDArray[np.int64] | None = None,
+    ) -> Request:
+        """Ask for n samples: `shards` are places in the list, `offsets` and `sizes` in bytes, each (n,); `parts` (n, 3)
+        as by `SegmentTable.needed`, None when all is needed."""
+
+
+class Store(Protocol):
+    """The files of one dataset, by paths within it, for reading. Missing ones raise FileNotFoundError that names them.
+
+    `name` is the folder or address.
+    """
+
+    name: str
+
+    def local_path(self, path: str) -> str | None:
+        """The file's place on a local disk, where it may be missing; None when the store is not on one.
+
+        Raises OSError when a link leads out of the dataset or it is not a regular file.
+        """
+
+    def size(self, path: str) -> int: ...
+
+    def read(self, path: str) -> bytes | bytearray:
+        """A whole file."""
+
+    def read_range(self, path: str, offset: int, size: int) -> bytes:
+        """`size` bytes of a file. Raises OSError when they are not all there."""
+
+    def read_spans(self, path: str, size: int, spans: Spans) -> Buffer:
+        """Spans of a file of `size` bytes, in their places in `size` bytes of memory; the rest is zeros, and free."""
+
+    def reader(self, shards: list[str], contents: Callable[[], ShardContents] | None = None) -> Reader:
+        """A reader of these shards. Given their `contents`, it reads through the store's cache, if it has one."""
