@@ -16,9 +16,10 @@ setup: ## make .venv, install what is missing and build the extension; PYTHON=py
 demo: setup ## the main job on photographs: scan, pack, verify, train a detector, compare the speed
 	@$(PYTHON_BIN) -m demo
 
-test: ## run the tests; ARGS="tests/test_readme.py -k loop" chooses some
+test: ## run the tests, two at a time; ARGS="tests/test_readme.py -k loop" chooses some
 	@scripts/setup.sh --tests
-	@$(PYTHON_BIN) -m pytest $(ARGS)
+	@$(PYTHON_BIN) -m compileall -q genimage_stream shard_tools benchmarks experiments demo tests
+	@$(PYTHON_BIN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: setup ## ruff, mypy and clang-format, changing nothing
 	@$(PYTHON_BIN) -m ruff check
