@@ -26,9 +26,19 @@ from typing import Any
 from benchmarks.chart import bar_chart
 from benchmarks.data import STREAMS, packed
 from benchmarks.environments import ROOM, ROOT, NotInstalledError, environment
-from benchmarks.harness import RESULTS, Contestant, Measurement, as_json, machine, measure, ratio_text, write_results
+from benchmarks.harness import (
+    RESULTS,
+    Contestant,
+    ContestantError,
+    Measurement,
+    as_json,
+    machine,
+    measure,
+    ratio_text,
+    write_results,
+)
 from benchmarks.peers import PEERS, Work
-from benchmarks.peers.client import PeerError, PeerProcess
+from benchmarks.peers.client import PeerProcess
 
 BASELINE = "webdataset + Pillow"
 TURN_SECONDS = 1.0  # at least; a loader whose epoch is shorter has several in its turn
@@ -87,9 +97,10 @@ class Comparison:
         for name in peers:
             begin = time.perf_counter()
             try:
-                self._start(name, epoch=False).close()
+                with self._start(name, epoch=False):
+                    pass
                 log(f"{self.name}: {name} is ready, {time.perf_counter() - begin:.0f} s")
-            except (NotInstalledError, PeerError) as error:
+            except (NotInstalledError, ContestantError) as error:
                 log(f"left out: {error}")
 
     def _run(self, peers: Sequence[str], rounds: int) -> None:
@@ -99,7 +110,7 @@ class Comparison:
                 log(f"{self.name}: starting {name}")
                 try:
                     peer = stack.enter_context(self._start(name))
-                except (NotInstalledError, PeerError) as error:
+                except (NotInstalledError, ContestantError) as error:
                     self.left_out[name] = str(error)
                     log(f"left out: {error}")
                     continue

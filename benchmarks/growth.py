@@ -154,7 +154,7 @@ def index_part(repeats: int, folder: Path) -> Path:
     """By the number of rows; every figure a median of `repeats` processes, which take turns over the sizes."""
     shards = packed()
     places = {
-        rows: str(make_large(shards, ROOM / "data" / f"index-{rows}-even-{packer_digest()[:8]}", rows))
+        rows: str(make_large(shards, ROOM / "data" / f"rows-{rows}-even-{packer_digest()[:8]}", rows))
         for rows in INDEX_SIZES
     }
     found: dict[int, dict[str, list[float]]] = {rows: {} for rows in INDEX_SIZES}

@@ -28,7 +28,11 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class ContestantError(RuntimeError):
-    """A contestant cannot go on; the message says why. The others can."""
+    """A contestant could not do what was asked; the message says why. `alive`: it can be asked for other things."""
+
+    def __init__(self, message: str, *, alive: bool = False) -> None:
+        super().__init__(message)
+        self.alive = alive
 
 
 @dataclass(frozen=True)
@@ -238,7 +242,7 @@ def revision() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     code = git("rev-parse", "--short=10", "HEAD")
-    changed = git("status", "--porcelain", "--", *(f"../*.{kind}" for kind in ("py", "cpp", "hpp", "cu", "inc")))
+    changed = git("status", "--porcelain", "--", *(f"../*.{kind}" for kind in ("py", "cpp", "hpp", "cu")))
     return f"{code} with changes" if code and changed else code
 
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.client import ContestantError, Process
+from benchmarks.gpu.client import Process
 from benchmarks.gpu.setting import Setting
+from benchmarks.harness import ContestantError
 
 _SAMPLES = 1024
 #: Of mean differences of JPEGs on a GPU, whose decoder rounds otherwise. A window in another place is beyond.
@@ -52,7 +53,7 @@ def run(folders: dict[str, Path], setting: Path, *, dali: bool, patience: float)
             if name != "copies":
                 found.data[f"fidelity_{name.removeprefix('pixels-')}"] = answer and answer["streams"]
     finally:
-        Process.close_all(processes.values())
+        Process.close_all([*processes.values()])
     found.correct = False if False in verdicts else None if None in verdicts else True
     return found
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.client import ContestantError, Process
+from benchmarks.gpu.client import Process
 from benchmarks.gpu.contestants import BASELINES, CONTESTANTS
 from benchmarks.gpu.gpu_use import FIELDS, GpuUse
-from benchmarks.harness import Measurement, ratio_text
+from benchmarks.harness import ContestantError, Measurement, ratio_text
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Contest:
 
     def __exit__(self, *_: object) -> None:
         self._ending.close()
-        Process.close_all(self._running.values())
+        Process.close_all([*self._running.values()])
 
     def start(self) -> None:
         """All at once: they import side by side."""

@@ -1,21 +1,16 @@
-"""One contestant in a process of its own, so that none disturbs another: python -m benchmarks.gpu.serve NAME FILE
+"""One contestant in a process of its own (see benchmarks/process.py): python -m benchmarks.gpu.serve NAME FILE
 
-Requests come as JSON, one a line, on standard input, answers go to standard output; see `Server.answer`, and
-`checks.answer` for a NAME that is no contestant's. An exception is an answer too, {"error"}, and whoever asked decides
-whether to go on. Whatever libraries print goes to standard error.
+`Server.answer` lists the requests, and `checks.answer` those for a NAME that is no contestant's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import json
 import os
-import signal
 import sys
 import time
-import traceback
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +19,7 @@ from benchmarks.gpu import checks
 from benchmarks.gpu.contestants import CONTESTANTS, Source
 from benchmarks.gpu.setting import DECODERS, Setting
 from benchmarks.gpu.training import GpuTimeline, HostTimeline, Timeline, train
-from benchmarks.peers.serve import usage
+from benchmarks.process import Answer, Request, serve, usage
 
 _AHEAD = 2  # batches that the host runs ahead of the GPU, so that its clock knows how many are ready
 
@@ -116,33 +111,14 @@ def mapped(maps: Path = Path("/proc/self/maps")) -> list[str] | None:
     return [name for name in DECODERS if f"/{name}.so" in files]
 
 
-def main() -> None:
-    """Never returns: what CUDA, DALI and workers do at the end of an interpreter takes seconds, or for ever."""
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)  # the client's, before it ends one that hangs
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints must not end up among the answers
-
-    def failed(error: Exception) -> None:
-        traceback.print_exc()
-        print(json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]}), file=answers)
-
-    try:
-        setting, name = Setting.load(Path(sys.argv[2])), sys.argv[1]
-        answer = Server(name, setting).answer if name in CONTESTANTS else partial(checks.answer, setting)
-        print(json.dumps(about(setting)), file=answers)
-    except Exception as error:
-        failed(error)
-    else:
-        for line in sys.stdin:
-            try:
-                print(json.dumps(answer(json.loads(line))), file=answers)
-            except Exception as error:  # whatever a contestant raises is the answer
-                failed(error)
-    answers.flush()
-    sys.stderr.flush()
-    os._exit(0)
+def start() -> tuple[Answer, Callable[[Request], Answer]]:
+    """The contestant that the command line names, or the one that answers questions about pixels."""
+    setting, name = Setting.load(Path(sys.argv[2])), sys.argv[1]
+    answer = Server(name, setting).answer if name in CONTESTANTS else partial(checks.answer, setting)
+    return about(setting), answer
 
 
 if __name__ == "__main__":
-    main()
+    serve(start)
+    sys.stderr.flush()
+    os._exit(0)  # what CUDA, DALI and workers do at the end of an interpreter takes seconds, or does not end

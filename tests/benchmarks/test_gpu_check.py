@@ -19,10 +19,10 @@ import genimage_stream as gs
 from benchmarks import gpu_check
 from benchmarks.gpu import checks, contestants, needs, report
 from benchmarks.gpu.checks import Checked
-from benchmarks.gpu.client import ContestantError
 from benchmarks.gpu.contestants import BEST, CONTESTANTS, TRAINED_LAST
 from benchmarks.gpu.rounds import Outcome
 from benchmarks.growth import make_large
+from benchmarks.harness import ContestantError
 from genimage_stream.backends import finishing as on_device
 from tests.fixtures.gpu_contest import SETTING, MadeUp
 
@@ -63,6 +63,7 @@ def test_repeated_rows_are_packed_as_the_originals(folder: Path, tmp_path: Path)
     assert len(large) == 1000
     assert "crop_ready" in large.info["options"]
     assert large.info["options"] == gs.open_dataset(folder).info["options"]
+    assert sum(len(batch) for batch in gs.Loader(large, 100, crop=32)) == 1000
 
 
 def test_nothing_is_measured_without_what_it_needs(

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 from benchmarks.gpu import contestants, report, serve, training
-from benchmarks.gpu.client import ContestantError, Process
+from benchmarks.gpu.client import Process
 from benchmarks.gpu.contestants import BEST, CONTESTANTS, TRAINED_LAST, chosen
 from benchmarks.gpu.rounds import Contest, Limits, Outcome
+from benchmarks.harness import ContestantError
 from tests.fixtures.gpu_contest import SETTING, MadeUp
 
 
