@@ -63,11 +63,11 @@ def missing(without: set[str], *, stand_ins: bool) -> list[str]:
 
 
 def is_stale(root: Path = ROOT) -> bool:
-    """Whether the extension is not there for this interpreter, or is older than a source of it."""
+    """Whether the extension is missing for this interpreter, or older than a file of its sources."""
     built = root / DECODE / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
     if not built.exists():
         return True
-    sources = [path for path in (root / DECODE).rglob("*") if path.suffix in (".cpp", ".hpp", ".inc")]
+    sources = [path for path in (root / "cpp").rglob("*") if path.is_file()]
     return max(path.stat().st_mtime for path in [root / "setup.py", *sources]) > built.stat().st_mtime
 
 

@@ -194,13 +194,13 @@ def test_an_extension_that_does_not_load(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_an_extension_older_than_a_source_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    core = tmp_path / needs.DECODE / "core"
-    core.mkdir(parents=True)
-    source, setup = core / "a.cpp", tmp_path / "setup.py"
+    source, setup = tmp_path / "cpp/png/any.name", tmp_path / "setup.py"
+    source.parent.mkdir(parents=True)
     source.write_text("")
     setup.write_text("import sys; sys.exit('no compiler anywhere')")
     assert needs.is_stale(tmp_path), "there is none"
-    built = core.parent / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
+    built = tmp_path / needs.DECODE / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
+    built.parent.mkdir(parents=True)
     built.write_text("")
     for path in (source, setup):
         os.utime(path, (1, 1))
