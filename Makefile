@@ -5,7 +5,7 @@ CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hp
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-full lock clean
+.PHONY: help setup demo test lint words format bench bench-full lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ lint: setup ## ruff, mypy and clang-format, changing nothing
 	@$(PYTHON_BIN) -m ruff format --check
 	@$(PYTHON_BIN) -m mypy
 	@.venv/bin/clang-format --dry-run -Werror $(CXX_SOURCES)
+
+words: setup ## the words that pyproject.toml would rather see replaced
+	@$(PYTHON_BIN) scripts/words.py
 
 format: setup ## let ruff and clang-format rewrite the sources
 	@$(PYTHON_BIN) -m ruff check --fix

@@ -58,7 +58,7 @@ def line_chart(
 ) -> str:
     """Up to four lines; each point marked, with a thin line from its lowest to its highest value.
 
-    Colour, dashes and the legend's order all tell the lines apart. The numbers stand in the description too.
+    Colour, dashes and the legend's order all tell the lines apart. The description gives the numbers too.
     """
     xs = sorted({point[0] for points in series.values() for point in points})
     ys = [point[3] for points in series.values() for point in points]

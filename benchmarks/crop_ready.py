@@ -8,7 +8,7 @@ IMAGES is a folder of JPEG and PNG files (searched with its subfolders); without
 docs/ and the figures to benchmarks/results. Times are CPU times of one thread, medians over
 rounds in which all variants take turns, so that a noisy machine falls on all of them alike. Peers that are installed
 (Pillow, OpenCV, simplejpeg, imagecodecs) decode the original in full, since none of them can decode less. Whole JPEGs
-are decoded by libjpeg-turbo and by the own decoder, from the same coefficients and the same Huffman tables.
+are decoded by libjpeg-turbo and by our decoder, from the same coefficients and the same Huffman tables.
 """
 
 from __future__ import annotations

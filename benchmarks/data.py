@@ -43,14 +43,14 @@ STREAMS = {
 
 def tree() -> Path:
     """The tree of loose files, made on first use: the demo's without its faulty files, and larger."""
-    from demo.tree import DROPPINGS, FAULTS, make_tree
+    from demo.tree import SYSTEM_FILES, FAULTS, make_tree
 
     path = ROOM / "data" / f"GenImage-{sum(COUNTS.values())}"
     if not path.exists():
         unfinished = path.with_name(path.name + ".faulty")
         unfinished.parent.mkdir(parents=True, exist_ok=True)
         make_tree(unfinished, COUNTS)
-        for name in (*FAULTS, *DROPPINGS):
+        for name in (*FAULTS, *SYSTEM_FILES):
             (unfinished / name).unlink(missing_ok=True)
         unfinished.rename(path)
     return path

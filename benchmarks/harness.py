@@ -4,7 +4,7 @@ A contestant is a callable that does a fixed piece of work. Every round runs eve
 own, so that a slow minute of the machine hits all of them and nobody always comes after the same one. What is compared
 is the median of a contestant's rounds; the spread is the distance between its quartiles. Ratios are medians of the
 per-round ratios, which a drift of the whole machine leaves alone; for that they need not be the quotient of two
-medians, and so their range over the rounds stands beside them.
+medians, and so their range over the rounds is given too.
 """
 
 from __future__ import annotations

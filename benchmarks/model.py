@@ -3,7 +3,7 @@
     python -m benchmarks.model            prints the table; `python -m benchmarks.readme` puts it into docs/scaling.md
 
 The rate is the smallest of what cores, memory, the consumer's interpreter and storage allow. Per-image figures are from
-benchmarks/results/scaling.json and index_size.json; what is assumed of the larger machines stands in `MACHINES` below
+benchmarks/results/scaling.json and index_size.json; what is assumed of the larger machines is in `MACHINES` below
 and is printed beside the result.
 """
 
@@ -72,7 +72,7 @@ def measured(scaling: Mapping[str, Any], index: Mapping[str, Any], kind: str) ->
 
 
 def keeps(cores: int, measured_on: int) -> float:
-    """The share of its speed that a core keeps when there are so many."""
+    """The share of its speed that a core keeps when there are `cores`."""
     return float(DOUBLING ** max(0.0, math.log2(cores / measured_on)))
 
 

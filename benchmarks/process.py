@@ -195,7 +195,7 @@ class Process:
 
     @staticmethod
     def close_all(processes: Sequence[Process], seconds: float = 3.0) -> None:
-        """End them and their workers: all are told first, and then have so many seconds together."""
+        """End them and their workers: all are told first, then have `seconds` together."""
         workers = {one: one._workers() for one in processes}
         for one in processes:
             assert one._process.stdin is not None

@@ -97,7 +97,7 @@ def crop_ready() -> str:
         lines.append(f"| {name} | {' | '.join(shown)} |")
     lines += ["", "JPEGs, by the width of a restart interval in pixels (65535: a row of the image):", ""]
     lines += [
-        "| interval | size | speed | whole image by libjpeg-turbo | by the own decoder |",
+        "| interval | size | speed | whole image by libjpeg-turbo | by our decoder |",
         "|---|---|---|---|---|",
     ]
     without, *whole = report["whole_jpegs"]

@@ -78,7 +78,7 @@ FAULTS = {
     "Midjourney/imagenet_midjourney/train/ai/208_midjourney_76.png": "page",
     "stable_diffusion_v_1_5/imagenet_ai_0424_sdv5/train/nature/n03444034_1007.JPEG": "cut",
 }
-DROPPINGS = ("ADM/imagenet_ai_0508_adm/train/ai/._0_adm_0.PNG", "glide/imagenet_glide/train/nature/.DS_Store")
+SYSTEM_FILES = ("ADM/imagenet_ai_0508_adm/train/ai/._0_adm_0.PNG", "glide/imagenet_glide/train/nature/.DS_Store")
 
 
 def encode(image: Image.Image, form: str, **options: object) -> bytes:
@@ -140,7 +140,7 @@ def files_of(name: str, counts: Mapping[str, int] = COUNTS) -> Iterator[tuple[st
         if path.startswith(generator.folder + "/"):
             whole = fake if "/ai/" in path else photograph
             yield path, {"empty": b"", "cut": whole[: len(whole) * 2 // 3], "page": b"<html>404 Not Found</html>"}[kind]
-    for path in DROPPINGS:
+    for path in SYSTEM_FILES:
         if path.startswith(generator.folder + "/"):
             yield path, b"\0\5\26\7"
 

@@ -55,7 +55,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder to write, or to bring up to date")
     parser.add_argument("--cuda", choices=["12", "13"], default="13", help="major version that the driver has")
-    parser.add_argument("--piece-mb", type=float, default=55, help="the largest file may have so many million bytes")
+    parser.add_argument("--piece-mb", type=float, default=55, help="the largest size of a file, in million bytes")
     parser.add_argument("--add", nargs="+", default=[], metavar="PACKAGE", help="also these, with their needs")
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="PACKAGE", help="the machine has these")
     parser.add_argument("--plain", type=Path, help="a packed dataset to take along, for gpu_check")

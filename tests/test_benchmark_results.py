@@ -116,7 +116,7 @@ def test_prediction_says_what_it_is() -> None:
     page = (ROOT / "docs/scaling.md").read_text()
     assert "Predicted, not measured" in page
     for value in (model.MEMORY_SHARE, model.NETWORK_SHARE, model.DOUBLING):
-        assert f"{value:g}" in page, "assumptions stand in the text"
+        assert f"{value:g}" in page, "the text gives the assumptions"
     assert "Predicted, not measured" in model.chart(*result(800))
 
 

@@ -1,4 +1,4 @@
-"""Who is measured: each gives (images on the device, labels) for ever."""
+"""The contestants: each yields (images on the device, labels) without end."""
 
 from __future__ import annotations
 

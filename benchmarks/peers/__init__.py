@@ -71,7 +71,7 @@ class Work:
 
 
 class Endless:
-    """Epochs of `images` images cut out of a stream that goes on, and keeps `ahead` batches ready, for ever."""
+    """Epochs of `images` images cut out of a stream that never ends and keeps `ahead` batches ready."""
 
     def __init__(self, batches: Iterator[tuple[Any, Any]], images: int, ahead: int) -> None:
         self._batches, self._images, self._ahead = batches, images, ahead

@@ -65,6 +65,6 @@ def open_stream(
         # The label is the text "0" or "1".
         return images, fn.cast(label, dtype=types.INT64) - 48
 
-    iterator = DALIGenericIterator([pipeline()], ["images", "labels"], size=-1)  # for ever
+    iterator = DALIGenericIterator([pipeline()], ["images", "labels"], size=-1)  # without end
     batches = ((batch["images"], batch["labels"].squeeze(1)) for (batch,) in iterator)
     return Endless(batches, work.images, PREFETCH)

@@ -213,7 +213,7 @@ def _code_lengths(data: bytes, header_bits: int) -> bytes:
 
 
 def _codes(lengths: Sequence[int]) -> dict[tuple[int, int], int]:
-    """Symbols by (length, code as it stands in the stream, first bit lowest)."""
+    """Symbols by (length, code as it is in the stream, first bit lowest)."""
     found: dict[tuple[int, int], int] = {}
     code = 0
     for length in range(1, 8):

@@ -1,4 +1,4 @@
-"""benchmarks.crop_ready over two images: every variant is measured and stands in the tables."""
+"""benchmarks.crop_ready over two images: every variant is measured and has a row in the tables."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class ImaginedGpu:
         self.gpu = max(self.gpu, self.host) + 1.0
 
     def batches(self, *, host: float = 0.0, every: float = 0.0) -> Iterator[None]:
-        """`host` seconds of the host's in each `next`; on the GPU a batch is there every so many seconds."""
+        """`host` seconds of the host's in each `next`; on the GPU a batch is ready every `every` seconds."""
         there = 0.0
         while True:
             self.host += host
@@ -86,7 +86,7 @@ def test_one_call_that_fails_costs_one_sample(tmp_path: Path, monkeypatch: pytes
 
 
 def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Stands in for the real one, on a machine without pynvml."""
+    """Replaces the real one, on a machine without pynvml."""
     tool = folder / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
