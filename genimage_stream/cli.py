@@ -21,26 +21,26 @@ def app() -> None:
     """Stream GenImage shards into detectors."""
 
 
-@app.command(short_help="Measure this machine with your shards.")
+@app.command(short_help="Measure loading speed on this machine with your shards.")
 @click.argument("destination", metavar="DST")
 @click.option("--html", metavar="FILE", help="Also write a page with charts.")
-@click.option("--seconds", default=5.0, help="Of each single measurement.")
-@click.option("--crop", default=224, help="Side of the crop, pixels.")
-@click.option("--batch-size", default=64, help="Images of a batch.")
-@click.option("--threads", metavar="1,2,4", show_default="up to one a core", help="Numbers of decoder threads to try.")
+@click.option("--seconds", default=5.0, help="Duration of each single measurement.")
+@click.option("--crop", default=224, help="Side of the crop in pixels.")
+@click.option("--batch-size", default=64, help="Images per batch.")
+@click.option("--threads", metavar="1,2,4", show_default="up to one per core", help="Decoder thread counts to try.")
 @click.option("--output", default="float32", metavar="uint8|float16|float32", help="Type of the batches.")
 @click.option(
     "--shuffle",
     default="full",
     metavar="full|shards|none",
-    help="Of all samples, or in windows of shards front to back.",
+    help="Order of the samples: shuffled, shuffled within windows of shards, or as packed.",
 )
-@click.option("--backend", default="cpu", metavar="cpu|dali", help="What decodes JPEGs.")
-@click.option("--device", show_default="host memory", help="Where batches go, as cuda:0.")
-@click.option("--cache-dir", metavar="DIR", help="Keep shards of an address in this folder.")
+@click.option("--backend", default="cpu", metavar="cpu|dali", help="Decoder of JPEGs.")
+@click.option("--device", show_default="host memory", help="Device of the batches, e.g. cuda:0.")
+@click.option("--cache-dir", metavar="DIR", help="Cache the shards of an object store or web server in this folder.")
 @click.option("--generators", metavar="A,B", help="Only these generators.")
 @click.option("--splits", metavar="train,val", help="Only these splits.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice and order of the samples.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the choice and order of the samples.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 def bench(
     destination: str,

@@ -1,7 +1,7 @@
-"""How both commands begin and end: streams that may be closed or full, exit codes, errors in a sentence, JSON.
+"""Start and end of both commands: closed or full output streams, exit codes, one-sentence errors, JSON.
 
-Exit codes besides a command's own: 2 wrong usage, or input or output that cannot be read or written; 70 a fault of the
-program, with a traceback; 130 interrupted; 141 nobody reads standard output any more.
+Exit codes besides a command's own: 2 wrong usage, or input or output that cannot be read or written; 70 an internal
+error, with a traceback; 130 interrupted; 141 the reader of standard output has gone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VERSION = click.version_option(package_name="genimage-stream", message="%(prog)s
 def start(app: click.Group, name: str) -> None:
     """Run the command of this process, called `name`, and exit."""
     for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # closed by whoever started it
+        if getattr(sys, stream) is None:  # closed by the parent process
             setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115 (until the process ends)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
@@ -41,10 +41,10 @@ def start(app: click.Group, name: str) -> None:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = 130
-    except OSError as error:  # of --help; the commands' own end in `end`
+    except OSError as error:  # from --help; errors of the commands are handled in `end`
         _to(sys.stderr, f"{name}: standard output: {error.strerror}")
         code = 2
-    _let_go_of_output()
+    _detach_output()
     sys.exit(code)
 
 
@@ -56,8 +56,8 @@ def end(
     expected: tuple[type[Exception], ...],
     interrupted: str = "interrupted",
 ) -> None:
-    """Run a command's work and end the command: with its exit code, or by an error of an `expected` type with its
-    sentence, which is the one JSON object when there has to be one."""
+    """Run a command's work and end the command with its exit code; an error of an `expected` type ends it with its
+    message, which is the one JSON object when JSON was requested."""
 
     def failed(sentence: str, code: int) -> int:
         if as_json:
@@ -78,8 +78,8 @@ def end(
         code = failed(f"standard output: {error.strerror}" if error.filename is None else str(error), 2)
     except Exception as error:
         _to(sys.stderr, traceback.format_exc())
-        code = failed(f"a fault of this program: {type(error).__name__}: {error}", 70)
-    _let_go_of_output()
+        code = failed(f"internal error: {type(error).__name__}: {error}", 70)
+    _detach_output()
     click.get_current_context().exit(code)
 
 
@@ -88,12 +88,12 @@ def json_text(value: dict[str, Any]) -> str:
 
 
 def _to(stream: Any, text: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk, a closed pipe: there is nobody to tell
+    with contextlib.suppress(OSError):  # a full disk or a closed pipe: the message cannot be shown
         print(text, file=stream, flush=True)
 
 
-def _let_go_of_output() -> None:
-    """What cannot be written must not be tried again by the interpreter's end, which would choose its own exit code."""
+def _detach_output() -> None:
+    """Point broken streams at /dev/null: the interpreter flushes them when it exits and would change the exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

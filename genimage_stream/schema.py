@@ -1,6 +1,6 @@
-"""What stands on disk: the names of files, the columns of the two tables, the format version.
+"""What is on disk: file names, the columns of the two tables, the format version.
 
-The packer writes by these definitions and the reader reads by them, so neither knows the other.
+The packer writes and the reader reads by these definitions, so neither depends on the other.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 DATASET_FILE = "dataset.json"
-PLAN_FILE = ".pack/plan.json"  # of packing that is not finished yet
+PLAN_FILE = ".pack/plan.json"  # of a packing run that is not finished
 INDEX_FILE = "index.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
 
 
 def shard_path(generator: str, split: str, number: int) -> str:
-    """Path of a shard within the dataset; its DALI index stands beside it under the suffix `.idx`."""
+    """Path of a shard within the dataset; its DALI index is beside it with the suffix `.idx`."""
     return f"{generator}/{split}/{generator}-{split}-{number:05d}.tar"
 
 
@@ -28,9 +28,9 @@ def idx_path(shard: str) -> str:
 
 
 def index_schema(*, crop_ready: bool = False) -> pa.Schema:
-    """A row per packed sample, in the order of the shards and of the samples within them.
+    """One row per packed sample, in the order of the shards and of the samples within them.
 
-    Datasets packed with --crop-ready have three more columns, since what they store are recoded files.
+    Datasets packed with --crop-ready have three more columns, because they store recoded files.
     """
     import pyarrow as pa
 
@@ -65,7 +65,7 @@ def index_schema(*, crop_ready: bool = False) -> pa.Schema:
 
 
 def quarantine_schema() -> pa.Schema:
-    """A row per source file that was not packed."""
+    """One row per source file that was not packed."""
     import pyarrow as pa
 
     return pa.schema([(name, pa.string()) for name in ("source", "generator", "split", "label", "reason")])

@@ -1,6 +1,6 @@
-"""The words of GenImage: generators and what folders call them, splits, labels, ImageNet classes, published counts.
+"""The names of GenImage: generators and their aliases, splits, labels, ImageNet classes, published counts.
 
-The vocabulary of generators is open: a name that is not listed here is a generator of its own.
+The list of generators is open: a name that is not listed here is a new generator.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LABELS = ("real", "fake")  # the label's number is its place: real = 0, fake = 1
 #: Canonical names, in the order of the number that a loader gives them after 0 = real.
 GENERATORS = ("adm", "biggan", "glide", "midjourney", "sd14", "sd15", "vqdm", "wukong")
 
-#: The generator's name of reals that belong to no generator's subset: a pool shared by all.
+#: The generator name of reals that belong to no generator's subset: a pool shared by all.
 REAL_POOL = "real"
 
-#: What folders, archives and file names call a generator, in the form that `simplify` gives them.
+#: The names of generators in folders, archives and file names, as `simplify` writes them.
 ALIASES = {
     "adm": "adm",
     "guideddiffusion": "adm",
@@ -87,7 +87,7 @@ VAL_IMAGES = 50_000  # of ILSVRC2012, numbered from 1
 
 
 def simplify(name: str) -> str:
-    """The form in which names are compared: lower case, letters and digits alone."""
+    """The form in which names are compared: lower case, only letters and digits."""
     return re.sub(r"[^a-z0-9]+", "", name.lower())
 
 

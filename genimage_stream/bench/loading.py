@@ -1,6 +1,6 @@
 """Decoding alone, and loading end to end: the loader itself, once from memory and once from the shards.
 
-Both run the same code with the same options, so what lies between the two figures is storage.
+Both run the same code with the same options, so the difference between the two figures is storage.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def long_enough(dataset: Dataset, batch_size: int) -> Dataset:
 
 
 class Loading:
-    """One loader whose speed is measured in several turns, so that turns of others can come between.
+    """One loader whose speed is measured in several turns, which alternate with those of other loaders.
 
-    At the beginning of each turn, batches that the loader had ready are handed over before the clock starts.
+    Each turn takes the batches that the loader had ready before the clock starts.
     """
 
     def __init__(self, dataset: Dataset, **options: Any) -> None:

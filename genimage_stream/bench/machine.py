@@ -1,4 +1,4 @@
-"""The machine and the versions that a figure belongs to."""
+"""The machine and the versions with which a figure was measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genimage_stream.resources import cores
 
 
 def describe(place: str | None) -> dict[str, Any]:
-    """Facts for the record; `place` is the dataset's folder when it is local. What cannot be found out is None."""
+    """Facts for the record; `place` is the dataset's folder when it is local. What is unknown is None."""
     return {
         "cpu": _line("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": cores(),

@@ -1,4 +1,4 @@
-"""Whether a run fits into this machine's memory, asked before it begins: the kernel would end it without a word."""
+"""Whether a run fits into this machine's memory, checked before it starts: the kernel would kill it silently."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from genimage_stream.bench.options import Options
 
 THREADS_A_CORE = 8
 _ELEMENT_BYTES = {"uint8": 1, "float16": 2, "float32": 4}
-_USABLE = 0.8  # of what is available; the rest is for the interpreter, images on their way and the page cache
+_USABLE = 0.8  # of what is available; the rest is for the interpreter, images in flight and the page cache
 
 
 def available_bytes() -> int | None:
-    """What the kernel can give without swapping; None where it does not say."""
+    """Memory that the kernel can give without swapping; None where it is unknown."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -24,18 +24,20 @@ def available_bytes() -> int | None:
 
 
 def batches_bytes(options: Options) -> int:
-    """Of the batches that all loaders of a run keep: two for each number of threads, each with those it prefetches and
-    two more."""
+    """Bytes of the batches that all loaders of a run keep: two loaders for each number of threads, each with its
+    prefetched batches and two more."""
     one = options.batch_size * 3 * options.crop**2 * _ELEMENT_BYTES[options.output]
     kept = sum(2 * (default_prefetch(threads, options.batch_size) + 2) for threads in options.threads)
     return one * kept
 
 
 def obstacle(options: Options, cores: int, available: int | None) -> str | None:
-    """A sentence where the run would not fit."""
+    """A message if the run would not fit, else None."""
     most = max(options.threads)
     if most > THREADS_A_CORE * cores:
-        return f"--threads {most}: {THREADS_A_CORE} a core at most, {THREADS_A_CORE * cores} here; more just take room"
+        return (
+            f"--threads {most}: at most {THREADS_A_CORE} per core, {THREADS_A_CORE * cores} here; more only take memory"
+        )
     needed = batches_bytes(options)
     if available is not None and needed > _USABLE * available:
         return (

@@ -1,4 +1,4 @@
-"""What to measure, and the errors that say why it cannot be measured."""
+"""Options of a benchmark, and the error for one that cannot run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure. `seconds` are those of each single measurement; `threads` the numbers of threads to try."""
+    """What to measure: `seconds` is the duration of each single measurement, `threads` the thread counts to try."""
 
     seconds: float = 5.0
     crop: int = 224
@@ -41,4 +41,4 @@ def parse_threads(text: str) -> tuple[int, ...]:
     try:
         return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
     except ValueError:
-        raise BenchError(f"--threads {text}: write numbers separated by commas, as 1,2,4") from None
+        raise BenchError(f"--threads {text}: write numbers separated by commas, e.g. 1,2,4") from None

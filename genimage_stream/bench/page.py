@@ -108,7 +108,7 @@ def _storage(results: Results) -> Section:
     rows = [(name, *(_figures(rate) if rate else [NONE] * 4)) for name, rate in named]
     section = Section("Storage alone").add(
         html.paragraph(
-            "The bytes of samples, read and thrown away. Before a timed read they are dropped from the page cache of",
+            "The bytes of samples, read and discarded. Before a timed read they are dropped from the page cache of",
             "the operating system; a second read of the same bytes shows what that cache gives. Caches of the disk",
             "itself, or of a host below a virtual machine, are not emptied.",
         ),
@@ -141,7 +141,7 @@ def _conditions(results: Results) -> Section:
         ("Memory", size(memory) if memory else NONE),
         ("GPU", machine["gpu"] or "none, and none is needed"),
         ("File system", machine["file_system"] or NONE),
-        ("Load at the beginning", machine["load"]),
+        ("Load at the start", machine["load"]),
         ("System", machine["system"]),
         (
             "Versions",

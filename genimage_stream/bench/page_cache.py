@@ -1,7 +1,7 @@
-"""What the operating system keeps of files in memory: asking without reading, and dropping it.
+"""The page cache: which parts of files are in memory, found without reading them, and how to drop them.
 
-Asked is `mincore`. A read that must not wait (`RWF_NOWAIT`) would answer too, but a kernel may begin to read what it
-just said is missing, so that the same question asked again gets another answer.
+This uses `mincore`. A non-blocking read (`RWF_NOWAIT`) would tell too, but the kernel may start to read what it just
+reported as missing, so that a second call gives another answer.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ NOWHERE = ctypes.c_void_p(-1).value  # MAP_FAILED
 
 
 def is_resident(descriptor: int, offset: int) -> bool | None:
-    """Whether the page that holds this byte of a file is in memory; None where nobody tells.
+    """Whether the page that holds this byte of a file is in memory; None where that is unknown.
 
-    The kernel tells the truth only to those who own the file or may write to it, lest they spy on others; to everyone
-    else it calls all pages resident.
+    The kernel answers truthfully only to the owner of the file and those who may write to it, for privacy; to others it
+    reports every page as resident.
     """
-    if not _tells() or not _may_ask(descriptor):
+    if not _mincore_works() or not _permitted(descriptor):
         return None
     return _resident(descriptor, mmap.MAP_SHARED, offset - offset % mmap.PAGESIZE)
 
 
 def drop(descriptor: int) -> None:
-    """Drop what the cache holds of a file. Needs no privilege, touches no other file; pages not yet written stay.
+    """Drop a file from the page cache. Needs no privilege and affects no other file; dirty pages stay.
 
-    The whole file, since the kernel keeps pages in larger folios and drops none that only part of a range lies in.
+    Always the whole file: the kernel keeps pages in larger folios and drops none that a range covers only in part.
     """
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def write_back(descriptor: int) -> None:
-    """Have what was written to a file lately on the disk, so that it can be dropped; as far as that is possible."""
-    with contextlib.suppress(OSError):  # a read-only file system: nothing waits to be written there
+    """Write the dirty pages of a file to disk, so that they can be dropped; as far as that is possible."""
+    with contextlib.suppress(OSError):  # a read-only file system has no dirty pages
         os.fsync(descriptor)
 
 
-def _may_ask(descriptor: int) -> bool:
+def _permitted(descriptor: int) -> bool:
     user = os.geteuid()
     return user in (0, os.fstat(descriptor).st_uid) or os.access(f"/proc/self/fd/{descriptor}", os.W_OK)
 
 
 @cache
-def _tells() -> bool:
-    """Whether mincore is here and means what it says: of memory that nobody touched it must say no."""
+def _mincore_works() -> bool:
+    """Whether mincore exists and works: untouched memory must not be resident."""
     if not sys.platform.startswith("linux"):
         return False
     return _resident(-1, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0) is False
 
 
 def _resident(descriptor: int, flags: int, offset: int) -> bool | None:
-    """mincore of one page of a mapping that is made for it; mapping a page does not read it."""
+    """mincore of one page of a temporary mapping; mapping a page does not read it."""
     libc = _libc()
     place = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ, flags, descriptor, offset)
     if place == NOWHERE:

@@ -1,4 +1,4 @@
-"""Images per second from time stamps: the median over slices of the time, and their spread."""
+"""Images per second from time stamps: the median over slices of the time, and their range."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SLICES = 5
 
 @dataclass(frozen=True)
 class Rate:
-    """A measured speed: `images_per_second`, the median over slices of the time, `lowest` and `highest` of them."""
+    """A measured speed: `images_per_second` is the median over slices of time, `lowest` to `highest` their range."""
 
     images_per_second: float
     lowest: float
@@ -24,7 +24,7 @@ class Rate:
 
 @dataclass
 class Meter:
-    """Collects (seconds, images, bytes) of work done; `rate()` sums up. The time between pieces does not count."""
+    """Collects (seconds, images, bytes) of pieces of work; the time between pieces does not count."""
 
     pieces: list[tuple[float, int, int]] = field(default_factory=list)
     seconds: float = 0.0

@@ -53,14 +53,14 @@ class Results:
 
 
 def check(options: Options) -> None:
-    """Raises BenchError for options that make no sense."""
+    """Raises BenchError for invalid options."""
     if not 0 < options.seconds <= 3600:
         raise BenchError(f"--seconds {options.seconds:g}: between 0 and 3600")
     for name, value in (("crop", options.crop), ("batch-size", options.batch_size)):
         if value < 1:
             raise BenchError(f"--{name} {value}: at least 1")
     if not options.threads or min(options.threads) < 1:
-        raise BenchError("--threads: write numbers from 1 up, separated by commas, as 1,2,4")
+        raise BenchError("--threads: write numbers from 1 up, separated by commas, e.g. 1,2,4")
     if too_much := memory.obstacle(options, cores(), memory.available_bytes()):
         raise BenchError(too_much)
 
@@ -78,7 +78,7 @@ def check_device(device: str | None) -> None:
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise BenchError(
-            f"--device {device}: PyTorch finds {count or 'no'} GPU{'s' if count > 1 else ''} here; leave it out"
+            f"--device {device}: PyTorch finds {count or 'no'} GPU{'s' if count > 1 else ''} here; omit it"
         )
 
 
@@ -97,7 +97,7 @@ def open_for(path: str, options: Options) -> Dataset:
 
 
 def run(path: str, options: Options, say: Say = lambda line: None) -> Results:
-    """Measure; `say` gets a line before each step. Raises BenchError, one sentence, for all that is in the way."""
+    """Measure; `say` gets a line before each step. Raises BenchError with one sentence for whatever prevents that."""
     check(options)
     dataset = open_for(path, options)
     try:
@@ -130,18 +130,18 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     first_batch = first_batch_seconds(lambda: open_for(path, options), threads=most, **loader)
     say("reading samples into memory")
     held = in_memory(dataset, options.seed)
-    # Each number of threads has an order of its own: it must not meet the samples that another just brought into the
-    # page cache more often than chance has it, or what is asked about the cache would not be what it meets.
+    # Each number of threads has its own order: otherwise it would find the samples that another just brought into the
+    # page cache, and the cached share that is measured would not be the one that it meets.
     runs = {
         (kind, threads): Loading(source, threads=threads, **{**loader, "seed": options.seed + number})
         for number, threads in enumerate(options.threads)
         for kind, source in (("decode", held), ("end to end", dataset))
     }
     shares: dict[int, list[float | None]] = {threads: [] for threads in options.threads}
-    for turn in range(TURNS):  # interleaved: whatever else the machine does then disturbs all alike
+    for turn in range(TURNS):  # interleaved: other load on the machine affects all alike
         for (kind, threads), loading in runs.items():
             say(f"{kind}, threads: {threads}, turn {turn + 1} of {TURNS}")
-            if kind == "end to end":  # of the same samples for all in a turn: asking does not read them
+            if kind == "end to end":  # of the same samples for all in a turn; this does not read them
                 shares[threads].append(cached_share(dataset, seed=options.seed + turn))
             loading.turn(options.seconds / TURNS)
     decode: dict[int, Rate] = {}
@@ -150,7 +150,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     for (kind, threads), loading in runs.items():
         rate, failed = loading.close()
         if rate is None:
-            raise BenchError(f"{path}: no image could be decoded; `shard-tools verify --decode {path}` tells why")
+            raise BenchError(f"{path}: no image could be decoded; `shard-tools verify --decode {path}` says why")
         (decode if kind == "decode" else end_to_end)[threads] = rate
         skipped += failed
     best = max(end_to_end, key=lambda t: end_to_end[t].images_per_second)
@@ -170,7 +170,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
         cached=share,
     )
     if skipped:
-        notes.append(f"{skipped:,} images did not decode and were left out: see `shard-tools verify --decode {path}`.")
+        notes.append(f"{skipped:,} images did not decode and were skipped: see `shard-tools verify --decode {path}`.")
     mean = float(dataset.access.take(dataset.access.columns.numbers("size")[0]).mean())
     return Results(
         path=path,
@@ -191,7 +191,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
 
 
 def _storage_met(storage: Storage, share: float | None, shuffle: str) -> float:
-    """Images per second of storage as a run meets it that finds this share of the samples in the page cache."""
+    """Images per second of storage for a run that finds this share of the samples in the page cache."""
     direct = storage.sequential if shuffle != "full" and storage.sequential is not None else storage.random
     speeds = [rate.images_per_second for rate in (direct, storage.cached) if rate is not None]
     if not speeds:
@@ -209,7 +209,7 @@ def _notes(machine: dict[str, Any], threads: tuple[int, ...]) -> list[str]:
     if machine["load"] > 0.5 * count:
         words = "1 core" if count == 1 else f"{count} cores"
         notes.append(
-            f"Other programs were running at the beginning (load {machine['load']:g} on {words}): "
+            f"Other programs were running at the start (load {machine['load']:g} on {words}): "
             "the figures are lower than those of an idle machine."
         )
     return notes

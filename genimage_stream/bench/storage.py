@@ -1,9 +1,9 @@
-"""Storage alone: the bytes of samples, read and thrown away.
+"""Storage alone: the bytes of samples, read and discarded.
 
-The operating system keeps files that were read in memory (the page cache), so reading something twice says nothing
-about a disk. Before the random reads all shards are dropped from that cache, and before each piece of them the shards
-that it touches (`page_cache.py`); the kernel is asked whether that worked. A second read of the same bytes gives the
-speed of the page cache itself. Caches of the disk or of a host are not emptied.
+The operating system keeps files that were read in memory (the page cache), so a second read does not measure the disk.
+Before the random reads all shards are dropped from that cache, and before each piece of them the shards that it touches
+(`page_cache.py`); mincore shows whether that worked. A second read of the same bytes gives the speed of the page cache
+itself. Caches of the disk or of a host are not emptied.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from genimage_stream.bench import page_cache
 from genimage_stream.bench.rate import Meter, Rate, now
+from genimage_stream.storage.store import SampleRanges
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
@@ -31,7 +32,7 @@ CHUNK = 64  # samples of one thread between two looks at the clock
 BLOCK = 1 << 20  # bytes of one sequential read
 OPEN_FILES = 256
 BATCH = 64  # samples of one request to an object store
-OPENING_SECONDS = 30  # of patience with its first answers
+OPENING_SECONDS = 30  # to wait for its first answers
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,16 @@ class Storage:
 class LocalFiles:
     """Shards of a local dataset, opened on demand, a bounded number at a time. For one thread."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], open_files: int = OPEN_FILES) -> None:
         self._paths = paths
+        self._open_files = open_files
         self._open: OrderedDict[int, int] = OrderedDict()
 
     def descriptor(self, shard: int) -> int:
         if shard in self._open:
             self._open.move_to_end(shard)
         else:
-            if len(self._open) >= OPEN_FILES:
+            if len(self._open) >= self._open_files:
                 os.close(self._open.popitem(last=False)[1])
             self._open[shard] = os.open(self._paths[shard], os.O_RDONLY)
         return self._open[shard]
@@ -76,7 +78,7 @@ class LocalFiles:
         got = len(os.pread(self.descriptor(shard), size, offset))
         if got != size:
             raise OSError(
-                f"{self._paths[shard]} is too short for the index: `shard-tools verify` tells what is damaged"
+                f"{self._paths[shard]} is too short for the index: `shard-tools verify` lists what is damaged"
             )
         return got
 
@@ -85,11 +87,11 @@ class LocalFiles:
         page_cache.drop(self.descriptor(shard))
 
     def write_back(self, shard: int) -> None:
-        """Have a shard that was packed just now on the disk: what is not cannot be dropped."""
+        """Write a shard that was packed just now to disk: dirty pages cannot be dropped."""
         page_cache.write_back(self.descriptor(shard))
 
     def is_cached(self, shard: int, offset: int, size: int) -> bool | None:
-        """Whether the middle of these bytes is in the page cache; None where that cannot be known."""
+        """Whether the middle of these bytes is in the page cache; None where that is unknown."""
         return page_cache.is_resident(self.descriptor(shard), offset + size // 2)
 
 
@@ -121,8 +123,8 @@ def measure_storage(dataset: Dataset, *, seconds: float, threads: int, seed: int
         random, cached, dropped = _random(local, ranges, seconds, threads)
         if not dropped:
             notes.append(
-                "The page cache could not be emptied here (files that are not written to the disk yet, or a file "
-                "system that keeps its files in memory, or one that does not say): reads may have come from memory."
+                "The page cache could not be emptied here (files not yet written to the disk, a file system in memory, "
+                "or one that does not report its cached pages): reads may have come from memory."
             )
         sequential = _sequential(files, np.unique(ranges[0]), np.bincount(codes, minlength=len(paths)), seconds)
     finally:
@@ -131,9 +133,9 @@ def measure_storage(dataset: Dataset, *, seconds: float, threads: int, seed: int
 
 
 def cached_share(dataset: Dataset, *, seed: int) -> float | None:
-    """Of PROBES random samples, the share that is in the page cache; None when that cannot be known.
+    """The share of PROBES random samples that is in the page cache; None when that is unknown.
 
-    Asking changes nothing: the same seed gives the same answer as long as nobody reads.
+    This changes nothing: the same seed gives the same answer until something reads the files.
     """
     codes, paths = dataset.access.shards()
     offsets, sizes = dataset.access.columns.numbers("offset", "size")
@@ -158,7 +160,7 @@ def _cached_share(files: LocalFiles, ranges: Ranges) -> float | None:
 def _random(paths: list[str], ranges: Ranges, seconds: float, threads: int) -> tuple[Rate | None, Rate | None, bool]:
     """(from storage, from the page cache, whether the cache could be emptied), with `threads` readers at once.
 
-    Over when the reads from storage took `seconds`: those from the cache are as many, and quicker.
+    Ends when the reads from storage took `seconds`; those from the cache are as many, and faster.
     """
     first, second = Meter(), Meter()
     shards, offsets, sizes = ranges
@@ -231,7 +233,7 @@ def _remote(dataset: Dataset, paths: list[str], ranges: Ranges, seconds: float) 
             taken = np.arange(at, at + min(BATCH, count)) % count
             at = (at + len(taken)) % count
             shards, offsets, sizes = (column[taken] for column in ranges)
-            waiting.append((reader.request(shards.astype(np.int32), offsets, sizes), int(sizes.sum())))
+            waiting.append((reader.request(SampleRanges(shards.astype(np.int32), offsets, sizes)), int(sizes.sum())))
         request, size_bytes = waiting.popleft()
         while not request.ready():
             request.wait(1.0)

@@ -1,7 +1,7 @@
 """The bottleneck in one sentence.
 
-Each thread of the loader reads a sample and decodes it, so the speed to expect end to end is that of both one after the
-other: 1 / (1/storage + 1/decoding). Much less than that means that something else holds it back.
+Each thread of the loader reads a sample and decodes it, so the expected speed end to end is that of both one after the
+other: 1 / (1/storage + 1/decoding). Much less than that means that something else limits it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EXPLAINED = 0.75  # of the expected speed
 
 @dataclass(frozen=True)
 class Verdict:
-    """`bottleneck`: "storage", "decode" or "other"; `sentence` says it with the figures and what would help."""
+    """`bottleneck`: "storage", "decode" or "other"; `sentence` states it with the figures and what would help."""
 
     bottleneck: str
     sentence: str
@@ -34,7 +34,7 @@ def judge(
     cached: float | None = None,
     alike: bool = False,
 ) -> Verdict:
-    """From images per second of storage (as the run met it), of decoding from memory and end to end.
+    """The verdict from images per second of storage (as the run met it), of decoding from memory and end to end.
 
     `threads` gave the speed end to end, `most` were tried. `cached`: the share of the samples that the run found in the
     page cache, where that is known. `alike`: the slices of decoding and of end to end overlap in their speeds.
@@ -45,7 +45,7 @@ def judge(
     spread = ""
     if alike and not unexplained:
         spread = ", the same within the spread,"
-    elif end_to_end > decode:  # which it cannot be, for the same work and more
+    elif end_to_end > decode:  # impossible: it is the same work and more
         spread = ", slowed by other work on the machine,"
     figures = (
         f"{end_to_end:,.0f} images/s end to end with {_threads(threads)}, while decoding from memory gives "

@@ -22,6 +22,7 @@ from genimage_stream.decode import DecodeError
 from genimage_stream.loading import stats
 from genimage_stream.loading.batch import Batch
 from genimage_stream.order.geometry import Windows, sample_windows
+from genimage_stream.storage.store import SampleRanges
 
 if TYPE_CHECKING:
     from genimage_stream.backends.cpu import Rendering
@@ -172,7 +173,7 @@ class Epoch(Iterator[Batch]):
                     break
                 self._plan_block()
             plan = self._planned.popleft()
-            request = self._reader.request(plan.shard, plan.offset, plan.size, plan.parts)
+            request = self._reader.request(SampleRanges(plan.shard, plan.offset, plan.size, plan.parts))
             self._fetching.append(_Work(plan, request))
         while self._fetching and len(self._decoding) < loader.prefetch and self._fetching[0].request.ready():
             self._submit()

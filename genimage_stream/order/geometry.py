@@ -1,7 +1,7 @@
 """Which window of each image a batch shows: crop and flip, pure functions of (seed, epoch, sample).
 
-Chance comes from `philox.sample_words`, so a sample's window is the same whatever the batch it comes in, the rank, the
-number of threads, or the point at which a run was resumed.
+Randomness comes from `philox.sample_words`, so a sample's window does not depend on the batch, the rank, the number of
+threads, or the point at which a run was resumed.
 """
 
 from __future__ import annotations

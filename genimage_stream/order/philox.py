@@ -1,7 +1,7 @@
 """Philox4x32-10, vectorised: random words that are a pure function of (key, counter).
 
-A counter-based generator has no state to carry along: the words of a sample are found from the sample alone, in any
-order, on any rank, after any interruption. The algorithm is that of Salmon, Moraes, Dror, Shaw, "Parallel random
+A counter-based generator has no state: the words of a sample are computed from the sample alone, in any order, on any
+rank, after any interruption. The algorithm is that of Salmon, Moraes, Dror, Shaw, "Parallel random
 numbers: as easy as 1, 2, 3" (SC 2011), with the constants of its reference implementation, Random123.
 """
 
@@ -22,7 +22,7 @@ def philox4x32(counters: npt.ArrayLike, key: tuple[int, int]) -> Words:
     """The four random words of each counter, (4, n) uint32 to (4, n) uint32, under a key of two words."""
     counter = np.asarray(counters, np.uint32)
     if counter.ndim != 2 or counter.shape[0] != 4:
-        raise ValueError(f"counters have shape {counter.shape}; philox4x32 wants (4, n)")
+        raise ValueError(f"counters have shape {counter.shape}; philox4x32 needs (4, n)")
     keys = np.array([[key[0]], [key[1]]], np.uint32)
     even, odd = counter[0::2], counter[1::2]  # words 0 and 2 are multiplied, words 1 and 3 are mixed in
     for _ in range(_ROUNDS):

@@ -1,8 +1,8 @@
 """Which sample comes when, and on which rank: pure functions of (rows, seed, epoch, options).
 
-Nothing here knows threads, files or pictures. An epoch is an `Order`: the rows of the index in the order in which they
-come over all ranks together. `Steps` cuts it into global batches of world size * batch size, and these into the ranks'
-parts. The order does not depend on the world size, so a run can go on with another one.
+Nothing here depends on threads, files or images. An epoch is an `Order`: the rows of the index in the order in which
+they come over all ranks together. `Steps` cuts it into global batches of world size * batch size, and these into the
+ranks' parts. The order does not depend on the world size, so a run can go on with another one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genimage_stream.order.philox import split_seed
 Shuffle = Literal["full", "shards", "none"]
 Rows = npt.NDArray[np.int64]
 
-_STEP = 1 << 16  # a piece of an array that stays in the processor's cache
+_STEP = 1 << 16  # elements of an array that stay in the processor's cache
 
 # One stream of random words for each question, so that no two decisions share words.
 # Streams of rounds have their group's number above the lowest eight bits.
@@ -27,7 +27,7 @@ STREAM_ORDER, STREAM_SHARDS, STREAM_ROUND, STREAM_SUBSET = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class Order:
-    """Samples of one epoch: `rows` of the index (n,), `occurrences` (n,) tells visits to the same row apart.
+    """Samples of one epoch: `rows` of the index (n,), `occurrences` (n,) numbers the visits to the same row.
 
     `occurrences` is None where every sample comes once.
     """

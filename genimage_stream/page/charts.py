@@ -1,4 +1,4 @@
-"""Charts as inline SVG, each with a title and a description for those who do not see it.
+"""Charts as inline SVG, each with a title and a description for screen readers.
 
 Widths are in the drawing's own units: about what a phone has in pixels, so that letters keep their size there; wider
 pages set charts side by side. Colours come from CSS classes (`real`, `fake`, `third`), so they follow light and dark.
@@ -156,7 +156,7 @@ def lines(
         drawn = points if len(points) > 1 else [(left, points[0][1]), (right, points[0][1])]
         path = "L".join(f"{px:.1f} {py:.1f}" for px, py in drawn)
         out.append(f'<path class="stroke {one.css}{" dash" if one.dash else ""}" d="M{path}"/>')
-        aside = 3.0 * (place - (len(series) - 1) / 2)  # so that the spreads of two lines can be told apart
+        aside = 3.0 * (place - (len(series) - 1) / 2)  # so that the spreads of two lines can be distinguished
         for (px, _), (lowest, highest) in zip(points, one.spread, strict=False):
             out.append(f'<path class="thin {one.css}" d="M{px + aside:.1f} {y(lowest):.1f}V{y(highest):.1f}"/>')
         for (px, py), v in zip(points, one.values, strict=True):
@@ -204,7 +204,7 @@ def heat(
     for i, j in zip(*np.nonzero(counts), strict=True):
         x0, x1, y0, y1 = x(float(edges[i])), x(float(edges[i + 1])), y(float(edges[j + 1])), y(float(edges[j]))
         weight = 0.15 + 0.85 * math.log1p(int(counts[i, j])) / darkest
-        grown = max(0.0, 5 - (x1 - x0)) / 2  # never smaller than the eye can find
+        grown = max(0.0, 5 - (x1 - x0)) / 2  # never too small to see
         out.append(
             f'<rect class="fill {css}" fill-opacity="{weight:.2f}" x="{x0 - grown:.1f}" y="{y0 - grown:.1f}" '
             f'width="{x1 - x0 + 2 * grown:.1f}" height="{y1 - y0 + 2 * grown:.1f}"/>'

@@ -1,4 +1,4 @@
-"""Where a page goes: looked at before the work is done, written whole or not at all."""
+"""Writing a page: its place is checked before the work starts, and it is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 def check_writable(path: str) -> None:
     """Raises OSError, in one sentence with the remedy, when no page can be written at `path`."""
     if not path.strip():
-        raise FileNotFoundError("the page has no name: name a file, as page.html")
+        raise FileNotFoundError("the page has no name: name a file, e.g. page.html")
     place = Path(path).expanduser()
     folder = place.absolute().parent
     if place.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file, as {path.rstrip('/')}/page.html")
+        raise IsADirectoryError(f"{path} is a folder: name a file, e.g. {path.rstrip('/')}/page.html")
     if not folder.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}; make it, or write elsewhere")
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}; create it, or write elsewhere")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -36,4 +36,4 @@ def write_page(path: str, document: str) -> None:
         os.replace(beside, place)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written ({error.strerror}): make room or write elsewhere") from error
+        raise OSError(f"{path} cannot be written ({error.strerror}): free some space or write elsewhere") from error

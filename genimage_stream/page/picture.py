@@ -66,5 +66,5 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def data_address(png: bytes) -> str:
-    """A PNG as an address that holds it."""
+    """A PNG as a data: address."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,4 +1,4 @@
-"""Axes and numbers of charts: where ticks stand and how values are written."""
+"""Axes and numbers of charts: where ticks are and how values are written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NONE = "\N{EN DASH}"  # stands where there is no number
+NONE = "\N{EN DASH}"  # in place of a missing number
 
 
 @dataclass(frozen=True)

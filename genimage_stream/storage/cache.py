@@ -1,13 +1,14 @@
-"""Shards kept on a local disk: bounded, shared by the processes of a machine, sound after any kill.
+"""A cache of shards on a local disk: bounded, shared by the processes of a machine, intact after any kill.
 
-Only file locks and renames, no daemon and no database:
+It uses only file locks and renames, no daemon and no database:
 
 * A shard is under its final name only when it is complete, checked and on stable storage.
-* Who downloads a shard holds an exclusive lock on its `.part` file; the others see that and wait while it is written
-  to, or go round the cache. A killed process loses its lock with its life; the next one starts the `.part` anew.
-* Who reads a shard holds a shared lock on it; eviction takes the exclusive lock first, so it never removes one in use.
-* Room is reserved before a download by giving the `.part` its full length, under the lock of the whole cache; what was
-  used longest ago goes first.
+* The process that downloads a shard holds an exclusive lock on its `.part` file; others wait as long as the file is
+  being written to, or bypass the cache. A killed process loses its lock; the next one starts the `.part` again.
+* A process that reads a shard holds a shared lock on it; eviction takes the exclusive lock first, so it never removes a
+  shard in use.
+* Room is reserved before a download by giving the `.part` its full length, under the lock of the whole cache; the least
+  recently used shards are evicted first.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from pathlib import Path
 
 PART = ".part"
 LOCK = "lock"  # the file whose lock is that of the whole cache
-# A link that somebody else left in a shared cache is not followed, and a pipe not waited for.
+# Links that others left in a shared cache are not followed, and opening a pipe does not block.
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class CachedShard:
-    """A complete shard that stays while this is open."""
+    """A complete shard that is not evicted while this is open."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -52,7 +53,7 @@ class CachedShard:
 
 
 class Download:
-    """A shard on its way into the cache, locked against everybody else: write it, then `finish` or `abandon`."""
+    """A shard that is being downloaded into the cache, locked by this process: write it, then `finish` or `abandon`."""
 
     def __init__(self, descriptor: int, part: Path, final: Path) -> None:
         self._descriptor = descriptor
@@ -69,7 +70,7 @@ class Download:
         return os.pread(self._descriptor, size, offset)
 
     def finish(self) -> CachedShard:
-        """Make it a shard of the cache, and hold that."""
+        """Make it a shard of the cache; returns it, held."""
         os.fsync(self._descriptor)
         os.rename(self._part, self._final)
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
@@ -77,7 +78,7 @@ class Download:
         return CachedShard(descriptor)
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove what was written."""
         if self._descriptor >= 0:
             self._part.unlink(missing_ok=True)
             os.close(self._descriptor)
@@ -98,7 +99,7 @@ class ShardCache:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def hold(self, shard: str, end: int) -> CachedShard | None:
-        """The cached shard, held; None when it is not there. One that ends before byte `end` is damaged, so none."""
+        """The cached shard, held; None when it is missing, or damaged because it ends before byte `end`."""
         path = self._own / shard
         try:
             descriptor = os.open(path, os.O_RDONLY | _PLAIN)
@@ -126,8 +127,8 @@ class ShardCache:
         return held
 
     def begin(self, shard: str, size: int, *, evict: bool) -> Download | None:
-        """Start to download a shard of `size` bytes: None when another process is at it, it is there already, or there
-        is no room (with `evict`, none even without what nobody uses). Raises OSError for a full disk."""
+        """Start to download a shard of `size` bytes. None when another process is downloading it, it is cached already,
+        or there is no room (with `evict`, not even after evicting unused shards). Raises OSError for a full disk."""
         final = self._own / shard
         part = final.with_name(final.name + PART)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +138,7 @@ class ShardCache:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(descriptor), os.stat(part)):
-                raise FileNotFoundError  # its last owner finished or left in the meantime
+                raise FileNotFoundError  # its last owner finished or abandoned it in the meantime
         except (BlockingIOError, FileNotFoundError):
             os.close(descriptor)
             return None
@@ -159,13 +160,13 @@ class ShardCache:
         return download
 
     def _check_within(self, path: Path) -> None:
-        """Raises OSError for a file that would be written or removed outside of the cache, through a folder's link."""
+        """Raises OSError for a file that would be written or removed outside of the cache, through a linked folder."""
         here, there = os.path.realpath(self.folder), os.path.realpath(path.parent)
         if os.path.commonpath([here, there]) != here:
             raise OSError(f"{path.parent} leads out of the cache, to {there}: remove that link")
 
     def being_downloaded(self, shard: str) -> int | None:
-        """When the process that is downloading this shard now last wrote to it, in ns; None when none is at it."""
+        """When the process that is downloading this shard last wrote to it, in ns; None when no process is."""
         part = self._own / (shard + PART)
         try:
             descriptor = os.open(part, os.O_RDONLY | _PLAIN)

@@ -1,10 +1,10 @@
 """Reading an object store through a cache of shards on a local disk.
 
-With the order by shards, or none, the cache works ahead of the consumer: it downloads whole shards, front to back, in
-the order in which they come, the next window while this one is read. The first window is read by single ranges, so
-that the first batch does not wait for gigabytes; its shards are downloaded last, if there is room. In full random order
-every batch touches as many shards as it has samples; then single ranges are fetched as without a cache, and the cache
-fills in the background for as long as there is room.
+With shuffle="shards" or False the cache works ahead of the consumer: it downloads whole shards, front to back, in the
+order in which they come, the next window while this one is read. The first window is read by single ranges, so that the
+first batch does not wait for gigabytes; its shards are downloaded last, if there is room. With shuffle=True every batch
+touches as many shards as it has samples; then single ranges are fetched as without a cache, and the cache fills in the
+background as long as there is room.
 """
 
 from __future__ import annotations
@@ -68,25 +68,25 @@ class CachedReader(RemoteReader):
         self._ahead: asyncio.Task[None] | None = None
         self._broken = False
         self._warned = False
-        self._stalls: dict[str, tuple[int, float]] = {}  # of others' downloads: last written, and seen like that since
+        self._stalls: dict[str, tuple[int, float]] = {}  # other processes' downloads: last written, unchanged since
 
     # -- the epoch's order ---------------------------------------------------------------------------------------------
 
     def begin(self, order: list[int], window: int | None) -> None:
-        """An epoch begins in which shards come in this order, `window` of them at a time; None: all at once."""
+        """Begin an epoch in which shards come in this order, `window` of them at a time; None: all at once."""
         run(self._begin(order, window))
 
     async def _begin(self, order: list[int], window: int | None) -> None:
         if self._ahead is not None:
             self._ahead.cancel()
-        self._let_go(lambda _: True)
+        self._release(lambda _: True)
         self._turn = {shard: turn for turn, shard in enumerate(order)}
         self._window = window
         self._reached = 0
         # The task must not keep the reader alive: when the loader is dropped, it ends.
         self._ahead = asyncio.ensure_future(_work_ahead(weakref.ref(self), order, window))
 
-    def _let_go(self, of: Callable[[int], bool]) -> None:
+    def _release(self, of: Callable[[int], bool]) -> None:
         for shard in [shard for shard in self._held if of(shard)]:
             self._held.pop(shard).close()
 
@@ -95,7 +95,7 @@ class CachedReader(RemoteReader):
             turns = {shard: self._turn.get(shard, 0) for shard in shards}
             self._reached = max(self._reached, *turns.values())
             first = min(turns.values()) // self._window * self._window
-            self._let_go(lambda shard: self._turn.get(shard, 0) < first)
+            self._release(lambda shard: self._turn.get(shard, 0) < first)
             awaited = [shard for shard, turn in turns.items() if turn >= self._window]
             await asyncio.gather(*(self._ensure(shard, evict=True, wait=True) for shard in awaited))
         found, missing = await asyncio.to_thread(self._read_held, shards, offsets, sizes)
@@ -106,7 +106,7 @@ class CachedReader(RemoteReader):
         return found
 
     def _read_held(self, shards: list[int], offsets: list[int], sizes: list[int]) -> tuple[list[memoryview], list[int]]:
-        """The samples that the cache has, and the places of those it has not."""
+        """The samples that are in the cache, and the places of those that are not."""
         found: list[memoryview] = [memoryview(b"")] * len(shards)
         missing = []
         for shard in set(shards):
@@ -123,10 +123,10 @@ class CachedReader(RemoteReader):
     # -- filling -------------------------------------------------------------------------------------------------------
 
     async def _ensure(self, shard: int, *, evict: bool, wait: bool) -> bool:
-        """Bring a shard into the cache if it is not there and there is room; whether it is worth to go on filling.
+        """Bring a shard into the cache if it is missing and there is room; returns whether to go on filling.
 
-        With `wait`, one that another process is downloading is waited for while that gets on. Trouble with the store is
-        left to those who need the bytes; trouble with the disk turns the cache off.
+        With `wait`, this waits for another process's download as long as it makes progress. Errors of the store are
+        ignored here, since reading the bytes raises them; errors of the disk turn the cache off.
         """
         key = (shard, wait)
         if key not in self._filling:
@@ -159,17 +159,17 @@ class CachedReader(RemoteReader):
                         return False  # no room
                     held.close()
                 elif not wait or self._stalls_for(path, written) > self._store.patience.timeout:
-                    return True  # whoever needs the shard reads single ranges meanwhile
+                    return True  # until it is there, samples are read by single ranges
                 await asyncio.sleep(_POLL_SECONDS)
         except (FileNotFoundError, StoreError) as error:
             log.debug("not cached: %s", error)
         except OSError as error:
             self._broken = True
-            log.warning("the cache at %s is not used any more: %s", self._cache.folder, error)
+            log.warning("the cache at %s is no longer used: %s", self._cache.folder, error)
         return not self._broken
 
     def _stalls_for(self, path: str, written: int) -> float:
-        """Seconds since another process's download, last written to at that time, was first seen in that state."""
+        """Seconds for which another process's download, last written to at time `written`, has not progressed."""
         now = time.monotonic()
         last, since = self._stalls.get(path, (-1, now))
         self._stalls[path] = (written, since if last == written else now)
@@ -179,7 +179,7 @@ class CachedReader(RemoteReader):
         if not self._warned:
             self._warned = True
             log.warning(
-                "%s, %d bytes, is larger than the whole cache at %s: give a cache_size above %d",
+                "%s, %d bytes, is larger than the whole cache at %s: choose a cache_size above %d",
                 f"{self._store.name}/{path}",
                 size,
                 self._cache.folder,
@@ -219,9 +219,7 @@ class CachedReader(RemoteReader):
         for start, n, expected in self._contents.images(shard):
             header = download.read(start - _TAR_BLOCK, _TAR_BLOCK)
             if header[257:262] != b"ustar" or _octal(header[124:136]) != n:
-                raise StoreError(
-                    f"{name}: no image of {n} bytes at byte {start}; index and shard do not belong together"
-                )
+                raise StoreError(f"{name}: no image of {n} bytes at byte {start}; index and shard do not match")
             if hashlib.sha256(download.read(start, n)).hexdigest() != expected:
                 raise StoreError(f"{name}: the image at byte {start} is not the one that was packed")
 

@@ -17,7 +17,7 @@ from genimage_stream.storage.memory import AtHand, sparse_memory
 from genimage_stream.storage.within import local_file
 
 if TYPE_CHECKING:
-    from genimage_stream.storage.store import ShardContents, Spans
+    from genimage_stream.storage.store import SampleRanges, ShardContents, Spans
 
 
 class LocalStore:
@@ -87,16 +87,10 @@ class LocalReader:
             self._asker.submit(ask_kernel, [self._paths[shard] for shard in self._windows[self._asked]])
             self._asked += 1
 
-    def request(
-        self,
-        shards: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
-        sizes: npt.NDArray[np.int64],
-        parts: npt.NDArray[np.int64] | None = None,
-    ) -> AtHand:
+    def request(self, ranges: SampleRanges) -> AtHand:
         if self._asked < len(self._windows):
-            self._read_ahead(shards)
-        return AtHand(FileRanges(self._files, shards, offsets, sizes))
+            self._read_ahead(ranges.shards)
+        return AtHand(FileRanges(self._files, ranges.shards, ranges.offsets, ranges.sizes))
 
 
 def ask_kernel(paths: Sequence[str]) -> int:

@@ -6,11 +6,9 @@ import mmap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 if TYPE_CHECKING:
     from genimage_stream.decode import FileRanges
+    from genimage_stream.storage.store import SampleRanges
 
 
 class AtHand:
@@ -53,11 +51,5 @@ class MemoryReader:
     def begin(self, order: list[int], window: int | None) -> None:
         pass
 
-    def request(
-        self,
-        shards: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
-        sizes: npt.NDArray[np.int64],
-        parts: npt.NDArray[np.int64] | None = None,
-    ) -> AtHand:
-        return AtHand([self._data[place] for place in zip(shards.tolist(), offsets.tolist(), strict=True)])
+    def request(self, ranges: SampleRanges) -> AtHand:
+        return AtHand([self._data[at] for at in zip(ranges.shards.tolist(), ranges.offsets.tolist(), strict=True)])

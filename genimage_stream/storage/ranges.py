@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from genimage_stream.storage.store import SampleRanges
 
 CHUNK_BYTES = 8 << 20  # of a whole file, per request
 GAP_BYTES = 128 << 10  # ranges closer together than this are one request: cheaper than a round trip
@@ -26,14 +29,13 @@ class Wanted(NamedTuple):
         return [(self.offset, head), (self.offset + begin, end - begin)]
 
 
-def wanted(
-    shards: list[int], offsets: list[int], sizes: list[int], parts: list[tuple[int, int, int]] | None
-) -> list[Wanted]:
-    if parts is None:
+def wanted(ranges: SampleRanges) -> list[Wanted]:
+    shards, offsets, sizes = ranges.shards.tolist(), ranges.offsets.tolist(), ranges.sizes.tolist()
+    if ranges.parts is None:
         return [Wanted(*one) for one in zip(shards, offsets, sizes, strict=True)]
     return [
         Wanted(shard, offset, size, None if part[0] >= size else part)
-        for shard, offset, size, part in zip(shards, offsets, sizes, parts, strict=True)
+        for shard, offset, size, part in zip(shards, offsets, sizes, ranges.parts.tolist(), strict=True)
     ]
 
 

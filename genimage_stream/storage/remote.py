@@ -135,7 +135,7 @@ class RemoteStore:
                 async with slots(patience.parallel):
                     return await asyncio.wait_for(begin(), patience.timeout)
             except (exceptions.NotFoundError, FileNotFoundError):
-                raise FileNotFoundError(f"{self.name}/{path} is not there") from None
+                raise FileNotFoundError(f"{self.name}/{path} does not exist") from None
             except asyncio.TimeoutError:
                 reason = f"no answer within {patience.timeout:g} s"
             except lasting as error:

@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from genimage_stream.decode import PartialBytes
 from genimage_stream.storage.event_loop import hand_over, run
 from genimage_stream.storage.ranges import Wanted, coalesce, wanted
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from genimage_stream.storage.store import SampleRanges
 
 #: Reads bytes start .. end of a file.
 ReadRange = Callable[[str, int, int], Coroutine[Any, Any, memoryview]]
@@ -36,15 +35,8 @@ class RemoteReader:
     def begin(self, order: list[int], window: int | None) -> None:
         pass
 
-    def request(
-        self,
-        shards: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
-        sizes: npt.NDArray[np.int64],
-        parts: npt.NDArray[np.int64] | None = None,
-    ) -> RemoteRequest:
-        needed = None if parts is None else parts.tolist()
-        return RemoteRequest(self._samples(wanted(shards.tolist(), offsets.tolist(), sizes.tolist(), needed)))
+    def request(self, ranges: SampleRanges) -> RemoteRequest:
+        return RemoteRequest(self._samples(wanted(ranges)))
 
     async def _samples(self, samples: list[Wanted]) -> list[Buffer | PartialBytes]:
         pieces = [(sample.shard, *piece) for sample in samples for piece in sample.pieces()]

@@ -1,9 +1,9 @@
 """Which bytes of a stored image a window needs, by the index's column `segments`; pure.
 
 Of a crop-ready PNG that column holds the rows of a band of rows, the position of the first band in the image's bytes,
-and where each band ends. A reader from an object store then asks for the bytes before the first band and for those of
-the bands that the window shows, and for nothing else. Other images, and those of less than WORTH_BYTES, have no entry
-and are read whole: so are JPEGs, since one request from the begin to the last row needed would save a few per cent.
+and where each band ends. A reader of an object store then requests the bytes before the first band and those of the
+bands that the window shows, and nothing else. Other images, and those of less than WORTH_BYTES, have no entry and are
+read whole; so are JPEGs, since one request from the start to the last row needed would save only a few per cent.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-#: Smaller images are read whole: what could be left out costs less than another request.
+#: Smaller images are read whole: the bytes that could be saved cost less than another request.
 WORTH_BYTES = 192 << 10
-#: Decoders look at the first band's length and type when they read what is before it.
+#: Decoders read the first band's length and type together with what is before it.
 _CHUNK_HEAD = 12
 
 
@@ -37,11 +37,11 @@ class SegmentTable:
         shapes: npt.NDArray[np.int64],
         window: tuple[int, int],
     ) -> npt.NDArray[np.int64]:
-        """(n, 3): of each image the bytes at its beginning, and the first and one past the last of another part.
+        """(n, 3): of each image the number of bytes at its start, and the first and one past the last of another part.
 
         `sizes` (n,) are bytes, `corners` (n, 2) the windows' (x, y), `shapes` (n, 2) the images' (width, height);
-        `window` is (height, width). The first number is the image's size where all of it is needed, or so much that it
-        might as well be: more than half, the same rule as the decoder's.
+        `window` is (height, width). The first number is the image's size where all of it is needed, or more than half
+        of it, by the same rule as the decoder's.
         """
         found = np.repeat(sizes[:, None], 3, axis=1)
         start, end = self.starts[rows].astype(np.int64), self.starts[rows + 1].astype(np.int64)

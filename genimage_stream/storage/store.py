@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,16 @@ class ShardContents:
     images: Callable[[int], Sequence[tuple[int, int, str]]]
 
 
+class SampleRanges(NamedTuple):
+    """Where n samples are: `shards` (n,) places in a reader's list, `offsets` and `sizes` (n,) in bytes; `parts` (n, 3)
+    as by `SegmentTable.needed`, None when all of each sample is needed."""
+
+    shards: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64] | None = None
+
+
 class Request(Protocol):
     """The bytes of one batch, asked for."""
 
@@ -51,8 +61,8 @@ class Request(Protocol):
 class Reader(Protocol):
     """Fetches samples' bytes from a fixed list of shards.
 
-    `ahead`: batches to request beyond those being decoded. `wants_parts`: `request` is told which parts of an image are
-    needed. `wants_order`: `begin` is called in every epoch, otherwise only when shards come in windows.
+    `ahead`: batches to request beyond those being decoded. `wants_parts`: it reads parts of images, so ranges should
+    have `parts`. `wants_order`: `begin` is called in every epoch, otherwise only when shards come in windows.
     """
 
     ahead: int
@@ -62,15 +72,7 @@ class Reader(Protocol):
     def begin(self, order: list[int], window: int | None) -> None:
         """Begin an epoch in which shards come in this order, `window` of them at a time; None: all at once."""
 
-    def request(
-        self,
-        shards: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
-        sizes: npt.NDArray[np.int64],
-        parts: npt.NDArray[np.int64] | None = None,
-    ) -> Request:
-        """Ask for n samples: `shards` are places in the list, `offsets` and `sizes` in bytes, each (n,); `parts` (n, 3)
-        as by `SegmentTable.needed`, None when all is needed."""
+    def request(self, ranges: SampleRanges) -> Request: ...
 
 
 class Store(Protocol):

@@ -1,7 +1,7 @@
-"""Names that come from data, on their way to a path: they stay within the dataset and name regular files.
+"""Validates paths that come from data: they stay within the dataset and name regular files.
 
-An index may come from anybody. A shard's path in it becomes a file that is opened, and, in a cache, one that is written
-and removed, so it is checked once where the index is read (the text) and once where a local path is made of it (links).
+An index is untrusted input. A shard's path in it becomes a file that is opened and, in a cache, written and removed, so
+its text is checked when the index is read, and links are checked when a local path is made from it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 
 def check_shard_paths(paths: Iterable[object], index: str) -> None:
-    """Raises ValueError, naming the path and the `index`, for one that is not a relative, normalised path of a tar."""
+    """Raises ValueError, naming the path and the `index`, unless each is a relative, normalised path of a tar."""
     for path in paths:
         if wrong := _misfit(path):
             raise ValueError(
@@ -29,7 +29,7 @@ def _misfit(path: object) -> str | None:
     if any(part in ("", ".", "..") for part in path.split("/")):
         return "which is not a normalised path within the dataset"
     if not path.isprintable():
-        return "which has characters that no path of a shard has"
+        return "which has unprintable characters"
     if not path.endswith(".tar"):
         return "which is not the path of a tar"
     return None
@@ -39,7 +39,7 @@ def local_file(root: str | os.PathLike[str], path: str) -> str:
     """The place of a dataset's file on a local disk; it need not be there.
 
     Raises OSError, naming it, when a link leads out of the dataset or it is not a regular file: opening a pipe or a
-    device would wait for somebody to write to it, or worse.
+    device would wait for a writer, or worse.
     """
     place = os.path.join(root, path)
     inside, there = os.path.realpath(root), os.path.realpath(place)
@@ -51,7 +51,7 @@ def local_file(root: str | os.PathLike[str], path: str) -> str:
     try:
         kind = os.stat(there).st_mode
     except OSError:
-        return place  # whoever opens it says what is wrong
+        return place  # opening it raises the error
     if not stat.S_ISREG(kind):
-        raise OSError(f"{place} is not a regular file: remove it and bring the dataset's own file back")
+        raise OSError(f"{place} is not a regular file: remove it and restore the file of the dataset")
     return place

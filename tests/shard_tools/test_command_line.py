@@ -85,7 +85,7 @@ def test_a_fault_of_the_program_is_no_finding(packed: Path, monkeypatch: pytest.
     monkeypatch.setattr("shard_tools.info.dataset_info", lambda path: 1 // 0)
     done = shard_tools_here("info", packed, "--json")
     assert done.code == 70
-    assert "a fault of this program: ZeroDivisionError" in done.json["error"]
+    assert "internal error: ZeroDivisionError" in done.json["error"]
     assert "Traceback" in done.err
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from genimage_stream.dataset.columns import IndexColumns
 
 import genimage_stream as gs
 from genimage_stream import schema
+from genimage_stream.dataset.columns import IndexColumns
 from genimage_stream.storage.local import LocalStore
 from genimage_stream.storage.ranges import CHUNK_BYTES, GAP_BYTES, coalesce
 from genimage_stream.storage.remote import BEYOND_END
@@ -81,7 +81,7 @@ def test_s3_with_a_shard_that_is_not_there(s3: S3Server, tmp_path: Path) -> None
     shard = gs.open_dataset(root).access.shards()[1][1]
     (root / shard).unlink()
     dataset = gs.open_dataset(s3.upload(root, "gone"), storage_options=s3.options)
-    with pytest.raises(FileNotFoundError, match=f"{dataset.path}/{shard} is not there"):
+    with pytest.raises(FileNotFoundError, match=f"{dataset.path}/{shard} does not exist"):
         batches(dataset)
 
 
@@ -151,7 +151,7 @@ class Behaviour:
 
     def __init__(self) -> None:
         self.kind = "well"
-        self.left = 0  # bad answers to come; -1: for ever
+        self.left = 0  # bad answers to come; -1: all
         self.spared = 0  # good answers to come before these
         self.asked = 0
         self.sent = 0  # bytes of shards
