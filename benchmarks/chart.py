@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from genimage_stream.page.charts import bar_parts
 from genimage_stream.page.scales import Scale, number, short, top
 
-WIDTH, ROW, LABELS, TOP = 780, 26, 270, 44
+WIDTH, LABELS, TOP = 780, 330, 44
 HEIGHT, LEFT, RIGHT, BOTTOM = 330, 64, 24, 74
 
 STYLE = """
@@ -40,17 +41,13 @@ Point = tuple[float, float, float, float]
 def bar_chart(values: Mapping[str, float], title: str, *, highlight: str = "") -> str:
     """Bars in descending order, each with its value; names that begin with `highlight` stand out."""
     rows = sorted(values.items(), key=lambda item: -item[1])
-    largest = max(values.values(), default=1.0)
-    height = TOP + ROW * len(rows) + 8
-    parts = head(height, title, "; ".join(f"{name}: {value:,.0f}" for name, value in rows))
-    for place, (name, value) in enumerate(rows):
-        y = TOP + ROW * place
-        length = (WIDTH - LABELS - 70) * value / largest
-        kind = "ours" if highlight and name.startswith(highlight) else "bar"
-        parts.append(f'<text x="{LABELS - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
-        parts.append(f'<rect class="{kind}" x="{LABELS}" y="{y + 2}" width="{length:.1f}" height="18" rx="3"/>')
-        parts.append(f'<text x="{LABELS + length + 6:.1f}" y="{y + 15}">{value:,.0f}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    # Of the two parts of a bar, one is empty: they differ in colour.
+    parts = [(name, [0, value] if highlight and name.startswith(highlight) else [value]) for name, value in rows]
+    bottom, bars = bar_parts(
+        parts, ["bar", "ours"], write="{:,.0f}".format, above=TOP, width=WIDTH - 8, widest_name=LABELS
+    )
+    described = "; ".join(f"{name}: {value:,.0f}" for name, value in rows)
+    return "\n".join([*head(bottom + 8, title, described), *bars, "</svg>"]) + "\n"
 
 
 def line_chart(
@@ -113,7 +110,7 @@ def head(height: float, title: str, described: str) -> list[str]:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-labelledby="title description"><title id="title">{escape(title)}</title>',
         f'<desc id="description">{escape(described)}</desc><style>{STYLE}</style>',
-        # A ground of its own: the colours follow the reader's system, which may be dark while the page is light.
+        # A background: the colours follow the reader's system, which may be dark while the page is light.
         f'<rect class="ground" width="{WIDTH}" height="{height}" rx="6"/>',
         f'<text class="title" x="8" y="24">{escape(title)}</text>',
     ]

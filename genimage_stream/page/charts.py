@@ -71,17 +71,36 @@ def bars(
     value: Callable[[Sequence[float]], float] = sum,
     heading: bool = False,
 ) -> str:
-    """Horizontal bars, a row each: parts laid end to end, coloured by `classes`, the written value behind them.
+    """Horizontal bars as `bar_parts` draws them, with the title above them if `heading`."""
+    above = 24 if heading else 4
+    bottom, drawn = bar_parts(rows, classes, write=write, low=low, high=high, value=value, above=above)
+    out = [label(0, 14, title, css="title")] if heading else []
+    return frame(WIDTH, bottom + 4, title, description, out + drawn)
 
-    Bars begin at `low`, which is not always zero (a coin's 50 %); then a line marks it.
+
+def bar_parts(
+    rows: Sequence[tuple[str, Sequence[float]]],
+    classes: Sequence[str],
+    *,
+    write: Callable[[float], str] = number,
+    low: float = 0.0,
+    high: float | None = None,
+    value: Callable[[Sequence[float]], float] = sum,
+    above: float,
+    width: float = WIDTH,
+    widest_name: float = 150.0,
+) -> tuple[float, list[str]]:
+    """The lower edge and the elements of horizontal bars, a row each, from `above` on.
+
+    The parts of a row are laid end to end, coloured by `classes`, with the written value behind them. Bars start at
+    `low`, which is not always zero (e.g. 50 % for guessing); then a line marks it.
     """
-    names_width = min(150.0, max((wide(name) for name, _ in rows), default=0) + 10)
+    names_width = min(widest_name, max((wide(name) for name, _ in rows), default=0) + 10)
     ends = [write(value(parts)) for _, parts in rows]
     values_width = max((wide(end) for end in ends), default=0) + 8
     largest = high if high is not None else max((sum(parts) for _, parts in rows), default=1.0) or 1.0
-    scale = Scale(low, largest, names_width, WIDTH - values_width)
-    above = 24 if heading else 4
-    out = [label(0, 14, title, css="title")] if heading else []
+    scale = Scale(low, largest, names_width, width - values_width)
+    out = []
     for i, ((name, parts), end) in enumerate(zip(rows, ends, strict=True)):
         y = above + 26 * i
         out.append(label(names_width - 8, y + 16, clipped(name, names_width - 8), anchor="end", css="name"))
@@ -95,7 +114,7 @@ def bars(
     bottom = above + 26 * len(rows)
     if low:
         out.append(f'<path class="axis" d="M{scale(low):.1f} {above}V{bottom}"/>')
-    return frame(WIDTH, bottom + 4, title, description, out)
+    return bottom, out
 
 
 def share_bars(title: str, description: str, rows: Sequence[tuple[str, float]], css: str) -> str:
