@@ -102,28 +102,20 @@ class ShardCache:
         """The cached shard, held; None when it is missing, or damaged because it ends before byte `end`."""
         path = self._own / shard
         try:
-            descriptor = os.open(path, os.O_RDONLY | _PLAIN)
-        except FileNotFoundError:
-            return None
+            descriptor = _locked(path, os.O_RDONLY, fcntl.LOCK_SH)
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                return None  # a link, which this cache never makes
-            raise
-        held = CachedShard(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            facts = os.fstat(descriptor)
-            if not os.path.samestat(facts, os.stat(path)):
-                raise FileNotFoundError  # evicted between the two calls
-            if facts.st_size < end:
-                held.close()
-                self._check_within(path)
-                _remove_unused(path)
+            if error.errno in (errno.ENOENT, errno.ELOOP):  # the latter for a link, which this cache never makes
                 return None
-            os.utime(path)  # used just now
-        except (BlockingIOError, FileNotFoundError):
-            held.close()
+            raise
+        if descriptor is None:
             return None
+        held = CachedShard(descriptor)
+        if os.fstat(descriptor).st_size < end:
+            held.close()
+            self._check_within(path)
+            _remove_unused(path)
+            return None
+        os.utime(descriptor)  # used just now
         return held
 
     def begin(self, shard: str, size: int, *, evict: bool) -> Download | None:
@@ -133,21 +125,16 @@ class ShardCache:
         part = final.with_name(final.name + PART)
         final.parent.mkdir(parents=True, exist_ok=True)
         self._check_within(final)
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | _PLAIN, 0o644)
-        download = Download(descriptor, part, final)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(descriptor), os.stat(part)):
-                raise FileNotFoundError  # its last owner finished or abandoned it in the meantime
-        except (BlockingIOError, FileNotFoundError):
-            os.close(descriptor)
+        descriptor = _locked(part, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        if descriptor is None:
             return None
+        download = Download(descriptor, part, final)
         if final.exists():
             download.abandon()
             return None
         try:
             os.ftruncate(descriptor, 0)
-            with self._locked():
+            with self._all_locked():
                 room = self._make_room(size, evict)
                 if room and size:
                     os.posix_fallocate(descriptor, 0, size)
@@ -207,7 +194,7 @@ class ShardCache:
         return used + size <= self.limit
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _all_locked(self) -> Iterator[None]:
         """Room is counted and reserved by one process at a time. The lock is held for milliseconds, so a process that
         holds it for long has been stopped: an OSError."""
         path = self.folder / LOCK
@@ -230,20 +217,30 @@ class ShardCache:
             os.close(descriptor)
 
 
-def _remove_unused(path: Path) -> bool:
-    """Remove a file unless some process holds a lock on it."""
+def _locked(path: Path, flags: int, lock: int) -> int | None:
+    """A descriptor of the file at `path`, locked; None when another process holds a lock that excludes this one, or
+    removed or replaced the file meanwhile."""
+    descriptor = os.open(path, flags | _PLAIN, 0o644)
+    held = False
     try:
-        descriptor = os.open(path, os.O_RDONLY | _PLAIN)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            path.unlink()
-    except BlockingIOError:
-        return False
-    except FileNotFoundError:
-        return True
+        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
+        held = os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        pass
     finally:
-        os.close(descriptor)
+        if not held:
+            os.close(descriptor)
+    return descriptor if held else None
+
+
+def _remove_unused(path: Path) -> bool:
+    """Remove a file unless some process holds a lock on it; whether it is gone."""
+    try:
+        descriptor = _locked(path, os.O_RDONLY, fcntl.LOCK_EX)
+    except FileNotFoundError:
+        return True
+    if descriptor is None:
+        return False
+    path.unlink(missing_ok=True)
+    os.close(descriptor)
     return True
