@@ -43,7 +43,7 @@ STREAMS = {
 
 def tree() -> Path:
     """The tree of loose files, made on first use: the demo's without its faulty files, and larger."""
-    from demo.tree import SYSTEM_FILES, FAULTS, make_tree
+    from demo.tree import FAULTS, SYSTEM_FILES, make_tree
 
     path = ROOM / "data" / f"GenImage-{sum(COUNTS.values())}"
     if not path.exists():

@@ -47,15 +47,15 @@ def main() -> int:
     print(make_tree(TREE))
     print(STAND_INS)
 
-    heading("what is there, and what is wrong with it")
+    heading("scan: images, and files that will be rejected")
     run("shard-tools", "scan", str(TREE))
-    heading("into WebDataset shards")
+    heading("pack: WebDataset shards with an index")
     run("shard-tools", "pack", str(TREE), str(SHARDS), *PACK_OPTIONS)
-    heading("every byte of them checked, every image decoded")
+    heading("verify: every byte checked, every image decoded")
     run("shard-tools", "verify", str(SHARDS), "--decode")
-    heading("what is in them")
+    heading("info: contents of the shards")
     run("shard-tools", "info", str(SHARDS))
-    heading("what was kept out of them, and why (quarantine.parquet)")
+    heading("rejected files, with reasons (quarantine.parquet)")
     print_quarantine(SHARDS / "quarantine.parquet")
 
     import genimage_stream as gs
@@ -79,7 +79,7 @@ def main() -> int:
     print(write(compared, len(dataset), ROOM / "results"))
     facts = machine()
     print(f"\n{facts['processor']}, {facts['cpus']} CPUs; medians of {ROUNDS} rounds, taking turns.")
-    print(f"\nThe demo took {time.perf_counter() - begin:.0f} s. Its data lie in {ROOM}; make clean removes them.")
+    print(f"\nThe demo took {time.perf_counter() - begin:.0f} s. Its data is in {ROOM}; make clean removes it.")
     return 0
 
 

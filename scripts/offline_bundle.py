@@ -1,12 +1,12 @@
-"""Makes a bundle for a machine without a network: this checkout with its extension, DALI, webdataset and their needs.
+"""Makes a bundle for a machine without a network: this checkout with its extension, DALI, webdataset, dependencies.
 
     python3.12 scripts/offline_bundle.py BUNDLE [--cuda 13] [--piece-mb 55]
     python3.12 scripts/offline_bundle.py BUNDLE --plain DST --crop-ready DST2     with packed datasets
 
 Run it, on a machine with a network and what `make setup` needs, by a Python of the version that the other machine has.
-Copy BUNDLE there, in as many turns as need be (no file in it is larger than a piece), and type what it says at the end:
-python3 BUNDLE/install.py TARGET. Both are x86-64 machines with Linux. torch, NumPy and the other needs of
-genimage-stream are left to that machine; what it lacks of them can be added by --add.
+Copy BUNDLE there, piece by piece if need be (no file in it is larger than a piece), and type what it prints at the end:
+python3 BUNDLE/install.py TARGET. Both are x86-64 machines with Linux. That machine must have torch, NumPy and the other
+dependencies of genimage-stream; --add adds those that it lacks.
 
 The packages are compressed as one stream, which makes them a third smaller than their wheels and takes six minutes and
 5.4 GB of memory here, and 513 MB of memory there to unpack. A bundle that has them already in the same versions keeps
@@ -56,8 +56,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder to write, or to bring up to date")
     parser.add_argument("--cuda", choices=["12", "13"], default="13", help="major version that the driver has")
     parser.add_argument("--piece-mb", type=float, default=55, help="the largest size of a file, in million bytes")
-    parser.add_argument("--add", nargs="+", default=[], metavar="PACKAGE", help="also these, with their needs")
-    parser.add_argument("--leave-out", nargs="+", default=[], metavar="PACKAGE", help="the machine has these")
+    parser.add_argument("--add", nargs="+", default=[], metavar="PACKAGE", help="also these, with their dependencies")
+    parser.add_argument("--leave-out", nargs="+", default=[], metavar="PACKAGE", help="packages that the machine has")
     parser.add_argument("--plain", type=Path, help="a packed dataset to take along, for gpu_check")
     parser.add_argument("--crop-ready", type=Path, help="the same images packed with --crop-ready")
     given = parser.parse_args(words)
@@ -66,7 +66,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     if given.crop_ready and not given.plain:
         parser.error("--crop-ready needs --plain, the same images packed without --crop-ready")
     if given.bundle.exists() and not given.bundle.is_dir():
-        parser.error(f"{given.bundle} is no folder: name another one")
+        parser.error(f"{given.bundle} is not a folder: choose another one")
     for option, path in (("--plain", given.plain), ("--crop-ready", given.crop_ready)):
         if path and not (path / "dataset.json").is_file():
             parser.error(f"{option}={path}: no dataset.json is in it: name a folder that shard-tools pack has finished")
@@ -101,7 +101,7 @@ def export(folder: Path) -> str:
         names = git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
         commit = git("rev-parse", "--short=10", "HEAD").strip() + (" with changes" if git("status", "-s") else "")
     except (OSError, subprocess.CalledProcessError):
-        raise CannotBundleError(f"{ROOT} is no git checkout, so that what belongs to it is not known") from None
+        raise CannotBundleError(f"{ROOT} is not a git checkout, which is where the list of files comes from") from None
     for name in names:
         if name and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

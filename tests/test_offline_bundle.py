@@ -346,6 +346,6 @@ def test_paths_that_will_not_do_are_said_before_the_work(
 
     assert f"--plain={other}: no dataset.json is in it" in said(bundle, "--plain", other)
     assert f"--crop-ready={other}: no dataset" in said(bundle, "--plain", packed, "--crop-ready", other)
-    assert f"{packed / 'dataset.json'} is no folder" in said(packed / "dataset.json")
+    assert f"{packed / 'dataset.json'} is not a folder" in said(packed / "dataset.json")
     given = scripts["offline_bundle"].parse([str(bundle), "--plain", str(packed), "--crop-ready", str(packed)])
     assert (given.plain, given.crop_ready) == (packed, packed)

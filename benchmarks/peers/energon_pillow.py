@@ -2,8 +2,8 @@
 
 As its documentation recommends for WebDatasets of one's own: a crude dataset prepared in place, a task encoder with a
 cooker, get_train_dataset with a shuffle buffer and its quick start's max_samples_per_sequence, get_loader with workers,
-batches put together and normalised in them. It repeats indefinitely and its loader keeps one iterator, so an epoch is cut
-off after its images, and the batches that its workers fetched ahead meanwhile are taken away before the next.
+batches put together and normalised in them. It repeats indefinitely and its loader keeps one iterator, so an epoch is
+cut off after its images, and the batches that its workers fetched ahead meanwhile are taken away before the next.
 """
 
 from __future__ import annotations
