@@ -5,27 +5,43 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from genimage_stream.resources import cores
 
 
-def describe(place: str | None) -> dict[str, Any]:
-    """Facts for the record; `place` is the dataset's folder when it is local. What is unknown is None."""
-    return {
-        "cpu": _line("/proc/cpuinfo", "model name") or platform.machine(),
-        "cores": cores(),
-        "memory_bytes": _memory(),
-        "load": round(os.getloadavg()[0], 2),
-        "gpu": _gpu(),
-        "file_system": _file_system(place) if place else None,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": sys.version.split()[0],
-        "torch": metadata.version("torch"),
-        "genimage_stream": metadata.version("genimage-stream"),
-    }
+@dataclass(frozen=True)
+class Machine:
+    """`cores` that this process may use; the `load` of the last minute; `gpu`: its name. What is unknown is None."""
+
+    cpu: str
+    cores: int
+    memory_bytes: int | None
+    load: float
+    gpu: str | None
+    file_system: str | None
+    system: str
+    python: str
+    torch: str
+    genimage_stream: str
+
+
+def describe(place: str | None) -> Machine:
+    """This machine; `place` is the dataset's folder when it is local, for the type of its file system."""
+    return Machine(
+        cpu=_line("/proc/cpuinfo", "model name") or platform.machine(),
+        cores=cores(),
+        memory_bytes=_memory(),
+        load=round(os.getloadavg()[0], 2),
+        gpu=_gpu(),
+        file_system=_file_system(place) if place else None,
+        system=f"{platform.system()} {platform.release()}",
+        python=sys.version.split()[0],
+        torch=metadata.version("torch"),
+        genimage_stream=metadata.version("genimage-stream"),
+    )
 
 
 def _line(path: str, key: str) -> str | None:

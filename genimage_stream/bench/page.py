@@ -19,12 +19,12 @@ def render(results: Results) -> str:
         ("Bottleneck", BOTTLENECKS[results.verdict.bottleneck]),
         ("First batch after", f"{results.first_batch_seconds:.2f} s"),
         ("Samples", number(results.samples)),
-        ("Cores", results.machine["cores"]),
+        ("Cores", results.machine.cores),
         ("Crop", f"{results.options.crop} pixels"),
     ]
     lead = f'<p class="lead">{html.text(results.verdict.sentence)}</p>{html.facts(facts)}'
     lead += "".join(html.note(html.text(note)) for note in results.notes)
-    version = results.machine["genimage_stream"]
+    version = results.machine.genimage_stream
     return html.page(
         f"Loading {results.path.rstrip('/').rsplit('/', 1)[-1]} on this machine",
         lead=lead,
@@ -131,21 +131,21 @@ def _storage(results: Results) -> Section:
 
 def _conditions(results: Results) -> Section:
     machine, options = results.machine, results.options
-    memory = machine["memory_bytes"]
+    memory = machine.memory_bytes
     rows = [
         ("Dataset", results.path),
         ("Stored bytes per sample", size(results.bytes_per_sample)),
         ("Packed crop-ready", "yes" if results.crop_ready else "no"),
-        ("Processor", machine["cpu"]),
-        ("Cores for this process", machine["cores"]),
+        ("Processor", machine.cpu),
+        ("Cores for this process", machine.cores),
         ("Memory", size(memory) if memory else NONE),
-        ("GPU", machine["gpu"] or "none, and none is needed"),
-        ("File system", machine["file_system"] or NONE),
-        ("Load at the start", machine["load"]),
-        ("System", machine["system"]),
+        ("GPU", machine.gpu or "none, and none is needed"),
+        ("File system", machine.file_system or NONE),
+        ("Load at the start", machine.load),
+        ("System", machine.system),
         (
             "Versions",
-            f"genimage-stream {machine['genimage_stream']}, Python {machine['python']}, torch {machine['torch']}",
+            f"genimage-stream {machine.genimage_stream}, Python {machine.python}, torch {machine.torch}",
         ),
         ("Crop, batch, output", f"{options.crop} pixels, {options.batch_size} images, {options.output}"),
         (

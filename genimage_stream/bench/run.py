@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from genimage_stream import schema
 from genimage_stream.bench import memory
-from genimage_stream.bench.machine import describe
+from genimage_stream.bench.machine import Machine, describe
 from genimage_stream.bench.options import BenchError, Options
 from genimage_stream.bench.rate import Rate
 from genimage_stream.remedies import sentence
@@ -37,7 +37,7 @@ class Results:
     bytes_per_sample: float
     crop_ready: bool
     options: Options
-    machine: dict[str, Any]
+    machine: Machine
     storage: Storage
     decode: dict[int, Rate]
     end_to_end: dict[int, Rate]
@@ -108,8 +108,8 @@ def run(path: str, options: Options, say: Say = lambda line: None) -> Results:
 
 
 def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
-    from genimage_stream.bench.loading import Loading, first_batch_seconds, in_memory
-    from genimage_stream.bench.storage import cached_share, measure_storage
+    from genimage_stream.bench.loading import first_batch_seconds, in_memory
+    from genimage_stream.bench.storage import measure_storage
     from genimage_stream.bench.verdict import judge
 
     machine = describe(dataset.access.store.local_path(schema.DATASET_FILE))
@@ -130,32 +130,9 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     first_batch = first_batch_seconds(lambda: open_for(path, options), threads=most, **loader)
     say("reading samples into memory")
     held = in_memory(dataset, options.seed)
-    # Each number of threads has its own order: otherwise it would find the samples that another just brought into the
-    # page cache, and the cached share that is measured would not be the one that it meets.
-    runs = {
-        (kind, threads): Loading(source, threads=threads, **{**loader, "seed": options.seed + number})
-        for number, threads in enumerate(options.threads)
-        for kind, source in (("decode", held), ("end to end", dataset))
-    }
-    shares: dict[int, list[float | None]] = {threads: [] for threads in options.threads}
-    for turn in range(TURNS):  # interleaved: other load on the machine affects all alike
-        for (kind, threads), loading in runs.items():
-            say(f"{kind}, threads: {threads}, turn {turn + 1} of {TURNS}")
-            if kind == "end to end":  # of the same samples for all in a turn; this does not read them
-                shares[threads].append(cached_share(dataset, seed=options.seed + turn))
-            loading.turn(options.seconds / TURNS)
-    decode: dict[int, Rate] = {}
-    end_to_end: dict[int, Rate] = {}
-    skipped = 0
-    for (kind, threads), loading in runs.items():
-        rate, failed = loading.close()
-        if rate is None:
-            raise BenchError(f"{path}: no image could be decoded; `shard-tools verify --decode {path}` says why")
-        (decode if kind == "decode" else end_to_end)[threads] = rate
-        skipped += failed
+    decode, end_to_end, shares, skipped = _speeds(path, dataset, held, options, loader, say)
     best = max(end_to_end, key=lambda t: end_to_end[t].images_per_second)
-    known = [share for share in shares[best] if share is not None]
-    share = sum(known) / len(known) if known else None
+    share = shares[best]
     crop_ready = dataset.access.info.crop_ready
     verdict = judge(
         storage=_storage_met(storage, share, options.shuffle),
@@ -190,6 +167,47 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     )
 
 
+def _speeds(
+    path: str, dataset: Dataset, held: Dataset, options: Options, loader: dict[str, Any], say: Say
+) -> tuple[dict[int, Rate], dict[int, Rate], dict[int, float | None], int]:
+    """By number of threads: the speeds of decoding `held` from memory, those end to end, and the share of samples that
+    was in the page cache then; and the number of images that did not decode."""
+    from genimage_stream.bench.loading import Loading
+    from genimage_stream.bench.storage import cached_share
+
+    # Each number of threads has its own order: otherwise it would find the samples that another just brought into the
+    # page cache, and the cached share that is measured would not be the one that it meets.
+    seeds = {threads: options.seed + number for number, threads in enumerate(options.threads)}
+    decoding = {n: Loading(held, threads=n, **{**loader, "seed": seed}) for n, seed in seeds.items()}
+    loading = {n: Loading(dataset, threads=n, **{**loader, "seed": seed}) for n, seed in seeds.items()}
+    shares: dict[int, list[float]] = {threads: [] for threads in seeds}
+    for turn in range(TURNS):  # interleaved: other load on the machine affects all alike
+        for threads in seeds:
+            said = f"threads: {threads}, turn {turn + 1} of {TURNS}"
+            say(f"decode, {said}")
+            decoding[threads].turn(options.seconds / TURNS)
+            say(f"end to end, {said}")
+            # Of the same samples for all in a turn; this does not read them.
+            if (share := cached_share(dataset, seed=options.seed + turn)) is not None:
+                shares[threads].append(share)
+            loading[threads].turn(options.seconds / TURNS)
+    skipped = 0
+
+    def rates(measured: dict[int, Loading]) -> dict[int, Rate]:
+        nonlocal skipped
+        found = {}
+        for threads, one in measured.items():
+            rate, failed = one.close()
+            if rate is None:
+                raise BenchError(f"{path}: no image could be decoded; `shard-tools verify --decode {path}` says why")
+            found[threads] = rate
+            skipped += failed
+        return found
+
+    met = {threads: sum(known) / len(known) if known else None for threads, known in shares.items()}
+    return rates(decoding), rates(loading), met, skipped
+
+
 def _storage_met(storage: Storage, share: float | None, shuffle: str) -> float:
     """Images per second of storage for a run that finds this share of the samples in the page cache."""
     direct = storage.sequential if shuffle != "full" and storage.sequential is not None else storage.random
@@ -200,16 +218,16 @@ def _storage_met(storage: Storage, share: float | None, shuffle: str) -> float:
     return 1 / ((1 - share) / speeds[0] + share / speeds[-1])
 
 
-def _notes(machine: dict[str, Any], threads: tuple[int, ...]) -> list[str]:
+def _notes(machine: Machine, threads: tuple[int, ...]) -> list[str]:
     notes = []
-    count = machine["cores"]
+    count = machine.cores
     if count == 1:
         shared = "This machine has one core, which the consumer and the decoder share"
         notes.append(f"{shared}: only one thread is measured." if threads == (1,) else f"{shared}.")
-    if machine["load"] > 0.5 * count:
+    if machine.load > 0.5 * count:
         words = "1 core" if count == 1 else f"{count} cores"
         notes.append(
-            f"Other programs were running at the start (load {machine['load']:g} on {words}): "
+            f"Other programs were running at the start (load {machine.load:g} on {words}): "
             "the figures are lower than those of an idle machine."
         )
     return notes

@@ -14,8 +14,8 @@ def lines(results: Results) -> Iterator[str]:
     options, machine = results.options, results.machine
     yield f"{results.path}: {number(results.samples)} samples, {size(results.bytes_per_sample)} each on average"
     asked = f"crop {options.crop}, batches of {options.batch_size}, {options.output}"
-    cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
-    yield f"{machine['cpu']}, {cores}; {asked}"
+    cores = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
+    yield f"{machine.cpu}, {cores}; {asked}"
     yield ""
     yield f"{'':34} {'images/s':>9} {'(lowest to highest)':>21} {'read':>11}"
     storage = results.storage

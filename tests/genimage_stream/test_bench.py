@@ -106,7 +106,7 @@ def test_one_core(packed: Path) -> None:
     finally:
         os.sched_setaffinity(0, cores)
     assert list(results.end_to_end) == [1]
-    assert results.machine["cores"] == 1
+    assert results.machine.cores == 1
     assert any("one core" in note for note in results.notes)
 
 
@@ -126,7 +126,7 @@ def test_no_gpu_is_no_matter(packed: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     results = run(str(packed), Options(seconds=0.1, crop=16, batch_size=4, threads=(1,), shuffle="shards"))
-    assert results.machine["gpu"] is None
+    assert results.machine.gpu is None
     assert results.first_batch_seconds > 0
     assert "cuda:0" in refused(packed, "--device", "cuda:0", *QUICK)
 
