@@ -58,7 +58,7 @@ def groups_of(columns: IndexColumns, chosen: Rows | None, by: Sequence[str]) -> 
     sizes = [int(code.max()) + 1 for code in codes]
     # Numbers of 16 bits are sorted in one pass, which for millions of rows is most of the time.
     small = np.uint16 if math.prod(sizes) <= 1 << 16 else np.int64
-    flat = codes[0].astype(small)
+    flat: npt.NDArray[Any] = codes[0].astype(small)
     for code, size in zip(codes[1:], sizes[1:], strict=True):
         flat = flat * small(size) + code.astype(small)
     by_group = np.argsort(flat, kind="stable")
