@@ -131,7 +131,7 @@ def choose_device(wish: str | None) -> str:
     """ "cpu", or "cuda:" and a number. Raises ValueError or RuntimeError for one that is not there."""
     import torch
 
-    from genimage_stream.backends.dali import resolve_device
+    from genimage_stream.backends.device import resolve_device
 
     return str(resolve_device(wish or ("cuda:0" if torch.cuda.is_available() else "cpu")))
 

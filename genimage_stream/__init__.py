@@ -26,12 +26,13 @@ from genimage_stream.decode import (
 )
 
 if TYPE_CHECKING:
-    from genimage_stream.backends.dali import DaliOptions
-    from genimage_stream.backends.fidelity import fidelity
+    from genimage_stream.backends.dali_options import DaliOptions
     from genimage_stream.dataset.dataset import Dataset
     from genimage_stream.dataset.opening import open_dataset
     from genimage_stream.decode.webdataset_handler import webdataset_handler
-    from genimage_stream.loading.loader import Batch, Loader
+    from genimage_stream.loading.batch import Batch
+    from genimage_stream.loading.fidelity import fidelity
+    from genimage_stream.loading.loader import Loader
 
 __version__ = "0.1.0"
 
@@ -60,10 +61,10 @@ __all__ = [
 _LAZY = {
     "Dataset": "dataset.dataset",
     "open_dataset": "dataset.opening",
-    "Batch": "loading.loader",
+    "Batch": "loading.batch",
     "Loader": "loading.loader",
-    "DaliOptions": "backends.dali",
-    "fidelity": "backends.fidelity",
+    "DaliOptions": "backends.dali_options",
+    "fidelity": "loading.fidelity",
     "webdataset_handler": "decode.webdataset_handler",
 }
 

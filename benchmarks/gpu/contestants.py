@@ -41,7 +41,7 @@ _PREFETCH = 8  # so that a few slow images, or a turn of the host's elsewhere, d
 def ours(backend: str, folder: str) -> Callable[[Setting, str], Source]:
     def open_source(setting: Setting, stream: str) -> Source:
         import genimage_stream as gs
-        from genimage_stream.arguments import CPUS_BESIDE_THE_CORE
+        from genimage_stream.loading.options import CPUS_BESIDE_THE_CORE
 
         dataset = gs.open_dataset(setting.folders[folder]).select(labels=STREAMS[stream])
         spared = CPUS_BESIDE_THE_CORE if backend == "dali" and setting.on_gpu else 0

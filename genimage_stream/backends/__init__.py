@@ -1,1 +1,1 @@
-"""What turns requested bytes into batches of images: CPU, CUDA, DALI."""
+"""Backends: requested bytes to batches of images, by the CPU, for a GPU, or with DALI."""

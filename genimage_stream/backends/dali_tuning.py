@@ -11,22 +11,46 @@ import contextlib
 import fcntl
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sized
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from genimage_stream.backends.dali import DaliOptions
+import torch
 
-if TYPE_CHECKING:
-    from genimage_stream.dataset.dataset import Dataset
+from genimage_stream.backends.dali_options import DaliOptions, load_dali
+from genimage_stream.resources import cores
 
 _GAIN = 1.02  # a difference below this is noise
 _SEARCHED = ("hw_decoder_load", "threads", "ahead")  # as they are remembered
 _MOST_THREADS = 16  # of DALI's own: what more do is noise, and each trial takes its second
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is tuned for. `threads` and `prefetch` are those given to the loader, None by default."""
+
+    device: torch.device
+    batch_size: int
+    crop: tuple[int, int]
+    output: str
+    threads: int | None
+    prefetch: int | None
+    crop_ready: bool
+
+
+class Images(Sized, Protocol):
+    """A batch of a trial."""
+
+    images: torch.Tensor
+
+
+class Trial(Sized, Protocol):
+    """A loader: each `iter` is an epoch of `len` batches."""
+
+    def __iter__(self) -> Iterator[Images]: ...
 
 
 def search(rate: Callable[[DaliOptions], float], *, on_gpu: bool, cpus: int) -> tuple[DaliOptions, dict[str, float]]:
@@ -53,27 +77,22 @@ def search(rate: Callable[[DaliOptions], float], *, on_gpu: bool, cpus: int) -> 
     return best, {json.dumps(asdict(options)): value for options, value in tried.items()}
 
 
-def tuned(dataset: Dataset, *, seconds: float = 0.7, cache: Path | None = None, **loader: Any) -> DaliOptions:
-    """Options for `Loader(dataset, backend="dali", **loader)`: those remembered for this device, CPUs, DALI and
-    shape of work, or else found by running it for about `seconds` per setting. `cache`: the file to remember them in,
-    by default in the user's cache folder. A cache that cannot be read or written, or holds nonsense, costs the search,
-    nothing else. Raises what a loader raises that cannot read the dataset."""
-    import nvidia.dali
-    import torch
-
-    from genimage_stream.backends.dali import resolve_device
-
-    device = resolve_device(loader.get("device"))
-    on_gpu = device.type == "cuda"
-    cpus = len(os.sched_getaffinity(0))
-    where = torch.cuda.get_device_name(device) if on_gpu else "cpu"
-    work = {name: loader.get(name) for name in ("batch_size", "crop", "output", "threads", "prefetch")}
-    work["crop_ready"] = bool((dataset.info.get("options") or {}).get("crop_ready"))
-    key = json.dumps([where, cpus, nvidia.dali.__version__, work], default=str)
+def tuned(
+    trial: Callable[[DaliOptions], Trial], work: Work, *, seconds: float = 0.7, cache: Path | None = None
+) -> DaliOptions:
+    """Options for this device, CPUs, DALI and work: those remembered, or else found by `trial`s, loaders with the given
+    options, which run for about `seconds` each. `cache`: the file to remember them in, by default in the user's cache
+    folder; one that cannot be read or written, or holds nonsense, costs the search, nothing else. Raises what a trial
+    raises that cannot read the dataset."""
+    on_gpu = work.device.type == "cuda"
+    cpus = cores()
+    where = torch.cuda.get_device_name(work.device) if on_gpu else "cpu"
+    about = {name: value for name, value in vars(work).items() if name != "device"}
+    key = json.dumps([where, cpus, load_dali().__version__, about])
     path = cache or default_cache()
 
     def rate(options: DaliOptions) -> float:
-        return _images_per_second(dataset, options, seconds, loader)
+        return images_per_second(trial(options), seconds)
 
     if (known := _options(_read(path).get(key))) is not None:
         return known
@@ -87,22 +106,17 @@ def tuned(dataset: Dataset, *, seconds: float = 0.7, cache: Path | None = None, 
 
 
 def default_cache() -> Path:
-    """The XDG base directory specification's place for what can be found again."""
+    """In the cache folder of the XDG base directory specification."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "genimage-stream" / "dali.json"
 
 
-def _images_per_second(dataset: Dataset, options: DaliOptions, seconds: float, loader: dict[str, Any]) -> float:
-    import torch
-
-    from genimage_stream.loading.loader import Loader
-
-    trial = {"backend": "dali", "dali": options, "shuffle": True, "on_error": "skip", "max_errors": sys.maxsize}
-    made = Loader(dataset, **{**loader, **trial})
+def images_per_second(trial: Trial, seconds: float) -> float:
+    """The speed of a loader, over as many epochs as `seconds` take."""
     images, begun = 0, 0.0
     while True:
-        for number, batch in enumerate(made):
-            if not begun and number >= min(2, len(made) - 1):  # the first batches build the pipeline
+        for number, batch in enumerate(trial):
+            if not begun and number >= min(2, len(trial) - 1):  # the first batches build the pipeline
                 begun = time.perf_counter()
             elif begun:
                 images += len(batch)

@@ -1,4 +1,4 @@
-"""How far the pixels of one backend are from those of another, per stream of images.
+"""How much the pixels of one backend differ from those of another, per stream of images.
 
 In GenImage only the reals are JPEGs. A JPEG decoder that differs from the one that a detector was trained with is then
 a difference between the labels, which a detector may learn. This report says how large it is.
@@ -6,16 +6,19 @@ a difference between the labels, which a detector may learn. This report says ho
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import torch
 
-if TYPE_CHECKING:
-    from genimage_stream.backends.dali import DaliOptions
-    from genimage_stream.dataset.dataset import Dataset
+
+class Compared(Protocol):
+    """A batch: images (n, 3, height, width) uint8, their rows of the index and generators' codes, both int64 (n,)."""
+
+    images: torch.Tensor
+    rows: torch.Tensor
+    generators: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -32,37 +35,19 @@ class StreamFidelity:
     mean: float
 
 
-def fidelity(
-    dataset: Dataset,
-    *,
-    samples: int = 1024,
-    crop: int | tuple[int, int] = 224,
-    device: str | None = None,
-    seed: int = 0,
-    batch_size: int = 32,
-    dali: DaliOptions | None = None,
-) -> list[StreamFidelity]:
-    """Decode the same windows of up to `samples` random images by `backend="cpu"` and `backend="dali"` on `device`
-    (None: DALI's CPU mode), as uint8, and compare them per stream. `dali` as for the loader: `hw_decoder_load` 1 or 0
-    tells the hardware decoder and the CUDA kernels apart. Images that do not decode are left out. Raises what the
-    loaders raise: ImportError without DALI, RuntimeError without the device."""
-    from genimage_stream.arguments import whole
-    from genimage_stream.loading.loader import Loader
-
-    samples = whole("samples", samples, 1)
-    options: dict[str, Any] = {"crop": crop, "seed": seed, "on_error": "skip", "max_errors": sys.maxsize}
-    reference = Loader(dataset, batch_size, **options)
-    other = Loader(dataset, batch_size, backend="dali", device=device, dali=dali, **options)
+def compare(pairs: Iterable[tuple[Compared, Compared]], samples: int, generators: list[str]) -> list[StreamFidelity]:
+    """Compare up to `samples` images of the batches of two backends; `generators` by their codes, from 1 on. An image
+    that only one batch of a pair has is not compared."""
     tallies: dict[int, _Tally] = {}
     left = samples
-    for a, b in zip(_head(reference, samples, batch_size), _head(other, samples, batch_size), strict=True):
+    for a, b in pairs:
         both, rows = _common(a, b)
         rows = rows[:left]
         left -= len(rows)
         difference = (both[0].int() - both[1].cpu().int()).abs().flatten(1)[: len(rows)]
         for code in sorted(set(rows.tolist())):
             tallies.setdefault(code, _Tally()).add(difference[rows == code])
-    names = ["real", *dataset.generators]
+    names = ["real", *generators]
     return [tallies[code].result(names[code]) for code in sorted(tallies)]
 
 
@@ -79,17 +64,7 @@ def as_table(streams: list[StreamFidelity]) -> str:
     return "\n".join(lines)
 
 
-def _head(loader: Any, samples: int, batch_size: int) -> Iterator[Any]:
-    """The first batches of an epoch that hold `samples` places; the epoch is then ended."""
-    epoch = iter(loader)
-    try:
-        for _, batch in zip(range(-(-samples // batch_size)), epoch, strict=False):
-            yield batch
-    finally:
-        epoch.close()
-
-
-def _common(a: Any, b: Any) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+def _common(a: Compared, b: Compared) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The images that both batches hold (either may have skipped some), and their streams."""
     in_a, in_b = torch.isin(a.rows, b.rows), torch.isin(b.rows, a.rows)
     return (a.images[in_a], b.images[in_b.to(b.images.device)]), a.generators[in_a]

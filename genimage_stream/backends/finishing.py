@@ -1,14 +1,14 @@
-"""Where a batch is finished, on the GPU or the host: DALI's windows into their places, normalisation, memory layout,
-skipped samples left out.
+"""The last steps of a batch, on the GPU or the host: DALI's windows are put into their places, pixels are normalised,
+the memory is laid out, skipped samples are taken out.
 
-On the host that is NumPy's work. torch would spread it over OpenMP threads, which fight for the CPUs with the decoder's
-and DALI's own, all busy, and which hang for ever in the child of a fork of a process that has used them.
+On the host NumPy does that. torch would use OpenMP threads, which compete for the CPUs with those of the decoder and of
+DALI, and which hang indefinitely in the child of a fork of a process that has used them.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,22 +16,34 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from genimage_stream.decode import PixelOptions
+
+
+class HostFinisher:
+    """For batches that the core has decoded completely, to stay in host memory."""
+
+    def __init__(self, *, channels_last: bool = False) -> None:
+        self._channels_last = channels_last
+
+    def __call__(self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None) -> torch.Tensor:
+        return channels_last(images) if self._channels_last else images
+
+    def mark(self) -> None:
+        return None
+
+    def hand_over(self, images: torch.Tensor, ready: None) -> None:
+        pass
+
 
 class Finisher:
-    """Batches of uint8 windows to what the loader hands over: `output` by `mean` and `std` on `device`."""
+    """Batches of uint8 windows to what the loader hands over: `pixels`, on the lane's device."""
 
-    def __init__(
-        self,
-        output: str,
-        mean: Sequence[float] | None,
-        std: Sequence[float] | None,
-        *,
-        lane: Lane,
-        channels_last: bool = False,
-    ) -> None:
+    def __init__(self, pixels: PixelOptions, lane: Lane, *, channels_last: bool = False) -> None:
         self._lane = lane
         self._channels_last = channels_last
-        self._normalise = Normaliser(output, mean, std, lane.device)
+        self._normalise = Normaliser(pixels, lane.device)
+        self.mark = lane.mark
+        self.hand_over = lane.hand_over
 
     def __call__(self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None) -> torch.Tensor:
         """`images` uint8 (n, 3, h, w) in host memory, `windows` (k, 3, h, w) where DALI left them, for `places`."""
@@ -46,28 +58,27 @@ class Finisher:
 class Normaliser:
     """uint8 to the loader's output by the table that the C++ core uses: bit-equal to it."""
 
-    def __init__(
-        self, output: str, mean: Sequence[float] | None, std: Sequence[float] | None, device: torch.device
-    ) -> None:
+    def __init__(self, pixels: PixelOptions, device: torch.device) -> None:
         self._table: torch.Tensor | None = None
-        if output != "uint8":
+        if pixels.output != "uint8":
             values = np.arange(256, dtype=np.float64)[None, :] / 255
-            values = (values - np.array(mean or (0, 0, 0))[:, None]) / np.array(std or (1, 1, 1))[:, None]
-            table = values.astype(np.float32).astype(np.dtype(output))
+            values = (values - np.array(pixels.mean or (0, 0, 0))[:, None]) / np.array(pixels.std or (1, 1, 1))[:, None]
+            table = values.astype(np.float32).astype(np.dtype(pixels.output))
             self._table = torch.from_numpy(table).to(device)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         if self._table is None:
             return images
         if not images.is_cuda:
-            return torch.from_numpy(_looked_up(self._table.numpy(), images.numpy()))
+            return torch.from_numpy(look_up(self._table.numpy(), images.numpy()))
         out = torch.empty(images.shape, dtype=self._table.dtype, device=images.device)
         for c in range(3):
             out[:, c] = self._table[c][images[:, c].long()]
         return out
 
 
-def _looked_up(table: Any, pixels: Any) -> Any:
+def look_up(table: npt.NDArray[Any], pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """`table[c][pixels[:, c]]`: `table` (3, 256), `pixels` (n, 3, height, width)."""
     out = np.empty(pixels.shape, table.dtype)
     for image, to in zip(pixels, out, strict=True):
         for c in range(3):  # a plane at a time, so that the wide indices that NumPy makes of it stay in the cache
@@ -93,8 +104,8 @@ def kept(images: torch.Tensor, keep: npt.NDArray[np.bool_]) -> torch.Tensor:
 
 
 class Lane:
-    """Where the renderer's work on a GPU is queued: a CUDA stream of its own, so that it waits for no kernel of the
-    consumer's and none of those for it. On the CPU there is nothing to queue."""
+    """The queue of a renderer's work on a GPU: a CUDA stream of its own, so that this work and the consumer's kernels
+    do not wait for each other. On the CPU there is nothing to queue."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -127,8 +138,8 @@ class Lane:
         self._hold(windows)
 
     def _hold(self, memory: torch.Tensor) -> None:
-        """Keep DALI's memory until what is queued now has read it: DALI, told that it is free, would use it again at
-        once, on a stream of its own."""
+        """Keep DALI's memory until what is queued now has read it: once it is free, DALI uses it again at once, on a
+        stream of its own."""
         while self._held and self._held[0][0].query():
             self._held.popleft()
         self._held.append((self.mark(), memory))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genimage_stream.arguments import default_prefetch
 from genimage_stream.bench.options import Options
+from genimage_stream.loading.options import default_prefetch
 
 THREADS_A_CORE = 8
 _ELEMENT_BYTES = {"uint8": 1, "float16": 2, "float32": 4}

@@ -1,4 +1,4 @@
-"""Encoded bytes to pixels: the typed face of the C++ core in `core/`."""
+"""Encoded bytes to pixels: the typed face of the C++ core in `cpp/`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from genimage_stream.decode.batch import (
 )
 from genimage_stream.decode.crop_ready import crop_jpeg, make_crop_ready
 from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, check, decode, inspect
+from genimage_stream.decode.pixels import PixelOptions
 
 __all__ = [
     "BatchDecoder",
@@ -29,6 +30,7 @@ __all__ = [
     "JobStats",
     "Limits",
     "PartialBytes",
+    "PixelOptions",
     "check",
     "covering_size",
     "crop_jpeg",

@@ -1,26 +1,24 @@
-"""Arguments as the core takes them; what does not fit is an error that says what would."""
+"""Checks of pixel options and crops: the only place that says which values the C++ core takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
+
+from genimage_stream.arguments import WrongKindError, whole
 
 Crop = tuple[int, int, int, int]
+
+LARGEST_WINDOW = 65535  # pixels per side: no JPEG is larger
+MOST_THREADS = 1 << 16
 
 _LARGEST = (1 << 31) - 1
 
 
-def whole_number(value: SupportsIndex, name: str, lowest: int, highest: int) -> int:
-    """An int, or what stands for one (NumPy's integers do)."""
-    try:
-        number = index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, not {value!r}; write int(...) to round it down") from None
-    if not lowest <= number <= highest:
-        bounds = f"at least {lowest}" if number < lowest else f"at most {highest}"
-        raise ValueError(f"{name} must be {bounds}, not {number}")
-    return number
+def thread_count(value: Any, otherwise: str = "") -> int:
+    """The number of threads of a decoder."""
+    return whole("threads", value, 1, otherwise, highest=MOST_THREADS)
 
 
 def crop_rectangle(crop: Sequence[SupportsIndex]) -> Crop:
@@ -28,7 +26,7 @@ def crop_rectangle(crop: Sequence[SupportsIndex]) -> Crop:
     try:
         numbers = tuple(map(index, crop))
     except TypeError:
-        raise TypeError(f"crop must be four whole numbers (x, y, width, height), not {crop!r}") from None
+        raise WrongKindError(f"crop must be four whole numbers (x, y, width, height), not {crop!r}") from None
     if len(numbers) != 4:
         raise ValueError(f"crop must be four whole numbers (x, y, width, height), not {crop!r}")
     if max(numbers) > _LARGEST or min(numbers) < 0:
@@ -36,25 +34,47 @@ def crop_rectangle(crop: Sequence[SupportsIndex]) -> Crop:
     return numbers
 
 
-def three_numbers(values: Sequence[float], name: str) -> list[float]:
-    """Three finite floats: one per channel."""
-    try:
-        floats = [float(value) for value in values]
-    except (TypeError, ValueError):
-        floats = []
-    if len(floats) != 3 or not all(-float("inf") < value < float("inf") for value in floats):
-        raise ValueError(f"{name} must be three finite values, one per channel, not {values!r}")
-    return floats
+def window_size(value: Any) -> tuple[int, int]:
+    """(height, width) of the window that is cut out of every image; one number gives a square."""
+    sides = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(sides) != 2:
+        raise ValueError(f"crop={value!r}: one side, or (height, width), is needed")
+    height, width = (whole("crop", side, 1, ", or (height, width)", highest=LARGEST_WINDOW) for side in sides)
+    return height, width
 
 
-def fill_pixel(fill: Sequence[SupportsIndex]) -> list[int]:
+def fill_pixel(fill: Any) -> tuple[int, int, int]:
     """The three bytes of a pixel."""
     try:
-        pixel = [index(value) for value in fill]
+        pixel = tuple(index(value) for value in fill)
     except TypeError:
-        pixel = []
+        pixel = ()
     if len(pixel) != 3 or min(pixel) < 0 or max(pixel) > 255:
         raise ValueError(
             f"fill must be three whole numbers from 0 to 255 (a pixel before it is normalised), not {fill!r}"
         )
     return pixel
+
+
+def normalisation(mean: Any, std: Any, output: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """`mean` and `std`, each None or three numbers, for an output of this type."""
+    means, stds = _three_numbers("mean", mean), _three_numbers("std", std)
+    if stds is not None and 0 in stds:
+        raise ValueError(f"std must not be 0: {std!r}")
+    if output == "uint8" and not (means is None and stds is None):
+        given = "mean" if stds is None else "std" if means is None else "mean and std"
+        raise ValueError(f"{given}: needs a float16 or float32 output, and this one is uint8")
+    return means, stds
+
+
+def _three_numbers(name: str, values: Any) -> tuple[float, ...] | None:
+    """Three finite floats, one per channel; None stays None."""
+    if values is None:
+        return None
+    try:
+        floats = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        floats = ()
+    if len(floats) != 3 or not all(-float("inf") < value < float("inf") for value in floats):
+        raise ValueError(f"{name} must be three finite values, one per channel, not {values!r}")
+    return floats

@@ -12,22 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.arguments import WrongKindError, one_of, whole
 from genimage_stream.decode import _core
-from genimage_stream.decode.arguments import fill_pixel, three_numbers, whole_number
+from genimage_stream.decode.arguments import LARGEST_WINDOW, fill_pixel, normalisation, thread_count
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import decode_for_batch
+from genimage_stream.decode.pixels import OUTPUTS, SMALL, Small
+from genimage_stream.resources import cores
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-Small = Literal["tile", "reflect", "constant", "resize"]
 Resample = Literal["bilinear", "bicubic"]
 ErrorKind = Literal["decode", "io", "cancelled"]
 
-# The numbers of the enums in core/small.hpp, core/resample.hpp and core/output.hpp.
-_SMALL = {"tile": 0, "reflect": 1, "constant": 2, "resize": 3}
-_RESAMPLE = {"bilinear": 0, "bicubic": 1}
-_ELEMENT = {"uint8": 0, "float16": 1, "float32": 2}
+_RESAMPLE = ("bilinear", "bicubic")  # in the order of the enum in cpp/image/resample.hpp
 
 
 class FileSet:
@@ -42,8 +41,8 @@ class FileSet:
         self, paths: Sequence[str | bytes | os.PathLike[str] | os.PathLike[bytes]], *, max_open: int | None = None
     ) -> None:
         if isinstance(paths, str | bytes | os.PathLike):  # whose letters would be taken for files
-            raise TypeError(f"paths must be a list of paths: gs.FileSet([{paths!r}])")
-        most = 0 if max_open is None else whole_number(max_open, "max_open", 1, (1 << 31) - 1)
+            raise WrongKindError(f"paths must be a list of paths: gs.FileSet([{paths!r}])")
+        most = 0 if max_open is None else whole("max_open", max_open, 1, highest=(1 << 31) - 1)
         self._core = _core.FileSet([os.fsdecode(path) for path in paths], most)
 
     def __len__(self) -> int:
@@ -161,9 +160,9 @@ class BatchDecoder:
 
     def __init__(self, threads: int | None = None, *, strict: bool = True, limits: Limits = DEFAULT_LIMITS) -> None:
         if threads is None:
-            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            threads = cores()
         need_limits(limits)
-        self._core = _core.Decoder(whole_number(threads, "threads", 1, 1 << 16), decode_for_batch)
+        self._core = _core.Decoder(thread_count(threads), decode_for_batch)
         self._strict = strict
         self._limits = limits
 
@@ -215,21 +214,14 @@ class BatchDecoder:
         Raises ValueError or TypeError for arguments that do not fit together. What is wrong with one image is in
         `Job.errors()`: zeros stand in its place and its neighbours are not touched.
         """
-        if small not in _SMALL:
-            raise ValueError(f"small must be one of {', '.join(_SMALL)}, not {small!r}")
-        if resample not in _RESAMPLE:
-            raise ValueError(f"resample must be one of {', '.join(_RESAMPLE)}, not {resample!r}")
+        one_of("small", small, SMALL)
+        one_of("resample", resample, _RESAMPLE)
         keep, where = _describe(out)
         n = where[2]
         if len(source) != n:
             raise ValueError(f"source has {len(source)} images and out has room for {n}")
         pixel = fill_pixel(fill)
-        means = None if mean is None else three_numbers(mean, "mean")
-        stds = None if std is None else three_numbers(std, "std")
-        if stds is not None and 0 in stds:
-            raise ValueError("std must not be 0")
-        if where[1] == _ELEMENT["uint8"] and not (means is None and stds is None):
-            raise ValueError("mean and std are for a float16 or float32 out, and this one is uint8: leave them away")
+        means, stds = normalisation(mean, std, OUTPUTS[where[1]])
         given: object = source
         if isinstance(source, FileRanges):
             given = (
@@ -248,9 +240,9 @@ class BatchDecoder:
                 None if divert is None else _column(divert, np.uint8, (n,), "divert"),
                 None if boxes is None else _column(boxes, np.float32, (n, 4), "boxes"),
                 None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
-                _RESAMPLE[resample],
+                _RESAMPLE.index(resample),
                 dct_scale,
-                _SMALL[small],
+                SMALL.index(small),
                 pixel,
                 means,
                 stds,
@@ -306,7 +298,7 @@ def covering_size(size: tuple[int, int], window: tuple[int, int]) -> tuple[int, 
     covers the window keeps its size.
     """
     (width, height), (wide, high) = (
-        (whole_number(side, name, 1, (1 << 31) - 1) for side in sides)
+        (whole(name, side, 1, highest=(1 << 31) - 1) for side in sides)
         for name, sides in (("size", size), ("window", window))
     )
     return _core.covering_size((width, height), (wide, high))
@@ -321,11 +313,11 @@ def _column(values: npt.ArrayLike, dtype: type[np.generic], shape: tuple[int, ..
         raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
     if array.dtype == dtype:
         return np.ascontiguousarray(array)
-    whole = np.dtype(dtype).kind in "iu"
-    if array.dtype.kind not in ("biu" if whole else "biuf"):
-        raise TypeError(f"{name} has the type {array.dtype}, not {np.dtype(dtype).name}")
+    integers = np.dtype(dtype).kind in "iu"
+    if array.dtype.kind not in ("biu" if integers else "biuf"):
+        raise WrongKindError(f"{name} has the type {array.dtype}, not {np.dtype(dtype).name}")
     converted = array.astype(dtype)
-    if whole and not np.array_equal(converted, array):
+    if integers and not np.array_equal(converted, array):
         raise ValueError(f"{name} has values that {np.dtype(dtype).name} does not hold")
     return np.ascontiguousarray(converted)
 
@@ -345,16 +337,18 @@ def _describe(out: Any) -> tuple[object, tuple[int, int, int, int, int]]:
         keep, address = array, array.ctypes.data
         shape, dtype, contiguous = array.shape, array.dtype.name, array.flags.c_contiguous
         if not array.dtype.isnative:
-            raise TypeError("out must be of the machine's byte order")
-    if dtype not in _ELEMENT:
-        raise TypeError(f"out must be uint8, float16 or float32, not {dtype}")
+            raise WrongKindError("out must be of the machine's byte order")
+    if dtype not in OUTPUTS:
+        raise WrongKindError(f"out must be uint8, float16 or float32, not {dtype}")
     if len(shape) != 4 or shape[1] != 3 or shape[2] < 1 or shape[3] < 1:
         raise ValueError(f"out must have the shape (n, 3, height, width), not {tuple(shape)}")
-    if max(shape[2], shape[3]) > 65535:
-        raise ValueError(f"a window of {shape[3]}x{shape[2]} is larger than any image: at most 65535 per side")
+    if max(shape[2], shape[3]) > LARGEST_WINDOW:
+        raise ValueError(
+            f"a window of {shape[3]}x{shape[2]} is larger than any image: at most {LARGEST_WINDOW} per side"
+        )
     if not contiguous:
         raise ValueError("out must be C-contiguous")
-    return keep, (address, _ELEMENT[dtype], shape[0], shape[2], shape[3])
+    return keep, (address, OUTPUTS.index(dtype), shape[0], shape[2], shape[3])
 
 
 def _as_array(out: Any) -> npt.NDArray[Any]:
@@ -366,4 +360,4 @@ def _as_array(out: Any) -> npt.NDArray[Any]:
     try:
         return np.asarray(memoryview(out))
     except TypeError:
-        raise TypeError(f"out must be a NumPy array or a CPU tensor, not {type(out).__name__}") from None
+        raise WrongKindError(f"out must be a NumPy array or a CPU tensor, not {type(out).__name__}") from None

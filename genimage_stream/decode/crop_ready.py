@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 
+from genimage_stream.arguments import whole
 from genimage_stream.decode import _core
 from genimage_stream.decode.arguments import Crop, crop_rectangle
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
@@ -75,14 +76,13 @@ def recode(
     `band_rows` and `tile_width` (pixels, 0: no tiles) shape PNGs, `interval_width` (pixels, 65535: a row; 0: no restart
     markers) JPEGs; the defaults are measured (docs/crop-ready.md).
     """
-    if not 0 <= png_level <= 9:
-        raise ValueError(f"png_level is 0 to 9, not {png_level}")
-    if not 1 <= band_rows <= 65535 or not 0 <= tile_width <= 65535:
-        raise ValueError("band_rows is 1 to 65535, tile_width 0 to 65535")
-    if not 0 <= interval_width <= 65535:
-        raise ValueError(f"interval_width is 0 to 65535 pixels, not {interval_width}")
     need_limits(limits)
-    shape = png_level, band_rows, tile_width, interval_width
+    shape = (
+        whole("png_level", png_level, 0, highest=9),
+        whole("band_rows", band_rows, 1, highest=65535),
+        whole("tile_width", tile_width, 0, highest=65535),
+        whole("interval_width", interval_width, 0, highest=65535),
+    )
     result = _core.make_crop_ready(data, *shape, limits.max_pixels, limits.max_bytes)
     return (None, result) if isinstance(result, str) else (result, None)
 
@@ -101,12 +101,11 @@ def recode_proven(
     cannot be recoded or the new file does not show the same pixels (of a PNG: in all channels and bits). Raises
     DecodeError when `data` itself is damaged.
     """
-    if not 0 <= png_level <= 9:
-        raise ValueError(f"png_level is 0 to 9, not {png_level}")
+    level = whole("png_level", png_level, 0, highest=9)
     need_limits(limits)
     if _core.sniff(data) in FORMATS:
         use(np.ascontiguousarray(decode_other(data, None, limits.max_pixels, limits.max_bytes)).data)
         return None, "neither JPEG nor PNG"
-    shape = png_level, DEFAULT_BAND_ROWS, DEFAULT_TILE_WIDTH, DEFAULT_INTERVAL_WIDTH
+    shape = level, DEFAULT_BAND_ROWS, DEFAULT_TILE_WIDTH, DEFAULT_INTERVAL_WIDTH
     result = _core.recode_proven(data, use, *shape, limits.max_pixels, limits.max_bytes)
     return (None, result) if isinstance(result, str) else (result, None)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.arguments import WrongKindError, whole
 from genimage_stream.decode import _core
-from genimage_stream.decode.arguments import crop_rectangle, whole_number
+from genimage_stream.decode.arguments import crop_rectangle
 from genimage_stream.decode.other_formats import FORMATS, decode_other, inspect_other
 
 if TYPE_CHECKING:
@@ -21,20 +22,21 @@ DecodeError = _core.DecodeError
 
 @dataclass(frozen=True)
 class Limits:
-    """What one image may cost; more is a DecodeError, raised before the memory is taken. Whole numbers from 1 on."""
+    """The largest image that is decoded: its pixels and the bytes of its file, both at least 1. A larger one is a
+    DecodeError, raised before memory is allocated for it."""
 
     max_pixels: int = 1 << 28
     max_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
         for name in ("max_pixels", "max_bytes"):
-            value = whole_number(getattr(self, name), f"Limits.{name}", 1, (1 << 63) - 1)
+            value = whole(f"Limits.{name}", getattr(self, name), 1, highest=(1 << 63) - 1)
             object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the header says. `mode` as Pillow names it; `jpeg_quality` is None for anything but a JPEG."""
+    """What the header says. `mode` is Pillow's name for it; `jpeg_quality` is None for anything but a JPEG."""
 
     format: str
     mode: str
@@ -49,9 +51,9 @@ DEFAULT_LIMITS = Limits()
 
 
 def need_limits(limits: Limits) -> None:
-    """Refuse what is not a Limits."""
+    """Raises WrongKindError for anything but a Limits."""
     if not isinstance(limits, Limits):
-        raise TypeError(f"limits must be gs.Limits(max_pixels=..., max_bytes=...), not {limits!r}")
+        raise WrongKindError(f"limits must be gs.Limits(max_pixels=..., max_bytes=...), not {limits!r}")
 
 
 def decode(

@@ -1,4 +1,4 @@
-"""This decoder inside a WebDataset pipeline that somebody already has."""
+"""The decoder as a handler in an existing WebDataset pipeline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genimage_stream.arguments import one_of
 from genimage_stream.decode.image import DEFAULT_LIMITS, DecodeError, Limits, decode, need_limits
 
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "avif", "tif", "tiff", "gif", "bmp"})
@@ -71,7 +72,6 @@ def webdataset_handler(
     `webdataset` DecodingError, which carries the sample's key and shard (`.key`, `.url`) and the DecodeError as its
     cause. `.map(gs.webdataset_handler())` instead of `.decode(...)` raises a DecodeError that names both in its text.
     """
-    if output not in ("numpy", "torch"):
-        raise ValueError(f"output must be numpy or torch, not {output!r}")
+    one_of("output", output, ("numpy", "torch"))
     need_limits(limits)
     return WebDatasetHandler(output, strict, limits)

@@ -6,33 +6,31 @@ the fetcher), waits for the oldest batch and hands it over.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from genimage_stream.backends.finishing import kept
-from genimage_stream.decode import DecodeError
 from genimage_stream.loading import stats
 from genimage_stream.loading.batch import Batch
+from genimage_stream.loading.failures import Failures
+from genimage_stream.loading.options import LoaderOptions
+from genimage_stream.loading.samples import SampleTable
+from genimage_stream.loading.schedule import Progress
 from genimage_stream.order.geometry import Windows, sample_windows
 from genimage_stream.storage.store import SampleRanges
 
 if TYPE_CHECKING:
-    from genimage_stream.backends.cpu import Rendering
-    from genimage_stream.decode import ImageError
-    from genimage_stream.loading.loader import Loader
+    from genimage_stream.backends.renderer import Renderer, Rendering
+    from genimage_stream.dataset.columns import IndexColumns
     from genimage_stream.order.plan import Order, Steps
-    from genimage_stream.storage.segments import SegmentTable
-    from genimage_stream.storage.store import Request
-
-log = logging.getLogger("genimage_stream")
+    from genimage_stream.storage.store import Reader, Request
 
 _BLOCK = 1024  # samples whose parameters are found at once: NumPy's cost per call is then shared by many batches
 _LONG_POLL_SECONDS = 10.0  # where nothing but the core is waited for, which answers Ctrl-C itself
@@ -40,20 +38,17 @@ _POLL_SECONDS = 0.2  # between looks for Ctrl-C while the threads of the core wo
 
 
 @dataclass(frozen=True)
-class SampleTable:
-    """What the pipeline needs to know of every row of the index: arrays (rows,)."""
+class Pipeline:
+    """What the epochs of one loader share in one process. `prefetch`: batches decoded ahead."""
 
-    shard: npt.NDArray[np.int32]
-    shard_paths: list[str]
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]
-    width: npt.NDArray[np.integer[Any]]
-    height: npt.NDArray[np.integer[Any]]
-    label: npt.NDArray[np.int32]  # codes of the index, which the next two turn into the batch's
-    generator: npt.NDArray[np.int32]
-    label_number: npt.NDArray[np.int64]  # of each label's code: 0 real, 1 fake
-    fake_number: npt.NDArray[np.int64]  # of each generator's code
-    segments: SegmentTable | None  # where the reader wants to know which parts are needed, and the index tells
+    options: LoaderOptions
+    prefetch: int
+    columns: IndexColumns
+    table: SampleTable
+    reader: Reader
+    renderer: Renderer
+    failures: Failures
+    counter: stats.StatsCounter
 
 
 @dataclass(frozen=True)
@@ -62,13 +57,10 @@ class _Planned:
 
     step: int
     rows: npt.NDArray[np.int64]
-    shard: npt.NDArray[np.int32]
-    offset: npt.NDArray[np.int64]
-    size: npt.NDArray[np.int64]
+    ranges: SampleRanges
     label: npt.NDArray[np.int64]
     generator: npt.NDArray[np.int64]
     windows: Windows
-    parts: npt.NDArray[np.int64] | None  # (n, 3) as by SegmentTable.needed
 
 
 @dataclass
@@ -81,70 +73,64 @@ class _Work:
     error: OSError | None = None  # when they did not come
 
 
-@dataclass
-class Progress:
-    """What the consumer has received: everything before `position` in the order of `epoch`, over all ranks."""
-
-    epoch: int
-    position: int
-
-
-@dataclass
-class Skipped:
-    """Samples that could not be decoded: logged once each, counted at every visit."""
-
-    limit: int
-    rows: set[int] = field(default_factory=set)
-    visits: int = 0
-
-
 class Epoch(Iterator[Batch]):
     """The batches of one rank in one epoch, those of the steps `turns`.
 
     Ends its work when exhausted, closed, dropped or on an error.
     """
 
-    def __init__(self, loader: Loader, order: Order, steps: Steps, turns: range, rank: int, progress: Progress) -> None:
+    def __init__(
+        self, pipeline: Pipeline, order: Order, steps: Steps, turns: range, rank: int, progress: Progress
+    ) -> None:
         self.epoch = progress.epoch
         self._progress = progress
         self.finished = False
-        self._loader = loader
+        self._pipeline = pipeline
         self._order = order
         self._steps = steps
         self._turns = turns
         self._rank = rank
-        self._renderer = loader.renderer()
         self._pid = os.getpid()
-        self._table, self._reader = loader.open()
         self._planned: deque[_Planned] = deque()
         self._next_planned = 0
         self._given = 0
         self._fetching: deque[_Work] = deque()
         self._decoding: deque[_Work] = deque()
         self._left_at: float | None = None
-        window = {"full": None, "shards": loader.window, "none": 1}[loader.shuffle]
-        if self._reader.wants_order or loader.shuffle == "shards":
-            self._reader.begin(_first_come(self._table.shard[order.rows[steps.start :]]), window)
+        reader, options = pipeline.reader, pipeline.options
+        if reader.wants_order or options.order == "shards":
+            window = {"full": None, "shards": options.window, "none": 1}[options.order]
+            reader.begin(_first_come(pipeline.table.shard[order.rows[steps.start :]]), window)
 
     # -- planning ------------------------------------------------------------------------------------------------------
 
     def _plan_block(self) -> None:
         """Find rows and windows of the next batches of this rank, about _BLOCK samples together."""
-        loader = self._loader
-        turns = self._turns[self._next_planned : self._next_planned + max(1, _BLOCK // loader.batch_size)]
+        options, table = self._pipeline.options, self._pipeline.table
+        turns = self._turns[self._next_planned : self._next_planned + max(1, _BLOCK // options.batch_size)]
         parts = [self._steps.part(step, self._rank) for step in turns]
         places = np.concatenate([np.arange(a, b) for a, b in parts])
         rows = self._order.rows[places]
         seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
-        table = self._table
         sizes = np.stack([table.width[rows], table.height[rows]], axis=1).astype(np.int64)
-        found = sample_windows(rows, seen, sizes, epoch=self.epoch, **loader.geometry)
+        crop = options.crop_size
+        found = sample_windows(
+            rows,
+            seen,
+            sizes,
+            crop=crop,
+            position=options.position,
+            flip=options.flip,
+            small=options.small,
+            seed=options.seed,
+            epoch=self.epoch,
+        )
         shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
         label = table.label_number[table.label[rows]]
         generator = table.fake_number[table.generator[rows]] * label
         needed = None
         if table.segments is not None:
-            needed = table.segments.needed(rows, size, found.corners, sizes, loader.geometry["crop"])
+            needed = table.segments.needed(rows, size, found.corners, sizes, crop)
         at = 0
         for step, (a, b) in zip(turns, parts, strict=True):
             part = slice(at, at + b - a)
@@ -152,13 +138,12 @@ class Epoch(Iterator[Batch]):
                 _Planned(
                     step=step,
                     rows=rows[part],
-                    shard=shard[part],
-                    offset=offset[part],
-                    size=size[part],
+                    ranges=SampleRanges(
+                        shard[part], offset[part], size[part], None if needed is None else needed[part]
+                    ),
                     label=label[part],
                     generator=generator[part],
                     windows=Windows(found.corners[part], found.flips[part]),
-                    parts=None if needed is None else needed[part],
                 )
             )
             at += b - a
@@ -166,16 +151,16 @@ class Epoch(Iterator[Batch]):
 
     def _top_up(self) -> None:
         """Keep the queues full: requests for bytes ahead of decoding, decoding ahead of the consumer."""
-        loader = self._loader
-        while len(self._fetching) + len(self._decoding) < loader.prefetch + self._reader.ahead:
+        reader, prefetch = self._pipeline.reader, self._pipeline.prefetch
+        while len(self._fetching) + len(self._decoding) < prefetch + reader.ahead:
             if not self._planned:
                 if self._next_planned == len(self._turns):
                     break
                 self._plan_block()
             plan = self._planned.popleft()
-            request = self._reader.request(SampleRanges(plan.shard, plan.offset, plan.size, plan.parts))
+            request = reader.request(plan.ranges)
             self._fetching.append(_Work(plan, request))
-        while self._fetching and len(self._decoding) < loader.prefetch and self._fetching[0].request.ready():
+        while self._fetching and len(self._decoding) < prefetch and self._fetching[0].request.ready():
             self._submit()
 
     def _submit(self) -> None:
@@ -185,7 +170,7 @@ class Epoch(Iterator[Batch]):
         except OSError as error:
             work.error = error  # raised in its turn: the batches before it are good
         else:
-            work.rendering = self._renderer.submit(source, work.plan.windows)
+            work.rendering = self._pipeline.renderer.submit(source, work.plan.windows)
         self._decoding.append(self._fetching.popleft())
 
     # -- handing over --------------------------------------------------------------------------------------------------
@@ -197,7 +182,7 @@ class Epoch(Iterator[Batch]):
             raise RuntimeError("this epoch was begun before a fork; its threads stayed with the parent. Iterate anew.")
         began = stats.now()
         if self._left_at is not None:
-            self._loader.counter.consumer(began - self._left_at)
+            self._pipeline.counter.consumer(began - self._left_at)
         try:
             self._top_up()
             if self._given == len(self._turns):
@@ -230,9 +215,9 @@ class Epoch(Iterator[Batch]):
         # The decoder's threads read local files themselves: of the wait for them, reading has the share it had of their
         # time.
         reading = times.read_seconds / max(times.read_seconds + times.decode_seconds, 1e-9)
-        self._loader.counter.add(
+        self._pipeline.counter.add(
             images=len(batch),
-            size_bytes=int(work.plan.size.sum()),
+            size_bytes=int(work.plan.ranges.sizes.sum()),
             skipped=skipped,
             ready=ready,
             wait=stats.now() - began,
@@ -252,12 +237,12 @@ class Epoch(Iterator[Batch]):
         rows, label, generator = plan.rows.copy(), plan.label.copy(), plan.generator.copy()
         if errors:
             for error in errors:
-                self._judge(error, int(rows[error.index]))
+                self._pipeline.failures.judge(error, int(rows[error.index]), self._pipeline.table)
             keep = np.ones(len(rows), bool)
             keep[[error.index for error in errors]] = False
             rows, label, generator = rows[keep], label[keep], generator[keep]
             images = kept(images, keep)
-        columns = self._loader.dataset.columns
+        columns = self._pipeline.columns
         batch = Batch(
             images=images,
             labels=torch.from_numpy(label),
@@ -268,26 +253,6 @@ class Epoch(Iterator[Batch]):
             step=plan.step,
         )
         return batch, len(errors)
-
-    def _judge(self, error: ImageError, row: int) -> None:
-        """Raise what an image's error calls for, or note that it is skipped."""
-        table = self._table
-        path = table.shard_paths[table.shard[row]]
-        text = (
-            f"sample {self._loader.dataset.columns.keys(np.array([row]))[0]!r} in {self._loader.dataset.path}/{path}, "
-            f"{table.size[row]} bytes at {table.offset[row]}: {error.message}"
-        )
-        if error.kind != "decode":
-            raise OSError(f"{text}. `shard-tools verify {self._loader.dataset.path}` tells what is damaged.")
-        if self._loader.on_error == "raise":
-            raise DecodeError(f'{text}. on_error="skip" leaves such samples out.')
-        skipped = self._loader.skipped
-        skipped.visits += 1
-        if row not in skipped.rows:
-            skipped.rows.add(row)
-            log.warning("skipped %s", text)
-        if len(skipped.rows) > skipped.limit:  # also when the loader is iterated again
-            raise DecodeError(f"more than max_errors={skipped.limit} samples do not decode; the last: {text}")
 
     # -- ending --------------------------------------------------------------------------------------------------------
 

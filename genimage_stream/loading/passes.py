@@ -15,15 +15,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from genimage_stream.loading.schedule import Place
+
 _SLOTS = 64  # passes remembered: only those count that are under way, and a broken one's last stragglers
 _LOCK_SECONDS = 30.0  # it is held for microseconds
-
-
-class Place(NamedTuple):
-    """An epoch, and the place in it, counted in samples over all ranks, from which on it is given."""
-
-    epoch: int
-    start: int
 
 
 class PassKey(NamedTuple):

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
-import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from genimage_stream.arguments import epoch_number
+from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.loading.batch import Batch
-from genimage_stream.loading.passes import Passes, PassKey, Place
-
-if TYPE_CHECKING:
-    from genimage_stream.dataset.dataset import Dataset
-    from genimage_stream.loading.epoch import Epoch
-    from genimage_stream.loading.loader import Loader
-
-Placement = tuple[int, int]  # rank, world size
+from genimage_stream.loading.engine import Engine
+from genimage_stream.loading.epoch import Epoch
+from genimage_stream.loading.options import LoaderOptions, epoch_number
+from genimage_stream.loading.passes import Passes, PassKey
+from genimage_stream.loading.schedule import Place, Placement, Progress, group_placement
+from genimage_stream.resources import cores
 
 _STATE = ("epoch", "start", "given", "workers", "batch_size", "world_size", "order")
-
-
-def group_placement() -> Placement | None:
-    """(rank, world size) in the torch.distributed process group; None when there is none."""
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return None
 
 
 class LoaderDataset(IterableDataset[Batch]):
@@ -42,39 +32,41 @@ class LoaderDataset(IterableDataset[Batch]):
     of the process group when a pass begins or its workers start, unless the loader was given one.
     """
 
-    def __init__(
-        self, dataset: Dataset, arguments: dict[str, Any], placement: Placement, epoch: int, start: int
-    ) -> None:
+    def __init__(self, dataset: Dataset, options: LoaderOptions, placement: Placement, begin: Place) -> None:
         self._dataset = dataset
-        self._arguments = arguments
+        self._options = options
         self._placement = placement
-        self.passes = Passes(epoch, start)
+        self.passes = Passes(*begin)
         self._begun: tuple[int, int] = (-1, 0)  # the workers' seed, and how many passes this process began with it
-        self._loader: tuple[int, Placement, Loader] | None = None
+        self._engine: tuple[int, Placement, Engine] | None = None
 
     def placement(self) -> Placement:
-        """(rank, world size). Workers that are no forks know no process group: they keep what the dataset brought."""
-        if self._arguments["rank"] is None:
+        """That of this process. Workers that are no forks know no process group: they keep what the dataset brought."""
+        if self._options.rank is None:
             self._placement = group_placement() or self._placement
         return self._placement
 
-    def loader(self) -> Loader:
-        """This process's loader."""
+    def engine(self) -> Engine:
+        """This process's engine."""
         placement = self.placement()
-        if self._loader is None or self._loader[:2] != (os.getpid(), placement):
-            from genimage_stream.loading.loader import Loader
-
-            arguments = self._arguments | {"rank": placement[0], "world_size": placement[1]}
+        if self._engine is None or self._engine[:2] != (os.getpid(), placement):
+            pin_memory, threads = self._options.pin_memory, self._options.threads
             if (info := get_worker_info()) is not None:
-                arguments["pin_memory"] = False  # DataLoader pins in the main process
-                if arguments["threads"] is None:
-                    arguments["threads"] = max(1, len(os.sched_getaffinity(0)) // info.num_workers)
-            self._loader = os.getpid(), placement, Loader(self._dataset, **arguments)
-        return self._loader[2]
+                pin_memory = False  # DataLoader pins in the main process
+                threads = threads or max(1, cores() // info.num_workers)
+            options = replace(
+                self._options,
+                rank=placement.rank,
+                world_size=placement.world_size,
+                pin_memory=pin_memory,
+                threads=threads,
+            )
+            self._engine = os.getpid(), placement, Engine(self._dataset.access, options)
+        return self._engine[2]
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        return len(self.loader())
+        return len(self.engine().schedule.steps())
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next pass that epoch. A place inside it stays, as with `Loader.set_epoch`."""
@@ -89,7 +81,7 @@ class LoaderDataset(IterableDataset[Batch]):
         return LoaderIterator(self, info.id, info.num_workers, PassKey(*self._begun))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_loader": None, "_placement": self.placement()}
+        return {**self.__dict__, "_engine": None, "_placement": self.placement()}
 
 
 class LoaderIterator(Iterator[Batch]):
@@ -108,11 +100,9 @@ class LoaderIterator(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         if self._running is None:
-            from genimage_stream.loading.epoch import Progress
-
             self._place = self._place or self._dataset.passes.begin(self._key)
             first = self._worker + self._given * self._workers
-            self._running = self._dataset.loader().begin(Progress(*self._place), first, self._workers)
+            self._running = self._dataset.engine().begin(Progress(*self._place), first, self._workers)
         batch = next(self._running)
         self._given += 1
         return batch
@@ -120,15 +110,15 @@ class LoaderIterator(Iterator[Batch]):
     def state_dict(self) -> dict[str, Any]:
         """Where this worker stands: its epoch, where that began, and how many batches of what size it has given."""
         epoch, start = self._place or self._dataset.passes.look(self._key)
-        loader = self._dataset.loader()
+        engine = self._dataset.engine()
         return {
             "epoch": epoch,
             "start": start,
             "given": self._given,
             "workers": self._workers,
-            "batch_size": loader.batch_size,
-            "world_size": loader.placement()[1],
-            "order": loader.identity(),
+            "batch_size": engine.options.batch_size,
+            "world_size": engine.schedule.placement().world_size,
+            "order": engine.schedule.identity(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -139,11 +129,12 @@ class LoaderIterator(Iterator[Batch]):
         """
         missing = [name for name in _STATE if name not in state]
         if missing:
-            raise ValueError(f"the state has no {', '.join(missing)}: it is not one of a loader's dataset")
-        loader = self._dataset.loader()
-        mine = {"workers": self._workers, "order": loader.identity()}
+            raise ValueError(f"the state has no {', '.join(missing)}: it is not the state of a loader's dataset")
+        engine = self._dataset.engine()
+        schedule = engine.schedule
+        mine = {"workers": self._workers, "order": schedule.identity()}
         if state["workers"] > 1 or self._workers > 1:
-            mine |= {"batch_size": loader.batch_size, "world_size": loader.placement()[1]}
+            mine |= {"batch_size": engine.options.batch_size, "world_size": schedule.placement().world_size}
         other = [f"{name}: {state[name]}, here {value}" for name, value in mine.items() if state[name] != value]
         if other:
             raise ValueError(
@@ -154,7 +145,7 @@ class LoaderIterator(Iterator[Batch]):
         place, self._given = Place(int(state["epoch"]), int(state["start"])), int(state["given"])
         if self._workers == 1:  # what one process has given is a place in the order, whatever the batches are
             given = self._given * int(state["batch_size"]) * int(state["world_size"])
-            place, self._given = Place(place.epoch, min(place.start + given, loader.epoch_samples)), 0
+            place, self._given = Place(place.epoch, min(place.start + given, schedule.epoch_samples)), 0
         self._place = place
         self._running = None
         self._dataset.passes.set_next(place.epoch + 1, 0, forget=self._key)

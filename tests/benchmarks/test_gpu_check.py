@@ -167,7 +167,7 @@ def test_what_the_device_makes_of_bytes_is_compared(folder: Path, monkeypatch: p
     setting = replace(SETTING, crop=32)
     assert checks.finished_alike(gs.open_dataset(folder), setting) is True
     assert checks.finished_alike(gs.open_dataset(folder).select(formats=["jpeg"]), setting) is None
-    monkeypatch.setattr(on_device, "_looked_up", lambda table, pixels: np.zeros(pixels.shape, table.dtype))
+    monkeypatch.setattr(on_device, "look_up", lambda table, pixels: np.zeros(pixels.shape, table.dtype))
     assert checks.finished_alike(gs.open_dataset(folder), setting) is False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,36 @@ import torch
 
 import genimage_stream as gs
 from genimage_stream.backends.cuda import DeviceRenderer
-from genimage_stream.loading.buffers import BufferPool
+from genimage_stream.decode import BatchDecoder, PixelOptions
+from genimage_stream.loading import engine
 from genimage_stream.order.geometry import Windows
 from tests.fixtures.shards import make_samples, write_dataset
 
 CROP = 48  # some fakes are smaller
+CPU = torch.device("cpu")
+
+
+class Memory:
+    """Buffers of uint8, and whether they are still held."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._size = (3, height, width)
+        self._taken: list[weakref.ref[torch.Tensor]] = []
+
+    def take(self, n: int) -> torch.Tensor:
+        images = torch.zeros((n, *self._size), dtype=torch.uint8)
+        self._taken.append(weakref.ref(images))
+        return images
+
+    def held(self) -> list[bool]:
+        return [taken() is not None for taken in self._taken]
+
+
+MEMORY = Memory(CROP, CROP)
+
+
+def device_renderer(options: Any, decoder: BatchDecoder, *_: Any) -> DeviceRenderer:
+    return DeviceRenderer(decoder, MEMORY, options.pixels(), device=CPU, channels_last=options.channels_last)
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +54,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loader(data: gs.Dataset, *, on_device: bool, **options: Any) -> gs.Loader:
-    made = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, threads=2, device="cpu", **options)
+    made = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, threads=2, **options)
     if on_device:
-        made._on_gpu = True
-        made.buffers = BufferPool((7, 3, CROP, CROP), "uint8", pinned=False, reuse=True, keep=4)
-        assert isinstance(made.renderer(), DeviceRenderer)
+        with pytest.MonkeyPatch.context() as here:
+            here.setattr(engine, "new_renderer", device_renderer)
+            next(iter(made))
+        made.set_epoch(0)
     return made
 
 
@@ -82,7 +109,7 @@ class Work:
         self.done = False
 
     def submit(self, *_: Any, **options: Any) -> Work:
-        assert "mean" not in options  # the output is uint8
+        assert options["mean"] is None  # the output is uint8
         return self
 
     def wait(self, timeout: float) -> bool:
@@ -90,19 +117,18 @@ class Work:
 
 
 def test_a_batch_is_sent_when_the_one_before_is_taken() -> None:
-    work = Work()
-    buffers = BufferPool((2, 3, 4, 4), "uint8", pinned=False, reuse=True, keep=1)
-    options: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1)}
-    renderer = DeviceRenderer(work, buffers, options, output="float32", device=torch.device("cpu"))  # type: ignore[arg-type]
+    work, memory = Work(), Memory(4, 4)
+    pixels = PixelOptions("float32", mean=(0, 0, 0), std=(1, 1, 1))
+    renderer = DeviceRenderer(work, memory, pixels, device=CPU)  # type: ignore[arg-type]
     windows = Windows(np.zeros((2, 2), np.int32), np.zeros(2, np.uint8))
     first, second = (renderer.submit([b"", b""], windows) for _ in range(2))
     assert not first.wait(0)
     work.done = True
     assert first.wait(0)
-    assert second._result is None
+    assert memory.held() == [False, True]
     assert first.images().dtype == torch.float32
-    assert second._result is not None
-    assert second._images is None  # and its memory is free
+    assert memory.held() == [False, False]  # sent, and its memory is free
+    assert second.images().dtype == torch.float32
 
 
 def test_an_epoch_that_is_left_gives_its_memory_back(folder: Path) -> None:
@@ -113,15 +139,19 @@ def test_an_epoch_that_is_left_gives_its_memory_back(folder: Path) -> None:
         epoch.close()
     del epoch
     gc.collect()
-    renderer = made.renderer()
-    assert isinstance(renderer, DeviceRenderer)
-    renderer.advance()
-    assert not renderer._decoding
+    assert not any(MEMORY.held())
     assert sum(len(batch) for batch in made) == len(made.dataset)
 
 
 def test_a_fork_is_an_error(folder: Path) -> None:
     made = loader(gs.open_dataset(folder), on_device=True)
-    made._renderer = os.getpid() + 1, made.renderer()
-    with pytest.raises(RuntimeError, match=r'backend="cpu" with device=.* do not survive a fork'):
-        made.renderer()
+    next(iter(made))
+    child = os.fork()
+    if child == 0:
+        try:
+            next(iter(made))
+        except RuntimeError as error:
+            os._exit(7 if 'backend="cpu" with device=' in str(error) and "survive a fork" in str(error) else 1)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -19,11 +19,13 @@ import torch
 from PIL import Image
 
 import genimage_stream as gs
-from genimage_stream.backends import dali as backend
 from genimage_stream.backends import dali_tuning as tune
-from genimage_stream.backends.dali import DaliOptions
+from genimage_stream.backends.dali import divert_code
+from genimage_stream.backends.dali_options import OLDEST, DaliOptions, load_dali
+from genimage_stream.backends.dali_pipeline import DaliPipeline
+from genimage_stream.backends.device import resolve_device
 from genimage_stream.backends.finishing import Finisher, Normaliser
-from genimage_stream.decode import make_crop_ready
+from genimage_stream.decode import Job, PixelOptions, make_crop_ready
 from tests.fixtures.jpegs import jpeg, jpeg_of_mode, photograph
 from tests.fixtures.shards import Sample, make_samples, write_dataset
 
@@ -97,13 +99,14 @@ def test_small_images_by_every_policy(tmp_path: Path, small: Any) -> None:
 
 def test_dali_gets_what_hardware_takes_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
-    schedule = backend.DaliRenderer._schedule
+    diverted = Job.diverted
 
-    def watch(self: Any, rendering: Any) -> None:
-        seen.extend(bytes(one.data) for one in rendering.diverted)
-        schedule(self, rendering)
+    def watch(job: Job) -> Any:
+        found = diverted(job)
+        seen.extend(bytes(one.data) for one in found)
+        return found
 
-    monkeypatch.setattr(backend.DaliRenderer, "_schedule", watch)
+    monkeypatch.setattr(Job, "diverted", watch)
     epochs(dataset(tmp_path), "dali", 1)
     facts = [gs.inspect(data) for data in seen]
     assert len(facts) == 6 * 3 * 2 + 3  # the standard reals, the gray, the rotated and the tall one
@@ -171,14 +174,8 @@ def test_without_the_check_dali_paints_over_damage_as_the_docs_say(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("check", "device", "divert"), [(None, "cpu", 2), (None, "cuda", 1), (True, "cuda", 2)])
-def test_what_is_checked_by_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: bool | None, device: str, divert: int
-) -> None:
-    monkeypatch.setattr(backend, "Lane", lambda device: None)
-    monkeypatch.setattr(backend, "Finisher", lambda *rest, **options: None)
-    loader = gs.Loader(dataset(tmp_path), 7, crop=CROP, backend="dali", dali=DaliOptions(check=check))
-    monkeypatch.setattr(loader, "device", torch.device(device))
-    assert loader.renderer()._divert == divert  # type: ignore[attr-defined]
+def test_what_is_checked_by_default(check: bool | None, device: str, divert: int) -> None:
+    assert divert_code(DaliOptions(check=check), torch.device(device)) == divert
 
 
 def test_a_batch_that_dali_gives_up_on_is_decoded_by_the_core(tmp_path: Path, caplog: Any) -> None:
@@ -231,7 +228,7 @@ def test_when_dali_always_fails_the_error_says_so(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("where", [(backend.DaliRenderer, "define"), (Finisher, "__call__")], ids=lambda w: w[1])
+@pytest.mark.parametrize("where", [(DaliPipeline, "define"), (Finisher, "__call__")], ids=lambda w: w[1])
 def test_an_error_outside_the_images_ends_the_epoch_and_only_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str]
 ) -> None:
@@ -275,16 +272,16 @@ def test_a_fork_after_other_work_of_dali_does_not_hang(
     """OpenMP's threads, which torch would use for the batches, stay in the parent, and the child waits for them."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data = dataset(tmp_path / "data")
-    monkeypatch.setattr(tune, "_images_per_second", lambda data, options, *_: rate(data, options))
+    monkeypatch.setattr(tune, "images_per_second", lambda trial, seconds: rate(trial.dali))
 
-    def rate(data: gs.Dataset, options: DaliOptions) -> float:
+    def rate(options: DaliOptions) -> float:
         return float(sum(map(len, epochs(data, "dali", 1, dali=options, output="float16"))))
 
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         if before == "another loader":
-            rate(data, DaliOptions())
+            rate(DaliOptions())
         options = {"channels_last": True, "output": "float32"}
         loader = gs.Loader(data, 7, crop=CROP, backend="dali", tune=before == "tuning", **options)  # type: ignore[arg-type]
         child = os.fork()
@@ -300,13 +297,9 @@ def test_a_fork_after_other_work_of_dali_does_not_hang(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_what_a_gpu_would_run(tmp_path: Path) -> None:
+def test_what_a_gpu_would_run() -> None:
     """DALI checks names and devices when a pipeline is defined, for which it needs no GPU."""
-    loader = gs.Loader(dataset(tmp_path), 7, crop=CROP, backend="dali")
-    renderer = loader.renderer()
-    assert isinstance(renderer, backend.DaliRenderer)
-    renderer.device = torch.device("cuda", 1)
-    pipeline = renderer.define()
+    pipeline = DaliPipeline((CROP, CROP), 7, torch.device("cuda", 1), DaliOptions()).define()
     assert pipeline.device_id == 1
     assert pipeline.exec_dynamic  # what outputs on a stream of ours, and memory that stays ours, need
     pipeline._build_graph()
@@ -338,9 +331,9 @@ def test_devices_that_make_no_sense(tmp_path: Path, name: Any, device: Any) -> N
 def test_a_gpu_that_is_not_there_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert backend.resolve_device("cuda:1") == torch.device("cuda", 1)
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(RuntimeError, match=r"'cuda:9'.*the last is cuda:1"):
-        backend.resolve_device("cuda:9")
+        resolve_device("cuda:9")
 
 
 def test_an_old_dali_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,7 +343,7 @@ def test_an_old_dali_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ImportError, match=r"2\.0 or newer, not 1\.44\.0: pip install"):
         gs.Loader(dataset(tmp_path), backend="dali")
     wishes = re.findall(r'"nvidia-dali-[^"]*>=([^"]*)"', (ROOT / "pyproject.toml").read_text())
-    assert set(wishes) == {f"{backend._OLDEST}.0"}
+    assert set(wishes) == {f"{OLDEST}.0"}
 
 
 def test_without_dali_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +365,7 @@ def test_a_dali_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delattr("nvidia.dali")
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     with pytest.raises(ImportError, match=r"is installed and cannot be loaded: libcfitsio\.so\.10: cannot open"):
-        backend.load_dali()
+        load_dali()
 
 
 @pytest.mark.parametrize("name", ["cpu", "dali"])
@@ -416,12 +409,12 @@ def test_fidelity_counts_what_differs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_float_values_are_those_of_the_core() -> None:
-    table = Normaliser("float32", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), torch.device("cpu"))
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    table = Normaliser(PixelOptions("float32", mean=mean, std=std), torch.device("cpu"))
     ramp = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).repeat(1, 3, 1, 1)
     pixels = ramp[0].numpy().transpose(1, 2, 0)
     to = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(to, "PNG")
     out = np.empty((1, 3, 16, 16), np.float32)
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     gs.decode_batch([to.getvalue()], out, crops=np.zeros((1, 2), np.int32), mean=mean, std=std)
     assert np.array_equal(table(ramp).numpy(), out)

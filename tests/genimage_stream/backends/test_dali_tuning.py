@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import genimage_stream as gs
-from genimage_stream.arguments import default_threads
 from genimage_stream.backends import dali_tuning as tune
-from genimage_stream.backends.dali import DaliOptions
+from genimage_stream.backends.dali_options import DaliOptions
+from genimage_stream.loading.options import default_threads
 from tests.genimage_stream.backends.test_dali import CROP, assert_same, dataset, epochs
 
 
@@ -22,7 +24,7 @@ def test_tuning_searches_once_and_remembers(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data = dataset(tmp_path / "data")
     searches: list[Any] = []
-    monkeypatch.setattr(tune, "_images_per_second", lambda _, options, *rest: searches.append(options) or 1.0)
+    monkeypatch.setattr(tune, "images_per_second", lambda trial, seconds: searches.append(trial.dali) or 1.0)
     loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali", tune=True)
     assert searches
     before = len(searches)
@@ -40,6 +42,13 @@ def test_tuning_searches_once_and_remembers(tmp_path: Path, monkeypatch: pytest.
         assert json.loads(memory.read_text()) == {key: good}
 
 
+WORK = tune.Work(torch.device("cpu"), 7, (CROP, CROP), "uint8", None, None, crop_ready=False)
+
+
+def trials(data: gs.Dataset) -> Callable[[DaliOptions], gs.Loader]:
+    return lambda dali: gs.Loader(data, WORK.batch_size, crop=CROP, backend="dali", dali=dali)
+
+
 def nonsense(good: dict[str, Any]) -> list[Any]:
     """What another version, or a broken disk, might have left."""
     bad: list[Any] = [None, 3, {}, {**good, "colour": "blue"}, {"threads": 2}]
@@ -48,7 +57,7 @@ def nonsense(good: dict[str, Any]) -> list[Any]:
 
 def test_one_of_several_at_once_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock is one of open files, so that threads stand in for the ranks of a run."""
-    data = dataset(tmp_path / "data")
+    make = trials(dataset(tmp_path / "data"))
     searchers: set[int] = set()
 
     def slowly(*_: Any) -> float:
@@ -56,9 +65,9 @@ def test_one_of_several_at_once_searches(tmp_path: Path, monkeypatch: pytest.Mon
         time.sleep(0.02)
         return 1.0
 
-    monkeypatch.setattr(tune, "_images_per_second", slowly)
+    monkeypatch.setattr(tune, "images_per_second", slowly)
     with ThreadPoolExecutor(3) as ranks:
-        calls = [ranks.submit(tune.tuned, data, cache=tmp_path / "c.json", batch_size=7, crop=CROP) for _ in range(3)]
+        calls = [ranks.submit(tune.tuned, make, WORK, cache=tmp_path / "c.json") for _ in range(3)]
     assert {call.result() for call in calls} == {DaliOptions()}
     assert len(searchers) == 1
 
@@ -66,15 +75,17 @@ def test_one_of_several_at_once_searches(tmp_path: Path, monkeypatch: pytest.Mon
 def test_tuning_without_a_place_to_remember_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(tune, "_images_per_second", lambda *rest: 1.0)
+    monkeypatch.setattr(tune, "images_per_second", lambda *rest: 1.0)
     loader = gs.Loader(dataset(tmp_path / "data"), 7, crop=CROP, backend="dali", tune=True)
     assert len(next(iter(loader))) == 7
 
 
-def test_tuning_minds_no_broken_images(tmp_path: Path) -> None:
+def test_tuning_minds_no_broken_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    measure = tune.images_per_second
+    monkeypatch.setattr(tune, "images_per_second", lambda trial, seconds: measure(trial, 0.01))
     data = dataset(tmp_path / "data", lambda d: d[:100])
-    found = tune.tuned(data, seconds=0.01, cache=tmp_path / "c.json", batch_size=70, crop=CROP, max_errors=1)
-    assert found.ahead >= 1
+    assert gs.Loader(data, 70, crop=CROP, backend="dali", tune=True, max_errors=1).dali.ahead >= 1
 
 
 @pytest.mark.parametrize(
@@ -100,8 +111,8 @@ def test_options_of_another_kind(tmp_path: Path) -> None:
 
 
 def test_tuning_measures_real_runs(tmp_path: Path) -> None:
-    data = dataset(tmp_path / "data")
-    found = tune.tuned(data, seconds=0.01, cache=tmp_path / "cache.json", batch_size=7, crop=CROP)
+    make = trials(dataset(tmp_path / "data"))
+    found = tune.tuned(make, WORK, seconds=0.01, cache=tmp_path / "cache.json")
     assert found.ahead in (1, 2, 3, 5)
 
 

@@ -89,5 +89,5 @@ def test_other_fields_are_left_to_webdataset() -> None:
 def test_travels_to_workers() -> None:
     handler = gs.webdataset_handler(strict=False)
     assert pickle.loads(pickle.dumps(handler)) == handler
-    with pytest.raises(ValueError, match="numpy or torch"):
+    with pytest.raises(ValueError, match="'numpy', 'torch'"):
         gs.webdataset_handler(output="jax")  # type: ignore[arg-type]

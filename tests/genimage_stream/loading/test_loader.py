@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import genimage_stream as gs
-from genimage_stream.loading.loader import IMAGENET_MEAN, IMAGENET_STD
+from genimage_stream.loading.options import IMAGENET_MEAN, IMAGENET_STD
 from genimage_stream.order.geometry import sample_windows
 from tests.fixtures.shards import make_dataset
 
@@ -28,14 +28,22 @@ def dataset(root: Path) -> gs.Dataset:
     return gs.open_dataset(root)
 
 
-def expected_image(dataset: gs.Dataset, row: int, epoch: int, loader: gs.Loader) -> np.ndarray:
+def expected_image(dataset: gs.Dataset, row: int, epoch: int, position: Any) -> np.ndarray:
     """The plain way: the sample's bytes, a full decode, the canvas laid out, the window cut out."""
     table = dataset.columns.table(["shard", "offset", "size", "width", "height"]).slice(row, 1).to_pylist()[0]
     with (Path(dataset.path) / table["shard"]).open("rb") as file:
         file.seek(table["offset"])
         pixels = gs.decode(file.read(table["size"]))
     windows = sample_windows(
-        np.array([row]), 0, np.array([[table["width"], table["height"]]]), epoch=epoch, **loader.geometry
+        np.array([row]),
+        0,
+        np.array([[table["width"], table["height"]]]),
+        crop=(CROP, CROP),
+        position=position,
+        flip=True,
+        small="tile",
+        seed=3,
+        epoch=epoch,
     )
     x, y = windows.corners[0]
     tiles = [-(-(at + CROP) // size) for at, size in zip((y, x), pixels.shape[:2], strict=True)]
@@ -49,6 +57,7 @@ def expected_image(dataset: gs.Dataset, row: int, epoch: int, loader: gs.Loader)
 def test_every_sample_once_with_its_pixels_and_labels(dataset: gs.Dataset, shuffle: bool | str) -> None:
     loader = gs.Loader(dataset, batch_size=7, crop=CROP, shuffle=shuffle, seed=3, threads=2, flip=True)
     table = dataset.table(["key", "generator", "label"]).to_pylist()
+    position = "random" if shuffle else "center"
     for epoch in range(2):
         seen = []
         for step, batch in enumerate(loader):
@@ -61,7 +70,7 @@ def test_every_sample_once_with_its_pixels_and_labels(dataset: gs.Dataset, shuff
                 assert batch.labels[i] == (facts["label"] == "fake")
                 fake = facts["label"] == "fake"
                 assert batch.generators[i] == (1 + dataset.generators.index(facts["generator"]) if fake else 0)
-                assert (batch.images[i].numpy() == expected_image(dataset, row, epoch, loader)).all()
+                assert (batch.images[i].numpy() == expected_image(dataset, row, epoch, position)).all()
             seen += batch.rows.tolist()
         assert step + 1 == len(loader) == 21
         assert sorted(seen) == list(range(len(dataset)))

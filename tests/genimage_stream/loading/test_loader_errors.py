@@ -239,7 +239,7 @@ import genimage_stream as gs
 torch.set_num_threads(2)
 def count():
     loader = gs.Loader(gs.open_dataset({dataset.path!r}), 16, crop=200, output="float32", on_error="skip", {options})
-    order = torch.channels_last if loader.channels_last else torch.contiguous_format
+    order = torch.channels_last if loader.options.channels_last else torch.contiguous_format
     batches = list(loader)
     assert all(batch.images.is_contiguous(memory_format=order) for batch in batches)
     return sum(map(len, batches))

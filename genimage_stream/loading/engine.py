@@ -1,0 +1,106 @@
+"""Carries the schedule out: what is made once per loader and process, and used by every epoch."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from genimage_stream.backends.cpu import CpuRenderer
+from genimage_stream.backends.cuda import DeviceRenderer
+from genimage_stream.backends.dali import DaliRenderer
+from genimage_stream.backends.dali_options import DaliOptions, load_dali
+from genimage_stream.backends.device import resolve_device
+from genimage_stream.backends.renderer import Renderer
+from genimage_stream.dataset.access import Access
+from genimage_stream.decode import BatchDecoder, Limits
+from genimage_stream.loading.buffers import BufferPool
+from genimage_stream.loading.epoch import Epoch, Pipeline
+from genimage_stream.loading.failures import Failures
+from genimage_stream.loading.options import LoaderOptions, default_prefetch, default_threads
+from genimage_stream.loading.samples import SampleTable
+from genimage_stream.loading.schedule import Progress, Schedule
+from genimage_stream.loading.stats import StatsCounter
+from genimage_stream.storage.store import Reader
+
+
+class Engine:
+    """Gives the epochs of `schedule`. Files are opened, and threads started, with the first epoch."""
+
+    def __init__(self, access: Access, options: LoaderOptions) -> None:
+        if options.backend == "dali":
+            load_dali()  # its absence is an error here, not in the first epoch
+        self.options = options
+        self.schedule = Schedule(access, options)
+        self.device = resolve_device(options.device)
+        self.dali = options.dali or DaliOptions()
+        on_dali = options.backend == "dali"
+        self.threads = options.threads or default_threads(dali_on_gpu=on_dali and self.device.type == "cuda")
+        self.prefetch = options.prefetch or default_prefetch(self.threads, options.batch_size)
+        if on_dali and options.prefetch is None:
+            self.prefetch += self.dali.ahead  # those that the core is done with and DALI is not
+        self.counter = StatsCounter(self.prefetch, self.threads)
+        self._access = access
+        self._failures = Failures(access, skip=options.on_error == "skip", limit=options.max_errors)
+        self._opened: tuple[int, SampleTable, Reader] | None = None  # with the process that opened it
+        self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
+
+    def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch:
+        """Begin at a place of an epoch, and keep it up to date; or only with every so many of the steps from there."""
+        order = self.schedule.order(progress.epoch)
+        steps = self.schedule.steps(progress.position)
+        renderer = self._get_renderer()
+        table, reader = self._open()
+        pipeline = Pipeline(
+            self.options, self.prefetch, self._access.columns, table, reader, renderer, self._failures, self.counter
+        )
+        turns = range(first, len(steps), every)
+        return Epoch(pipeline, order, steps, turns, self.schedule.placement().rank, progress)
+
+    def _open(self) -> tuple[SampleTable, Reader]:
+        if self._opened is None or self._opened[0] != os.getpid():  # a fork leaves a reader's threads behind
+            reader = self._access.reader()
+            self._opened = os.getpid(), SampleTable.of(self._access, parts=reader.wants_parts), reader
+        return self._opened[1:]
+
+    def _get_renderer(self) -> Renderer:
+        if self._renderer is None:
+            decoder = BatchDecoder(self.threads, strict=self.options.strict, limits=self.options.limits or Limits())
+            self._renderer = os.getpid(), new_renderer(self.options, decoder, self.device, self.dali, self.prefetch)
+        made_by, renderer = self._renderer
+        if made_by != os.getpid() and not renderer.survives_fork:
+            raise RuntimeError(
+                f'backend="{self.options.backend}" with device={str(self.device)!r} has begun work in the parent '
+                "process; DALI and CUDA do not survive a fork. Make the loader in a process of its own (start method "
+                "spawn)."
+            )
+        return renderer
+
+
+def new_renderer(
+    options: LoaderOptions, decoder: BatchDecoder, device: torch.device, dali: DaliOptions, prefetch: int
+) -> Renderer:
+    """The backend that the options ask for, with buffers for `prefetch` batches."""
+    pixels, window = options.pixels(), options.crop_size
+    on_host = options.backend == "cpu" and device.type == "cpu"  # else the last steps happen on the device
+    buffers = BufferPool(
+        (options.batch_size, 3, *window),
+        pixels.output if on_host else "uint8",
+        pinned=torch.cuda.is_available() if options.pin_memory is None else options.pin_memory,
+        reuse=not options.copy,
+        keep=prefetch + 2,
+    )
+    if on_host:
+        return CpuRenderer(decoder, buffers, pixels, channels_last=options.channels_last)
+    if options.backend == "cpu":
+        return DeviceRenderer(decoder, buffers, pixels, device=device, channels_last=options.channels_last)
+    return DaliRenderer(
+        decoder,
+        buffers,
+        pixels,
+        window=window,
+        batch_size=options.batch_size,
+        device=device,
+        options=dali,
+        channels_last=options.channels_last,
+    )

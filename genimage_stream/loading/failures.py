@@ -1,0 +1,42 @@
+"""Images that do not decode: raised, or skipped and counted."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genimage_stream.dataset.access import Access
+from genimage_stream.decode import DecodeError
+from genimage_stream.loading.samples import SampleTable
+
+if TYPE_CHECKING:
+    from genimage_stream.decode import ImageError
+
+log = logging.getLogger("genimage_stream")
+
+
+class Failures:
+    """The error policy of one loader, over all its epochs: with `skip`, up to `limit` different samples are skipped."""
+
+    def __init__(self, access: Access, *, skip: bool, limit: int) -> None:
+        self._access = access
+        self._skip = skip
+        self._limit = limit
+        self._skipped: set[int] = set()
+
+    def judge(self, error: ImageError, row: int, table: SampleTable) -> None:
+        """Raise DecodeError or OSError as the policy wants it, or log that the sample is skipped, once."""
+        path = f"{self._access.store.name}/{table.shard_paths[table.shard[row]]}"
+        key = self._access.columns.keys(np.array([row]))[0]
+        text = f"sample {key!r} in {path}, {table.size[row]} bytes at {table.offset[row]}: {error.message}"
+        if error.kind != "decode":
+            raise OSError(f"{text}. `shard-tools verify {self._access.store.name}` tells what is damaged.")
+        if not self._skip:
+            raise DecodeError(f'{text}. on_error="skip" omits such samples.')
+        if row not in self._skipped:
+            self._skipped.add(row)
+            log.warning("skipped %s", text)
+        if len(self._skipped) > self._limit:  # also when the loader is iterated again
+            raise DecodeError(f"more than max_errors={self._limit} samples do not decode; the last: {text}")

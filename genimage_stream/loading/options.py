@@ -1,0 +1,162 @@
+"""The options of a loader, checked when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from genimage_stream.arguments import WrongKindError, flag, one_of, whole
+from genimage_stream.backends.dali_options import DaliOptions
+from genimage_stream.backends.device import resolve_device
+from genimage_stream.decode import Limits, PixelOptions
+from genimage_stream.decode.arguments import thread_count, window_size
+from genimage_stream.decode.image import need_limits
+from genimage_stream.decode.pixels import Output, Small
+from genimage_stream.order.geometry import Position
+from genimage_stream.order.mixing import EpochSize, Mix
+from genimage_stream.order.philox import split_seed
+from genimage_stream.order.plan import Shuffle
+from genimage_stream.resources import cores
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+LAST_EPOCH = (1 << 32) - 1  # a sample's windows count epochs in 32 bits
+CPUS_BESIDE_THE_CORE = 2  # for DALI's own threads and the one that takes the batches: the GPU idles while those wait
+
+_FLAGS = ("tune", "channels_last", "drop_last", "flip", "strict", "copy")
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """What `Loader` takes beside the dataset, and means there. `crop` becomes (height, width); None stays where it
+    stands for what depends on the machine or the process.
+
+    Raises ValueError, naming the option, for a value that makes no sense or has no effect; RuntimeError for a device
+    or page-locked memory that this machine does not have.
+    """
+
+    batch_size: int = 64
+    crop: int | tuple[int, int] = 224
+    shuffle: bool | Literal["full", "shards"] = True
+    seed: int = 0
+    rank: int | None = None
+    world_size: int | None = None
+    threads: int | None = None
+    backend: Literal["cpu", "dali"] = "cpu"
+    device: str | torch.device | None = None
+    dali: DaliOptions | None = None
+    tune: bool = False
+    channels_last: bool = False
+    output: Output = "uint8"
+    drop_last: bool = False
+    window: int = 16
+    mix: Mix | None = None
+    epoch_size: EpochSize = "all"
+    crop_position: Position | None = None
+    flip: bool = False
+    small: Small = "tile"
+    fill: Sequence[int] = (0, 0, 0)
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    prefetch: int | None = None
+    on_error: Literal["raise", "skip"] = "raise"
+    max_errors: int = 100
+    strict: bool = True
+    limits: Limits | None = None
+    pin_memory: bool | None = None
+    copy: bool = False
+
+    def __post_init__(self) -> None:
+        checked: dict[str, object] = {
+            "batch_size": whole("batch_size", self.batch_size, 1),
+            "crop": window_size(self.crop),
+            "seed": whole("seed", self.seed, -(1 << 64)),
+            "window": whole("window", self.window, 1),
+            "max_errors": whole("max_errors", self.max_errors, 0),
+            **{name: flag(name, getattr(self, name)) for name in _FLAGS},
+        }
+        if self.threads is not None:
+            checked["threads"] = thread_count(self.threads, " (None: one per CPU)")
+        for name, lowest in (("prefetch", 1), ("rank", 0), ("world_size", 1)):
+            if (value := getattr(self, name)) is not None:
+                checked[name] = whole(name, value, lowest)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        split_seed(self.seed)
+        one_of("shuffle", self.shuffle, (True, False, "full", "shards"))
+        one_of("on_error", self.on_error, ("raise", "skip"))
+        if self.crop_position is not None:
+            one_of("crop_position", self.crop_position, ("random", "center"))
+        if self.limits is not None:
+            need_limits(self.limits)
+        self.pixels()
+        self._check_ranks()
+        self._check_devices()
+        if self.mix is None and self.epoch_size != "all":
+            raise ValueError(f"epoch_size={self.epoch_size!r} needs a mix: without one an epoch is every sample once")
+
+    def _check_ranks(self) -> None:
+        if (self.rank is None) != (self.world_size is None):
+            raise ValueError("rank and world_size are given together, or both left to torch.distributed")
+        if self.rank is not None and self.world_size is not None and self.rank >= self.world_size:
+            raise ValueError(f"rank={self.rank} is not one of world_size={self.world_size}")
+
+    def _check_devices(self) -> None:
+        one_of("backend", self.backend, ("cpu", "dali"))
+        resolve_device(self.device)
+        if not isinstance(self.dali, (DaliOptions, type(None))):
+            raise WrongKindError(f"dali={self.dali!r}: a DaliOptions is needed, e.g. gs.DaliOptions(threads=4)")
+        if self.backend != "dali" and (self.tune or self.dali is not None):
+            raise ValueError('tune and dali are options of backend="dali"')
+        if self.pin_memory is not None:
+            object.__setattr__(self, "pin_memory", flag("pin_memory", self.pin_memory))
+        if self.pin_memory and not torch.cuda.is_available():
+            raise RuntimeError("pin_memory=True: torch sees no CUDA device, which page-locked memory is for; omit it")
+
+    # -- what they mean ------------------------------------------------------------------------------------------------
+
+    def pixels(self) -> PixelOptions:
+        """What becomes of the pixels. Raises ValueError for what the decoder does not take."""
+        mean, std = self.mean, self.std
+        if self.output in ("float16", "float32"):
+            mean, std = IMAGENET_MEAN if mean is None else mean, IMAGENET_STD if std is None else std
+        return PixelOptions(self.output, self.small, self.fill, mean, std)
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """(height, width) of the window."""
+        return window_size(self.crop)
+
+    @property
+    def order(self) -> Shuffle:
+        """The order that `shuffle` stands for."""
+        if isinstance(self.shuffle, str):
+            return self.shuffle
+        return "full" if self.shuffle else "none"
+
+    @property
+    def position(self) -> Position:
+        """Where the window of a sample is: by default anywhere in a random order, else in the middle."""
+        return self.crop_position or ("center" if self.order == "none" else "random")
+
+
+def epoch_number(value: object) -> int:
+    """The number of an epoch. Raises ValueError when it is none."""
+    epoch = whole("epoch", value, -(1 << 64))
+    if not 0 <= epoch <= LAST_EPOCH:
+        raise ValueError(f"epoch={epoch}: epochs count from 0 to {LAST_EPOCH}")
+    return epoch
+
+
+def default_threads(*, dali_on_gpu: bool) -> int:
+    """One per CPU; beside DALI on a GPU CPUS_BESIDE_THE_CORE fewer."""
+    return max(1, cores() - CPUS_BESIDE_THE_CORE) if dali_on_gpu else cores()
+
+
+def default_prefetch(threads: int, batch_size: int) -> int:
+    """Batches decoded ahead: enough images in work that no thread runs dry while the consumer takes a batch."""
+    return max(2, -(-4 * threads // batch_size) + 1)

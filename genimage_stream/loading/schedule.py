@@ -1,0 +1,139 @@
+"""Which samples a loader gives, when, and on which rank; and the states that say how far a run is.
+
+All of it follows from the dataset, the options and the process group; nothing here reads an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+
+from genimage_stream.arguments import WrongKindError, whole
+from genimage_stream.dataset.access import Access
+from genimage_stream.dataset.groups import mixture_of
+from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions
+from genimage_stream.order.mixing import plain_mix
+from genimage_stream.order.plan import Order, Steps, epoch_order
+
+STATE_VERSION = 1
+
+_PLACE = ("version", "epoch", "position")  # what a state holds beside the identity of its run
+
+
+class Place(NamedTuple):
+    """An epoch, and the place in it, counted in samples over all ranks, from which on it is given."""
+
+    epoch: int
+    start: int
+
+
+class Placement(NamedTuple):
+    """This process among those of a run."""
+
+    rank: int
+    world_size: int
+
+
+@dataclass
+class Progress:
+    """What the consumer has received: everything before `position` in the order of `epoch`, over all ranks."""
+
+    epoch: int
+    position: int
+
+
+def group_placement() -> Placement | None:
+    """That of the torch.distributed process group; None when there is none."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return Placement(distributed.get_rank(), distributed.get_world_size())
+    return None
+
+
+class Schedule:
+    """The epochs of a dataset by a loader's options. `epoch_samples`: samples of an epoch over all ranks.
+
+    Raises ValueError for an empty selection, a mix that does not fit the dataset, and when an epoch has no steps.
+    """
+
+    def __init__(self, access: Access, options: LoaderOptions) -> None:
+        if not len(access):
+            raise ValueError(f"the selection of {access.store.name} is empty: nothing to load")
+        self._access = access
+        self._options = options
+        self._mixture = None if options.mix is None else mixture_of(access, options.mix, options.epoch_size)
+        self._mix = None if options.mix is None else plain_mix(options.mix)
+        self.epoch_samples = len(access) if self._mixture is None else self._mixture.size
+        self.steps()  # an epoch without any is an error here, as far as the ranks are known
+
+    def placement(self) -> Placement:
+        """Rank and world size of this process: those given, or those of the process group."""
+        options = self._options
+        if options.rank is not None and options.world_size is not None:
+            return Placement(options.rank, options.world_size)
+        return group_placement() or Placement(0, 1)
+
+    def order(self, epoch: int) -> Order:
+        """The samples of an epoch in the order in which they come, over all ranks."""
+        access, options = self._access, self._options
+        if self._mixture is not None:
+            drawn = self._mixture.order(seed=options.seed, epoch=epoch)
+        elif access.whole and options.order != "shards":
+            return epoch_order(len(access), seed=options.seed, epoch=epoch, shuffle=options.order)
+        else:
+            drawn = Order(access.rows)
+        shards = access.shards()[0][drawn.rows] if options.order == "shards" else None
+        return epoch_order(
+            drawn, seed=options.seed, epoch=epoch, shuffle=options.order, shards=shards, window=options.window
+        )
+
+    def steps(self, start: int = 0) -> Steps:
+        """The steps of an epoch from a place on. Raises ValueError when a whole epoch has none."""
+        options, world_size = self._options, self.placement().world_size
+        steps = Steps(self.epoch_samples, options.batch_size, world_size, options.drop_last, start)
+        if options.drop_last and steps.global_batch > self.epoch_samples:
+            step = f"batch_size={options.batch_size} on {world_size} ranks takes {steps.global_batch} samples"
+            raise ValueError(f"drop_last=True leaves nothing: {step}, an epoch has {self.epoch_samples}")
+        return steps
+
+    # -- states --------------------------------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """What decides which sample comes when; states can go between loaders that agree on it."""
+        options = self._options
+        window = options.window if options.order == "shards" else None
+        order: dict[str, Any] = {"seed": options.seed, "shuffle": options.order, "window": window}
+        if self._mix is not None:
+            order |= {"mix": self._mix, "epoch_samples": self.epoch_samples}
+        return {"dataset": self._digest, **order}
+
+    def state(self, at: Progress) -> dict[str, Any]:
+        """A run of this schedule that is at this place."""
+        return {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position, **self.identity()}
+
+    def place(self, state: Mapping[str, Any]) -> Place:
+        """Where a state was taken. Raises ValueError for what is no state, or belongs to another run."""
+        if not isinstance(state, Mapping):
+            raise WrongKindError(f"state {state!r}: a mapping is needed, as state_dict gave it")
+        missing = [name for name in _PLACE if name not in state]
+        if missing:
+            raise ValueError(f"the state has no {', '.join(missing)}: it is not the state of a loader")
+        if state["version"] != STATE_VERSION:
+            raise ValueError(f"the state has version {state.get('version')}; this loader reads version {STATE_VERSION}")
+        mine = self.identity()
+        names = [name for name in {**mine, **state} if name not in _PLACE]
+        other = [f"{n}: {state.get(n)!r}, here {mine.get(n)!r}" for n in names if state.get(n) != mine.get(n)]
+        if other:
+            raise ValueError(f"the state belongs to another run ({'; '.join(other)})")
+        epoch, position = (whole(name, state[name], -(1 << 64)) for name in ("epoch", "position"))
+        if not 0 <= epoch <= LAST_EPOCH or not 0 <= position <= self.epoch_samples:
+            raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")
+        return Place(epoch, position)
+
+    @cached_property
+    def _digest(self) -> str:
+        return self._access.digest()
