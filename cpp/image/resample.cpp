@@ -15,17 +15,44 @@ namespace {
 constexpr int kFraction = 32 - 8 - 2;  // bits: 8 for the value, 2 for what the negative lobes add
 constexpr std::int32_t kHalf = std::int32_t{1} << (kFraction - 1);
 
+constexpr double kPi = 3.14159265358979323846;
+
 double support_of(Filter filter) {
-    return filter == Filter::bilinear ? 1.0 : 2.0;
+    switch (filter) {
+        case Filter::box:
+            return 0.5;
+        case Filter::bilinear:
+        case Filter::hamming:
+            return 1.0;
+        case Filter::bicubic:
+            return 2.0;
+        case Filter::lanczos:
+            return 3.0;
+    }
+    return 0.0;
+}
+
+double sinc(double x) {
+    return x == 0.0 ? 1.0 : std::sin(x * kPi) / (x * kPi);
 }
 
 double weight_at(Filter filter, double x) {
+    if (filter == Filter::box) return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+    if (filter == Filter::lanczos) return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
     x = std::fabs(x);
     if (filter == Filter::bilinear) return x < 1.0 ? 1.0 - x : 0.0;
+    if (filter == Filter::hamming)
+        return x == 0.0 ? 1.0 : x >= 1.0 ? 0.0 : sinc(x) * (0.54 + 0.46 * std::cos(x * kPi));
     constexpr double kA = -0.5;  // Keys' cubic
     if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1.0;
     if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * kA;
     return 0.0;
+}
+
+// Which source pixels the filter reaches from `centre`.
+SourceSpan reach(double centre, double support, int in_size) {
+    const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
+    return {first, std::min(static_cast<int>(centre + support + 0.5), in_size) - first};
 }
 
 std::uint8_t to_byte(std::int32_t sum) {
@@ -136,6 +163,15 @@ __attribute__((target("avx2"))) void down_avx2(const Axis::Output& out, const st
 
 }  // namespace
 
+SourceSpan source_span(Filter filter, int in_size, float begin, float end, int out_size, int out_first,
+                       int out_count) {
+    const double scale = static_cast<double>(end - begin) / out_size;
+    const double support = support_of(filter) * std::max(scale, 1.0);
+    const int first = reach(begin + (out_first + 0.5) * scale, support, in_size).first;
+    const SourceSpan last = reach(begin + (out_first + out_count - 1 + 0.5) * scale, support, in_size);
+    return {first, last.first + last.count - first};
+}
+
 void Axis::plan(Filter filter, int in_size, float begin, float end, int out_size, int out_first,
                 int out_count, Buffer& memory) {
     const double scale = static_cast<double>(end - begin) / out_size;
@@ -160,8 +196,7 @@ void Axis::plan(Filter filter, int in_size, float begin, float end, int out_size
     for (int i = 0; i < out_count; i++) {
         const double centre = begin + (out_first + i + 0.5) * scale;
         const double narrowed = 1.0 / widened;
-        const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
-        const int count = std::min(static_cast<int>(centre + support + 0.5), in_size) - first;
+        const auto [first, count] = reach(centre, support, in_size);
         double total = 0.0;
         for (int j = 0; j < count; j++) {
             exact[j] = weight_at(filter, (j + first - centre + 0.5) * narrowed);

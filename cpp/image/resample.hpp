@@ -15,7 +15,14 @@
 
 namespace gs {
 
-enum class Filter : std::uint8_t { bilinear, bicubic };
+enum class Filter : std::uint8_t { bilinear, bicubic, box, hamming, lanczos };
+
+// The source pixels first .. first + count - 1 that outputs out_first .. out_first + out_count - 1 depend on.
+struct SourceSpan {
+    int first, count;
+};
+SourceSpan source_span(Filter filter, int in_size, float begin, float end, int out_size, int out_first,
+                       int out_count);
 
 // One direction of a resize: which source pixels make which output pixels, with which weights.
 class Axis {

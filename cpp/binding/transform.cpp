@@ -1,0 +1,149 @@
+// Steps of transforms, and running them on one image on the calling thread.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+#include <tuple>
+
+#include "binding/common.hpp"
+#include "transform/blur.hpp"
+#include "transform/geometry.hpp"
+#include "transform/jpeg.hpp"
+#include "transform/philox.hpp"
+#include "transform/resize.hpp"
+#include "transform/run.hpp"
+
+namespace gs_binding {
+namespace {
+
+using namespace gs::transform;
+using Image = py::array_t<std::uint8_t, py::array::c_style>;
+using RectTuple = std::tuple<int, int, int, int>;
+using Made = std::shared_ptr<Step>;
+
+// pybind11 holds no pointers to const; Step has no other members than const ones.
+Made made(std::shared_ptr<const Step> step) {
+    return std::const_pointer_cast<Step>(std::move(step));
+}
+
+Steps steps_of(const std::vector<Made>& made) {
+    for (const Made& step : made)
+        if (!step) throw py::value_error("a step is None");
+    return {made.begin(), made.end()};
+}
+
+Size size_of(int width, int height) {
+    if (width < 1 || height < 1) throw py::value_error("an image without pixels");
+    return {width, height};
+}
+
+gs::Rect rect_of(const RectTuple& r, Size in) {
+    const gs::Rect rect{std::get<0>(r), std::get<1>(r), std::get<2>(r), std::get<3>(r)};
+    if (rect.x < 0 || rect.y < 0 || rect.width < 1 || rect.height < 1 || rect.x > in.width - rect.width ||
+        rect.y > in.height - rect.height)
+        throw std::out_of_range("the window is not inside the image of " + std::to_string(in.width) + "x" +
+                                std::to_string(in.height));
+    return rect;
+}
+
+RectTuple tuple_of(const gs::Rect& r) {
+    return {r.x, r.y, r.width, r.height};
+}
+
+Plan plan_of(const Steps& steps, Size in, const std::optional<RectTuple>& window) {
+    if (!window) return plan_steps(steps, in, nullptr);
+    const gs::Rect rect = rect_of(*window, sizes_of(steps, in).back());
+    return plan_steps(steps, in, &rect);
+}
+
+std::size_t row_bytes(int width) {
+    return std::size_t{3} * static_cast<std::size_t>(width);
+}
+
+Image run(const Image& image, const std::vector<Made>& made, const std::optional<RectTuple>& window) {
+    if (image.ndim() != 3 || image.shape(2) != 3 || image.shape(0) > (1 << 20) || image.shape(1) > (1 << 20))
+        throw py::value_error("an image is an array (height, width, 3) of uint8");
+    const Steps steps = steps_of(made);
+    const Size in = size_of(static_cast<int>(image.shape(1)), static_cast<int>(image.shape(0)));
+    const Plan plan = plan_of(steps, in, window);
+    const gs::Rect& from = plan.needed.front();
+    const gs::Rect& to = plan.needed.back();
+    Image result({to.height, to.width, 3});
+    const std::uint8_t* pixels = image.data();
+    std::uint8_t* out = result.mutable_data();
+    {
+        py::gil_scoped_release release;
+        thread_local Runner runner;
+        thread_local gs::Buffer source;
+        // Rows that may be read beyond their end.
+        const Canvas canvas = Canvas::in(source, from.width, from.height);
+        for (int y = 0; y < from.height; y++) {
+            const std::size_t row = static_cast<std::size_t>(from.y + y) * row_bytes(in.width);
+            std::memcpy(canvas.row(y), pixels + row + row_bytes(from.x), row_bytes(from.width));
+        }
+        const Part part = run_steps(steps, plan, {in, from, canvas.rgb, canvas.stride}, runner);
+        for (int y = 0; y < to.height; y++)
+            std::memcpy(out + static_cast<std::size_t>(y) * row_bytes(to.width), part.rgb + y * part.stride,
+                        row_bytes(to.width));
+    }
+    return result;
+}
+
+}  // namespace
+
+void add_transform(py::module_& m) {
+    py::class_<Step, Made>(m, "Step");
+    m.def("run_steps", &run, py::arg("image"), py::arg("steps"), py::arg("window"));
+    m.def("step_sizes", [](const std::vector<Made>& steps, int width, int height) {
+        std::vector<std::tuple<int, int>> sizes;
+        for (const Size size : sizes_of(steps_of(steps), size_of(width, height)))
+            sizes.emplace_back(size.width, size.height);
+        return sizes;
+    });
+    m.def("step_needs", [](const std::vector<Made>& steps, int width, int height, const RectTuple& window) {
+        return tuple_of(plan_of(steps_of(steps), size_of(width, height), window).needed.front());
+    });
+    m.def("philox", [](const std::array<std::uint32_t, 2>& key, const std::array<std::uint32_t, 4>& counter) {
+        return philox4x32(counter, {key[0], key[1]});
+    });
+    m.def("crop_step", [](const RectTuple& r, int padding) {
+        return made(crop_step({std::get<0>(r), std::get<1>(r), std::get<2>(r), std::get<3>(r)},
+                              static_cast<Padding>(padding)));
+    });
+    m.def("flip_step", [](bool across, bool down) { return made(flip_step(across, down)); });
+    m.def("quarter_turns_step", [](int turns) { return made(quarter_turns_step(turns)); });
+    m.def("affine_step", [](const std::array<double, 6>& matrix) { return made(affine_step(matrix)); });
+    m.def("resize_step", [](int width, int height, std::optional<int> filter) {
+        std::optional<gs::Filter> found;
+        if (filter) found = static_cast<gs::Filter>(*filter);
+        return made(resize_step(size_of(width, height), found));
+    });
+    m.def("resize_linear_step",
+          [](int width, int height) { return made(resize_linear_step(size_of(width, height))); });
+    m.def("jpeg_step", [](int quality, int chroma, bool swapped) {
+        return made(jpeg_step(quality, static_cast<Chroma>(chroma), swapped));
+    });
+    m.def("scipy_blur_step", [](std::vector<double> weights) {
+        if (weights.empty() || weights.size() > 4096) throw py::value_error("a kernel of 1 to 4096 weights");
+        return made(scipy_blur_step(std::move(weights)));
+    });
+    m.def("cv2_blur_step", [](std::vector<int> across, std::vector<int> down) {
+        for (const auto* kernel : {&across, &down}) {
+            int sum = 0;
+            for (const int weight : *kernel) sum += weight < 0 ? 1 << 20 : weight;
+            if (kernel->size() % 2 == 0 || sum != 256)
+                throw py::value_error("an odd kernel that sums to 256");
+        }
+        return made(cv2_blur_step(std::move(across), std::move(down)));
+    });
+    m.def("torch_blur_step", [](std::vector<float> kernel, int width, int height) {
+        if (width < 1 || height < 1 || width % 2 == 0 || height % 2 == 0 || width > 4095 || height > 4095 ||
+            kernel.size() != static_cast<std::size_t>(width) * static_cast<std::size_t>(height))
+            throw py::value_error("a kernel of odd width and height");
+        return made(torch_blur_step(std::move(kernel), width, height));
+    });
+}
+
+}  // namespace gs_binding

@@ -1,0 +1,291 @@
+#include "transform/geometry.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+#include "transform/nearest.hpp"
+
+namespace gs::transform {
+namespace {
+
+// The place 0 .. size - 1 that stands at place i of the padded side, or -1 for a zero.
+int source_of(int i, int size, Padding padding) {
+    if (i >= 0 && i < size) return i;
+    const auto modulo = [](int a, int period) { return (a % period + period) % period; };
+    switch (padding) {
+        case Padding::zeros:
+            return -1;
+        case Padding::edge:
+            return i < 0 ? 0 : size - 1;
+        case Padding::tile:
+            return modulo(i, size);
+        case Padding::symmetric: {
+            const int at = modulo(i, 2 * size);
+            return at < size ? at : 2 * size - 1 - at;
+        }
+        case Padding::reflect: {
+            if (size == 1) return 0;
+            const int at = modulo(i, 2 * size - 2);
+            return at < size ? at : 2 * size - 2 - at;
+        }
+    }
+    return -1;
+}
+
+class CropStep final : public Step {
+  public:
+    CropStep(const Rect& window, Padding padding) : at_(window), padding_(padding) {}
+
+    Size size(Size) const override { return {at_.width, at_.height}; }
+
+    Rect needs(Size in, const Rect& window) const override {
+        const auto [x, width] = span(at_.x + window.x, window.width, in.width);
+        const auto [y, height] = span(at_.y + window.y, window.height, in.height);
+        return {x, y, width, height};
+    }
+
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        const int left = at_.x + window.x;
+        // Columns inside .. inside_end of the window are copied from the image as they are.
+        const int inside = std::clamp(-left, 0, window.width);
+        const int inside_end = std::clamp(in.whole.width - left, inside, window.width);
+        for (int y = 0; y < window.height; y++) {
+            std::uint8_t* to = out.row(y);
+            const int row = source_of(at_.y + window.y + y, in.whole.height, padding_);
+            if (row < 0) {
+                std::memset(to, 0, std::size_t{3} * static_cast<std::size_t>(window.width));
+                continue;
+            }
+            if (inside_end > inside)
+                std::memcpy(to + 3 * inside, in.at(left + inside, row),
+                            std::size_t{3} * static_cast<std::size_t>(inside_end - inside));
+            const auto outside = [&](int begin, int end) {
+                for (int x = begin; x < end; x++) {
+                    const int column = source_of(left + x, in.whole.width, padding_);
+                    if (column < 0)
+                        std::memset(to + 3 * x, 0, 3);
+                    else
+                        std::memcpy(to + 3 * x, in.at(column, row), 3);
+                }
+            };
+            outside(0, inside);
+            outside(inside_end, window.width);
+        }
+    }
+
+  private:
+    struct Span {
+        int first, count;
+    };
+    Span span(int first, int count, int size) const {
+        int lowest = size, highest = -1;
+        for (int i = first; i < first + count; i++) {
+            const int at = source_of(i, size, padding_);
+            if (at < 0) continue;
+            lowest = std::min(lowest, at);
+            highest = std::max(highest, at);
+        }
+        if (highest < 0) return {0, 1};  // zeros alone; a rectangle is never empty
+        return {lowest, highest - lowest + 1};
+    }
+
+    Rect at_;
+    Padding padding_;
+};
+
+void reverse_row(const std::uint8_t* from, int width, std::uint8_t* to) {
+    for (int x = 0; x < width; x++) std::memcpy(to + 3 * x, from + 3 * (width - 1 - x), 3);
+}
+
+class FlipStep final : public Step {
+  public:
+    FlipStep(bool across, bool down) : across_(across), down_(down) {}
+
+    Rect needs(Size in, const Rect& window) const override {
+        Rect rect = window;
+        if (across_) rect.x = in.width - window.x - window.width;
+        if (down_) rect.y = in.height - window.y - window.height;
+        return rect;
+    }
+
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        for (int y = 0; y < window.height; y++) {
+            const int row = down_ ? window.height - 1 - y : y;
+            const std::uint8_t* from = in.rgb + row * in.stride;
+            if (across_)
+                reverse_row(from, window.width, out.row(y));
+            else
+                std::memcpy(out.row(y), from, std::size_t{3} * static_cast<std::size_t>(window.width));
+        }
+    }
+
+  private:
+    bool across_, down_;
+};
+
+class QuarterTurnsStep final : public Step {
+  public:
+    explicit QuarterTurnsStep(int turns) : turns_(turns & 3) {}
+
+    Size size(Size in) const override { return turns_ % 2 ? Size{in.height, in.width} : in; }
+
+    Rect needs(Size in, const Rect& w) const override {
+        switch (turns_) {
+            case 1:  // the first output row is the last input column
+                return {in.width - w.y - w.height, w.x, w.height, w.width};
+            case 2:
+                return {in.width - w.x - w.width, in.height - w.y - w.height, w.width, w.height};
+            case 3:  // the first output row is the first input column, read upwards
+                return {w.y, in.height - w.x - w.width, w.height, w.width};
+            default:
+                return w;
+        }
+    }
+
+    void run(const Part& in, const Rect& w, const Canvas& out, Scratch&) const override {
+        // Where the output's upper left pixel lies in the part, and the steps to the pixel right of it and
+        // below.
+        const std::ptrdiff_t last_x = 3 * (std::ptrdiff_t{in.held.width} - 1);
+        const std::ptrdiff_t last_y = in.stride * (std::ptrdiff_t{in.held.height} - 1);
+        const std::uint8_t* first = in.rgb;
+        std::ptrdiff_t right = 3, below = in.stride;
+        if (turns_ == 1) first += last_x, right = in.stride, below = -3;
+        if (turns_ == 2) first += last_x + last_y, right = -3, below = -in.stride;
+        if (turns_ == 3) first += last_y, right = -in.stride, below = 3;
+        for (int y = 0; y < w.height; y++) {
+            const std::uint8_t* from = first + y * below;
+            std::uint8_t* to = out.row(y);
+            for (int x = 0; x < w.width; x++, from += right, to += 3) std::memcpy(to, from, 3);
+        }
+    }
+
+  private:
+    int turns_;
+};
+
+// Pillow's Geometry.c: affine_fixed for maps that turn or shear, ImagingScaleAffine for the others.
+class AffineStep final : public Step {
+  public:
+    explicit AffineStep(const std::array<double, 6>& matrix) : m_(matrix) {}
+
+    Size size(Size in) const override {
+        if (!scales_only()) {
+            for (const double x : {0.0, static_cast<double>(in.width)})
+                for (const double y : {0.0, static_cast<double>(in.height)})
+                    if (std::fabs(x * m_[0] + y * m_[1] + m_[2]) >= 32768.0 ||
+                        std::fabs(x * m_[3] + y * m_[4] + m_[5]) >= 32768.0)
+                        throw std::invalid_argument("an affine map leads more than 32767 pixels away");
+        }
+        return in;
+    }
+
+    Rect needs(Size in, const Rect& window) const override {
+        int left = in.width, right = -1, top = in.height, bottom = -1;
+        each_row(in, window, [&](int, int first, int count, auto place) {
+            for (const int i : {first, first + count - 1}) {  // a row is a straight line in the input
+                const auto [x, y] = place(i);
+                left = std::min(left, x);
+                right = std::max(right, x);
+                top = std::min(top, y);
+                bottom = std::max(bottom, y);
+            }
+        });
+        if (right < 0) return {0, 0, 1, 1};
+        return {left, top, right - left + 1, bottom - top + 1};
+    }
+
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        for (int y = 0; y < window.height; y++)
+            std::memset(out.row(y), 0, std::size_t{3} * static_cast<std::size_t>(window.width));
+        each_row(in.whole, window, [&](int row, int first, int count, auto place) {
+            std::uint8_t* to = out.row(row);
+            for (int i = first; i < first + count; i++) {
+                const auto [x, y] = place(i);
+                std::memcpy(to + 3 * i, in.at(x, y), 3);
+            }
+        });
+    }
+
+  private:
+    struct Place {
+        int x, y;
+    };
+
+    bool scales_only() const { return m_[1] == 0 && m_[3] == 0; }
+
+    static int fixed(double v) {
+        v = v * 65536.0 + 0.5;
+        return v >= 0.0 ? static_cast<int>(v) : static_cast<int>(std::floor(v));
+    }
+
+    // Calls use(row, first, count, place) for each row of the window that has pixels inside of the image:
+    // place(i), of the window's columns first .. first + count - 1, is where pixel i comes from.
+    template <typename Use>
+    void each_row(Size in, const Rect& window, Use use) const {
+        if (scales_only()) {
+            scaled_rows(in, window, use);
+            return;
+        }
+        const std::int32_t a0 = fixed(m_[0]), a1 = fixed(m_[1]), a3 = fixed(m_[3]), a4 = fixed(m_[4]);
+        const std::int64_t a2 = fixed(m_[2] + m_[0] * 0.5 + m_[1] * 0.5);
+        const std::int64_t a5 = fixed(m_[5] + m_[3] * 0.5 + m_[4] * 0.5);
+        for (int row = 0; row < window.height; row++) {
+            const std::int64_t x0 = a2 + std::int64_t{a1} * (window.y + row) + std::int64_t{a0} * window.x;
+            const std::int64_t y0 = a5 + std::int64_t{a4} * (window.y + row) + std::int64_t{a3} * window.x;
+            const auto place = [&](int i) {
+                return Place{static_cast<int>((x0 + std::int64_t{a0} * i) >> 16),
+                             static_cast<int>((y0 + std::int64_t{a3} * i) >> 16)};
+            };
+            const auto inside = [&](int i) {
+                const auto [x, y] = place(i);
+                return x >= 0 && x < in.width && y >= 0 && y < in.height;
+            };
+            // The columns that come from inside of the image are one run, because the image is convex.
+            int first = 0, end = window.width;
+            while (first < end && !inside(first)) first++;
+            while (end > first && !inside(end - 1)) end--;
+            if (end > first) use(row, first, end - first, place);
+        }
+    }
+
+    template <typename Use>
+    void scaled_rows(Size in, const Rect& window, Use use) const {
+        const auto xs = nearest_places(m_[2], m_[0], window.x, window.width, in.width);
+        const auto ys = nearest_places(m_[5], m_[4], window.y, window.height, in.height);
+        int first = 0, end = window.width;
+        while (first < end && xs[static_cast<std::size_t>(first)] < 0) first++;
+        while (end > first && xs[static_cast<std::size_t>(end - 1)] < 0) end--;
+        if (end == first) return;
+        for (int row = 0; row < window.height; row++) {
+            const int y = ys[static_cast<std::size_t>(row)];
+            if (y >= 0)
+                use(row, first, end - first, [&](int i) {
+                    return Place{xs[static_cast<std::size_t>(i)], y};
+                });
+        }
+    }
+
+    std::array<double, 6> m_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Step> crop_step(const Rect& window, Padding padding) {
+    return std::make_shared<CropStep>(window, padding);
+}
+
+std::shared_ptr<const Step> flip_step(bool across, bool down) {
+    return std::make_shared<FlipStep>(across, down);
+}
+
+std::shared_ptr<const Step> quarter_turns_step(int turns) {
+    return std::make_shared<QuarterTurnsStep>(turns);
+}
+
+std::shared_ptr<const Step> affine_step(const std::array<double, 6>& matrix) {
+    return std::make_shared<AffineStep>(matrix);
+}
+
+}  // namespace gs::transform

@@ -1,0 +1,196 @@
+#include "transform/resize.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "transform/nearest.hpp"
+
+namespace gs::transform {
+namespace {
+
+class FilteredResize final : public Step {
+  public:
+    FilteredResize(Size to, Filter filter) : to_(to), filter_(filter) {}
+
+    Size size(Size) const override { return to_; }
+
+    Rect needs(Size in, const Rect& w) const override {
+        const auto across = span(in.width, to_.width, w.x, w.width);
+        const auto down = span(in.height, to_.height, w.y, w.height);
+        return {across.first, down.first, across.count, down.count};
+    }
+
+    void run(const Part& in, const Rect& w, const Canvas& out, Scratch& scratch) const override {
+        Axis across, down;
+        plan(across, in.whole.width, to_.width, w.x, w.width, scratch.a);
+        plan(down, in.whole.height, to_.height, w.y, w.height, scratch.b);
+        const Rect& held = in.held;
+        if (across.identity() && down.identity()) return copy(in, w, out);
+        if (down.identity()) {
+            for (int y = 0; y < w.height; y++) resample_across(across, in.at(held.x, w.y + y), out.row(y));
+            return;
+        }
+        if (across.identity()) {
+            const std::uint8_t* from = in.at(w.x, held.y);
+            for (int y = 0; y < w.height; y++)
+                resample_down(down.output(y), from, in.stride, 3 * w.width, out.row(y));
+            return;
+        }
+        if (down_first(in.whole.width, in.whole.height, to_.width, to_.height)) {
+            std::uint8_t* line = Canvas::in(scratch.c, held.width, 1).rgb;
+            for (int y = 0; y < w.height; y++) {
+                resample_down(down.output(y), in.rgb, in.stride, 3 * held.width, line);
+                resample_across(across, line, out.row(y));
+            }
+            return;
+        }
+        const Canvas rows = Canvas::in(scratch.c, w.width, held.height);
+        for (int y = 0; y < held.height; y++) resample_across(across, in.rgb + y * in.stride, rows.row(y));
+        for (int y = 0; y < w.height; y++)
+            resample_down(down.output(y), rows.rgb, rows.stride, 3 * w.width, out.row(y));
+    }
+
+  private:
+    // A side that keeps its length keeps its pixels: Pillow leaves the pass out, and no filter's reach
+    // counts.
+    SourceSpan span(int in_size, int out_size, int first, int count) const {
+        if (in_size == out_size) return {first, count};
+        return source_span(filter_, in_size, 0.0f, static_cast<float>(in_size), out_size, first, count);
+    }
+    void plan(Axis& axis, int in_size, int out_size, int first, int count, Buffer& memory) const {
+        axis.plan(filter_, in_size, 0.0f, static_cast<float>(in_size), out_size, first, count, memory);
+    }
+    static void copy(const Part& in, const Rect& w, const Canvas& out) {
+        for (int y = 0; y < w.height; y++)
+            std::memcpy(out.row(y), in.at(w.x, w.y + y), std::size_t{3} * static_cast<std::size_t>(w.width));
+    }
+
+    Size to_;
+    Filter filter_;
+};
+
+class NearestResize final : public Step {
+  public:
+    explicit NearestResize(Size to) : to_(to) {}
+
+    Size size(Size) const override { return to_; }
+
+    Rect needs(Size in, const Rect& w) const override {
+        const auto xs = places(in.width, to_.width, w.x, w.width);
+        const auto ys = places(in.height, to_.height, w.y, w.height);
+        return {xs.front(), ys.front(), xs.back() - xs.front() + 1, ys.back() - ys.front() + 1};
+    }
+
+    void run(const Part& in, const Rect& w, const Canvas& out, Scratch&) const override {
+        const auto xs = places(in.whole.width, to_.width, w.x, w.width);
+        const auto ys = places(in.whole.height, to_.height, w.y, w.height);
+        for (int y = 0; y < w.height; y++) {
+            const std::uint8_t* from = in.at(in.held.x, ys[static_cast<std::size_t>(y)]);
+            std::uint8_t* to = out.row(y);
+            for (int x = 0; x < w.width; x++)
+                std::memcpy(to + 3 * x, from + 3 * (xs[static_cast<std::size_t>(x)] - in.held.x), 3);
+        }
+    }
+
+  private:
+    static std::vector<int> places(int in_size, int out_size, int first, int count) {
+        return nearest_places(0.0, static_cast<double>(in_size) / out_size, first, count, in_size);
+    }
+
+    Size to_;
+};
+
+// OpenCV's 8-bit linear interpolation (HResizeLinear and VResizeLinear in resize.cpp): places in float,
+// weights of 11 bits, and a last step in which each row's share is truncated on its own.
+class LinearResize final : public Step {
+  public:
+    explicit LinearResize(Size to) : to_(to) {}
+
+    Size size(Size) const override { return to_; }
+
+    Rect needs(Size in, const Rect& w) const override {
+        const auto across = span(in.width, to_.width, w.x, w.width);
+        const auto down = span(in.height, to_.height, w.y, w.height);
+        return {across.first, down.first, across.count, down.count};
+    }
+
+    void run(const Part& in, const Rect& w, const Canvas& out, Scratch& scratch) const override {
+        const auto bytes = static_cast<std::size_t>(3 * w.width);
+        auto* rows = reinterpret_cast<std::int32_t*>(scratch.a.reserve(2 * bytes * sizeof(std::int32_t)));
+        std::int32_t* filtered[2] = {rows, rows + bytes};
+        int of[2] = {-1, -1};  // which source rows those are
+        std::vector<Tap> taps;
+        for (int x = 0; x < w.width; x++) taps.push_back(tap(in.whole.width, to_.width, w.x + x, true));
+        for (int y = 0; y < w.height; y++) {
+            const Tap down = tap(in.whole.height, to_.height, w.y + y, false);
+            const int wanted[2] = {down.first, down.second};
+            for (int k = 0; k < 2; k++) {
+                if (of[k] == wanted[k]) continue;
+                if (k == 0 && of[1] == wanted[0]) {
+                    std::swap(filtered[0], filtered[1]);
+                    std::swap(of[0], of[1]);
+                    continue;
+                }
+                across(taps, in.at(in.held.x, wanted[k]), in.held.x, filtered[k]);
+                of[k] = wanted[k];
+            }
+            std::uint8_t* to = out.row(y);
+            for (std::size_t i = 0; i < bytes; i++) {
+                const int sum = ((down.weight[0] * (filtered[0][i] >> 4)) >> 16) +
+                                ((down.weight[1] * (filtered[1][i] >> 4)) >> 16);
+                to[i] = static_cast<std::uint8_t>((sum + 2) >> 2);
+            }
+        }
+    }
+
+  private:
+    struct Tap {
+        int first, second;
+        int weight[2];
+    };
+
+    // Beyond the first and last pixel, columns are taken from one pixel alone; rows keep their two weights,
+    // for the same row twice, and the truncation shows it.
+    static Tap tap(int in_size, int out_size, int i, bool column) {
+        const double scale = static_cast<double>(in_size) / out_size;
+        auto at = static_cast<float>((i + 0.5) * scale - 0.5);
+        int first = static_cast<int>(std::floor(at));
+        at -= static_cast<float>(first);
+        if (column && first < 0) first = 0, at = 0;
+        if (column && first >= in_size - 1) first = in_size - 1, at = 0;
+        return {std::clamp(first, 0, in_size - 1),
+                std::clamp(first + 1, 0, in_size - 1),
+                {static_cast<int>(std::lrint((1.0f - at) * 2048.0f)),
+                 static_cast<int>(std::lrint(at * 2048.0f))}};
+    }
+
+    static SourceSpan span(int in_size, int out_size, int first, int count) {
+        const int begin = tap(in_size, out_size, first, true).first;
+        return {begin, tap(in_size, out_size, first + count - 1, true).second - begin + 1};
+    }
+
+    static void across(const std::vector<Tap>& taps, const std::uint8_t* row, int begin, std::int32_t* to) {
+        for (const Tap& tap : taps) {
+            const std::uint8_t* first = row + 3 * (tap.first - begin);
+            const std::uint8_t* second = row + 3 * (tap.second - begin);
+            for (int c = 0; c < 3; c++) *to++ = first[c] * tap.weight[0] + second[c] * tap.weight[1];
+        }
+    }
+
+    Size to_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Step> resize_linear_step(Size to) {
+    return std::make_shared<LinearResize>(to);
+}
+
+std::shared_ptr<const Step> resize_step(Size to, std::optional<Filter> filter) {
+    if (filter) return std::make_shared<FilteredResize>(to, *filter);
+    return std::make_shared<NearestResize>(to);
+}
+
+}  // namespace gs::transform

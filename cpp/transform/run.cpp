@@ -1,0 +1,32 @@
+#include "transform/run.hpp"
+
+namespace gs::transform {
+
+std::vector<Size> sizes_of(const Steps& steps, Size in) {
+    std::vector<Size> sizes{in};
+    for (const auto& step : steps) sizes.push_back(step->size(sizes.back()));
+    return sizes;
+}
+
+Plan plan_steps(const Steps& steps, Size in, const Rect* window) {
+    Plan plan;
+    plan.sizes = sizes_of(steps, in);
+    plan.needed.resize(plan.sizes.size());
+    plan.needed.back() = window ? *window : all_of(plan.sizes.back());
+    for (std::size_t i = steps.size(); i-- > 0;)
+        plan.needed[i] = steps[i]->needs(plan.sizes[i], plan.needed[i + 1]);
+    return plan;
+}
+
+Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner) {
+    Part part = in;
+    for (std::size_t i = 0; i < steps.size(); i++) {
+        const Rect& window = plan.needed[i + 1];
+        const Canvas canvas = Canvas::in(runner.images[i % 2], window.width, window.height);
+        steps[i]->run(part, window, canvas, runner.scratch);
+        part = {plan.sizes[i + 1], window, canvas.rgb, canvas.stride};
+    }
+    return part;
+}
+
+}  // namespace gs::transform

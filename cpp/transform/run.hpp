@@ -1,0 +1,33 @@
+// Runs a list of steps on a window: the plan goes backwards from the window, the pixels forwards.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "transform/step.hpp"
+
+namespace gs::transform {
+
+using Steps = std::vector<std::shared_ptr<const Step>>;
+
+struct Plan {
+    std::vector<Size> sizes;   // [i]: of the whole image that reaches step i; the last one is the result's
+    std::vector<Rect> needed;  // [i]: the rectangle of that image that has to be there
+};
+
+// The sizes alone. Throws std::invalid_argument when a step cannot take its input.
+std::vector<Size> sizes_of(const Steps& steps, Size in);
+// `window` lies inside the result, or everything is wanted where it is nullptr.
+Plan plan_steps(const Steps& steps, Size in, const Rect* window);
+
+// What a thread keeps.
+struct Runner {
+    Buffer images[2];
+    Scratch scratch;
+};
+
+// `in` holds plan.needed[0], in rows that kRowSlack bytes may be read beyond. The result, plan.needed.back()
+// of the last image, lies in the runner's memory, or is `in` itself where there are no steps.
+Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner);
+
+}  // namespace gs::transform

@@ -1,0 +1,45 @@
+"""Detectors' own transforms: steps as data, carried out by the C++ core with the pixels of the published code."""
+
+from __future__ import annotations
+
+from genimage_stream.transforms.apply import apply, draws_of
+from genimage_stream.transforms.combine import Map, OnlyIf, RandomApply, RandomChoice, RandomOrder
+from genimage_stream.transforms.degrade import JPEG, GaussianBlur
+from genimage_stream.transforms.geometry import (
+    CenterCrop,
+    RandomAffine,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomRotate90,
+    RandomRotation,
+    RandomScale,
+    RandomVerticalFlip,
+    Resize,
+)
+from genimage_stream.transforms.step import Step, from_json, to_json
+
+__all__ = [
+    "JPEG",
+    "CenterCrop",
+    "GaussianBlur",
+    "Map",
+    "OnlyIf",
+    "RandomAffine",
+    "RandomApply",
+    "RandomChoice",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomOrder",
+    "RandomResizedCrop",
+    "RandomRotate90",
+    "RandomRotation",
+    "RandomScale",
+    "RandomVerticalFlip",
+    "Resize",
+    "Step",
+    "apply",
+    "draws_of",
+    "from_json",
+    "to_json",
+]

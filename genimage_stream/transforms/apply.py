@@ -1,0 +1,111 @@
+"""One image through a list of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from genimage_stream.decode import _core, decode
+from genimage_stream.transforms.chance import Chance, default_identity, identity_of
+from genimage_stream.transforms.step import Draw, Image, Operation, Sample, Size, Step, ordinals_of
+
+
+def apply(
+    data_or_array: Any,
+    steps: Sequence[Step],
+    draws: Sequence[Draw] | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    visit: int = 0,
+    sha256: str | bytes | None = None,
+    *,
+    label: str | None = None,
+    generator: str | None = None,
+) -> Image:
+    """Run an encoded image, or an array (h, w, 3) uint8, through `steps`: (h, w, 3) uint8.
+
+    `draws` repeats what was drawn before, one entry per step; otherwise the values are drawn from (seed, epoch, visit,
+    sha256), where `sha256` is by default that of the bytes passed in. `label` ("real", "fake") and `generator` are for
+    OnlyIf. Raises ValueError, naming the step and its place, when a step cannot take the image or its draw.
+    """
+    image, sample = _prepared(data_or_array, steps, seed, epoch, visit, sha256, label, generator)
+    return _run(image, _plan(steps, sample, Size(image.shape[1], image.shape[0]), draws)[1])
+
+
+def draws_of(
+    data_or_array: Any,
+    steps: Sequence[Step],
+    seed: int = 0,
+    epoch: int = 0,
+    visit: int = 0,
+    sha256: str | bytes | None = None,
+    *,
+    label: str | None = None,
+    generator: str | None = None,
+) -> list[Draw]:
+    """What `apply` draws with the same arguments: one JSON-able dict per step."""
+    image, sample = _prepared(data_or_array, steps, seed, epoch, visit, sha256, label, generator)
+    return _plan(steps, sample, Size(image.shape[1], image.shape[0]), None)[0]
+
+
+def _prepared(
+    data: Any,
+    steps: Sequence[Step],
+    seed: int,
+    epoch: int,
+    visit: int,
+    sha256: str | bytes | None,
+    label: str | None,
+    generator: str | None,
+) -> tuple[Image, Sample]:
+    for place, step in enumerate(steps):
+        if not isinstance(step, Step):
+            raise TypeError(f"entry {place} of the transform is no step but {step!r}")
+    if isinstance(data, np.ndarray):
+        if data.dtype != np.uint8 or data.ndim != 3 or data.shape[2] != 3 or 0 in data.shape:
+            raise ValueError(f"an image is uint8 (height, width, 3), not {data.dtype} {data.shape}")
+        image = np.ascontiguousarray(data)
+    else:
+        image = decode(data)
+    if sha256 is not None:
+        identity = identity_of(sha256)
+    else:
+        identity = default_identity(image.tobytes() if isinstance(data, np.ndarray) else data)
+    chance = Chance(seed, epoch, visit, identity)
+    return image, Sample(chance, ordinals_of(steps), label, generator)
+
+
+def _plan(
+    steps: Sequence[Step], sample: Sample, size: Size, given: Sequence[Draw] | None
+) -> tuple[list[Draw], list[Operation]]:
+    if given is not None and len(given) != len(steps):
+        raise ValueError(f"draws has {len(given)} entries for {len(steps)} steps")
+    draws: list[Draw] = []
+    operations: list[Operation] = []
+    place = 0
+    for number, step in enumerate(steps):
+        try:
+            planned = step.plan(sample, place, size, None if given is None else given[number])
+        except (ValueError, KeyError, TypeError) as error:
+            lacking = f"its draw lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"step {number} of the transform, {step!r}: {lacking}") from error
+        place += sum(1 for _ in step.walk())
+        draws.append(planned.draw)
+        operations += planned.operations
+        size = planned.size
+    return draws, operations
+
+
+def _run(image: Image, operations: Sequence[Operation]) -> Image:
+    """Stretches of core steps by the core, hooks in between."""
+    stretch: list[_core.Step] = []
+    for operation in operations:
+        if isinstance(operation, _core.Step):
+            stretch.append(operation)
+            continue
+        if stretch:
+            image, stretch = _core.run_steps(image, stretch, None), []
+        image = np.ascontiguousarray(operation.call(image))
+    return _core.run_steps(image, stretch, None)

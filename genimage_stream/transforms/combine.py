@@ -1,0 +1,238 @@
+"""Steps made of steps: with a probability, one of several, in random order, for some samples; and Python functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from genimage_stream.transforms import values
+from genimage_stream.transforms.step import (
+    Draw,
+    Hook,
+    Image,
+    Operation,
+    Planned,
+    Sample,
+    Size,
+    Step,
+    check_given,
+)
+
+
+def _steps(step: Step, name: str, given: Any) -> tuple[Step, ...]:
+    """A step or a list of steps, as a tuple."""
+    found = (given,) if isinstance(given, Step) else tuple(given) if isinstance(given, (list, tuple)) else ()
+    if not found or not all(isinstance(entry, Step) for entry in found):
+        raise step.wrong(name, given, "a step, or a list of at least one, is needed")
+    return found
+
+
+class _Combined(Step):
+    """Chooses which of its steps run, and in which order."""
+
+    def select(self, sample: Sample, place: int) -> dict[str, Any]:
+        """What is drawn besides the inner steps' values."""
+        raise NotImplementedError
+
+    def run_order(self, draw: Draw) -> Sequence[int]:
+        """The inner steps that run, by their place among `inner`."""
+        return range(len(self.inner))
+
+    def plan(self, sample: Sample, place: int, size: Size, given: Draw | None = None) -> Planned:
+        name = type(self).__name__
+        if given is None:
+            draw: Draw = {"step": name, "applied": True, **self.select(sample, place)}
+            inner_given: list[Draw | None] = []
+        else:
+            draw = dict(check_given(name, given))
+            inner_given = list(given.get("inner", ()))
+        if not draw["applied"]:
+            return Planned(draw, [], size)
+        order = list(self.run_order(draw))
+        if given is not None and len(inner_given) != len(order):
+            raise ValueError(f'the draw for {name} has {len(inner_given)} entries in "inner"; {len(order)} are needed')
+        places = [place + 1]  # of the inner steps
+        for step in self.inner:
+            places.append(places[-1] + sum(1 for _ in step.walk()))
+        operations: list[Operation] = []
+        inner: list[Draw] = []
+        for position, which in enumerate(order):
+            known = inner_given[position] if inner_given else None
+            planned = self.inner[which].plan(sample, places[which], size, known)
+            operations += planned.operations
+            inner.append(planned.draw)
+            size = planned.size
+        return Planned(draw | {"inner": inner}, operations, size)
+
+
+@dataclass(frozen=True)
+class RandomApply(_Combined):
+    """All of `transforms` (a step, or a list of them), with probability `p`. Draws `inner`, where it is applied."""
+
+    transforms: tuple[Step, ...]
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        values.put(self, transforms=_steps(self, "transforms", self.transforms), p=values.probability(self, self.p))
+
+    @property
+    def inner(self) -> tuple[Step, ...]:
+        return self.transforms
+
+    def select(self, sample: Sample, place: int) -> dict[str, Any]:
+        stream = sample.chance.stream("RandomApply", sample.ordinals[place])
+        return {"applied": stream.happens(self.p)}
+
+
+@dataclass(frozen=True)
+class RandomChoice(_Combined):
+    """One of `transforms`, each as likely as the others, or by weights `p`. Draws `chosen` (its place), `inner`."""
+
+    transforms: tuple[Step, ...]
+    p: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        values.put(self, transforms=_steps(self, "transforms", self.transforms))
+        if self.p is not None:
+            if not isinstance(self.p, (tuple, list)) or len(self.p) != len(self.transforms):
+                raise self.wrong("p", self.p, f"{len(self.transforms)} weights are needed")
+            weights = tuple(values.number(self, "p", weight, 0.0, 1e9) for weight in self.p)
+            if sum(weights) <= 0:
+                raise self.wrong("p", self.p, "at least one weight must be above 0")
+            values.put(self, p=weights)
+
+    @property
+    def inner(self) -> tuple[Step, ...]:
+        return self.transforms
+
+    def select(self, sample: Sample, place: int) -> dict[str, Any]:
+        stream = sample.chance.stream("RandomChoice", sample.ordinals[place])
+        if self.p is None:
+            return {"chosen": stream.below(len(self.transforms))}
+        left = stream.unit() * sum(self.p)
+        last = max(i for i, weight in enumerate(self.p) if weight > 0)
+        for chosen, weight in enumerate(self.p):
+            left -= weight
+            if left < 0 or chosen == last:
+                return {"chosen": chosen}
+        raise AssertionError("some weight is above 0")
+
+    def run_order(self, draw: Draw) -> Sequence[int]:
+        return (draw["chosen"],)
+
+
+@dataclass(frozen=True)
+class RandomOrder(_Combined):
+    """All of `transforms`, in random order. Draws `order`, their places, and `inner`, in that order."""
+
+    transforms: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        values.put(self, transforms=_steps(self, "transforms", self.transforms))
+
+    @property
+    def inner(self) -> tuple[Step, ...]:
+        return self.transforms
+
+    def select(self, sample: Sample, place: int) -> dict[str, Any]:
+        stream = sample.chance.stream("RandomOrder", sample.ordinals[place])
+        return {"order": stream.order(len(self.transforms))}
+
+    def run_order(self, draw: Draw) -> Sequence[int]:
+        order: list[int] = draw["order"]
+        return order
+
+
+@dataclass(frozen=True)
+class OnlyIf(_Combined):
+    """`step` for samples of a label ("real" or "fake") and of some generators (their subsets, reals included).
+
+    Where both are given, both must hold. Draws `inner`, where it is applied.
+    """
+
+    step: Step
+    label: str | None = None
+    generators: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.step, Step):
+            raise self.wrong("step", self.step, "a step is needed")
+        if self.label is not None:
+            values.one_of(self, "label", self.label, ("real", "fake"))
+        if self.generators is not None:
+            if isinstance(self.generators, str) or not all(isinstance(name, str) for name in self.generators):
+                raise self.wrong("generators", self.generators, "a list of names is needed")
+            values.put(self, generators=tuple(self.generators))
+
+    @property
+    def inner(self) -> tuple[Step, ...]:
+        return (self.step,)
+
+    def select(self, sample: Sample, place: int) -> dict[str, Any]:
+        for asked, known, name in (
+            (self.label, sample.label, "label"),
+            (self.generators, sample.generator, "generator"),
+        ):
+            if asked is not None and known is None:
+                raise ValueError(f"the sample's {name} is not known; pass {name}=...")
+        label_holds = self.label is None or sample.label == self.label
+        return {"applied": label_holds and (self.generators is None or sample.generator in self.generators)}
+
+
+@dataclass(frozen=True)
+class Map(Step):
+    """A Python function `function(image, rng)`: uint8 (h, w, 3) to the same shape, with a NumPy generator of its own.
+
+    Two are equal when name and version are. The name is by default `module:qualified.name`; a lambda or an inner
+    function needs one, and cannot be read back from JSON.
+    """
+
+    function: Callable[[Image, np.random.Generator], Image] = field(compare=False, repr=False)
+    name: str | None = None
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise self.wrong("function", self.function, "a function of an image and a generator is needed")
+        if self.name is None:
+            module, qualified = getattr(self.function, "__module__", None), getattr(self.function, "__qualname__", "<")
+            if not module or "<" in qualified:
+                raise self.wrong("name", None, "a lambda or an inner function needs a name")
+            values.put(self, name=f"{module}:{qualified}")
+        elif not isinstance(self.name, str) or not self.name:
+            raise self.wrong("name", self.name, "a text is needed")
+        values.put(self, version=values.whole(self, "version", self.version, 0))
+
+    def plan(self, sample: Sample, place: int, size: Size, given: Draw | None = None) -> Planned:
+        stream = sample.chance.stream("Map", sample.ordinals[place])
+        draw: Draw = {"step": "Map", "applied": True, "key": stream.key()}
+        if given is not None:
+            draw = check_given("Map", given)
+        if not draw["applied"]:
+            return Planned(draw, [], size)
+        key = int(draw["key"], 16)
+
+        def call(image: Image) -> Image:
+            found = self.function(image, np.random.Generator(np.random.Philox(key=key)))
+            if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != image.shape:
+                got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+                raise ValueError(f"{self.name} returned {got}; uint8 {image.shape} is needed")
+            return found
+
+        return Planned(draw, [Hook(self.name or "", call)], size)
+
+    @classmethod
+    def from_json_fields(cls, arguments: dict[str, Any]) -> Step:
+        name = arguments["name"]
+        module, _, qualified = name.partition(":")
+        try:
+            function: Any = import_module(module)
+            for part in qualified.split("."):
+                function = getattr(function, part)
+        except (ImportError, AttributeError, ValueError):
+            raise ValueError(f"Map {name!r} is no module:function that can be imported; construct it anew") from None
+        return cls(function, **arguments)

@@ -1,0 +1,106 @@
+"""Steps that degrade: JPEG round trips, blur, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from genimage_stream.decode import _core
+from genimage_stream.transforms import kernels, values
+from genimage_stream.transforms.chance import Stream
+from genimage_stream.transforms.step import Draw, Operation, Size, Step
+
+_CHROMA = {"420": 0, "422": 1, "444": 2}
+
+
+@dataclass(frozen=True)
+class JPEG(Step):
+    """Written as a JPEG and read again: the pixels of Pillow's `save(quality=q)` + `open`, and of OpenCV's round trip.
+
+    `quality`: 1 to 100, or (low, high) for a whole number between them, both included. `channels="bgr"` hands the
+    channels to the codec in reverse, as albumentations' ImageCompression. `chroma`: "420" is what libraries write by
+    default; "422", "444". Draws `quality`; `chroma` is in the draw, too.
+    """
+
+    quality: int | tuple[int, int] = 65
+    channels: Literal["rgb", "bgr"] = "rgb"
+    chroma: Literal["420", "422", "444"] = "420"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.quality, (tuple, list)):
+            values.pair(self, "quality", self.quality, 1, 100)
+            ends = tuple(values.whole(self, "quality", end, 1, 100) for end in self.quality)
+            values.put(self, quality=ends)
+        else:
+            values.put(self, quality=values.whole(self, "quality", self.quality, 1, 100))
+        values.one_of(self, "channels", self.channels, ("rgb", "bgr"))
+        values.one_of(self, "chroma", self.chroma, tuple(_CHROMA))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        quality = stream.whole(*self.quality) if isinstance(self.quality, tuple) else self.quality
+        return {"quality": quality, "chroma": self.chroma}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        quality = values.whole(self, "quality", draw["quality"], 1, 100)
+        return [_core.jpeg_step(quality, _CHROMA[draw["chroma"]], self.channels == "bgr")]
+
+
+@dataclass(frozen=True)
+class GaussianBlur(Step):
+    """Gaussian blur as one of three libraries computes it on 8-bit images; their results differ from each other.
+
+    `like="scipy"`: `scipy.ndimage.gaussian_filter` of each channel, whose passes truncate (CNNSpot and its
+    successors); `kernel_size` must be None. "cv2": `cv2.GaussianBlur(image, (k, k), sigma)`; `kernel_size=None` derives
+    k from sigma, sigma 0 derives sigma from k. "torchvision": `v2.GaussianBlur(k, sigma)` on PIL images; k is needed.
+    `sigma`: a number, or (low, high). `kernel_size`: odd; (low, high) with "cv2" draws an odd number between them.
+    Draws `sigma` and, but for "scipy", `kernel_size`.
+    """
+
+    sigma: float | tuple[float, float] = 3.0
+    kernel_size: int | tuple[int, int] | None = None
+    like: Literal["scipy", "cv2", "torchvision"] = "scipy"
+
+    def __post_init__(self) -> None:
+        values.one_of(self, "like", self.like, ("scipy", "cv2", "torchvision"))
+        values.put(self, sigma=values.number_or_pair(self, "sigma", self.sigma, 0.0, 100.0))
+        size = self.kernel_size
+        if self.like == "scipy" and size is not None:
+            raise self.wrong("kernel_size", size, 'like="scipy" derives it from sigma; leave it at None')
+        if self.like == "torchvision" and (size is None or isinstance(size, (tuple, list))):
+            raise self.wrong("kernel_size", size, 'like="torchvision" needs one odd number')
+        if self.like == "torchvision" and values.bounds(self.sigma)[0] <= 0:
+            raise self.wrong("sigma", self.sigma, 'must be above 0 with like="torchvision"')
+        if size is None:
+            if self.like == "cv2" and values.bounds(self.sigma)[0] <= 0:
+                raise self.wrong("sigma", self.sigma, "must be above 0 where kernel_size is None")
+            return
+        ends = size if isinstance(size, (tuple, list)) else (size, size)
+        if len(ends) != 2 or any(values.whole(self, "kernel_size", end, 1, 999) % 2 == 0 for end in ends):
+            raise self.wrong("kernel_size", size, "odd numbers are needed")
+        if ends[0] > ends[1]:
+            raise self.wrong("kernel_size", size, "the first value must not be above the second")
+        values.put(self, kernel_size=tuple(ends) if isinstance(size, (tuple, list)) else size)
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        drawn: dict[str, Any] = {"sigma": stream.uniform(*values.bounds(self.sigma))}
+        if isinstance(self.kernel_size, tuple):
+            low, high = self.kernel_size
+            drawn["kernel_size"] = low + 2 * stream.below((high - low) // 2 + 1)
+        elif self.like == "cv2":
+            drawn["kernel_size"] = self.kernel_size or kernels.cv2_size(drawn["sigma"])
+        elif self.kernel_size is not None:
+            drawn["kernel_size"] = self.kernel_size
+        return drawn
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        sigma = draw["sigma"]
+        if self.like == "scipy":
+            return [_core.scipy_blur_step(kernels.scipy_weights(sigma))]
+        side: int = draw["kernel_size"]
+        if self.like == "cv2":
+            weights = kernels.cv2_weights(side, sigma)
+            return [_core.cv2_blur_step(weights, weights)]
+        if min(size) <= side // 2:
+            raise ValueError(f"an image of {size.width}x{size.height} is too small for kernel_size={side}")
+        return [_core.torch_blur_step(kernels.torch_weights(side, sigma), side, side)]

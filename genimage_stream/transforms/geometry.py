@@ -1,0 +1,368 @@
+"""Steps that resize, crop, mirror and turn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from genimage_stream.decode import _core
+from genimage_stream.transforms import values
+from genimage_stream.transforms.chance import Stream
+from genimage_stream.transforms.step import Draw, Operation, Size, Step
+
+Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Pad = Literal["error", "zeros", "reflect", "symmetric", "tile"]
+
+FILTERS: dict[str, int | None] = {"nearest": None, "bilinear": 0, "bicubic": 1, "box": 2, "hamming": 3, "lanczos": 4}
+PADDINGS = {"zeros": 0, "reflect": 1, "symmetric": 2, "tile": 3, "edge": 4}
+_PADS = ("error", "zeros", "reflect", "symmetric", "tile")
+_LARGEST = 1 << 20
+
+
+def _resize(width: int, height: int, name: str) -> _core.Step:
+    if not (1 <= width <= _LARGEST and 1 <= height <= _LARGEST):
+        raise ValueError(f"an image of {width}x{height} pixels cannot be made")
+    return _core.resize_step(width, height, FILTERS[name])
+
+
+@dataclass(frozen=True)
+class Resize(Step):
+    """Resize as torchvision does on PIL images: by Pillow, with antialiasing.
+
+    `size`: the shorter side (the longer one is `int(size * long / short)`), or (height, width). `longest` in its place:
+    the longer side. `filter` is one of Pillow's six.
+    """
+
+    size: int | tuple[int, int] | None = None
+    filter: Filter = "bilinear"
+    longest: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.size is None) == (self.longest is None):
+            raise self.wrong("size", self.size, "either size or longest is needed")
+        if self.size is not None:
+            values.put(self, size=values.size(self, "size", self.size))
+        else:
+            values.put(self, longest=values.whole(self, "longest", self.longest, 1))
+        values.one_of(self, "filter", self.filter, tuple(FILTERS))
+
+    def _sides(self, size: Size) -> tuple[int, int]:
+        """(width, height) of the result."""
+        if isinstance(self.size, tuple):
+            return self.size[1], self.size[0]
+        short, long = min(size), max(size)
+        if self.size is not None:
+            short, long = self.size, int(self.size * long / short)
+        elif self.longest is not None:
+            short, long = int(self.longest * short / long), self.longest
+        return (short, long) if size.width <= size.height else (long, short)
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_resize(*self._sides(size), self.filter)]
+
+
+@dataclass(frozen=True)
+class RandomScale(Step):
+    """Resize by a factor, the same for both sides, which are truncated: `int(side * factor)`.
+
+    `scale`: a factor, or (low, high) to draw it from. `like="pillow"` resizes with `filter` and antialiasing, as
+    `image.resize((int(w * f), int(h * f)), filter)`; `like="cv2"` is `cv2.resize` with linear interpolation and no
+    antialiasing, as albumentations' RandomScale.
+    """
+
+    scale: float | tuple[float, float]
+    like: Literal["pillow", "cv2"] = "pillow"
+    filter: Filter = "bilinear"
+
+    def __post_init__(self) -> None:
+        values.put(self, scale=values.number_or_pair(self, "scale", self.scale, 1e-3, 1e3))
+        values.one_of(self, "like", self.like, ("pillow", "cv2"))
+        values.one_of(self, "filter", self.filter, tuple(FILTERS))
+        if self.like == "cv2" and self.filter != "bilinear":
+            raise self.wrong("filter", self.filter, 'like="cv2" interpolates linearly')
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return {"factor": stream.uniform(*values.bounds(self.scale))}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        width, height = int(size.width * draw["factor"]), int(size.height * draw["factor"])
+        if self.like == "cv2":
+            return [_core.resize_linear_step(width, height)]
+        return [_resize(width, height, self.filter)]
+
+
+@dataclass(frozen=True)
+class CenterCrop(Step):
+    """The middle of the image: (height, width), or one side for both.
+
+    `rounding="torchvision"` puts the corner at `round((side - crop) / 2)`, half to even; "floor" truncates, as
+    albumentations. Sides that are too small are padded equally on both ends (an odd pixel at the right, the bottom).
+    """
+
+    size: int | tuple[int, int]
+    pad: Pad = "zeros"
+    rounding: Literal["torchvision", "floor"] = "torchvision"
+
+    def __post_init__(self) -> None:
+        values.put(self, size=values.size(self, "size", self.size))
+        values.one_of(self, "pad", self.pad, _PADS)
+        values.one_of(self, "rounding", self.rounding, ("torchvision", "floor"))
+
+    def _corner(self, side: int, crop: int) -> int:
+        if side < crop:
+            return -((crop - side) // 2)
+        return round((side - crop) / 2) if self.rounding == "torchvision" else (side - crop) // 2
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        height, width = values.sides(self.size)
+        _need_room(self.pad, size, height, width)
+        return {"x": self._corner(size.width, width), "y": self._corner(size.height, height)}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_crop(draw["x"], draw["y"], self.size, self.pad)]
+
+
+@dataclass(frozen=True)
+class RandomCrop(Step):
+    """A window at random: (height, width), or one side for both.
+
+    `pad` says what happens where the image is smaller: "error", or what lies beyond its edges ("reflect" repeats the
+    image mirrored without its edge, "symmetric" with it, "tile" as it is). `place` says where the image then lies:
+    "torchvision" adds the full difference on both ends of a side that is too small (as `pad_if_needed=True`) and draws
+    the window from all of that; "centre" adds half of it on each (as albumentations' PadIfNeeded before a RandomCrop).
+    With "tile" the image is repeated to the right and downwards until the window fits.
+
+    Draws `x`, `y`: the window's corner in the image that reaches the step, negative in the padding; `pad`: (left, top,
+    right, bottom), where there is any.
+    """
+
+    size: int | tuple[int, int]
+    pad: Pad = "error"
+    place: Literal["torchvision", "centre"] = "torchvision"
+
+    def __post_init__(self) -> None:
+        values.put(self, size=values.size(self, "size", self.size))
+        values.one_of(self, "pad", self.pad, _PADS)
+        values.one_of(self, "place", self.place, ("torchvision", "centre"))
+
+    def _margins(self, side: int, crop: int) -> tuple[int, int]:
+        """How much is added before and after a side."""
+        missing = max(crop - side, 0)
+        if self.pad == "tile":
+            return 0, side * -(-crop // side) - side if missing else 0
+        if self.place == "torchvision":
+            return missing, missing
+        return missing // 2, missing - missing // 2
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        height, width = values.sides(self.size)
+        _need_room(self.pad, size, height, width)
+        left, right = self._margins(size.width, width)
+        top, bottom = self._margins(size.height, height)
+        drawn: dict[str, Any] = {
+            "x": stream.below(left + size.width + right - width + 1) - left,
+            "y": stream.below(top + size.height + bottom - height + 1) - top,
+        }
+        if left or right or top or bottom:
+            drawn["pad"] = [left, top, right, bottom]
+        return drawn
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_crop(draw["x"], draw["y"], self.size, self.pad)]
+
+
+def _need_room(pad: str, size: Size, height: int, width: int) -> None:
+    if pad == "error" and (size.width < width or size.height < height):
+        raise ValueError(
+            f'a crop of {width}x{height} is larger than the image of {size.width}x{size.height}; pad="zeros" pads it'
+        )
+
+
+def _crop(x: int, y: int, size: int | tuple[int, int], pad: str) -> _core.Step:
+    height, width = values.sides(size)
+    return _core.crop_step((x, y, width, height), PADDINGS.get(pad, 0))
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(Step):
+    """A box of random area and aspect ratio, cut out and then resized, as torchvision's on PIL images.
+
+    Ten tries to draw an area (a share of the image's, from `scale`) and a ratio (log-uniform, from `ratio`) that fit;
+    otherwise the largest central box within the ratios.
+    """
+
+    size: int | tuple[int, int]
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    filter: Filter = "bilinear"
+
+    def __post_init__(self) -> None:
+        values.put(
+            self,
+            size=values.size(self, "size", self.size),
+            scale=values.pair(self, "scale", self.scale, 0.0, 1e3),
+            ratio=values.pair(self, "ratio", self.ratio, 1e-3, 1e3),
+        )
+        values.one_of(self, "filter", self.filter, tuple(FILTERS))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        width, height = size
+        for _ in range(10):
+            area = width * height * stream.uniform(*self.scale)
+            ratio = math.exp(stream.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                return {"x": stream.below(width - w + 1), "y": stream.below(height - h + 1), "width": w, "height": h}
+        w, h = width, height
+        if width / height < self.ratio[0]:
+            h = round(width / self.ratio[0])
+        elif width / height > self.ratio[1]:
+            w = round(height * self.ratio[1])
+        return {"x": (width - w) // 2, "y": (height - h) // 2, "width": w, "height": h}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        height, width = values.sides(self.size)
+        box = (draw["x"], draw["y"], draw["width"], draw["height"])
+        return [_core.crop_step(box, PADDINGS["zeros"]), _resize(width, height, self.filter)]
+
+
+@dataclass(frozen=True)
+class RandomHorizontalFlip(Step):
+    """Mirrored left to right, with probability `p`."""
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        values.put(self, p=values.probability(self, self.p))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return {"applied": stream.happens(self.p)}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_core.flip_step(True, False)]
+
+
+@dataclass(frozen=True)
+class RandomVerticalFlip(Step):
+    """Turned upside down by mirroring, with probability `p`."""
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        values.put(self, p=values.probability(self, self.p))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return {"applied": stream.happens(self.p)}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_core.flip_step(False, True)]
+
+
+@dataclass(frozen=True)
+class RandomRotate90(Step):
+    """Turned counter-clockwise by 0, 90, 180 or 270 degrees, with equal chances, as numpy.rot90. Draws `angle`."""
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return {"angle": 90 * stream.below(4)}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_core.quarter_turns_step(draw["angle"] // 90)]
+
+
+@dataclass(frozen=True)
+class RandomRotation(Step):
+    """Turned about its centre by an angle from `degrees` (a number d for (-d, d)), as torchvision's on PIL images.
+
+    Nearest neighbour, the image keeps its size, zeros come in from outside. Draws `angle`, counter-clockwise.
+    """
+
+    degrees: float | tuple[float, float]
+
+    def __post_init__(self) -> None:
+        values.put(self, degrees=values.number_or_pair(self, "degrees", self.degrees, -1e6, 1e6))
+        if not isinstance(self.degrees, tuple) and self.degrees < 0:
+            raise self.wrong("degrees", self.degrees, "one number stands for (-d, d) and must not be negative")
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
+        return {"angle": stream.uniform(low, high)}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        angle = draw["angle"] % 360.0
+        # Pillow's short cuts: exact where no pixel has to move between places.
+        if angle == 180 or (angle in (0, 90, 270) and (angle == 0 or size.width == size.height)):
+            return [_core.quarter_turns_step(int(angle) // 90)]
+        turn = -math.radians(angle)
+        cos, sin = round(math.cos(turn), 15), round(math.sin(turn), 15)
+        matrix = [cos, sin, 0.0, round(-math.sin(turn), 15), cos, 0.0]
+        x, y = size.width / 2, size.height / 2
+        matrix[2], matrix[5] = (
+            matrix[0] * -x + matrix[1] * -y + 0.0 + x,
+            matrix[3] * -x + matrix[4] * -y + 0.0 + y,
+        )
+        return [_core.affine_step(matrix)]
+
+
+@dataclass(frozen=True)
+class RandomAffine(Step):
+    """Rotation, shift, scale and shear about the centre, as torchvision's RandomAffine on PIL images (nearest, zeros).
+
+    `degrees` as RandomRotation's; `translate`: largest shifts as shares of (width, height); `scale`: (low, high);
+    `shear`: d for (-d, d) across, (low, high) across, or (x low, x high, y low, y high), in degrees.
+    Draws `angle`, `translate` (pixels), `scale`, `shear`.
+    """
+
+    degrees: float | tuple[float, float]
+    translate: tuple[float, float] | None = None
+    scale: tuple[float, float] | None = None
+    shear: float | tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        values.put(self, degrees=values.number_or_pair(self, "degrees", self.degrees, -1e6, 1e6))
+        if self.translate is not None:
+            if not isinstance(self.translate, (tuple, list)) or len(self.translate) != 2:
+                raise self.wrong("translate", self.translate, "(across, down) is needed")
+            shares = tuple(values.number(self, "translate", share, 0.0, 1.0) for share in self.translate)
+            values.put(self, translate=shares)
+        if self.scale is not None:
+            values.put(self, scale=values.pair(self, "scale", self.scale, 1e-3, 1e3))
+        if isinstance(self.shear, (tuple, list)):
+            if len(self.shear) not in (2, 4):
+                raise self.wrong("shear", self.shear, "a number, two or four are needed")
+            values.put(self, shear=tuple(values.number(self, "shear", angle, -89.0, 89.0) for angle in self.shear))
+        elif self.shear is not None:
+            values.put(self, shear=values.number(self, "shear", self.shear, 0.0, 89.0))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
+        angle = stream.uniform(low, high)
+        shift = [0, 0]
+        if self.translate is not None:
+            across, down = self.translate[0] * size.width, self.translate[1] * size.height
+            shift = [round(stream.uniform(-across, across)), round(stream.uniform(-down, down))]
+        scale = 1.0 if self.scale is None else stream.uniform(*self.scale)
+        shear = [0.0, 0.0]
+        if self.shear is not None:
+            angles = self.shear if isinstance(self.shear, tuple) else (-self.shear, self.shear)
+            shear[0] = stream.uniform(angles[0], angles[1])
+            if len(angles) == 4:
+                shear[1] = stream.uniform(angles[2], angles[3])
+        return {"angle": angle, "translate": shift, "scale": scale, "shear": shear}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        # torchvision's _get_inverse_affine_matrix, operation by operation: the result is rounded to 1 / 65536.
+        rot, sx, sy = (math.radians(angle) for angle in (draw["angle"], *draw["shear"]))
+        cx, cy = size.width * 0.5, size.height * 0.5
+        tx, ty = draw["translate"]
+        a = math.cos(rot - sy) / math.cos(sy)
+        b = -math.cos(rot - sy) * math.tan(sx) / math.cos(sy) - math.sin(rot)
+        c = math.sin(rot - sy) / math.cos(sy)
+        d = -math.sin(rot - sy) * math.tan(sx) / math.cos(sy) + math.cos(rot)
+        matrix = [value / draw["scale"] for value in (d, -b, 0.0, -c, a, 0.0)]
+        matrix[2] += matrix[0] * (-cx - tx) + matrix[1] * (-cy - ty)
+        matrix[5] += matrix[3] * (-cx - tx) + matrix[4] * (-cy - ty)
+        matrix[2] += cx
+        matrix[5] += cy
+        return [_core.affine_step(matrix)]
