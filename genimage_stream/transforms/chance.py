@@ -1,8 +1,8 @@
 """Random numbers of a sample: each step has a Philox stream of its own.
 
 A stream is a pure function of (seed, epoch, first 8 bytes of the original's sha256, visit, step's name, number of steps
-of that name before it in the list). Nothing depends on rows, ranks, threads or other steps, so samples draw
-alike after a resume or on another number of GPUs, and adding a step of another kind changes no other step's draws.
+of that name before it in the list). Nothing depends on rows, ranks, threads or other steps, so samples draw alike after
+a resume or on another number of GPUs, and adding a step of another kind changes no other step's draws.
 """
 
 from __future__ import annotations
