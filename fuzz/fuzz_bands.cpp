@@ -42,8 +42,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::vector<std::uint8_t> ready;
     static gs::png::WholeRows original;
     gs::png::RowsView rows;
-    if (gs::make_crop_ready_png(bytes, options, fuzz::options(true).limits,
-                                p.byte() % 2 ? whole->data() : nullptr, original, rows, ready) != nullptr)
+    if (gs::make_crop_ready_png(bytes, info->png, options, p.byte() % 2 ? whole->data() : nullptr, original,
+                                rows, ready) != nullptr)
         return 0;
     const gs::ByteView file{ready.data(), ready.size()};
     FUZZ_CHECK(fuzz::pixels_of(file, all, true) == whole, "recoding changed pixels");
@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const gs::ByteView forged{ready.data(), ready.size()};
     // Of plain RGB the pixels are all there is to compare, and the bands all that is read for them.
     const bool same = fuzz::pixels_of(forged, all, true) == whole &&
-                      (gs::is_plain_rgb(gs::png::read_header(bytes)) || rows_of(forged) == rows_of(bytes));
+                      (gs::is_plain_rgb(info->png) || rows_of(forged) == rows_of(bytes));
     FUZZ_CHECK(recoder.shows_pixels(forged) == same, "the proof and a plain comparison differ");
     return 0;
 }

@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         std::vector<std::uint8_t> cut;
         gs::Rect inner;
         try {
-            inner = gs::cut_jpeg(file, part, cut);
+            inner = gs::jpeg::cut(file, gs::jpeg::read_header(file), part, cut);
         } catch (const gs::DecodeError&) {
             return;
         }
@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static gs::Recoder recoder;
     try {
         gs::JpegRecoding plan;
-        if (gs::plan_crop_ready_jpeg(bytes, gs::kIntervalWidth, plan) != nullptr) return 0;
+        if (gs::plan_crop_ready_jpeg(bytes, info->jpeg, gs::kIntervalWidth, plan) != nullptr) return 0;
         gs::jpeg::ScanEncoder none;
         if (gs::write_crop_ready_jpeg(bytes, plan, nullptr, none, ready) != nullptr) return 0;
     } catch (const gs::DecodeError&) {

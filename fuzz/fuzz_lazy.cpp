@@ -41,7 +41,8 @@ std::optional<std::vector<std::uint8_t>> fetched_pixels(gs::ByteView file, std::
     gs::DecodeOptions options = fuzz::options(true);
     options.lazy = file.size > head ? &parts : nullptr;
     try {
-        gs::decode(parts.view(), &part, options, fuzz::workspace(), collector);
+        const gs::ImageInfo info = gs::inspect(parts.view(), options.limits);
+        gs::decode(parts.view(), info, &part, options, fuzz::workspace(), collector);
     } catch (const gs::DecodeError&) {
         return std::nullopt;
     }
@@ -71,8 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::vector<std::uint8_t> ready;
     static gs::png::WholeRows original;
     gs::png::RowsView rows;
-    if (gs::make_crop_ready_png(bytes, options, fuzz::options(true).limits, whole->data(), original, rows,
-                                ready) != nullptr)
+    if (gs::make_crop_ready_png(bytes, info->png, options, whole->data(), original, rows, ready) != nullptr)
         return 0;
     FUZZ_CHECK(fetched_pixels({ready.data(), ready.size()}, head, part) == want,
                "a crop read in parts has other pixels");

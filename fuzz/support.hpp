@@ -92,7 +92,8 @@ inline std::optional<std::vector<std::uint8_t>> pixels_of(gs::ByteView bytes, co
                                                           bool strict, std::string* why = nullptr) {
     Collector collector(part.width, part.height);
     try {
-        gs::decode(bytes, &part, options(strict), workspace(), collector);
+        gs::decode(bytes, gs::inspect(bytes, options(strict).limits), &part, options(strict), workspace(),
+                   collector);
     } catch (const gs::DecodeError& error) {
         if (why) *why = error.what();
         return std::nullopt;

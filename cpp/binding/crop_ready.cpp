@@ -29,7 +29,7 @@ py::tuple crop_jpeg(const py::object& data, std::tuple<int, int, int, int> crop)
     gs::Rect inner;
     {
         py::gil_scoped_release release;
-        inner = gs::cut_jpeg(bytes, {x, y, width, height}, out);
+        inner = gs::jpeg::cut(bytes, gs::jpeg::read_header(bytes), {x, y, width, height}, out);
     }
     const py::tuple at = py::make_tuple(inner.x, inner.y, inner.width, inner.height);
     if (out.empty()) return py::make_tuple(py::none(), at);

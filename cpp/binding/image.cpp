@@ -40,7 +40,7 @@ void decode_here(gs::ByteView bytes, const gs::ImageInfo& info, const gs::Rect* 
         std::size_t bytes;
         ~Settled() { workspace.settle(pixels, bytes); }
     } settled{std::int64_t{info.width} * info.height, bytes.size};
-    gs::decode(bytes, part, options, workspace, sink);
+    gs::decode(bytes, info, part, options, workspace, sink);
 }
 
 gs::DecodeOptions options_of(bool strict, std::int64_t max_pixels, std::int64_t max_bytes) {

@@ -2,7 +2,7 @@
 // exception.
 #include "base/cpu.hpp"
 #include "binding/common.hpp"
-#include "image/decode.hpp"
+#include "jpeg/jpeg.hpp"
 
 PYBIND11_MODULE(_core, m) {
     pybind11::register_exception<gs::DecodeError>(m, "DecodeError", PyExc_ValueError);

@@ -1,14 +1,25 @@
 #include "image/decode.hpp"
 
+#include "image/decode_png.hpp"
+#include "jpeg/jpeg.hpp"
+
 namespace gs {
 
-void decode(ByteView bytes, const Rect* crop, const DecodeOptions& options, Workspace& workspace,
-            RowSink& sink) {
-    const Format format = sniff(bytes);
-    if (format == Format::jpeg) return decode_jpeg(bytes, crop, options, workspace, sink);
-    if (format == Format::png) return decode_png(bytes, crop, options, workspace, sink);
-    if (bytes.size == 0) throw DecodeError("the file is empty");
-    throw DecodeError(std::string("not a JPEG or PNG image (") + format_name(format) + ")");
+void decode(ByteView bytes, const ImageInfo& info, const Rect* crop, const DecodeOptions& options,
+            Workspace& workspace, RowSink& sink) {
+    if (info.format != Format::jpeg && info.format != Format::png)
+        throw DecodeError(std::string("not a JPEG or PNG image (") + format_name(info.format) + ")");
+    const int scale = info.format == Format::jpeg ? options.dct_scale : 1;
+    const int width = (info.width + scale - 1) / scale, height = (info.height + scale - 1) / scale;
+    const Rect part = crop != nullptr ? *crop : Rect{0, 0, width, height};
+    if (part.x < 0 || part.y < 0 || part.width < 1 || part.height < 1 || part.x > width - part.width ||
+        part.y > height - part.height)
+        throw std::out_of_range("the crop is not inside the image of " + std::to_string(width) + "x" +
+                                std::to_string(height));
+    if (info.format == Format::jpeg)
+        decode_jpeg(bytes, info.jpeg, part, options, *workspace.jpeg, sink);
+    else
+        decode_png(bytes, info.png, part, options, *workspace.png, sink);
 }
 
 }  // namespace gs

@@ -1,12 +1,12 @@
-// PNG: the order of work. Chunks, one call of inflate, then band by band: unfilter, convert, hand over.
+// The order of work: chunks, one call of inflate, then some rows at a time: unfilter, convert, hand over.
+#include "image/decode_png.hpp"
+
 #include <algorithm>
 #include <cstring>
 #include <string>
 
 #include "bands/png_band_reader.hpp"
 #include "base/lazy_bytes.hpp"
-#include "image/decode.hpp"
-#include "png/png_container.hpp"
 #include "png/png_inflate.hpp"
 #include "png/png_passes.hpp"
 #include "png/png_rows.hpp"
@@ -189,16 +189,8 @@ void send_interlaced(const Passes& passes, const Rows& rows, const Rect& part, b
 
 }  // namespace
 
-void decode_png(ByteView bytes, const Rect* crop, const DecodeOptions& options, Workspace& workspace,
-                RowSink& sink) {
-    PngState& s = *workspace.png;
-    const ImageInfo info = inspect(bytes, options.limits);
-    const Rect all{0, 0, info.width, info.height};
-    const Rect& part = crop ? *crop : all;
-    if (part.x < 0 || part.y < 0 || part.width < 1 || part.height < 1 || part.x > info.width - part.width ||
-        part.y > info.height - part.height)
-        throw std::out_of_range("the crop is not inside the image");
-    const Header header = png::read_header(bytes);
+void decode_png(ByteView bytes, const Header& header, const Rect& part, const DecodeOptions& options,
+                PngState& s, RowSink& sink) {
     if (options.lazy != nullptr) {
         if (s.bands.decode(bytes, header, part, sink, options.lazy)) return;
         options.lazy->need(0, bytes.size);  // nothing gained, or in doubt: as if it had all been there

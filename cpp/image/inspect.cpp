@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "png/png_container.hpp"
+#include "base/big_endian.hpp"
 
 namespace gs {
 namespace {
@@ -20,8 +20,7 @@ bool is_avif(ByteView b) {
     const auto brand = [&](std::size_t at) { return starts(b, "avif", 4, at) || starts(b, "avis", 4, at); };
     if (brand(8)) return true;
     if (!starts(b, "mif1", 4, 8) && !starts(b, "msf1", 4, 8)) return false;
-    const std::size_t box = std::size_t{b.data[0]} << 24 | std::size_t{b.data[1]} << 16 |
-                            std::size_t{b.data[2]} << 8 | std::size_t{b.data[3]};
+    const std::size_t box = big32(b.data);
     for (std::size_t at = 16; at + 4 <= std::min(box, b.size); at += 4)
         if (brand(at)) return true;
     return false;
@@ -47,12 +46,13 @@ struct QualitySums {
     }
 };
 
-// The IJG quality whose luminance table has the sum nearest to this one's: exact for files of IJG's library
-// and its descendants, an estimate for others.
-int estimate_quality(const int table[64]) {
+// The IJG quality whose luminance table has the sum nearest to this one's: exact for files of IJG's library and its
+// descendants, an estimate for others. -1: there is no table.
+int estimate_quality(const jpeg::QuantTable& table) {
     static constexpr QualitySums kSums;
+    if (table.values == nullptr) return -1;
     int sum = 0;
-    for (int i = 0; i < 64; i++) sum += table[i];
+    for (int i = 0; i < 64; i++) sum += table.is_wide ? big16(table.values + 2 * i) : table.values[i];
     int best = 1;
     for (int q = 2; q <= 100; q++)
         if (std::abs(kSums.of[q] - sum) <= std::abs(kSums.of[best] - sum)) best = q;
@@ -60,55 +60,18 @@ int estimate_quality(const int table[64]) {
 }
 
 void inspect_jpeg(ByteView b, ImageInfo& info) {
-    std::size_t at = 2;
-    int components = 0;
-    while (true) {
-        while (at < b.size && b.data[at] != 0xFF) at++;
-        while (at < b.size && b.data[at] == 0xFF) at++;
-        if (at >= b.size) throw DecodeError("truncated JPEG: it ends within the header");
-        const int marker = b.data[at++];
-        // As libjpeg has it, FF 00 is no marker: both must find the same header.
-        if (marker == 0 || marker == 0xD8 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD7)) continue;
-        if (marker == 0xD9) throw DecodeError("JPEG without an image: end marker within the header");
-        if (at + 2 > b.size) throw DecodeError("truncated JPEG: it ends within the header");
-        const std::size_t length = std::size_t{b.data[at]} << 8 | b.data[at + 1];
-        if (length < 2 || at + length > b.size)
-            throw DecodeError("truncated JPEG: it ends within the header");
-        const std::uint8_t* p = b.data + at + 2;
-        const std::uint8_t* end = b.data + at + length;
-        if (marker == 0xDB) {
-            while (p < end) {
-                const int precision = *p >> 4, id = *p & 15;
-                p++;
-                if (end - p < 64 * (precision ? 2 : 1)) break;
-                int table[64];
-                for (int& value : table) {
-                    value = precision ? p[0] << 8 | p[1] : p[0];
-                    p += precision ? 2 : 1;
-                }
-                if (id == 0) info.jpeg_quality = estimate_quality(table);
-            }
-        } else if (marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) {
-            if (length < 8) throw DecodeError("damaged JPEG: frame header too short");
-            info.bit_depth = p[0];
-            info.height = p[1] << 8 | p[2];
-            info.width = p[3] << 8 | p[4];
-            components = p[5];
-            info.lossless = (marker & 3) == 3;
-            info.progressive = marker == 0xC2 || marker == 0xC6 || marker == 0xCA || marker == 0xCE;
-        } else if (marker == 0xDA) {
-            info.entropy_begin = at + length;
-            break;
-        }
-        at += length;
-    }
+    const jpeg::Header& header = info.jpeg = jpeg::read_header(b);
+    info.width = header.width;
+    info.height = header.height;
+    info.bit_depth = header.precision;
+    info.progressive = header.is_progressive();
+    info.jpeg_quality = estimate_quality(header.quant[0]);
+    const int components = header.components;
     info.mode = components == 1 ? "L" : components == 3 ? "RGB" : components == 4 ? "CMYK" : "";
-    if (components == 0) throw DecodeError("damaged JPEG: no frame header");
-    if (info.width == 0 || info.height == 0) throw DecodeError("damaged JPEG: width or height of zero");
 }
 
 void inspect_png(ByteView b, ImageInfo& info) {
-    const png::Header header = png::read_header(b);
+    const png::Header& header = info.png = png::read_header(b);
     info.width = header.width;
     info.height = header.height;
     info.bit_depth = header.bit_depth;

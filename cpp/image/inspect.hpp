@@ -1,9 +1,12 @@
-// Facts about an image from its header alone: nothing is decoded.
+// Facts about an image from its header alone: nothing is decoded. An image is inspected once; whoever decodes, cuts or
+// recodes it gets the ImageInfo.
 #pragma once
 
 #include <cstdint>
 
 #include "base/types.hpp"
+#include "jpeg/jpeg_header.hpp"
+#include "png/png_container.hpp"
 
 namespace gs {
 
@@ -14,9 +17,9 @@ struct ImageInfo {
     const char* mode = "";  // as Pillow names it: 1, L, LA, P, RGB, RGBA, I;16, CMYK
     int bit_depth = 8;
     int jpeg_quality = -1;  // 1..100, estimated from the quantisation tables; -1: not a JPEG or no estimate
-    bool progressive = false;       // progressive JPEG or interlaced PNG
-    bool lossless = false;          // JPEG of a lossless process
-    std::size_t entropy_begin = 0;  // of a JPEG: first byte behind the header of the first scan
+    bool progressive = false;  // progressive JPEG or interlaced PNG
+    jpeg::Header jpeg;         // of a JPEG; it points into the bytes that were inspected
+    png::Header png;           // of a PNG
 };
 
 // By magic bytes, never by a name.

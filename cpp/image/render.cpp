@@ -61,6 +61,7 @@ Stretch stretch(int at, int length, int size) {
 // The image of one call: its bytes, and its pixels when somebody else decoded it.
 struct Subject {
     ByteView bytes;
+    const ImageInfo& info;
     Size size;
     const std::uint8_t* pixels = nullptr;
 };
@@ -75,7 +76,7 @@ void decode_part(const Subject& subject, const Rect& part, const DecodeOptions& 
         sink.rows(0, part.height, subject.pixels + part.y * stride + std::ptrdiff_t{3} * part.x, stride);
         return;
     }
-    decode(subject.bytes, &part, options, workspace, sink);
+    decode(subject.bytes, subject.info, &part, options, workspace, sink);
     if (sink.delivered() < part.height)
         throw DecodeError("the image ends after row " + std::to_string(part.y + sink.delivered()));
 }
@@ -211,7 +212,7 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
         std::size_t bytes;
         ~Settled() { workspace.settle(pixels, bytes); }
     } settled{workspace, std::int64_t{info.width} * info.height, bytes.size};
-    Subject subject{bytes, {info.width, info.height}};
+    Subject subject{bytes, info, {info.width, info.height}};
     if (info.format != Format::jpeg && info.format != Format::png) {
         if (!foreign)
             throw DecodeError(std::string("a ") + format_name(info.format) + " image: not decoded here");

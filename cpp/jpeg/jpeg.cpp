@@ -1,10 +1,10 @@
 // A JPEG, or a part of one: checks the header and the end, then chooses the decoder.
+#include "jpeg/jpeg.hpp"
+
 #include <atomic>
+#include <string>
 
 #include "base/cpu.hpp"
-#include "image/decode.hpp"
-#include "jpeg/jpeg_layout.hpp"
-#include "jpeg/jpeg_state.hpp"
 
 namespace gs {
 namespace {
@@ -54,39 +54,32 @@ void JpegStateDeleter::operator()(JpegState* state) const {
     delete state;
 }
 
-void decode_jpeg(ByteView bytes, const Rect* crop, const DecodeOptions& options, Workspace& workspace,
-                 RowSink& sink) {
-    JpegState& state = *workspace.jpeg;
-    const ImageInfo info = inspect(bytes, options.limits);
-    const int scale = options.dct_scale;
-    const int width = (info.width + scale - 1) / scale, height = (info.height + scale - 1) / scale;
-    const Rect all{0, 0, width, height};
-    const Rect& part = crop ? *crop : all;
-    if (part.x < 0 || part.y < 0 || part.width < 1 || part.height < 1 || part.x > width - part.width ||
-        part.y > height - part.height)
-        throw std::out_of_range("the crop is not inside the image");
-    if (info.bit_depth != 8)
-        throw DecodeError("unsupported JPEG: " + std::to_string(info.bit_depth) +
+void decode_jpeg(ByteView bytes, const jpeg::Header& header, const Rect& part, const DecodeOptions& options,
+                 JpegState& state, RowSink& sink) {
+    if (header.precision != 8)
+        throw DecodeError("unsupported JPEG: " + std::to_string(header.precision) +
                           " bits per sample (only 8 are)");
     // libjpeg-turbo 3 knows some of them, version 2 none: no image may depend on the version.
-    if (info.lossless) throw DecodeError("unsupported JPEG: lossless coding");
+    if (header.is_lossless()) throw DecodeError("unsupported JPEG: lossless coding");
     // A crop ends before the end of the data, so that decoding alone would not notice that it is cut off.
-    if (options.strict && !has_end_marker(bytes, info.entropy_begin))
+    if (options.strict && !jpeg::has_end_marker(bytes, header.entropy_begin))
         throw DecodeError("truncated JPEG: no end marker");
     const jpeg::Kernels* own = own_kernels();
     state.kept = false;
-    if (scale == 1 && own != nullptr &&
-        state.own.decode(bytes, part, *own, sink, options.keep_coefficients)) {
+    if (options.dct_scale == 1 && own != nullptr &&
+        state.own.decode(bytes, header, part, *own, sink, options.keep_coefficients)) {
         state.kept = options.keep_coefficients;
         return;
     }
     // libjpeg stops below the crop, and above damage there may be wrong pixels already: rows that belong
     // further down. In doubt it has to read all of the file first.
-    if (options.strict && part.y + part.height < height && !restart_markers_fit(bytes)) {
+    const int scale = options.dct_scale;
+    const int width = (header.width + scale - 1) / scale, height = (header.height + scale - 1) / scale;
+    if (options.strict && part.y + part.height < height && !jpeg::restart_markers_fit(bytes, header)) {
         NoRows none;
-        state.library.decode(bytes, info, all, options, none);
+        state.library.decode(bytes, header, {0, 0, width, height}, options, none);
     }
-    state.library.decode(bytes, info, part, options, sink);
+    state.library.decode(bytes, header, part, options, sink);
 }
 
 }  // namespace gs

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "jpeg/jpeg_layout.hpp"
+#include "jpeg/jpeg_entropy.hpp"
 
-namespace gs {
+namespace gs::jpeg {
 namespace {
 
 struct Span {
@@ -21,10 +21,10 @@ Span cover(int at, int size, int context, int unit, int limit) {
 }
 
 // Segments a decoder needs: tables, frame and scan header, and the two APPn that say what the colours are.
-bool bears_on_pixels(const JpegSegment& s, const std::uint8_t* data) {
-    if (s.marker == 0xE0) return s.end - s.begin >= 9 && std::memcmp(data + s.begin + 4, "JFIF", 5) == 0;
-    if (s.marker == 0xEE) return s.end - s.begin >= 9 && std::memcmp(data + s.begin + 4, "Adobe", 5) == 0;
-    return (s.marker < 0xE0 || s.marker > 0xEF) && s.marker != 0xFE;
+bool bears_on_pixels(const Segment& s, ByteView file) {
+    if (s.code == 0xE0) return s.starts_with(file, "JFIF\0", 5, 5);
+    if (s.code == 0xEE) return s.starts_with(file, "Adobe", 5, 5);
+    return !s.is_metadata() && !s.is_bare();
 }
 
 void put(std::vector<std::uint8_t>& out, const std::uint8_t* from, std::size_t size) {
@@ -33,45 +33,46 @@ void put(std::vector<std::uint8_t>& out, const std::uint8_t* from, std::size_t s
 
 }  // namespace
 
-Rect cut_jpeg(ByteView bytes, const Rect& crop, std::vector<std::uint8_t>& out) {
+Rect cut(ByteView bytes, const Header& header, const Rect& crop, std::vector<std::uint8_t>& out) {
     out.clear();
-    const JpegLayout layout = read_jpeg_layout(bytes);
-    if (crop.x < 0 || crop.y < 0 || crop.width < 1 || crop.height < 1 || crop.x > layout.width - crop.width ||
-        crop.y > layout.height - crop.height)
+    if (header.contradiction != nullptr) throw DecodeError(header.contradiction);
+    if (crop.x < 0 || crop.y < 0 || crop.width < 1 || crop.height < 1 || crop.x > header.width - crop.width ||
+        crop.y > header.height - crop.height)
         throw std::out_of_range("the crop is not inside the image");
-    if (!layout.rows_are_whole_intervals() || layout.has_gaps) return crop;
+    if (!header.rows_are_whole_intervals() || header.has_gaps) return crop;
 
     // Fancy upsampling reads one chroma sample beyond the crop, which is up to mcu / 8 pixels away. Twice
     // that also keeps at least three chroma samples in a row: libjpeg falls back to plain replication below
     // that.
-    const bool subsampled_x = layout.mcu_width > 8, subsampled_y = layout.mcu_height > 8;
-    const int interval_width = layout.mcu_width * layout.restart_interval;
+    const bool subsampled_x = header.mcu_width() > 8, subsampled_y = header.mcu_height() > 8;
+    const int interval_width = header.mcu_width() * header.restart_interval;
     const Span columns =
-        cover(crop.x, crop.width, subsampled_x ? layout.mcu_width / 4 : 0, interval_width, layout.width);
-    const Span rows = cover(crop.y, crop.height, subsampled_y ? layout.mcu_height / 4 : 0, layout.mcu_height,
-                            layout.height);
-    const int per_row = layout.mcus_per_row / layout.restart_interval;
-    const std::size_t count = static_cast<std::size_t>(per_row) * static_cast<std::size_t>(layout.mcu_rows);
+        cover(crop.x, crop.width, subsampled_x ? header.mcu_width() / 4 : 0, interval_width, header.width);
+    const Span rows = cover(crop.y, crop.height, subsampled_y ? header.mcu_height() / 4 : 0,
+                            header.mcu_height(), header.height);
+    const int per_row = header.mcus_per_row() / header.restart_interval;
+    const std::size_t count = static_cast<std::size_t>(per_row) * static_cast<std::size_t>(header.mcu_rows());
     std::vector<std::uint32_t> starts;
-    find_restart_intervals(bytes, layout.entropy_begin, count, starts);
-    if (columns.count == per_row && rows.count == layout.mcu_rows) return crop;
+    find_restart_intervals(bytes, header.entropy_begin, count, starts);
+    if (columns.count == per_row && rows.count == header.mcu_rows()) return crop;
 
-    const int x = columns.first * interval_width, y = rows.first * layout.mcu_height;
-    const int width = std::min(layout.width - x, columns.count * interval_width);
-    const int height = std::min(layout.height - y, rows.count * layout.mcu_height);
+    const int x = columns.first * interval_width, y = rows.first * header.mcu_height();
+    const int width = std::min(header.width - x, columns.count * interval_width);
+    const int height = std::min(header.height - y, rows.count * header.mcu_height());
 
-    std::size_t size = layout.entropy_begin + 2;
+    std::size_t size = header.entropy_begin + 2;
     for (int r = rows.first; r < rows.first + rows.count; r++) {
         const std::size_t i = static_cast<std::size_t>(r) * per_row + columns.first;
         size += starts[i + columns.count] - starts[i];
     }
     out.reserve(size);
     put(out, bytes.data, 2);  // SOI
-    for (const JpegSegment& s : layout.segments) {
-        if (!bears_on_pixels(s, bytes.data)) continue;
+    Markers markers(bytes);
+    for (Segment s; s.code != 0xDA && markers.next(s);) {
+        if (!bears_on_pixels(s, bytes)) continue;
         const std::size_t at = out.size();
         put(out, bytes.data + s.begin, s.end - s.begin);
-        if (s.begin == layout.frame_at) {
+        if (s.begin == header.frame_at) {
             out[at + 5] = static_cast<std::uint8_t>(height >> 8);
             out[at + 6] = static_cast<std::uint8_t>(height);
             out[at + 7] = static_cast<std::uint8_t>(width >> 8);
@@ -91,4 +92,4 @@ Rect cut_jpeg(ByteView bytes, const Rect& crop, std::vector<std::uint8_t>& out) 
     return {crop.x - x, crop.y - y, crop.width, crop.height};
 }
 
-}  // namespace gs
+}  // namespace gs::jpeg

@@ -4,8 +4,9 @@
 #include <vector>
 
 #include "base/types.hpp"
+#include "jpeg/jpeg_header.hpp"
 
-namespace gs {
+namespace gs::jpeg {
 
 // Writes to `out` a baseline JPEG of the restart intervals that cover `crop` and its context, and returns
 // where the crop lies in it: a full decode of `out`, sliced by the result, equals a full decode of `bytes`,
@@ -19,6 +20,6 @@ namespace gs {
 //
 // Throws DecodeError when a header or a restart marker is missing or damaged and std::out_of_range when the
 // crop is not inside the image.
-Rect cut_jpeg(ByteView bytes, const Rect& crop, std::vector<std::uint8_t>& out);
+Rect cut(ByteView bytes, const Header& header, const Rect& crop, std::vector<std::uint8_t>& out);
 
-}  // namespace gs
+}  // namespace gs::jpeg

@@ -1,6 +1,7 @@
 #include "jpeg/jpeg_entropy.hpp"
 
 #include <cstring>
+#include <string>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -73,6 +74,56 @@ bool EntropyData::unwrap(ByteView b, std::size_t begin, std::size_t count, std::
     }
     std::memset(to, 0, kPadding);
     return true;
+}
+
+bool has_end_marker(ByteView bytes, std::size_t entropy_begin) {
+    for (std::size_t at = bytes.size; at >= entropy_begin + 2; at--)
+        if (bytes.data[at - 1] == 0xD9 && bytes.data[at - 2] == 0xFF) return true;
+    return false;
+}
+
+void find_restart_intervals(ByteView bytes, std::size_t entropy_begin, std::size_t count,
+                            std::vector<std::uint32_t>& starts) {
+    starts.clear();
+    if (bytes.size > 0xFFFFFFFFu) throw DecodeError("a JPEG of more than 4 GiB");
+    // An interval and its marker have two bytes at the least: a header cannot make a small file cost much.
+    if (count > (bytes.size - entropy_begin) / 2)
+        throw DecodeError("truncated JPEG: too few bytes for " + std::to_string(count) +
+                          " restart intervals");
+    starts.reserve(count + 1);
+    starts.push_back(static_cast<std::uint32_t>(entropy_begin));
+    const std::uint8_t* p = bytes.data + entropy_begin;
+    const std::uint8_t* const end = bytes.data + bytes.size;
+    while (true) {
+        p = next_marker(p, end);
+        if (p == nullptr)
+            throw DecodeError("truncated JPEG: it ends within restart interval " +
+                              std::to_string(starts.size() - 1) + " of " + std::to_string(count));
+        const int next = *p++;
+        const bool expected =
+            starts.size() < count ? next == 0xD0 + static_cast<int>((starts.size() - 1) % 8) : next == 0xD9;
+        if (!expected)
+            throw DecodeError("damaged JPEG: wrong marker after restart interval " +
+                              std::to_string(starts.size() - 1) + " of " + std::to_string(count));
+        starts.push_back(static_cast<std::uint32_t>(p - bytes.data));
+        if (starts.size() == count + 1) return;
+    }
+}
+
+bool restart_markers_fit(ByteView bytes, const Header& header) {
+    if (header.contradiction != nullptr) return false;
+    const bool sequential = header.is_huffman_sequential() || header.frame == 0xC9;  // C9: arithmetic
+    if (!sequential || !header.has_one_scan() || header.restart_interval == 0) return true;
+    const std::int64_t mcus = std::int64_t{header.mcus_per_row()} * header.mcu_rows();
+    const std::int64_t between = (mcus - 1) / header.restart_interval;
+    const std::uint8_t* p = bytes.data + header.entropy_begin;
+    for (std::int64_t i = 0;; i++) {
+        p = next_marker(p, bytes.data + bytes.size);
+        if (p == nullptr) return false;
+        const bool is_restart = *p >= 0xD0 && *p <= 0xD7;
+        if (i == between) return !is_restart;
+        if (*p++ != 0xD0 + i % 8) return false;
+    }
 }
 
 }  // namespace gs::jpeg

@@ -134,15 +134,15 @@ void JpegLibrary::forget_tables() {
     (*cinfo_.mem->free_pool)(reinterpret_cast<j_common_ptr>(&cinfo_), JPOOL_PERMANENT);
 }
 
-// Whether libjpeg has read the header that `info` tells of. The rows and the limits are measured by `info`,
-// so nothing may be decoded by another one.
-bool JpegLibrary::is_header_of(const ImageInfo& info) const {
-    return static_cast<std::int64_t>(cinfo_.image_width) == info.width &&
-           static_cast<std::int64_t>(cinfo_.image_height) == info.height &&
-           cinfo_.data_precision == info.bit_depth && cinfo_.num_components <= 4;
+// Whether libjpeg has read the same header. The rows and the limits are measured by `header`, so nothing may be decoded
+// by another one.
+bool JpegLibrary::has_read(const jpeg::Header& header) const {
+    return static_cast<std::int64_t>(cinfo_.image_width) == header.width &&
+           static_cast<std::int64_t>(cinfo_.image_height) == header.height &&
+           cinfo_.data_precision == header.precision && cinfo_.num_components <= 4;
 }
 
-bool JpegLibrary::run(ByteView bytes, const ImageInfo& info, const Rect& crop, std::uint8_t* rows,
+bool JpegLibrary::run(ByteView bytes, const jpeg::Header& header, const Rect& crop, std::uint8_t* rows,
                       std::size_t stride, RowSink& sink) {
     if (setjmp(jump_)) {
         jpeg_abort_decompress(&cinfo_);
@@ -150,7 +150,7 @@ bool JpegLibrary::run(ByteView bytes, const ImageInfo& info, const Rect& crop, s
     }
     jpeg_mem_src(&cinfo_, bytes.data, static_cast<unsigned long>(bytes.size));
     jpeg_read_header(&cinfo_, TRUE);
-    if (!is_header_of(info)) {
+    if (!has_read(header)) {
         std::snprintf(message_, sizeof message_, "damaged JPEG: its header can be read in two ways");
         std::longjmp(jump_, 1);
     }
@@ -182,16 +182,16 @@ bool JpegLibrary::run(ByteView bytes, const ImageInfo& info, const Rect& crop, s
     return true;
 }
 
-void JpegLibrary::decode(ByteView bytes, const ImageInfo& info, const Rect& crop,
+void JpegLibrary::decode(ByteView bytes, const jpeg::Header& header, const Rect& crop,
                          const DecodeOptions& options, RowSink& sink) {
     strict_ = options.strict;
     scale_ = options.dct_scale;
     // A sink that threw has left the last image in the middle.
     jpeg_abort_decompress(&cinfo_);
     forget_tables();
-    const std::size_t stride = (std::size_t{4} * static_cast<std::size_t>(info.width) + 127) / 64 * 64;
+    const std::size_t stride = (std::size_t{4} * static_cast<std::size_t>(header.width) + 127) / 64 * 64;
     std::uint8_t* rows = rows_.reserve(stride * kRowsAtOnce);
-    if (!run(bytes, info, crop, rows, stride, sink)) throw DecodeError(message_);
+    if (!run(bytes, header, crop, rows, stride, sink)) throw DecodeError(message_);
 }
 
 }  // namespace gs

@@ -9,7 +9,7 @@
 
 #include "base/buffer.hpp"
 #include "base/types.hpp"
-#include "image/inspect.hpp"
+#include "jpeg/jpeg_header.hpp"
 #include "jpeg/jpeg_memory.hpp"
 
 namespace gs {
@@ -29,9 +29,9 @@ class JpegLibrary {
     JpegLibrary(const JpegLibrary&) = delete;
     JpegLibrary& operator=(const JpegLibrary&) = delete;
 
-    // Decodes `crop`, which lies inside the image that `info` describes. Throws DecodeError. The sink may
+    // Decodes `crop`, which lies inside the image that `header` describes. Throws DecodeError. The sink may
     // have received rows by then.
-    void decode(ByteView bytes, const ImageInfo& info, const Rect& crop, const DecodeOptions& options,
+    void decode(ByteView bytes, const jpeg::Header& header, const Rect& crop, const DecodeOptions& options,
                 RowSink& sink);
 
     // More scans than any encoder writes are an attack: each one walks over all coefficients again.
@@ -41,9 +41,9 @@ class JpegLibrary {
     static void on_error(j_common_ptr common);
     static void on_message(j_common_ptr common, int level);
     static void on_progress(j_common_ptr common);
-    bool is_header_of(const ImageInfo& info) const;
-    bool run(ByteView bytes, const ImageInfo& info, const Rect& crop, std::uint8_t* rows, std::size_t stride,
-             RowSink& sink);
+    bool has_read(const jpeg::Header& header) const;
+    bool run(ByteView bytes, const jpeg::Header& header, const Rect& crop, std::uint8_t* rows,
+             std::size_t stride, RowSink& sink);
     void forget_tables();
     bool can_skip() const;
     void read_rows(const Rect& crop, int x_offset, std::uint8_t* rows, std::size_t stride, RowSink& sink);

@@ -13,18 +13,45 @@ std::ptrdiff_t round_up(std::ptrdiff_t v, std::ptrdiff_t to) {
     return (v + to - 1) / to * to;
 }
 
+// Whether a file is one for this decoder.
+bool takes(const Header& header) {
+    if (header.is_unusual || header.frame < 0xC0 || header.frame > 0xC2 || header.precision != 8)
+        return false;
+    if (header.width > 65500 || header.height > 65500) return false;  // libjpeg's limit
+    const Component* c = header.component;
+    if (header.components != 1 && header.components != 3) return false;
+    for (int i = 0; i < header.components; i++) {
+        if (c[i].quant > 3 || header.quant[c[i].quant].values == nullptr || header.quant[c[i].quant].is_wide)
+            return false;
+        for (int j = 0; j < i; j++)
+            if (c[j].id == c[i].id) return false;
+    }
+    const ScanHeader& scan = header.scan;
+    if (!header.is_progressive() &&
+        (!header.has_one_scan() || scan.first != 0 || scan.last != 63 || scan.high != 0 || scan.low != 0))
+        return false;
+    if (header.components == 1) return true;
+    for (int i = 1; i < 3; i++)
+        if (c[i].h != 1 || c[i].v != 1) return false;
+    const bool known = (c[0].v == 1 && (c[0].h == 1 || c[0].h == 2 || c[0].h == 4)) ||
+                       (c[0].v == 2 && (c[0].h == 1 || c[0].h == 2));
+    // Chroma rows of one or two samples are not filtered by libjpeg; such slivers are left to it.
+    return known && header.width > 2 * c[0].h && header.is_ycc();
+}
+
 }  // namespace
 
-bool OwnDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink, bool keep) {
-    if (!prepare(bytes, crop, kernels, keep)) return false;
-    const int mcu_height = 8 * header_.v();
+bool OwnDecoder::decode(ByteView bytes, const Header& header, const Rect& crop, const Kernels& kernels,
+                        RowSink& sink, bool keep) {
+    if (!prepare(bytes, header, crop, kernels, keep)) return false;
+    const int mcu_height = 8 * header_.v_max;
     const int crop_end = crop.y + crop.height;
     int emitted = crop.y;
     for (int row = region_.top; row < region_.bottom; row++) {
         if (!decode_row(row, kernels)) return false;
         pad_edges();
         // With vertical filtering the last row waits for the MCU row below.
-        int ready = (row + 1) * mcu_height - (header_.v() == 2 && row + 1 < header_.mcu_rows() ? 1 : 0);
+        int ready = (row + 1) * mcu_height - (header_.v_max == 2 && row + 1 < header_.mcu_rows() ? 1 : 0);
         ready = std::min(ready, crop_end);
         if (ready > emitted) emit(row, emitted, ready, crop, kernels, sink);
         emitted = std::max(emitted, ready);
@@ -35,16 +62,11 @@ bool OwnDecoder::decode(ByteView bytes, const Rect& crop, const Kernels& kernels
     return from_coefficients_ || position_ < mcus || scan_.reader.at_end();
 }
 
-bool OwnDecoder::prepare(ByteView bytes, const Rect& crop, const Kernels& kernels, bool keep) {
-    HeaderReader reader(bytes, header_);
-    if (reader.begin() != HeaderReader::Found::scan) return false;
-    // The crop was measured by another reading of the header.
-    if (crop.x + crop.width > header_.width || crop.y + crop.height > header_.height) return false;
-    // The first scan of a progressive file need not hold all components, so it does not vouch for their
-    // tables.
-    for (int i = 0; i < header_.components; i++)
-        if (header_.quant[header_.component[i].quant] == nullptr) return false;
-    const int h = header_.h(), v = header_.v();
+bool OwnDecoder::prepare(ByteView bytes, const Header& header, const Rect& crop, const Kernels& kernels,
+                         bool keep) {
+    if (!takes(header)) return false;
+    header_ = header;
+    const int h = header_.h_max, v = header_.v_max;
     const int right = crop.x + crop.width - 1, bottom = crop.y + crop.height - 1;
     // The filters reach one chroma sample further on each side.
     const int reach_x = h == 2 ? 2 : 0, reach_y = v == 2 ? 1 : 0;
@@ -57,12 +79,12 @@ bool OwnDecoder::prepare(ByteView bytes, const Rect& crop, const Kernels& kernel
     pixels_.reserve(
         static_cast<std::size_t>(kRowsAtOnce * round_up(3 * std::ptrdiff_t{crop.width} + kRowSlack, 64)));
     for (Buffer& row : upsampled_) row.reserve(static_cast<std::size_t>(crop.width) + 8 + 2 * kRowSlack);
-    from_coefficients_ = header_.progressive || keep;
-    if (header_.progressive) return progressive_.read(bytes, reader, header_, scan_, dc_, ac_, kernels);
-    if (keep)
-        return build_tables() && progressive_.read_sequential(bytes, header_, scan_, dc_, ac_, kernels) &&
-               reader.next(scan_.data.end()) == HeaderReader::Found::end;
-    return build_tables() && prepare_scan(bytes) && reader.next(scan_.data.end()) == HeaderReader::Found::end;
+    from_coefficients_ = header_.is_progressive() || keep;
+    if (header_.is_progressive()) return progressive_.read(bytes, header_, scan_, dc_, ac_, kernels);
+    return build_tables() &&
+           (keep ? progressive_.read_sequential(bytes, header_, scan_, dc_, ac_, kernels)
+                 : prepare_scan(bytes)) &&
+           read_next_scan(bytes, scan_.data.end(), header_) == Found::end;
 }
 
 bool OwnDecoder::prepare_scan(ByteView bytes) {
@@ -130,7 +152,8 @@ void OwnDecoder::make_group() {
     for (int i = 0; i < group.pairs; i++) {
         const ScanTarget* target = group.pair[i].target;
         const std::uint8_t* table[2];
-        for (int lane = 0; lane < 2; lane++) table[lane] = header_.quant[c[target[lane].component].quant];
+        for (int lane = 0; lane < 2; lane++)
+            table[lane] = header_.quant[c[target[lane].component].quant].values;
         make_quant_pair(table[0], table[1], group.pair[i].quant);
     }
 }
@@ -140,8 +163,8 @@ void OwnDecoder::make_planes() {
     for (int i = 0; i < header_.components; i++) {
         const Component& c = header_.component[i];
         Plane& p = planes_[i];
-        p.width = (header_.width * c.h + header_.h() - 1) / header_.h();
-        p.height = (header_.height * c.v + header_.v() - 1) / header_.v();
+        p.width = (header_.width * c.h + header_.h_max - 1) / header_.h_max;
+        p.height = (header_.height * c.v + header_.v_max - 1) / header_.v_max;
         p.first_x = region_.left * 8 * c.h;
         p.decoded = mcus * 8 * c.h;
         p.mcu_rows = 8 * c.v;
@@ -179,7 +202,7 @@ void OwnDecoder::pad_edges() {
 }
 
 void OwnDecoder::keep_last_rows() {
-    if (header_.v() == 1) return;
+    if (header_.v_max == 1) return;
     for (int i = 0; i < header_.components; i++) {
         const Plane& p = planes_[i];
         std::memcpy(p.origin - p.stride - 1, p.origin + (p.mcu_rows - 1) * p.stride - 1,
@@ -214,7 +237,7 @@ void OwnDecoder::emit(int mcu_row, int begin, int end, const Rect& crop, const K
 const std::uint8_t* OwnDecoder::chroma_row(int component, int mcu_row, int y, const Rect& crop,
                                            const Kernels& kernels) {
     const Plane& p = planes_[component];
-    const int h = header_.h(), v = header_.v();
+    const int h = header_.h_max, v = header_.v_max;
     const int left = crop.x / h, count = (crop.x + crop.width - 1) / h - left + 1;
     const auto row = [&](int sample_row) {
         return p.origin + (sample_row - mcu_row * 8) * p.stride + left - p.first_x;

@@ -14,10 +14,11 @@ namespace gs::jpeg {
 
 class OwnDecoder {
   public:
-    // Decodes `crop`, which lies inside the image. False: the image is of another kind, or there is anything
-    // wrong or doubtful about it, and libjpeg shall have it; the sink may have received rows by then.
+    // Decodes `crop`, which lies inside the image. False: the image is of another kind, or something about it is wrong
+    // or doubtful, so that libjpeg has to decode it; the sink may have received rows by then.
     // With `keep`, the coefficients of the whole image are there afterwards.
-    bool decode(ByteView bytes, const Rect& crop, const Kernels& kernels, RowSink& sink, bool keep = false);
+    bool decode(ByteView bytes, const Header& header, const Rect& crop, const Kernels& kernels, RowSink& sink,
+                bool keep = false);
     const CoefficientPlane* planes() const { return progressive_.planes(); }
     const Header& header() const { return header_; }
 
@@ -38,7 +39,7 @@ class OwnDecoder {
         int mcu_rows = 8;  // sample rows of an MCU row
     };
 
-    bool prepare(ByteView bytes, const Rect& crop, const Kernels& kernels, bool keep);
+    bool prepare(ByteView bytes, const Header& header, const Rect& crop, const Kernels& kernels, bool keep);
     bool prepare_scan(ByteView bytes);
     bool build_tables();
     void make_group();

@@ -9,8 +9,8 @@ bool ProgressiveImage::make_planes(ByteView bytes, const Header& header) {
     std::size_t blocks = 0;
     for (int i = 0; i < header.components; i++) {
         const Component& c = header.component[i];
-        const int width = (header.width * c.h + header.h() - 1) / header.h();
-        const int height = (header.height * c.v + header.v() - 1) / header.v();
+        const int width = (header.width * c.h + header.h_max - 1) / header.h_max;
+        const int height = (header.height * c.v + header.v_max - 1) / header.v_max;
         planes_[i] = {nullptr, header.mcus_per_row() * c.h, (width + 7) / 8, (height + 7) / 8, c.h, c.v};
         blocks +=
             static_cast<std::size_t>(planes_[i].stride) * static_cast<std::size_t>(header.mcu_rows() * c.v);
@@ -29,18 +29,18 @@ bool ProgressiveImage::make_planes(ByteView bytes, const Header& header) {
     return true;
 }
 
-bool ProgressiveImage::read(ByteView bytes, HeaderReader& reader, Header& header, Scan& scan,
-                            HuffmanTable* dc, HuffmanTable* ac, const Kernels& kernels) {
+bool ProgressiveImage::read(ByteView bytes, Header& header, Scan& scan, HuffmanTable* dc, HuffmanTable* ac,
+                            const Kernels& kernels) {
     if (!make_planes(bytes, header)) return false;
     std::memset(known_, -1, sizeof known_);
 
-    HeaderReader::Found found = HeaderReader::Found::scan;
-    for (int scans = 0; found == HeaderReader::Found::scan; scans++) {
+    Found found = Found::scan;
+    for (int scans = 0; found == Found::scan; scans++) {
         if (scans == kMostScans || !note_progress(header.scan)) return false;
         if (!read_scan(bytes, header, scan, dc, ac, kernels)) return false;
-        found = reader.next(scan.data.end());
+        found = read_next_scan(bytes, scan.data.end(), header);
     }
-    if (found != HeaderReader::Found::end) return false;
+    if (found != Found::end) return false;
     for (int i = 0; i < header.components; i++)
         for (const std::int8_t bit : known_[i])
             if (bit != 0) return false;

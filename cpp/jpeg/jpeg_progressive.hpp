@@ -46,10 +46,10 @@ struct ProgressiveScan {
 
 class ProgressiveImage {
   public:
-    // Reads all scans, the first of which `reader` has just found. False when libjpeg shall have the image:
-    // also when the scans are incomplete, because libjpeg then smooths the image.
-    bool read(ByteView bytes, HeaderReader& reader, Header& header, Scan& scan, HuffmanTable* dc,
-              HuffmanTable* ac, const Kernels& kernels);
+    // Reads all scans, the first of which `header` describes; later headers replace it there. False when libjpeg has to
+    // decode the image: also when the scans are incomplete, because libjpeg then smooths it.
+    bool read(ByteView bytes, Header& header, Scan& scan, HuffmanTable* dc, HuffmanTable* ac,
+              const Kernels& kernels);
 
     // The same for the one scan of a sequential file, whose tables are built; its last interval ends at the
     // scan's end.

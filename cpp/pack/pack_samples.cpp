@@ -57,7 +57,7 @@ ImageInfo examine(ByteView bytes, const Packing& how) {
             std::size_t size;
             ~Settled() { workspace.settle(std::int64_t{info.width} * info.height, size); }
         } settled{info, bytes.size};
-        decode(bytes, nullptr, options, workspace, sink);
+        decode(bytes, info, nullptr, options, workspace, sink);
     }
     return info;
 }

@@ -67,8 +67,8 @@ GS_TARGET static void wave(const Layout& layout, const Lanes<kRows>& lanes, cons
         }
         const V low_01 = unpack_low_32(row[0], row[1]), low_23 = unpack_low_32(row[2], row[3]);
         const V high_01 = unpack_high_32(row[0], row[1]), high_23 = unpack_high_32(row[2], row[3]);
-        V d[4] = {unpack_low_64(low_01, low_23), unpack_high_64(low_01, low_23), unpack_low_64(high_01, high_23),
-                  unpack_high_64(high_01, high_23)};
+        V d[4] = {unpack_low_64(low_01, low_23), unpack_high_64(low_01, low_23),
+                  unpack_low_64(high_01, high_23), unpack_high_64(high_01, high_23)};
         if (t < (kRows - 1) * kLag) {  // rows that have not begun: zeros, and so is what comes of them
             alignas(32) std::uint32_t lane[kRows];
             for (int i = 0; i < kRows; i++) lane[i] = static_cast<std::uint32_t>(-i * kLag);
@@ -94,7 +94,8 @@ GS_TARGET static void run(const Layout& layout, const std::uint8_t* rows, std::s
     const Lanes<kRows> lanes(layout, rows, stride, count, out, out_stride);
     const std::uint8_t* above = out - out_stride;
     if (layout.pixel > 4)
-        lanes.mixed ? wave<true, true>(layout, lanes, above, pixels) : wave<false, true>(layout, lanes, above, pixels);
+        lanes.mixed ? wave<true, true>(layout, lanes, above, pixels)
+                    : wave<false, true>(layout, lanes, above, pixels);
     else
         lanes.mixed ? wave<true, false>(layout, lanes, above, pixels)
                     : wave<false, false>(layout, lanes, above, pixels);

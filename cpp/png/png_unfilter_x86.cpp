@@ -138,7 +138,7 @@ GS_TARGET GS_INLINE V load_rows(const std::uint8_t* const* from, std::ptrdiff_t 
 GS_TARGET GS_INLINE void store_rows(std::uint8_t* const* to, std::ptrdiff_t at, int i, V v) {
     store_128(to[i] + at, v);
 }
-#include "png/png_unfilter_wave.inc"
+#include "png/png_unfilter_wave.hpp"
 }  // namespace ssse3
 #undef GS_TARGET
 
@@ -218,7 +218,7 @@ GS_TARGET GS_INLINE void store_rows(std::uint8_t* const* to, std::ptrdiff_t at, 
     store_128(to[i] + at, _mm256_castsi256_si128(v));
     store_128(to[i + 4] + at, _mm256_extracti128_si256(v, 1));
 }
-#include "png/png_unfilter_wave.inc"
+#include "png/png_unfilter_wave.hpp"
 }  // namespace avx2
 #undef GS_TARGET
 

@@ -10,7 +10,6 @@
 #include <cstring>
 
 #include "base/buffer.hpp"
-#include "jpeg/jpeg_layout.hpp"
 #include "jpeg/jpeg_library.hpp"
 
 namespace gs {
@@ -116,42 +115,36 @@ bool recode(Recoder& r, ByteView bytes, int restart_interval) {
     return true;
 }
 
-bool begins(ByteView bytes, const JpegSegment& s, const char* magic, std::size_t size) {
-    return s.end - s.begin >= 4 + size && std::memcmp(bytes.data + s.begin + 4, magic, size) == 0;
+// Segments whose meaning depends on where bytes of the file are.
+bool depends_on_positions(ByteView bytes, const jpeg::Segment& s) {
+    return (s.code == 0xE2 && s.starts_with(bytes, "MPF\0", 4, 4)) ||
+           (s.code == 0xEB && s.starts_with(bytes, "JP", 2, 2));
 }
 
-// Segments whose meaning depends on where bytes of the file stand.
-bool depends_on_positions(ByteView bytes, const JpegSegment& s) {
-    return (s.marker == 0xE2 && begins(bytes, s, "MPF\0", 4)) ||
-           (s.marker == 0xEB && begins(bytes, s, "JP", 2));
+bool is_of_the_coding(const jpeg::Segment& s) {
+    return s.code == 0xC4 || s.code == 0xDD || s.code == 0xDA;
 }
 
-// Collects the APPn and COM segments that stand between scans, and finds the end of the image; false when
-// tables change there.
-bool segments_between_scans(ByteView bytes, std::size_t at, std::vector<JpegSegment>& found,
-                            std::size_t& end_of_image) {
-    const std::uint8_t* d = bytes.data;
-    while (at + 1 < bytes.size) {
-        const auto* p = static_cast<const std::uint8_t*>(std::memchr(d + at, 0xFF, bytes.size - 1 - at));
-        if (p == nullptr) break;
-        at = static_cast<std::size_t>(p - d);
-        const int marker = d[at + 1];
-        if (marker == 0xD9) {
-            end_of_image = at + 2;
-            return true;
+// Collects the segments that stay, and finds the end of the image: those of the header, and APPn and COM between scans.
+// Returns the reason why the file is to stay as it is, or nullptr.
+const char* sort_segments(ByteView bytes, const jpeg::Header& header, JpegRecoding& plan) {
+    jpeg::Markers markers(bytes);
+    for (jpeg::Segment s; markers.next(s);) {
+        const bool in_header = s.end < header.entropy_begin;
+        if (s.code == 0xD9) {
+            plan.end_of_image = s.end;
+            const auto positioned = [bytes](const jpeg::Segment& kept) {
+                return depends_on_positions(bytes, kept);
+            };
+            const bool any = std::any_of(plan.segments.begin(), plan.segments.end(), positioned);
+            return any ? "metadata that depends on the positions of bytes" : nullptr;
         }
-        if (marker == 0xFF) {
-            at++;
-        } else if (marker == 0 || (marker >= 0xD0 && marker <= 0xD7)) {
-            at += 2;
-        } else {
-            if (at + 4 > bytes.size) break;
-            const std::size_t end = at + 2 + (std::size_t{d[at + 2]} << 8 | d[at + 3]);
-            if (end > bytes.size) break;
-            if (marker == 0xDB) return false;
-            if (marker == 0xFE || (marker >= 0xE0 && marker <= 0xEF)) found.push_back({marker, at, end});
-            at = end;
-        }
+        // A second image or frame: the decoder says what is wrong.
+        if (!in_header && (s.code == 0xD8 || s.is_frame()))
+            throw DecodeError("damaged JPEG: misplaced marker");
+        if (!in_header && s.code == 0xDB) return "tables change between scans";
+        if (s.is_bare() || is_of_the_coding(s) || !(in_header || s.is_metadata())) continue;
+        plan.segments.push_back(s);
     }
     throw DecodeError("truncated JPEG: no end marker");
 }
@@ -162,21 +155,19 @@ void put(std::vector<std::uint8_t>& out, const std::uint8_t* from, std::size_t s
 
 // What is new in the file: from the Huffman tables to the end marker.
 struct Coding {
-    int frame_marker = 0xC0;
+    int frame = 0xC0;
     std::vector<std::uint8_t> bytes;
 };
 
 // The new file: the old one's segments in their order, then the new coding.
 void assemble(ByteView old, const JpegRecoding& plan, const Coding& coding, std::vector<std::uint8_t>& out) {
-    out.reserve(coding.bytes.size() + plan.layout.entropy_begin + (old.size - plan.end_of_image));
+    out.reserve(coding.bytes.size() + plan.header_bytes + (old.size - plan.end_of_image));
     put(out, old.data, 2);
-    for (const JpegSegment& s : plan.layout.segments) {
-        if (s.marker == 0xC4 || s.marker == 0xDD || s.marker == 0xDA) continue;
+    for (const jpeg::Segment& s : plan.segments) {
         const std::size_t at = out.size();
         put(out, old.data + s.begin, s.end - s.begin);
-        if (s.begin == plan.layout.frame_at) out[at + 1] = static_cast<std::uint8_t>(coding.frame_marker);
+        if (s.is_frame()) out[at + 1] = static_cast<std::uint8_t>(coding.frame);
     }
-    for (const JpegSegment& s : plan.late) put(out, old.data + s.begin, s.end - s.begin);
     put(out, coding.bytes.data(), coding.bytes.size());
     put(out, old.data + plan.end_of_image, old.size - plan.end_of_image);
 }
@@ -193,11 +184,11 @@ const char* code_by_library(ByteView bytes, int interval, Coding& coding) {
     if (r.obstacle != nullptr) return r.obstacle;
     if (!done) throw DecodeError(std::string("damaged JPEG: ") + r.message);
     const ByteView coded{r.buffer.data(), r.written};
-    const JpegLayout fresh = read_jpeg_layout(coded);
-    coding.frame_marker = fresh.frame_marker;
-    for (const JpegSegment& s : fresh.segments)
-        if (s.marker == 0xC4 || s.marker == 0xDD || s.marker == 0xDA)
-            put(coding.bytes, coded.data + s.begin, s.end - s.begin);
+    const jpeg::Header fresh = jpeg::read_header(coded);
+    coding.frame = fresh.frame;
+    jpeg::Markers markers(coded);
+    for (jpeg::Segment s; s.code != 0xDA && markers.next(s);)
+        if (is_of_the_coding(s)) put(coding.bytes, coded.data + s.begin, s.end - s.begin);
     put(coding.bytes, coded.data + fresh.entropy_begin, coded.size - fresh.entropy_begin);
     return nullptr;
 }
@@ -214,23 +205,18 @@ int restart_interval_for(int mcus_per_row, int mcu_width, int interval_width) {
     return best;
 }
 
-const char* plan_crop_ready_jpeg(ByteView bytes, int interval_width, JpegRecoding& plan) {
+const char* plan_crop_ready_jpeg(ByteView bytes, const jpeg::Header& header, int interval_width,
+                                 JpegRecoding& plan) {
     plan = JpegRecoding{};
-    plan.layout = read_jpeg_layout(bytes);
-    const JpegLayout& layout = plan.layout;
-    if (layout.frame_marker > 0xC2) return "arithmetic, lossless or hierarchical coding";
-    if (layout.precision != 8) return "more than 8 bits per sample";
-    if (layout.has_gaps) return kStrayBytes;
-    plan.interval = restart_interval_for(layout.mcus_per_row, layout.mcu_width, interval_width);
-    if (layout.rows_are_whole_intervals() && layout.restart_interval == plan.interval)
+    if (header.contradiction != nullptr) throw DecodeError(header.contradiction);
+    if (header.frame > 0xC2) return "arithmetic, lossless or hierarchical coding";
+    if (header.precision != 8) return "more than 8 bits per sample";
+    if (header.has_gaps) return kStrayBytes;
+    plan.interval = restart_interval_for(header.mcus_per_row(), header.mcu_width(), interval_width);
+    plan.header_bytes = header.entropy_begin;
+    if (header.rows_are_whole_intervals() && header.restart_interval == plan.interval)
         return "already crop-ready";
-    if (!segments_between_scans(bytes, layout.entropy_begin, plan.late, plan.end_of_image))
-        return "tables change between scans";
-    const auto positioned = [bytes](const JpegSegment& s) { return depends_on_positions(bytes, s); };
-    if (std::any_of(layout.segments.begin(), layout.segments.end(), positioned) ||
-        std::any_of(plan.late.begin(), plan.late.end(), positioned))
-        return "metadata that depends on the positions of bytes";
-    return nullptr;
+    return sort_segments(bytes, header, plan);
 }
 
 const char* write_crop_ready_jpeg(ByteView bytes, const JpegRecoding& plan, const jpeg::OwnDecoder* decoded,

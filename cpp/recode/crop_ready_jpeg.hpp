@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/types.hpp"
-#include "jpeg/jpeg_layout.hpp"
+#include "jpeg/jpeg_header.hpp"
 #include "jpeg/jpeg_own.hpp"
 #include "recode/jpeg_encode.hpp"
 
@@ -16,17 +16,18 @@ constexpr int kIntervalWidth = 64;  // of a restart interval, pixels; docs/crop-
 // of MCUs. Coefficients, quantisation tables, sampling, and all APPn and COM segments are carried over, and
 // so is what follows the end of the image.
 struct JpegRecoding {
-    JpegLayout layout;
-    std::vector<JpegSegment> late;  // APPn and COM that stand between scans
-    std::size_t end_of_image = 0;   // behind its marker
-    int interval = 0;
+    std::vector<jpeg::Segment> segments;  // that stay: of the header, and APPn and COM between scans
+    std::size_t header_bytes = 0;
+    std::size_t end_of_image = 0;  // behind its marker
+    int interval = 0;              // MCUs
 };
 
 // How a file is to be recoded, with restart intervals of about that many pixels (0: none). Returns nullptr,
 // or the reason why it is to stay as it is: arithmetic or lossless coding, more than 8 bits, already
 // crop-ready, bytes between its segments, or metadata that depends on positions of bytes. Throws DecodeError
 // when the header is damaged.
-const char* plan_crop_ready_jpeg(ByteView bytes, int interval_width, JpegRecoding& plan);
+const char* plan_crop_ready_jpeg(ByteView bytes, const jpeg::Header& header, int interval_width,
+                                 JpegRecoding& plan);
 
 // Writes it to `out`: from the coefficients that `decoded` kept of this very file (OwnDecoder::decode with
 // `keep`), or, where that is nullptr or baseline cannot hold them, from those that libjpeg reads. Returns a

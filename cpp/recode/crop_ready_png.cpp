@@ -9,7 +9,6 @@
 #include "bands/png_band_reader.hpp"
 #include "base/big_endian.hpp"
 #include "base/buffer.hpp"
-#include "image/inspect.hpp"
 #include "png/png_container.hpp"
 #include "recode/png_band_writer.hpp"
 
@@ -129,13 +128,11 @@ bool is_plain_rgb(const png::Header& header) {
     return header.color == png::Color::rgb && header.bit_depth == 8 && !header.interlaced;
 }
 
-const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
+const char* make_crop_ready_png(ByteView bytes, const Header& header, const PngRecodeOptions& options,
                                 const std::uint8_t* rgb, png::WholeRows& original, png::RowsView& rows,
                                 std::vector<std::uint8_t>& out) {
     out.clear();
     rows = {};
-    inspect(bytes, limits);
-    const Header header = png::read_header(bytes);
     thread_local Buffer joined;
     png::Palette palette;
     const ByteView stream = png::read_chunks(bytes, header, true, palette, joined);

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/types.hpp"
-#include "png/png_whole_rows.hpp"
+#include "recode/png_whole_rows.hpp"
 
 namespace gs {
 
@@ -28,7 +28,7 @@ struct PngRecodeOptions {
 // `rgb` is nullptr, or what a strict decode of the whole file gave, rows of 3 * width bytes: of a file that
 // holds just these (`is_plain_rgb`), they are not decompressed a second time. Any other file's rows are read
 // into `original`; then `rows` tells where they are.
-const char* make_crop_ready_png(ByteView bytes, const PngRecodeOptions& options, const Limits& limits,
+const char* make_crop_ready_png(ByteView bytes, const png::Header& header, const PngRecodeOptions& options,
                                 const std::uint8_t* rgb, png::WholeRows& original, png::RowsView& rows,
                                 std::vector<std::uint8_t>& out);
 

@@ -1,4 +1,4 @@
-#include "png/png_whole_rows.hpp"
+#include "recode/png_whole_rows.hpp"
 
 #include <cstring>
 

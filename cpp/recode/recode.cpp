@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "image/decode.hpp"
-#include "jpeg/jpeg_state.hpp"
+#include "jpeg/jpeg.hpp"
 
 namespace gs {
 namespace {
@@ -63,18 +63,18 @@ void Recoder::read(ByteView bytes, const Limits& limits) {
     const std::size_t size =
         std::size_t{3} * static_cast<std::size_t>(info_.width) * static_cast<std::size_t>(info_.height);
     KeepRows rows(pixels_.reserve(size), info_.width);
-    decode(bytes, nullptr, strict_options(limits, true), workspace_, rows);
+    decode(bytes, info_, nullptr, strict_options(limits, true), workspace_, rows);
 }
 
 const char* Recoder::recode(const RecodeOptions& options) {
     if (info_.format != Format::png) return recode_jpeg(options.interval_width);
-    return make_crop_ready_png(bytes_, options.png, limits_, pixels_.data(), original_rows_, original_,
+    return make_crop_ready_png(bytes_, info_.png, options.png, pixels_.data(), original_rows_, original_,
                                file_);
 }
 
 const char* Recoder::recode_jpeg(int interval_width) {
     JpegRecoding plan;
-    const char* reason = plan_crop_ready_jpeg(bytes_, interval_width, plan);
+    const char* reason = plan_crop_ready_jpeg(bytes_, info_.jpeg, interval_width, plan);
     if (reason != nullptr) return reason;
     const JpegState& state = *workspace_.jpeg;
     return write_crop_ready_jpeg(bytes_, plan, state.kept ? &state.own : nullptr, encoder_, file_);
@@ -83,23 +83,24 @@ const char* Recoder::recode_jpeg(int interval_width) {
 bool Recoder::shows_pixels(ByteView file) {
     std::vector<bool> equal(static_cast<std::size_t>(info_.height), false);
     CompareRows rows(pixels_.data(), info_.width, equal);
+    ImageInfo made;
     try {
-        const ImageInfo made = inspect(file, limits_);
+        made = inspect(file, limits_);
         if (made.format != info_.format || made.width != info_.width || made.height != info_.height)
             return false;
-        decode(file, nullptr, strict_options(limits_, false), workspace_, rows);
+        decode(file, made, nullptr, strict_options(limits_, false), workspace_, rows);
     } catch (const DecodeError&) {
         return false;
     }
     for (const bool row : equal)
         if (!row) return false;
-    return info_.format != Format::png || has_equal_rows(file);
+    return info_.format != Format::png || has_equal_rows(file, made.png);
 }
 
 // What the pixels do not show. Read as any other reader would, from first byte to last.
-bool Recoder::has_equal_rows(ByteView file) {
+bool Recoder::has_equal_rows(ByteView file, const png::Header& made_header) {
     png::Palette palette;
-    const png::Header header = png::read_header(bytes_), made_header = png::read_header(file);
+    const png::Header& header = info_.png;
     if (header.color != made_header.color || header.bit_depth != made_header.bit_depth) return false;
     if (is_plain_rgb(header) && is_plain_rgb(made_header)) return true;
     if (header.interlaced || made_header.interlaced) return false;  // never recoded, nor a result
@@ -140,7 +141,7 @@ const char* make_crop_ready(ByteView bytes, const RecodeOptions& options, const 
     if (info.format == Format::png) {
         thread_local png::WholeRows original;
         png::RowsView rows;
-        const char* reason = make_crop_ready_png(bytes, options.png, limits, nullptr, original, rows, out);
+        const char* reason = make_crop_ready_png(bytes, info.png, options.png, nullptr, original, rows, out);
         if (large) original.release();
         return reason;
     }
@@ -149,7 +150,7 @@ const char* make_crop_ready(ByteView bytes, const RecodeOptions& options, const 
     bool doubtful = false;
     const char* reason = nullptr;
     try {
-        reason = plan_crop_ready_jpeg(bytes, options.interval_width, plan);
+        reason = plan_crop_ready_jpeg(bytes, info.jpeg, options.interval_width, plan);
     } catch (const DecodeError&) {
         doubtful = true;
     }
@@ -157,7 +158,7 @@ const char* make_crop_ready(ByteView bytes, const RecodeOptions& options, const 
     thread_local Workspace workspace;
     thread_local jpeg::ScanEncoder encoder;
     NoRows rows;
-    decode(bytes, nullptr, strict_options(limits, true), workspace, rows);
+    decode(bytes, info, nullptr, strict_options(limits, true), workspace, rows);
     const JpegState& state = *workspace.jpeg;
     // Whatever decodes is sound: what only recoding trips over is a reason, not an error.
     reason = doubtful ? "a header that decoders read and the recoder does not"

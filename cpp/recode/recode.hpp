@@ -44,7 +44,7 @@ class Recoder {
 
   private:
     const char* recode_jpeg(int interval_width);
-    bool has_equal_rows(ByteView file);
+    bool has_equal_rows(ByteView file, const png::Header& made_header);
 
     ByteView bytes_;
     Limits limits_;
