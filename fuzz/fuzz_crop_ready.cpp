@@ -1,5 +1,5 @@
-// Crop-ready JPEGs: the recoded file has the original's pixels, and a cut decodes to the crop; the own
-// encoder writes what libjpeg's writes.
+// Crop-ready JPEGs: the recoded file has the original's pixels, and a cut decodes to the crop; our encoder
+// writes what libjpeg's writes.
 #include "jpeg/jpeg_cut.hpp"
 #include "recode/crop_ready_jpeg.hpp"
 #include "recode/recode.hpp"

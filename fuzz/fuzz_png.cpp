@@ -24,7 +24,7 @@ void read(png_structp png, png_bytep to, png_size_t count) {
     png_longjmp(png, 1);
 }
 
-// The buffers are the caller's: no destructor may stand in the frame that longjmp leaves.
+// The buffers are the caller's: no object with a destructor may be in the frame that longjmp leaves.
 bool by_libpng(gs::ByteView bytes, std::vector<std::uint8_t>& pixels, std::vector<png_bytep>& rows) {
     LibpngReader reader{bytes.data, bytes.size};
     png_structp png =

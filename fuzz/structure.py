@@ -65,7 +65,7 @@ def png_parts(data: bytes) -> list[bytes]:
 
 
 def change_field(rng: np.random.Generator, part: bytes, first: int, last: int) -> bytes:
-    """One byte among the first of a part's data: sizes, factors, table numbers, spectral bounds stand there."""
+    """One byte among the first of a part's data: sizes, factors, table numbers, spectral bounds are there."""
     out = bytearray(part)
     if len(out) > first:
         at = int(rng.integers(first, min(len(out), last)))

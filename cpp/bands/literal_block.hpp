@@ -1,8 +1,8 @@
 // Deflate blocks (RFC 1951) that hold literals alone, coded by one Huffman code of at most 12 bits.
 //
 // Photographs, once filtered, repeat themselves hardly ever: matches save a per cent or two and cost the
-// reader the freedom to begin anywhere. Without them every symbol stands for itself, so that a reader who
-// knows the code and the position of a bit can begin there, and follow several places of a block at once.
+// reader the freedom to begin anywhere. Without them every symbol is one byte, so that a reader who knows the
+// code and the position of a bit can begin there, and follow several places of a block at once.
 #pragma once
 
 #include <cstddef>

@@ -242,7 +242,7 @@ void fill_table(const std::uint8_t lengths[257], LiteralTable& table) {
     const auto add = [](std::uint32_t following) { return (following & 0xFF) | (following & ~0xFFu) << 8; };
     by_length([](std::uint32_t) {},
               [&](std::uint32_t l, std::uint32_t code, std::uint32_t entry) {
-                  // A code of 12 bits stands at its lower 11; none of 11 or fewer can be there.
+                  // A code of 12 bits is at its lower 11; none of 11 or fewer can be there.
                   for (std::uint32_t i = code & (kHalf - 1); i < kHalf; i += 1u << l) one[i] = entry;
               });
     by_length(

@@ -134,14 +134,14 @@ struct BandReader::File {
     }
 };
 
-// How the rows of the crop stand in memory while a band is worked on.
+// How the rows of the crop lie in memory while a band is worked on.
 struct BandReader::Window {
     const Header& header;
     const BandTable& table;
     const std::uint8_t* file_end;
     int right;                     // one past the crop's last column in the image
     int tile = 0;                  // the first tile that is decoded
-    std::size_t lead = 0;          // bytes of the pixel left of it, which stands in front of the tile
+    std::size_t lead = 0;          // bytes of the pixel left of it, which is in front of the tile
     std::size_t size = 0;          // bytes of a row up to the crop's right edge, that pixel included
     std::size_t stride = 0;        // of the filtered rows
     std::uint8_t* rows = nullptr;  // filtered row y: a filter byte at rows + y * stride, then `size` bytes
@@ -151,9 +151,9 @@ BandReader::~BandReader() {
     libdeflate_free_decompressor(inflater_);
 }
 
-// The pixel left of the first tile stands in the table. It is put in front of the tile as if it were the
-// row's first pixel, filtered so that unfiltering gives it back: None and Sub see no neighbour there, Up and
-// Paeth predict the pixel above, Average half of it.
+// The table holds the pixel left of the first tile. It is put in front of the tile as if it were the row's
+// first pixel, filtered so that unfiltering gives it back: None and Sub see no neighbour there, Up and Paeth
+// predict the pixel above, Average half of it.
 static void put_left_pixel(std::uint8_t* row, std::uint8_t filter, const std::uint8_t* pixel,
                            const std::uint8_t* above, std::size_t size) {
     for (std::size_t i = 0; i < size; i++) {
@@ -222,7 +222,7 @@ void BandReader::decode_deflate_band(const Window& w, ByteView band, int index) 
         fail(index);
 }
 
-// Rows of stored blocks stand in the file as they are, filter bytes of None in front.
+// Rows of stored blocks are in the file as they are, filter bytes of None in front.
 void BandReader::copy_stored_band(const Window& w, ByteView band, int index, int rows) {
     const int step = w.table.shape().stored_rows(w.header);
     const int band_rows = w.table.shape().rows(w.header, index);
@@ -262,11 +262,10 @@ bool BandReader::decode(ByteView bytes, const Header& header, const Rect& part, 
 
     Window w{header, table, bytes.data + end, part.x + part.width};
     if (shape.tile_width > 0) w.tile = part.x / shape.tile_width;
-    const int from_column =
-        w.tile > 0 ? w.tile * shape.tile_width - 1 : 0;  // the first that stands in memory
+    const int from_column = w.tile > 0 ? w.tile * shape.tile_width - 1 : 0;  // the first in memory
     w.lead = w.tile > 0 ? header.row_bytes(1) : 0;
     w.size = header.row_bytes(w.right) - header.row_bytes(from_column);
-    // Rows that are decoded one by one may stand anywhere, others as they do in the stream.
+    // Rows that are decoded one by one may lie anywhere, others lie as in the stream.
     const std::size_t row = 1 + header.row_bytes(header.width);
     w.stride = shape.segment_rows == 1 ? 1 + w.size : row;
     const auto band_rows = static_cast<std::size_t>(std::min(shape.band_rows, header.height));

@@ -1,5 +1,5 @@
-// The table of a crop-ready PNG: where its bands of rows lie and how to begin within them. It stands in a
-// private ancillary chunk, "gsBD": unsafe to copy, so that an editor which changes the image drops it.
+// The table of a crop-ready PNG: where its bands of rows lie and how to begin within them. It is in a private
+// ancillary chunk, "gsBD": unsafe to copy, so that an editor which changes the image drops it.
 //
 // Bands are runs of rows that refer to nothing before them: the first row's filter is None or Sub, and no
 // match of the compressed data crosses the border. Every band is one IDAT chunk; all but the last end with an
@@ -60,7 +60,7 @@ struct BandShape {
     }
 };
 
-// A table as it stands in the chunk; a view, nothing is copied.
+// A table as it is in the chunk; a view, nothing is copied.
 class BandTable {
   public:
     // False when the data is not a sound table for that image. `ihdr` is the 13 bytes of IHDR.

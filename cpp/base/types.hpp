@@ -1,5 +1,4 @@
-// The words that every room of the decoder shares: bytes, rectangles, limits, errors, and where decoded rows
-// go.
+// Types that every room of the core shares: bytes, rectangles, limits, errors, and where decoded rows go.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +10,7 @@ namespace gs {
 
 enum class Format : std::uint8_t { unknown, jpeg, png, webp, avif, gif, bmp, tiff };
 
-// Bytes that somebody else owns and keeps alive for the duration of the call.
+// Bytes that the caller owns and keeps alive for the duration of the call.
 struct ByteView {
     const std::uint8_t* data = nullptr;
     std::size_t size = 0;
@@ -38,7 +37,7 @@ struct DecodeOptions {
     Limits limits;
     bool strict = true;  // false: show what the library would show of a truncated or damaged image
     // 2, 4, 8: a JPEG is decoded at that fraction of its size (sides rounded up), from the lower frequencies
-    // alone. Not the pixels of a full decode: only for those who asked for it.
+    // alone. Not the pixels of a full decode: only on request.
     int dct_scale = 1;
     bool keep_coefficients = false;  // of a JPEG, where its decoder can (jpeg_state.hpp)
     LazyBytes* lazy = nullptr;       // where the rest of a PNG comes from; nullptr: all of it is there
@@ -57,8 +56,8 @@ class DecodeError : public std::runtime_error {
 class RowSink {
   public:
     virtual ~RowSink() = default;
-    // `count` rows starting at row `first` of the crop; row i begins at rgb + i * stride_bytes and holds
-    // 3 * crop.width bytes. The memory is the decoder's and only valid during the call.
+    // `count` rows starting at row `first` of the crop; row i begins at rgb + i * stride_bytes and holds 3 *
+    // crop.width bytes. The memory is the decoder's and only valid during the call.
     virtual void rows(int first, int count, const std::uint8_t* rgb,
                       std::ptrdiff_t stride_bytes) noexcept = 0;
 };

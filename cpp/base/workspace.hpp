@@ -30,8 +30,8 @@ struct Workspace {
     Workspace& operator=(const Workspace&) = delete;
 
     // To be called after each image, sound or not. What an uncommonly large one needed is given back, so that
-    // a thread does not hold gigabytes for ever because of one file; below these bounds nothing is ever given
-    // back.
+    // a thread does not hold gigabytes permanently because of one file; below these bounds nothing is ever
+    // given back.
     static constexpr std::int64_t kKeptPixels = std::int64_t{1} << 24;
     static constexpr std::size_t kKeptBytes = std::size_t{1} << 26;
     void settle(std::int64_t image_pixels, std::size_t encoded_bytes) noexcept {

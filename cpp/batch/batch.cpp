@@ -18,7 +18,7 @@ std::int64_t nanoseconds_since(Clock::time_point begin) {
 
 // PNGs from this size on are read as far as they are needed: smaller ones are read whole faster.
 constexpr std::size_t kLazyFrom = 192 << 10;
-// Of a partial image: the header and the begin of a chunk.
+// Of a partial image: the header and the start of a chunk.
 constexpr std::size_t kSmallestHead = 64;
 
 void check_size(std::int64_t size, const Limits& limits) {

@@ -81,7 +81,7 @@ class Source {
     virtual std::int64_t size_bytes(int item) const = 0;
 };
 
-// Images in memory; those that `partials` tells of (by their place in the batch) only in part.
+// Images in memory; those in `partials` (by their place in the batch) only in part.
 class MemorySource : public Source {
   public:
     explicit MemorySource(std::vector<ByteView> views, std::map<int, PartialImage> partials = {},

@@ -17,7 +17,7 @@ namespace gs {
 struct PoolState {
     std::mutex mutex;
     std::condition_variable wake;      // the threads: there is work, or an end
-    std::condition_variable finished;  // those who wait for work to be done
+    std::condition_variable finished;  // threads that wait for work to be done
     std::shared_ptr<Work> first;       // work with items that have not begun, oldest first
     Work* last = nullptr;
     bool stopping = false;
@@ -54,7 +54,7 @@ void PoolState::loop() {
         lock.lock();
         work->running_--;
         if (done(*work)) finished.notify_all();
-        if (work.use_count() == 1) {  // nobody waits: its end must not be within the lock
+        if (work.use_count() == 1) {  // the last reference: the destructor must not run within the lock
             lock.unlock();
             work.reset();
             lock.lock();
@@ -92,7 +92,7 @@ Pool::~Pool() {
 }
 
 void Pool::submit(std::shared_ptr<Work> work) {
-    // In the child of a fork the threads do not exist and the lock may be held for ever: the old state is
+    // In the child of a fork the threads do not exist and the lock may be held indefinitely: the old state is
     // left alone, never destroyed, and a new one begun.
     if (state_ && state_->pid != getpid()) new std::shared_ptr<PoolState>(std::move(state_));
     if (!state_) {

@@ -10,7 +10,7 @@ namespace gs {
 
 struct PoolState;
 
-// So many independent items. Kept alive by whoever waits for it and by the pool while it is unfinished.
+// A number of independent items. Kept alive by its waiters, and by the pool while it is unfinished.
 class Work {
   public:
     explicit Work(int items);
@@ -53,7 +53,7 @@ class Pool {
 
     int threads() const { return threads_; }
     void submit(std::shared_ptr<Work> work);
-    // The destructor's two steps, for those who must let go of a lock between them: after detach() the next
+    // The destructor's two steps, for callers that must release a lock between them: after detach() the next
     // work starts new threads, finish() ends the old ones.
     std::shared_ptr<PoolState> detach();
     static void finish(std::shared_ptr<PoolState> state);

@@ -65,7 +65,7 @@ struct FileSet::Table {
         at(at(head).older).newer = i;
         at(head).older = i;
     }
-    // Closes the least recently used files that nobody is reading until at most `keep` are open.
+    // Closes the least recently used files that are not being read until at most `keep` are open.
     void shrink(int keep) {
         for (int i = at(head).newer; i != head && open > keep;) {
             const int next = at(i).newer;
@@ -101,8 +101,8 @@ int FileSet::open_now() const {
 void FileSet::after_fork() {
     if (pid_ == getpid()) return;
     pid_ = getpid();
-    table_
-        .release();  // left alone: its lock cannot be trusted; the inherited descriptors go with the process
+    // Left alone: its lock cannot be trusted, and the inherited descriptors go with the process.
+    table_.release();
     table_.reset(new Table(static_cast<int>(paths_.size())));
 }
 

@@ -24,8 +24,7 @@ struct Borrowed {
 
 class Decoder;
 
-// Decoders with threads, to be stopped before the interpreter goes.
-// Only touched with the GIL held.
+// Decoders with threads, to be stopped before the interpreter goes. Only touched with the GIL held.
 std::vector<std::weak_ptr<Decoder>>& living() {
     static auto* all = new std::vector<std::weak_ptr<Decoder>>;
     return *all;
@@ -120,7 +119,7 @@ class Job {
 
     bool wait(std::optional<double> timeout) {
         using Clock = std::chrono::steady_clock;
-        // In slices, so that Ctrl-C is answered; nobody polls: the thread sleeps until it is woken.
+        // In slices, so that Ctrl-C is noticed; within one the thread sleeps until it is woken.
         constexpr std::chrono::milliseconds kSlice(100);
         const auto begin = Clock::now();
         while (!done_) {

@@ -45,7 +45,7 @@ gs::RecodeOptions recode_options(int png_level, int band_rows, int tile_width, i
     return options;
 }
 
-// The recoded file, or the reason why it is to stay as it is.
+// The recoded file, or the reason why the original is kept.
 py::object make_crop_ready(const py::object& data, int png_level, int band_rows, int tile_width,
                            int interval_width, std::int64_t max_pixels, std::int64_t max_bytes) {
     const HeldBytes held(data.ptr());
@@ -62,7 +62,7 @@ py::object make_crop_ready(const py::object& data, int png_level, int band_rows,
 }
 
 // Decodes, recodes, decodes the result and compares. Calls use(pixels), a view of (height, width, 3) that
-// holds no longer than the call; returns the recoded file, or the reason why the original is to stay.
+// holds no longer than the call; returns the recoded file, or the reason why the original is kept.
 py::object recode_proven(const py::object& data, const py::function& use, int png_level, int band_rows,
                          int tile_width, int interval_width, std::int64_t max_pixels,
                          std::int64_t max_bytes) {

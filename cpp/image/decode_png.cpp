@@ -18,7 +18,7 @@ struct PngState {
     png::BandReader bands;
     png::Inflater inflater;
     png::Palette palette;
-    Buffer joined;  // the compressed data, when it stands in several chunks
+    Buffer joined;  // the compressed data, when it is in several chunks
     Buffer raw;     // the decompressed data
     Buffer band;    // unfiltered rows
     Buffer rgb;     // converted rows: a band, or the whole crop of an interlaced image

@@ -46,8 +46,8 @@ struct QualitySums {
     }
 };
 
-// The IJG quality whose luminance table has the sum nearest to this one's: exact for files of IJG's library and its
-// descendants, an estimate for others. -1: there is no table.
+// The IJG quality whose luminance table has the sum nearest to this one's: exact for files of IJG's library
+// and its descendants, an estimate for others. -1: there is no table.
 int estimate_quality(const jpeg::QuantTable& table) {
     static constexpr QualitySums kSums;
     if (table.values == nullptr) return -1;

@@ -1,5 +1,5 @@
-// Facts about an image from its header alone: nothing is decoded. An image is inspected once; whoever decodes, cuts or
-// recodes it gets the ImageInfo.
+// Facts about an image from its header alone: nothing is decoded. An image is inspected once; decoding,
+// cutting and recoding get its ImageInfo.
 #pragma once
 
 #include <cstdint>

@@ -58,7 +58,7 @@ Stretch stretch(int at, int length, int size) {
     return {at, length};
 }
 
-// The image of one call: its bytes, and its pixels when somebody else decoded it.
+// The image of one call: its bytes, and its pixels when a ForeignDecoder decoded it.
 struct Subject {
     ByteView bytes;
     const ImageInfo& info;
@@ -81,7 +81,7 @@ void decode_part(const Subject& subject, const Rect& part, const DecodeOptions& 
         throw DecodeError("the image ends after row " + std::to_string(part.y + sink.delivered()));
 }
 
-// What an image is resized from and to. `needed` is false when that leaves it as it is.
+// What an image is resized from and to. `needed` is false when nothing changes.
 struct Resize {
     bool needed;
     float left, top, right, bottom;

@@ -14,7 +14,7 @@
 
 namespace gs {
 
-// Formats other than JPEG and PNG, decoded by somebody else.
+// Formats other than JPEG and PNG, decoded elsewhere.
 class ForeignDecoder {
   public:
     virtual ~ForeignDecoder() = default;

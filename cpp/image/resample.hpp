@@ -38,7 +38,7 @@ class Axis {
     int outputs() const { return outputs_; }
     bool identity() const { return identity_; }  // every output is a source pixel: the pass may be left out
 
-    // Weights stand in groups of four, the last group filled up with zeros: for the plain path as int32, for
+    // Weights are in groups of four, the last group filled up with zeros: for the plain path as int32, for
     // the vector path split into value = high * 2^15 + low, as (low, low, low, low, high, high, high, high).
     struct Split {
         std::int16_t low[4], high[4];
@@ -84,7 +84,7 @@ void resample_across(const Axis& axis, const std::uint8_t* rgb, std::uint8_t* to
 void resample_down(const Axis::Output& output, const std::uint8_t* rgb, std::ptrdiff_t stride_bytes,
                    int bytes, std::uint8_t* to);
 
-// How far apart the rows of `width` RGB pixels stand for resample_down.
+// Bytes from one row of `width` RGB pixels to the next, for resample_down.
 inline std::size_t padded_row_bytes(int width) {
     return (std::size_t{3} * static_cast<std::size_t>(width) + 31) / 32 * 32;
 }

@@ -9,7 +9,7 @@ namespace gs {
 
 enum class Small : std::uint8_t { tile, reflect, constant, resize };
 
-// The pixel of an image `size` wide (or high) that stands at `at` >= 0, which may lie beyond it; -1: none
+// The pixel of an image `size` wide (or high) that is at `at` >= 0, which may lie beyond it; -1: none
 // (constant). tile: 0 1 2 0 1 2 0; reflect: 0 1 2 1 0 1 2 (the edge is not repeated).
 int source_of(std::int64_t at, int size, Small policy);
 

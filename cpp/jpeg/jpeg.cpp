@@ -17,8 +17,7 @@ class NoRows : public RowSink {
 enum class Path { automatic, libjpeg, own, no_pdep, plain };
 std::atomic<Path> path{Path::automatic};
 
-// nullptr: libjpeg alone. Without AVX2 (or its like) libjpeg-turbo's vector code beats the own decoder's
-// plain one.
+// nullptr: libjpeg alone. Without AVX2 (or its like) libjpeg-turbo's vector code beats our plain one.
 const jpeg::Kernels* own_kernels() {
     const Path chosen = path.load(std::memory_order_relaxed);
     if (chosen == Path::libjpeg) return nullptr;

@@ -1,5 +1,5 @@
-// The entropy-coded data of a scan, taken out of its wrapping: stuffed zero bytes removed, restart markers
-// found.
+// The entropy-coded data of a scan, without decoding it: stuffed zero bytes removed, restart markers and the
+// end marker found.
 //
 // Doing this for the whole scan at once, with vectors, costs a few cycles for every hundred bytes, and it is
 // what makes the bit reader simple: it loads eight bytes without looking at them. It also finds a missing
@@ -33,7 +33,7 @@ class EntropyData {
     // that.
     bool unwrap(ByteView bytes, std::size_t begin, std::size_t count, std::size_t first, std::size_t last);
 
-    // Where the marker behind the scan stands.
+    // Where the marker behind the scan is.
     std::size_t end() const { return end_; }
     const std::uint8_t* bytes() { return bytes_.data(); }
     const Interval& interval(std::size_t i) { return reinterpret_cast<Interval*>(intervals_.data())[i]; }
@@ -44,21 +44,21 @@ class EntropyData {
     std::size_t end_ = 0;
 };
 
-// Whether the entropy-coded data, which begins at `entropy_begin`, goes on to an end marker: FF D9 means nothing else
-// in it, while a thumbnail or a comment in the header may well hold one. Looking from the end backwards finds it at
-// once in a sound file and passes over the bytes that cameras and editors append.
+// Whether the entropy-coded data, which begins at `entropy_begin`, goes on to an end marker: FF D9 means
+// nothing else in it, while a thumbnail or a comment in the header may well hold one. Looking from the end
+// backwards finds it at once in a sound file and passes over the bytes that cameras and editors append.
 bool has_end_marker(ByteView bytes, std::size_t entropy_begin);
 
-// Where the restart intervals of a single-scan file begin and end: entry i is the first byte of interval i, and entry
-// `count` is two past the last byte of the last one, so that interval i is [starts[i], starts[i + 1] - 2): between two
-// intervals are the two bytes of a marker, the last being EOI. Checks every marker: RST0 to RST7 in turn, `count` - 1
-// of them, then EOI. Throws DecodeError otherwise.
+// Where the restart intervals of a single-scan file begin and end: entry i is the first byte of interval i,
+// and entry `count` is two past the last byte of the last one, so that interval i is [starts[i], starts[i +
+// 1] - 2): between two intervals are the two bytes of a marker, the last being EOI. Checks every marker: RST0
+// to RST7 in turn, `count` - 1 of them, then EOI. Throws DecodeError otherwise.
 void find_restart_intervals(ByteView bytes, std::size_t entropy_begin, std::size_t count,
                             std::vector<std::uint32_t>& starts);
 
-// False when the only scan of a sequential file has other restart markers than its header announces, or when the header
-// contradicts itself. A decoder that stops below a crop does not see that eight intervals are missing, for the numbers
-// of the markers go on in turn. True for every other kind of file.
+// False when the only scan of a sequential file has other restart markers than its header announces, or when
+// the header contradicts itself. A decoder that stops below a crop does not see that eight intervals are
+// missing, for the numbers of the markers go on in turn. True for every other kind of file.
 bool restart_markers_fit(ByteView bytes, const Header& header);
 
 }  // namespace gs::jpeg

@@ -166,7 +166,9 @@ bool Markers::next(Segment& segment) {
     const std::uint8_t* const from = bytes_.data + std::min(at_, bytes_.size);
     const std::uint8_t* const code = next_marker(from, bytes_.data + bytes_.size);
     if (code == nullptr) return false;
-    for (const std::uint8_t* p = from; p + 1 < code; p++) passed_over_ |= *p != 0xFF;
+    const std::uint8_t* first = from;
+    while (first + 1 < code && *first == 0xFF) first++;  // fill bytes
+    passed_over_ |= first + 1 < code;
     segment.code = *code;
     segment.begin = static_cast<std::size_t>(code - 1 - bytes_.data);
     segment.end = segment.begin + 2;
@@ -180,8 +182,8 @@ bool Markers::next(Segment& segment) {
     return true;
 }
 
-// jdapimin.c, default_decompress_parms: JFIF means YCbCr; without it an Adobe segment decides; without either, the
-// names of the components.
+// jdapimin.c, default_decompress_parms: JFIF means YCbCr; without it an Adobe segment decides; without
+// either, the names of the components.
 bool Header::is_ycc() const {
     if (has_jfif) return true;
     if (has_adobe) return adobe_transform != 0;

@@ -1,5 +1,6 @@
-// The one reader of a JPEG's markers (ITU-T T.81, annex B): what inspection, layout, decoding, cutting and recoding
-// know of a header comes from here. Where a file can be read in two ways, it is read as libjpeg-turbo reads it.
+// The one reader of a JPEG's markers (ITU-T T.81, annex B): what inspection, layout, decoding, cutting and
+// recoding know of a header comes from here. Where a file can be read in two ways, it is read as
+// libjpeg-turbo reads it.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 
 namespace gs::jpeg {
 
-// The code of the next marker (its second byte) at or after `at`, or nullptr. Passes over everything else: bytes of
-// entropy-coded data and FF 00 in it, fill bytes, and what belongs to nothing.
+// The code of the next marker (its second byte) at or after `at`, or nullptr. Passes over everything else:
+// bytes of entropy-coded data and FF 00 in it, fill bytes, and what belongs to nothing.
 const std::uint8_t* next_marker(const std::uint8_t* at, const std::uint8_t* end);
 
 // A marker with its segment; those without one (SOI, EOI, RSTn, TEM) are two bytes long.
@@ -34,7 +35,8 @@ struct Segment {
 class Markers {
   public:
     explicit Markers(ByteView bytes, std::size_t at = 2) : bytes_(bytes), at_(at) {}
-    // False when the file ends before the end of the next segment, or when that segment's length is impossible.
+    // False when the file ends before the end of the next segment, or when that segment's length is
+    // impossible.
     bool next(Segment& segment);
     // Whether bytes that belong to no segment were passed over; fill bytes do not count.
     bool passed_over_bytes() const { return passed_over_; }
@@ -45,8 +47,8 @@ class Markers {
     bool passed_over_ = false;
 };
 
-// A Huffman table as a DHT segment holds it (T.81, B.2.4.2): the numbers of codes of each length from 1 to 16, then
-// the symbols. Points into the file.
+// A Huffman table as a DHT segment holds it (T.81, B.2.4.2): the numbers of codes of each length from 1 to
+// 16, then the symbols. Points into the file.
 struct HuffmanSpec {
     const std::uint8_t* counts = nullptr;  // 16 bytes; nullptr: not defined
     int symbols = 0;                       // bytes behind the counts
@@ -99,7 +101,8 @@ struct Header {
     int adobe_transform = 0;
 
     bool has_gaps = false;  // bytes between the segments, which decoders pass over
-    // Anything that our decoder does not look into: unusual segments, tables and lengths that libjpeg may refuse.
+    // Anything that our decoder does not look into: unusual segments, tables and lengths that libjpeg may
+    // refuse.
     bool is_unusual = false;
     // What libjpeg refuses about the header, or nullptr. Inspection reads on all the same: a decoder says it.
     const char* contradiction = nullptr;
@@ -122,8 +125,8 @@ struct Header {
     }
 };
 
-// Up to and including the first scan header. Throws DecodeError when there is no frame header, or when the file ends
-// before the scan.
+// Up to and including the first scan header. Throws DecodeError when there is no frame header, or when the
+// file ends before the scan.
 Header read_header(ByteView bytes);
 
 enum class Found {

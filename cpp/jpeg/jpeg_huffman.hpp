@@ -1,20 +1,16 @@
 // Huffman decoding of the blocks of a sequential JPEG (ITU-T T.81, F.2.2).
 //
 // Why this is fast:
-// * The bytes come without stuffing and markers (jpeg_entropy.hpp), with padding behind them: refilling the
-// bit buffer
-//   is a load, a shift and an or, without a branch.
-// * What limits the speed is one chain: bits -> table entry -> shift -> bits. The entry holds the lengths of
-// codes *and*
-//   of the value bits behind them, so that each step of the chain is a shift, a load and a shift. Getting the
+// * The bytes come without stuffing and markers (jpeg_entropy.hpp), with padding behind them: refilling the bit
+//   buffer is a load, a shift and an or, without a branch.
+// * What limits the speed is one chain: bits -> table entry -> shift -> bits. The entry holds the lengths of codes
+//   *and* of the value bits behind them, so that each step of the chain is a shift, a load and a shift. Getting the
 //   value out, its sign, its place in the block and the store hang off that chain and run beside it.
-// * Two coefficients per step where the second one is complete within the table's bits (about half of all
-// steps in
+// * Two coefficients per step where the second one is complete within the table's bits (about half of all steps in
 //   photographs of high quality); as many as fit when a block is passed over.
-// * One branch for each step: end of block and rare codes are entries with runs so long that the ordinary
-// loop condition
-//   ends the loop. Their stores go to a dummy place behind the block. So does a second coefficient that turns
-//   out to belong to the next block; the step is then taken back.
+// * One branch for each step: end of block and rare codes are entries with runs so long that the ordinary loop
+//   condition ends the loop. Their stores go to a dummy place behind the block. So does a second coefficient that
+//   turns out to belong to the next block; the step is then taken back.
 // * Three steps per refill: entries for which that could run out of bits count as rare.
 #pragma once
 
@@ -89,8 +85,7 @@ struct AcStep {
     std::uint8_t length;   // of the first code
     std::uint8_t size;     // of the first value
     std::int16_t second;   // value of the second coefficient
-    std::uint8_t advance;  // places from the first to the second coefficient; 0: none; kEndOfBlock + 1: the
-                           // end instead
+    std::uint8_t advance;  // places from the first to the second coefficient; 0: none; > kEndOfBlock: the end
     std::uint8_t unused;
 
     static constexpr std::uint32_t kEndOfBlock = 128;
@@ -109,8 +104,7 @@ struct HuffmanTable {
     AcStep step[1 << kBits];
 
     // For the rare codes: of each length the codes, shifted up to 16 bits, end below limit[length];
-    // symbols[base[length]
-    // + code] is the symbol.
+    // symbols[base[length] + code] is the symbol.
     std::uint32_t limit[17];
     std::int32_t base[17];
     std::uint8_t symbols[256];
@@ -118,7 +112,7 @@ struct HuffmanTable {
     enum class Use {
         dc,
         ac,             // of sequential scans
-        ac_first,       // of progressive scans: an end of block may stand for a run of blocks
+        ac_first,       // of progressive scans: an end of block may end a run of blocks
         ac_refinement,  // only `entry`, one code each
     };
     // False when the table is not one (libjpeg says what is wrong with it).
@@ -136,7 +130,7 @@ struct HuffmanTable {
     bool spec_ok_ = false;
 };
 
-// The value of a coefficient of `size` bits, which stand behind `length` bits of code (T.81, F.2.2.1 EXTEND).
+// The value of a coefficient of `size` bits, which follow `length` bits of code (T.81, F.2.2.1 EXTEND).
 // `shift` is 63 - size; size 0 gives 0.
 GS_INLINE std::int32_t coefficient(std::uint64_t bits, std::uint32_t length, std::uint32_t shift) {
     const std::uint64_t from_value = bits << (length & 63);
@@ -156,7 +150,7 @@ GS_INLINE std::int32_t first_value(std::uint64_t bits, std::uint32_t length, std
     return static_cast<std::int64_t>(from_value) < 0 ? positive : negative;
 }
 
-constexpr std::uint32_t kDoubt = 0;  // returned by the functions below for data that libjpeg shall judge
+constexpr std::uint32_t kDoubt = 0;  // returned by the functions below for data that is left to libjpeg
 
 // Out of line: an AC symbol whatever its length. Returns the new position in zigzag order (65 and more: end
 // of block), `value` for position - 1; kDoubt for what is not in a sound file.

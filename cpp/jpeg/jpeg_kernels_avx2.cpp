@@ -1,4 +1,4 @@
-// The JPEG kernels for x86-64 processors with AVX2 and BMI2; what each computes stands beside the plain form.
+// The JPEG kernels for x86-64 processors with AVX2 and BMI2; the plain form says what each computes.
 #if defined(__x86_64__)
 #include <cpuid.h>
 

@@ -123,8 +123,8 @@ void JpegLibrary::read_rows(const Rect& crop, int x_offset, std::uint8_t* rows, 
     }
 }
 
-// libjpeg keeps the tables of one file for the next, for streams that send them apart. Here every image
-// stands for itself: one without tables must not be shown by those of the image before. The tables, and the
+// libjpeg keeps the tables of one file for the next, for streams that send them apart. Here images are
+// independent: one without tables must not be shown with those of the image before. The tables, and the
 // source manager that jpeg_mem_src makes, are all that lives in the permanent pool since adopt().
 void JpegLibrary::forget_tables() {
     for (auto& table : cinfo_.quant_tbl_ptrs) table = nullptr;
@@ -134,8 +134,8 @@ void JpegLibrary::forget_tables() {
     (*cinfo_.mem->free_pool)(reinterpret_cast<j_common_ptr>(&cinfo_), JPOOL_PERMANENT);
 }
 
-// Whether libjpeg has read the same header. The rows and the limits are measured by `header`, so nothing may be decoded
-// by another one.
+// Whether libjpeg has read the same header. The rows and the limits are measured by `header`, so nothing may
+// be decoded by another one.
 bool JpegLibrary::has_read(const jpeg::Header& header) const {
     return static_cast<std::int64_t>(cinfo_.image_width) == header.width &&
            static_cast<std::int64_t>(cinfo_.image_height) == header.height &&

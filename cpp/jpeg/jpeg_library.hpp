@@ -1,4 +1,5 @@
-// JPEG through libjpeg-turbo: every kind of JPEG that it knows, and the measure for the own decoder.
+// JPEG through libjpeg-turbo: every kind of JPEG that it knows. Our decoder gives the same pixels, bit for
+// bit.
 #pragma once
 
 #include <cstdio>

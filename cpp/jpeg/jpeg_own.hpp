@@ -1,4 +1,4 @@
-// The own decoder for Huffman-coded JPEGs, sequential and progressive: bit for bit libjpeg-turbo's pixels,
+// Our decoder for Huffman-coded JPEGs, sequential and progressive: bit for bit libjpeg-turbo's pixels,
 // faster, and with a crop only as much work as the crop needs.
 //
 // MCUs above, left and right of the crop are only Huffman-decoded; what lies below is not touched; whole
@@ -14,9 +14,9 @@ namespace gs::jpeg {
 
 class OwnDecoder {
   public:
-    // Decodes `crop`, which lies inside the image. False: the image is of another kind, or something about it is wrong
-    // or doubtful, so that libjpeg has to decode it; the sink may have received rows by then.
-    // With `keep`, the coefficients of the whole image are there afterwards.
+    // Decodes `crop`, which lies inside the image. False: the image is of another kind, or something about it
+    // is wrong or doubtful, so that libjpeg has to decode it; the sink may have received rows by then. With
+    // `keep`, the coefficients of the whole image are there afterwards.
     bool decode(ByteView bytes, const Header& header, const Rect& crop, const Kernels& kernels, RowSink& sink,
                 bool keep = false);
     const CoefficientPlane* planes() const { return progressive_.planes(); }
@@ -29,8 +29,7 @@ class OwnDecoder {
     };
     struct Plane {
         Buffer buffer;
-        std::uint8_t* origin =
-            nullptr;  // first sample of the MCU row; the last row of the MCU row above is one stride up
+        std::uint8_t* origin = nullptr;  // first sample of the MCU row; the row above it is one stride up
         std::ptrdiff_t stride = 0;
         int width = 0;  // of the image in samples of this component
         int height = 0;

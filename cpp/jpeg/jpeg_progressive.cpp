@@ -98,7 +98,7 @@ bool ProgressiveImage::read_sequential(ByteView bytes, const Header& header, Sca
     return enter_scan(bytes, header, scan) && kernels.scan(scan, s) && scan.reader.at_end();
 }
 
-// Takes the entropy-coded data of the current scan out of its wrapping.
+// Prepares the entropy-coded data of the current scan.
 bool ProgressiveImage::enter_scan(ByteView bytes, const Header& header, Scan& scan) {
     ProgressiveScan& s = current_;
     if (s.header.components == 1) {

@@ -46,8 +46,8 @@ struct ProgressiveScan {
 
 class ProgressiveImage {
   public:
-    // Reads all scans, the first of which `header` describes; later headers replace it there. False when libjpeg has to
-    // decode the image: also when the scans are incomplete, because libjpeg then smooths it.
+    // Reads all scans, the first of which `header` describes; later headers replace it there. False when
+    // libjpeg has to decode the image: also when the scans are incomplete, because libjpeg then smooths it.
     bool read(ByteView bytes, Header& header, Scan& scan, HuffmanTable* dc, HuffmanTable* ac,
               const Kernels& kernels);
 

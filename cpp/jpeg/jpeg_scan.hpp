@@ -1,4 +1,4 @@
-// A scan being decoded: where the decoder stands in it, and what a group of MCUs consists of.
+// A scan being decoded: where the decoder is in it, and what a group of MCUs consists of.
 #pragma once
 
 #include <cstddef>
@@ -75,7 +75,7 @@ constexpr int kRowSlack = 96;
 
 struct Kernels {
     const char* name;
-    // Decodes the next `mcus` MCUs into the planes; false when libjpeg shall judge the data.
+    // Decodes the next `mcus` MCUs into the planes; false when the data is left to libjpeg.
     bool (*decode)(Scan& scan, int mcus, const SamplePlane* planes);
     // Passes over the next `mcus` MCUs, keeping the DC predictions.
     bool (*skip)(Scan& scan, std::int64_t mcus);

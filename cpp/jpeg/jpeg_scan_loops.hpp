@@ -15,9 +15,9 @@
 namespace gs::jpeg {
 namespace {  // each includer has its own
 
-// `idct(pair, quant, extent, a, b, stride)` transforms a pair. Transforming the blocks of a group right
-// after decoding them, and not a row of MCUs later, lets the processor run the transform, which has no
-// branches, beside the decoding of the next group, which is a chain of dependent steps.
+// `idct(pair, quant, extent, a, b, stride)` transforms a pair. Transforming the blocks of a group right after
+// decoding them, and not a row of MCUs later, lets the processor run the transform, which has no branches,
+// beside the decoding of the next group, which is a chain of dependent steps.
 template <class Idct>
 GS_LOOP_TARGET GS_INLINE bool decode_loop(Scan& s, int mcus, const SamplePlane* planes, Idct&& idct) {
     const ScanGroup& group = s.group;

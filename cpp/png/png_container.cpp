@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "base/big_endian.hpp"
+
 namespace gs::png {
 namespace {
 
@@ -12,10 +14,6 @@ constexpr std::size_t kSignature = 8;
 constexpr std::size_t kChunkOverhead = 12;  // length, type, checksum
 constexpr std::uint32_t kMaxLength = 0x7fffffff;
 constexpr std::uint32_t kMaxSide = 1 << 28;  // keeps a row's arithmetic within its types
-
-std::uint32_t big32(const std::uint8_t* p) {
-    return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
-}
 
 constexpr std::uint32_t type_code(const char (&name)[5]) {
     return static_cast<std::uint32_t>(name[0]) << 24 | static_cast<std::uint32_t>(name[1]) << 16 |
@@ -123,7 +121,7 @@ ByteView read_chunks(ByteView bytes, const Header& header, bool strict, Palette&
     const std::uint8_t* const end = bytes.data + bytes.size;
     const std::uint8_t* at = bytes.data + kSignature + kChunkOverhead + 13;
     ByteView image;               // what has been found of the image data
-    std::size_t joined_size = 0;  // > 0: it stands in `joined`
+    std::size_t joined_size = 0;  // > 0: it is in `joined`
     enum class Place { before_data, in_data, after_data } place = Place::before_data;
 
     // Damage ends the walk when strictness does not make it an error.

@@ -48,9 +48,9 @@ struct Palette {
 // Signature and IHDR, with its checksum. Throws DecodeError.
 Header read_header(ByteView bytes);
 
-// All chunks up to IEND. Returns the compressed image data in one piece: a view of `bytes` when it stands in
-// one chunk, else of `joined`. Throws DecodeError; with strict = false only when there is nothing to decode,
-// and returns the data up to the damage otherwise.
+// All chunks up to IEND. Returns the compressed image data in one piece: a view of `bytes` when it is in one
+// chunk, else of `joined`. Throws DecodeError; with strict = false only when there is nothing to decode, and
+// returns the data up to the damage otherwise.
 ByteView read_chunks(ByteView bytes, const Header& header, bool strict, Palette& palette, Buffer& joined);
 
 }  // namespace gs::png

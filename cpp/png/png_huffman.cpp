@@ -44,7 +44,7 @@ Entry with_code_bits(Entry entry, int bits) {
                                                                      : entry + static_cast<Entry>(bits);
 }
 
-// The codes of a length are consecutive numbers whose bits stand in the stream from the highest down, so that
+// The codes of a length are consecutive numbers whose bits come in the stream from the highest down, so that
 // the lookup sees them reversed. Adds one to a reversed number of `bits` bits that are not all ones.
 std::uint32_t next_reversed(std::uint32_t code, int bits) {
     std::uint32_t bit = std::uint32_t{1} << (bits - 1);

@@ -16,7 +16,7 @@ constexpr int kDistanceBits = 9;
 constexpr int kLengthCodeBits = 7;  // for the codes that code the lengths of codes
 
 // An entry, from its lowest bit:
-//   6 bits   how many bits of the stream it stands for, extra bits included
+//   6 bits   how many bits of the stream it takes, extra bits included
 //   2 bits   how many literals it holds: 1 to 3; they are the three bytes above
 // and without literals, for a length or distance
 //   4 bits   how many of the bits are the code's own; what lies above them are extra bits
@@ -35,8 +35,8 @@ struct HuffmanTables {
     alignas(64) Entry distance[(1 << kDistanceBits) + 512];
 
     // From the lengths of the codes. False when the lengths are not those of a code that zlib would take:
-    // they must fill the code space, except that a single code of one bit may stand alone, and a distance
-    // code may be empty. `several` makes entries with several literals: worth it when the block is not short.
+    // they must fill the code space, except that a single code of one bit may be alone, and a distance code
+    // may be empty. `several` makes entries with several literals: worth it when the block is not short.
     bool build(const std::uint8_t* literal_lengths, int literals, const std::uint8_t* distance_lengths,
                int distances, bool several);
 };

@@ -65,7 +65,7 @@ class Inflater {
     HuffmanTables tables_;
 };
 
-// How much stands before the damage of a stream, by zlib: slower and exact to the byte. At most `wanted`
+// How much there is before the damage of a stream, by zlib: slower and exact to the byte. At most `wanted`
 // bytes.
 std::size_t inflate_partially(ByteView stream, std::uint8_t* out, std::size_t wanted);
 

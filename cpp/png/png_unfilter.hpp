@@ -1,8 +1,8 @@
 // Undoes the row filters of PNG (None, Sub, Up, Average, Paeth) and keeps only what becomes RGB.
 //
 // The filters work on each byte of a pixel alone, with the same byte of the pixels to the left, above and
-// above left. So bytes that nobody will see (alpha, the low bytes of 16-bit samples) are not unfiltered at
-// all, and gray can become three channels on the way.
+// above left. So bytes that are not shown (alpha, the low bytes of 16-bit samples) are not unfiltered at all,
+// and gray can become three channels on the way.
 #pragma once
 
 #include <cstddef>
@@ -35,10 +35,10 @@ constexpr std::size_t kUnfilterReach = 192;
 // on.
 constexpr std::size_t kUnfilterGap = 160;
 
-// `count` rows that stand `stride` bytes apart, each a filter byte (0..4) and its data, of which the first
-// `pixels` are unfiltered, to rows that stand `out_stride` bytes apart. The unfiltered row above the first
-// must stand at out - out_stride (zeros, for an image's first row), and there must be room for one row more
-// than `count`.
+// `count` rows that are `stride` bytes apart, each a filter byte (0..4) and its data, of which the first
+// `pixels` are unfiltered, to rows that are `out_stride` bytes apart. The unfiltered row above the first must
+// be at out - out_stride (zeros, for an image's first row), and there must be room for one row more than
+// `count`.
 void unfilter_rows(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count, int pixels,
                    std::uint8_t* out, std::size_t out_stride);
 

@@ -1,4 +1,4 @@
-// The body of a wave, included by png_unfilter_x86.cpp once for each width of vector.
+// The body of a wave, included by png_unfilter_x86.cpp once for each width of vector: it has no include guard.
 
 struct State {
     V left, left_2;  // the vectors of the last step and the one before
@@ -11,8 +11,8 @@ struct Masks {
 };
 
 // Nearest of a, b, c to a + b - c. With u = how far c lies above the lower of a and b, v = how far below the
-// higher (0 when it lies beyond): the lower is nearest when u >= 2 v, the higher when v >= 2 u, else c; and the
-// lower is c - u, the higher c + v wherever they are chosen.
+// higher (0 when it lies beyond): the lower is nearest when u >= 2 v, the higher when v >= 2 u, else c; and
+// the lower is c - u, the higher c + v wherever they are chosen.
 GS_TARGET GS_INLINE V paeth_and_add(V d, V a, V b, V c) {
     const V u = sub_saturated(c, min(a, b)), v = sub_saturated(max(a, b), c);
     const V u_rest = sub_saturated(u, v), v_rest = sub_saturated(v, u);

@@ -28,7 +28,7 @@ struct Recoder {
     char message[JMSG_LENGTH_MAX] = "";
     Buffer buffer;
     std::size_t written = 0;
-    const char* obstacle = nullptr;  // why a sound file is to stay as it is
+    const char* obstacle = nullptr;  // why a sound file is kept as it is
 
     Recoder();
     ~Recoder() {
@@ -125,8 +125,8 @@ bool is_of_the_coding(const jpeg::Segment& s) {
     return s.code == 0xC4 || s.code == 0xDD || s.code == 0xDA;
 }
 
-// Collects the segments that stay, and finds the end of the image: those of the header, and APPn and COM between scans.
-// Returns the reason why the file is to stay as it is, or nullptr.
+// Collects the segments that stay, and finds the end of the image: those of the header, and APPn and COM
+// between scans. Returns the reason why the file is kept as it is, or nullptr.
 const char* sort_segments(ByteView bytes, const jpeg::Header& header, JpegRecoding& plan) {
     jpeg::Markers markers(bytes);
     for (jpeg::Segment s; markers.next(s);) {

@@ -23,9 +23,9 @@ struct JpegRecoding {
 };
 
 // How a file is to be recoded, with restart intervals of about that many pixels (0: none). Returns nullptr,
-// or the reason why it is to stay as it is: arithmetic or lossless coding, more than 8 bits, already
-// crop-ready, bytes between its segments, or metadata that depends on positions of bytes. Throws DecodeError
-// when the header is damaged.
+// or the reason why it is kept as it is: arithmetic or lossless coding, more than 8 bits, already crop-ready,
+// bytes between its segments, or metadata that depends on positions of bytes. Throws DecodeError when the
+// header is damaged.
 const char* plan_crop_ready_jpeg(ByteView bytes, const jpeg::Header& header, int interval_width,
                                  JpegRecoding& plan);
 
@@ -37,8 +37,8 @@ const char* plan_crop_ready_jpeg(ByteView bytes, const jpeg::Header& header, int
 const char* write_crop_ready_jpeg(ByteView bytes, const JpegRecoding& plan, const jpeg::OwnDecoder* decoded,
                                   jpeg::ScanEncoder& encoder, std::vector<std::uint8_t>& out);
 
-// The restart interval for such a file, in MCUs: the divisor of `mcus_per_row` nearest to
-// `interval_width` pixels.
+// The restart interval for such a file, in MCUs: the divisor of `mcus_per_row` nearest to `interval_width`
+// pixels.
 int restart_interval_for(int mcus_per_row, int mcu_width, int interval_width);
 
 }  // namespace gs

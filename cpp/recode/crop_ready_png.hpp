@@ -1,4 +1,5 @@
-// A PNG in the crop-ready form: the same pixels in bands of rows that stand alone (see png_band_table.hpp).
+// A PNG in the crop-ready form: the same pixels in bands of rows that are independent (see
+// png_band_table.hpp).
 #pragma once
 
 #include <vector>
@@ -10,8 +11,8 @@ namespace gs {
 
 struct PngRecodeOptions {
     // 0: stored, largest and fastest to read, or as by 4 where that would be more than four times as large or
-    // a row is longer than a stored block; 1..5: literals, by the effort of choosing filters; 6..9:
-    // deflate with matches where that is smaller, slowest both ways.
+    // a row is longer than a stored block; 1..5: literals, by the effort of choosing filters; 6..9: deflate
+    // with matches where that is smaller, slowest both ways.
     int level = 4;
     int band_rows = 32;
     int tile_width = 256;  // of wide images; 0: never
@@ -21,9 +22,9 @@ struct PngRecodeOptions {
 // Writes the crop-ready form of a PNG to `out`. Colour type, bit depth, palette and every chunk that an
 // editor may keep are carried over, and so is what follows the end of the image.
 //
-// Returns nullptr when done, else the reason why the file is to stay as it is (`out` is then empty):
-// interlaced, animated, tiny, chunks of unknown meaning that depend on the image data, much larger than the
-// original, or already crop-ready. Throws DecodeError when the file is damaged.
+// Returns nullptr when done, else the reason why the file is kept as it is (`out` is then empty): interlaced,
+// animated, tiny, chunks of unknown meaning that depend on the image data, much larger than the original, or
+// already crop-ready. Throws DecodeError when the file is damaged.
 //
 // `rgb` is nullptr, or what a strict decode of the whole file gave, rows of 3 * width bytes: of a file that
 // holds just these (`is_plain_rgb`), they are not decompressed a second time. Any other file's rows are read

@@ -62,7 +62,7 @@ std::uint64_t coded_bits(const std::uint32_t counts[256], const LiteralCode& cod
 std::vector<LiteralCode> choose_codes(const std::vector<std::uint32_t>& counts, std::size_t bands) {
     std::vector<LiteralCode> codes;
     std::uint32_t shared[256];
-    std::uint64_t apart = 0;  // bits of the group's bands, each with the code of its own
+    std::uint64_t apart = 0;  // bits of the group's bands, each with its own code
     std::size_t begin = 0;
     for (std::size_t b = 0; b < bands; b++) {
         const std::uint32_t* own = counts.data() + 256 * b;
@@ -145,7 +145,7 @@ bool write_stored(const Header& header, const BandShape& shape, const Band& band
     return true;
 }
 
-// Filters the whole image into `out`, each band for itself; `counts` (256 per band) gets how often each byte
+// Filters the whole image into `out`, each band alone; `counts` (256 per band) gets how often each byte
 // occurs.
 void filter_bands(const Header& header, const BandShape& shape, int effort, const std::uint8_t* rows,
                   std::size_t stride, std::uint8_t* out, std::vector<std::uint32_t>& counts) {

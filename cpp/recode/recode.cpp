@@ -21,8 +21,8 @@ class KeepRows : public RowSink {
     std::size_t row_;
 };
 
-// Compares rows with those that are known. Rows may come twice, and then the last time counts: so each is
-// remembered for itself.
+// Compares rows with those that are known. Rows may come twice, and then the last ones count: so each row has
+// its own result.
 class CompareRows : public RowSink {
   public:
     CompareRows(const std::uint8_t* known, int width, std::vector<bool>& equal)
