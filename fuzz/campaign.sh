@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs every fuzz target, and the comparison with Pillow, for SECONDS each, one after the other, at low priority:
+# Runs every fuzz target, the comparison with Pillow and ThreadSanitizer (`tsan`: stress_threads.cpp, then tests of the pool
+# and the loader once) for SECONDS each, one after the other, at low priority:
 #   fuzz/campaign.sh SECONDS [TARGET...]
 # Prints a line per target: executions, covered edges, findings. Corpora grow under fuzz/build/corpus; inputs that failed
 # are kept under fuzz/build/findings. PYTHON chooses an interpreter that has the package, NumPy and Pillow.
@@ -8,7 +9,7 @@ seconds=${1:?usage: fuzz/campaign.sh SECONDS [TARGET...]}
 shift
 cd "$(dirname "$0")"
 python=${PYTHON:-$([ -x ../.venv/bin/python ] && echo ../.venv/bin/python || echo python3)}
-targets=${*:-fuzz_jpeg fuzz_png fuzz_batch fuzz_crop_ready fuzz_bands fuzz_lazy fuzz_pack fuzz_inflate against_pillow}
+targets=${*:-fuzz_jpeg fuzz_png fuzz_batch fuzz_crop_ready fuzz_bands fuzz_lazy fuzz_pack fuzz_inflate against_pillow tsan}
 make -s PYTHON="$python" seeds fuzzer
 "$python" structure.py 3000 build/structured
 mkdir -p build/findings build/logs
@@ -20,6 +21,10 @@ for target in $targets; do
     if [ "$target" = against_pillow ]; then
         PYTHONPATH=.. nice -n 19 "$python" against_pillow.py --seconds "$seconds" --keep build/findings >"$log" 2>&1 || true
         executions=$(sed -n 's/^\([0-9]*\) images.*/\1/p' "$log" | tail -1)
+        edges=- features=-
+    elif [ "$target" = tsan ]; then
+        make -s PYTHON="$python" SECONDS="$seconds" tsan >"$log" 2>&1 || cp "$log" "build/findings/tsan-$(date +%s)"
+        executions=$(sed -n 's/.* \([0-9]*\) jobs.*/\1/p' "$log" | tail -1)
         edges=- features=-
     else
         mkdir -p "build/corpus/$target"
