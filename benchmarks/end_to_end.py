@@ -77,7 +77,7 @@ class Comparison:
                 log(f"no crop-ready shards: {error}")
         tars = tuple(str(path) for path in sorted(shards.glob("*/*/*.tar")))
         dataset = gs.open_dataset(shards)
-        self.bytes_per_image = round(float(dataset.columns.numbers("size")[0].mean()))
+        self.bytes_per_image = round(float(dataset.access.columns.numbers("size")[0].mean()))
         return Work(str(shards), tars, len(dataset), "", crop_ready, workers=threads)
 
     def _start(self, name: str, *, epoch: bool = True) -> PeerProcess:

@@ -122,7 +122,7 @@ def look_at(plain: Path | None, crop_ready: Path | None) -> None:
 
     for name, folder, form in (("--plain", plain, False), ("--crop-ready", crop_ready, True)):
         if folder is not None:
-            known = (gs.open_dataset(folder).info.get("options") or {}).get("crop_ready")
+            known = (gs.open_dataset(folder).access.info.fields.get("options") or {}).get("crop_ready")
             if known is not None and bool(known) != form:
                 raise ValueError(f"{name} {folder} was packed with{'' if known else 'out'} --crop-ready")
 
@@ -147,7 +147,9 @@ def make_setting(given: argparse.Namespace, device: str, originals: dict[str, Pa
         rows = len(gs.open_dataset(folder))
         folders[name] = str(folder if rows >= given.epoch else make_large(folder, scratch / name, given.epoch))
     plain = gs.open_dataset(originals["plain"])
-    shards = [str(originals["plain"] / path) for path in plain.shards()[1]] * max(1, -(-given.epoch // len(plain)))
+    shards = [str(originals["plain"] / path) for path in plain.access.shards()[1]] * max(
+        1, -(-given.epoch // len(plain))
+    )
     images = max(given.epoch, len(plain))
     if images < FEW_BATCHES * given.batch_size:
         print(

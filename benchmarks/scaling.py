@@ -37,7 +37,7 @@ class Variant:
     def __init__(self, name: str, shards: Path, options: Mapping[str, Any]) -> None:
         dataset = gs.open_dataset(shards)
         self.name, self.images = name, len(dataset)
-        self.bytes_per_image = float(dataset.columns.numbers("size")[0].mean())
+        self.bytes_per_image = float(dataset.access.columns.numbers("size")[0].mean())
         self.cpu_seconds: list[float] = []
         self.read_bytes: list[int] = []
         self._loader = gs.Loader(dataset, **{**OPTIONS, **options})

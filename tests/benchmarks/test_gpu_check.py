@@ -61,8 +61,9 @@ def test_repeated_rows_are_packed_as_the_originals(folder: Path, tmp_path: Path)
     """By that, `tune` tells crop-ready shards from plain ones."""
     large = gs.open_dataset(make_large(folder, tmp_path / "large", 1000))
     assert len(large) == 1000
-    assert "crop_ready" in large.info["options"]
-    assert large.info["options"] == gs.open_dataset(folder).info["options"]
+    options = large.access.info.fields["options"]
+    assert "crop_ready" in options
+    assert options == gs.open_dataset(folder).access.info.fields["options"]
     assert sum(len(batch) for batch in gs.Loader(large, 100, crop=32)) == 1000
 
 
