@@ -77,24 +77,6 @@ class Dataset:
             (values[0][g], values[1][s], values[2][k]): int(n) for g, s, k, n in zip(*grid, found[places], strict=True)
         }
 
-    # Names that code elsewhere still uses; they go when it says `dataset.access`.
-    info = property(lambda self: self.access.info.fields)
-    columns = property(lambda self: self.access.columns)
-    whole = property(lambda self: self.access.whole)
-    rows = property(lambda self: self.access.rows)
-
-    def digest(self) -> str:
-        return self.access.digest()
-
-    def shards(self) -> Any:
-        return self.access.shards()
-
-    def reader(self) -> Any:
-        return self.access.reader()
-
-    def label_numbers(self) -> Any:
-        return self.access.label_numbers()
-
     # -- selecting -----------------------------------------------------------------------------------------------------
 
     def select(

@@ -46,7 +46,7 @@ def test_loading_names_the_path(tmp_path: Path, shard: str | None) -> None:
     (tmp_path / "outside.tar").write_bytes(b"mine")
     point_to(root, shard)
     dataset = gs.open_dataset(root)
-    for use in (load, lambda d: d.shards(), lambda d: d.table(), lambda d: d.table(["shard"])):
+    for use in (load, lambda d: d.access.shards(), lambda d: d.table(), lambda d: d.table(["shard"])):
         with pytest.raises(ValueError, match="names the shard") as error:
             use(dataset)
         assert repr(shard) in str(error.value)  # escaped: nothing of it reaches a terminal as it is

@@ -75,7 +75,7 @@ def test_s3_gives_what_the_folder_gives(s3: S3Server, root: Path, tmp_path: Path
 def test_less_is_fetched(root: Path) -> None:
     local = gs.open_dataset(root)
     large = np.flatnonzero([entry is not None for entry in entries(root)])
-    stored = int(local.columns.numbers("size")[0][large].sum())
+    stored = int(local.access.columns.numbers("size")[0][large].sum())
     condition = pa.compute.field("segments").is_valid()
     with web_server(root) as (address, behaviour):
         dataset = gs.open_dataset(address, storage_options=QUICK).select(where=condition)

@@ -30,7 +30,7 @@ def dataset(root: Path) -> gs.Dataset:
 
 def expected_image(dataset: gs.Dataset, row: int, epoch: int, position: Any) -> np.ndarray:
     """The plain way: the sample's bytes, a full decode, the canvas laid out, the window cut out."""
-    table = dataset.columns.table(["shard", "offset", "size", "width", "height"]).slice(row, 1).to_pylist()[0]
+    table = dataset.table(["shard", "offset", "size", "width", "height"]).slice(row, 1).to_pylist()[0]
     with (Path(dataset.path) / table["shard"]).open("rb") as file:
         file.seek(table["offset"])
         pixels = gs.decode(file.read(table["size"]))
