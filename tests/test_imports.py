@@ -22,6 +22,7 @@ ORDER = (
     ("decode", "page"),
     ("storage",),
     ("order",),
+    ("transforms",),
     ("dataset",),
     ("backends",),
     ("loading",),
