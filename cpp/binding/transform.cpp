@@ -9,8 +9,11 @@
 
 #include "binding/common.hpp"
 #include "transform/blur.hpp"
+#include "transform/colour.hpp"
 #include "transform/geometry.hpp"
 #include "transform/jpeg.hpp"
+#include "transform/noise.hpp"
+#include "transform/patches.hpp"
 #include "transform/philox.hpp"
 #include "transform/resize.hpp"
 #include "transform/run.hpp"
@@ -143,6 +146,33 @@ void add_transform(py::module_& m) {
             kernel.size() != static_cast<std::size_t>(width) * static_cast<std::size_t>(height))
             throw py::value_error("a kernel of odd width and height");
         return made(torch_blur_step(std::move(kernel), width, height));
+    });
+    m.def("gray_step", [] { return made(gray_step()); });
+    m.def("table_step", [](const std::array<std::uint8_t, 256>& table) { return made(table_step(table)); });
+    m.def("brightness_step", [](double factor) { return made(brightness_step(factor)); });
+    m.def("contrast_step", [](double factor) { return made(contrast_step(factor)); });
+    m.def("saturation_step", [](double factor) { return made(saturation_step(factor)); });
+    m.def("hue_step", [](std::uint8_t shift) { return made(hue_step(shift)); });
+    m.def("noise_step", [](const std::array<std::uint32_t, 2>& key, float offset, float scale) {
+        return made(noise_step({key[0], key[1]}, offset, scale));
+    });
+    m.def("fill_step", [](const std::vector<RectTuple>& rects, const std::array<std::uint8_t, 3>& colour) {
+        std::vector<gs::Rect> found;
+        for (const RectTuple& r : rects)
+            found.push_back({std::get<0>(r), std::get<1>(r), std::get<2>(r), std::get<3>(r)});
+        return made(fill_step(std::move(found), colour));
+    });
+    m.def("texture_step", [](const std::vector<std::tuple<int, int>>& corners, int side,
+                             std::vector<int> chosen, int columns) {
+        for (const int patch : chosen)
+            if (patch < 0 || static_cast<std::size_t>(patch) >= corners.size())
+                throw std::out_of_range("there is no patch " + std::to_string(patch));
+        if (side < 1 || columns < 1 || chosen.empty() ||
+            chosen.size() % static_cast<std::size_t>(columns) != 0)
+            throw py::value_error("patches are laid out in full rows");
+        std::vector<Corner> found;
+        for (const auto& [x, y] : corners) found.push_back({x, y});
+        return made(texture_step(std::move(found), side, std::move(chosen), columns));
     });
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genimage_stream.transforms.apply import apply, draws_of
+from genimage_stream.transforms.colour import ColorJitter, GaussianNoise, RandomBrightnessContrast, RandomGrayscale
 from genimage_stream.transforms.combine import Map, OnlyIf, RandomApply, RandomChoice, RandomOrder
 from genimage_stream.transforms.degrade import JPEG, GaussianBlur
 from genimage_stream.transforms.geometry import (
@@ -17,18 +18,26 @@ from genimage_stream.transforms.geometry import (
     RandomVerticalFlip,
     Resize,
 )
+from genimage_stream.transforms.patches import CoarseDropout, PatchMask, RandomErasing, TexturePatches
 from genimage_stream.transforms.step import Step, from_json, to_json
 
 __all__ = [
     "JPEG",
     "CenterCrop",
+    "CoarseDropout",
+    "ColorJitter",
     "GaussianBlur",
+    "GaussianNoise",
     "Map",
     "OnlyIf",
+    "PatchMask",
     "RandomAffine",
     "RandomApply",
+    "RandomBrightnessContrast",
     "RandomChoice",
     "RandomCrop",
+    "RandomErasing",
+    "RandomGrayscale",
     "RandomHorizontalFlip",
     "RandomOrder",
     "RandomResizedCrop",
@@ -38,6 +47,7 @@ __all__ = [
     "RandomVerticalFlip",
     "Resize",
     "Step",
+    "TexturePatches",
     "apply",
     "draws_of",
     "from_json",

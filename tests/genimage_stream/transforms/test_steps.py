@@ -46,6 +46,14 @@ CORE_STEPS: list[st.SearchStrategy[Step]] = [
     st.builds(T.JPEG, QUALITIES, st.sampled_from(["rgb", "bgr"]), st.sampled_from(["420", "422", "444"])),
     st.builds(T.GaussianBlur, st.floats(0, 3)),
     st.builds(lambda s: T.GaussianBlur(s, like="cv2"), st.floats(0.1, 3)),
+    st.builds(T.GaussianNoise, st.floats(0, 0.2)),
+    st.builds(T.RandomGrayscale),
+    st.builds(T.ColorJitter, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.5)),
+    st.builds(T.RandomBrightnessContrast),
+    st.builds(T.RandomErasing),
+    st.builds(T.CoarseDropout),
+    st.builds(T.PatchMask, st.integers(2, 20)),
+    st.builds(T.TexturePatches, st.sampled_from(["ssp", "patchcraft"]), st.just(8), st.just(20), st.just(4)),
 ]
 STEP = st.one_of(CORE_STEPS)
 ANY_STEP = st.one_of(

@@ -1,0 +1,185 @@
+#include "transform/colour.hpp"
+
+#include <cmath>
+
+namespace gs::transform {
+namespace {
+
+// Calls use(from, to, count) for each row of the window; `count` pixels.
+template <typename Use>
+void each_row(const Part& in, const Rect& window, const Canvas& out, Use use) {
+    for (int y = 0; y < window.height; y++) use(in.at(window.x, window.y + y), out.row(y), window.width);
+}
+
+// Pillow's L (Convert.c): ITU-R 601 weights times 2^16, rounded.
+std::uint8_t luma(const std::uint8_t* rgb) {
+    return static_cast<std::uint8_t>((19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 32768) >> 16);
+}
+
+// Image.blend(from, to, factor) of one value (Blend.c): single precision, truncated; clipped only where it
+// extrapolates, because between the two nothing can go beyond.
+std::uint8_t blend(int from, int to, float factor) {
+    const float value = static_cast<float>(from) + factor * static_cast<float>(to - from);
+    if (factor >= 0.0f && factor <= 1.0f) return static_cast<std::uint8_t>(value);
+    return value <= 0.0f ? 0 : value >= 255.0f ? 255 : static_cast<std::uint8_t>(value);
+}
+
+std::array<std::uint8_t, 256> blend_table(int from, double factor) {
+    std::array<std::uint8_t, 256> table{};
+    for (int value = 0; value < 256; value++)
+        table[static_cast<std::size_t>(value)] = blend(from, value, static_cast<float>(factor));
+    return table;
+}
+
+void look_up(const std::array<std::uint8_t, 256>& table, const std::uint8_t* from, std::uint8_t* to,
+             int pixels) {
+    for (int i = 0; i < 3 * pixels; i++) to[i] = table[from[i]];
+}
+
+class GrayStep final : public PointStep {
+  public:
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        each_row(in, window, out, [](const std::uint8_t* from, std::uint8_t* to, int count) {
+            for (int i = 0; i < count; i++, from += 3, to += 3) to[0] = to[1] = to[2] = luma(from);
+        });
+    }
+};
+
+class TableStep final : public PointStep {
+  public:
+    explicit TableStep(const std::array<std::uint8_t, 256>& table) : table_(table) {}
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int count) {
+            look_up(table_, from, to, count);
+        });
+    }
+
+  private:
+    std::array<std::uint8_t, 256> table_;
+};
+
+class ContrastStep final : public WholeStep {
+  public:
+    explicit ContrastStep(double factor) : factor_(factor) {}
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        std::int64_t sum = 0;
+        for (int y = 0; y < in.whole.height; y++) {
+            const std::uint8_t* row = in.at(0, y);
+            for (int x = 0; x < in.whole.width; x++) sum += luma(row + 3 * x);
+        }
+        const double count = static_cast<double>(in.whole.width) * in.whole.height;
+        const auto table = blend_table(static_cast<int>(static_cast<double>(sum) / count + 0.5), factor_);
+        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int pixels) {
+            look_up(table, from, to, pixels);
+        });
+    }
+
+  private:
+    double factor_;
+};
+
+class SaturationStep final : public PointStep {
+  public:
+    explicit SaturationStep(double factor) : factor_(static_cast<float>(factor)) {}
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int count) {
+            for (int i = 0; i < count; i++, from += 3, to += 3) {
+                const int gray = luma(from);
+                for (int c = 0; c < 3; c++) to[c] = blend(gray, from[c], factor_);
+            }
+        });
+    }
+
+  private:
+    float factor_;
+};
+
+std::uint8_t clip(int value) {
+    return static_cast<std::uint8_t>(std::clamp(value, 0, 255));
+}
+
+// Pillow's rgb2hsv and hsv2rgb (Convert.c), with the same mixture of single and double precision.
+void to_hsv(const std::uint8_t* rgb, std::uint8_t* hsv) {
+    const int r = rgb[0], g = rgb[1], b = rgb[2];
+    const int high = std::max(r, std::max(g, b)), low = std::min(r, std::min(g, b));
+    hsv[0] = hsv[1] = 0;
+    hsv[2] = static_cast<std::uint8_t>(high);
+    if (high == low) return;
+    const auto range = static_cast<float>(high - low);
+    const float s = range / static_cast<float>(high);
+    const float rc = static_cast<float>(high - r) / range, gc = static_cast<float>(high - g) / range;
+    const float bc = static_cast<float>(high - b) / range;
+    float h;
+    if (r == high)
+        h = bc - gc;
+    else if (g == high)
+        h = static_cast<float>(2.0 + rc - bc);
+    else
+        h = static_cast<float>(4.0 + gc - rc);
+    h = static_cast<float>(std::fmod(h / 6.0 + 1.0, 1.0));
+    hsv[0] = clip(static_cast<int>(h * 255.0));
+    hsv[1] = clip(static_cast<int>(s * 255.0));
+}
+
+void to_rgb(const std::uint8_t* hsv, std::uint8_t* rgb) {
+    const std::uint8_t h = hsv[0], s = hsv[1], v = hsv[2];
+    if (s == 0) {
+        rgb[0] = rgb[1] = rgb[2] = v;
+        return;
+    }
+    const auto hue = static_cast<float>(h), value = static_cast<float>(v);
+    const int sector = static_cast<int>(std::floor(hue * 6.0 / 255.0));
+    const auto f = static_cast<float>(hue * 6.0 / 255.0 - static_cast<float>(sector));
+    const auto fs = static_cast<float>(static_cast<float>(s) / 255.0);
+    const std::uint8_t p = clip(static_cast<int>(std::round(value * (1.0 - fs))));
+    const std::uint8_t q = clip(static_cast<int>(std::round(value * (1.0 - fs * f))));
+    const std::uint8_t t = clip(static_cast<int>(std::round(value * (1.0 - fs * (1.0 - f)))));
+    const std::uint8_t by_sector[6][3] = {{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}};
+    for (int c = 0; c < 3; c++) rgb[c] = by_sector[sector % 6][c];
+}
+
+class HueStep final : public PointStep {
+  public:
+    explicit HueStep(std::uint8_t shift) : shift_(shift) {}
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int count) {
+            for (int i = 0; i < count; i++, from += 3, to += 3) {
+                std::uint8_t hsv[3];
+                to_hsv(from, hsv);
+                hsv[0] = static_cast<std::uint8_t>(hsv[0] + shift_);
+                to_rgb(hsv, to);
+            }
+        });
+    }
+
+  private:
+    std::uint8_t shift_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Step> gray_step() {
+    return std::make_shared<GrayStep>();
+}
+
+std::shared_ptr<const Step> table_step(const std::array<std::uint8_t, 256>& table) {
+    return std::make_shared<TableStep>(table);
+}
+
+std::shared_ptr<const Step> brightness_step(double factor) {
+    return table_step(blend_table(0, factor));
+}
+
+std::shared_ptr<const Step> contrast_step(double factor) {
+    return std::make_shared<ContrastStep>(factor);
+}
+
+std::shared_ptr<const Step> saturation_step(double factor) {
+    return std::make_shared<SaturationStep>(factor);
+}
+
+std::shared_ptr<const Step> hue_step(std::uint8_t shift) {
+    return std::make_shared<HueStep>(shift);
+}
+
+}  // namespace gs::transform

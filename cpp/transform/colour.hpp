@@ -1,0 +1,26 @@
+// Steps that change colours, as Pillow's ImageEnhance and torchvision's ColorJitter do on 8-bit RGB.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "transform/step.hpp"
+
+namespace gs::transform {
+
+// Pillow's convert("L") in all three channels.
+std::shared_ptr<const Step> gray_step();
+
+// Every value goes through the table.
+std::shared_ptr<const Step> table_step(const std::array<std::uint8_t, 256>& table);
+
+// ImageEnhance's Brightness, Contrast and Color: Image.blend with black, with the mean of L (of the whole
+// image) and with L.
+std::shared_ptr<const Step> brightness_step(double factor);
+std::shared_ptr<const Step> contrast_step(double factor);
+std::shared_ptr<const Step> saturation_step(double factor);
+
+// To Pillow's HSV, `shift` added to the hue modulo 256, and back.
+std::shared_ptr<const Step> hue_step(std::uint8_t shift);
+
+}  // namespace gs::transform

@@ -1,0 +1,127 @@
+#include "transform/noise.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "base/cpu.hpp"
+
+namespace gs::transform {
+namespace {
+
+#if defined(__x86_64__)
+#define GS_VECTOR __attribute__((target("avx2,fma")))
+#else
+#define GS_VECTOR
+#endif
+#define GS_LOOP inline __attribute__((always_inline))
+
+constexpr int kLanes = 16;
+
+GS_LOOP float as_float(std::uint32_t bits) {
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+GS_LOOP std::uint32_t as_bits(float value) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    return bits;
+}
+
+// The logarithm of u in (0, 1]: u = m * 2^e with m in 2/3 .. 4/3, and ln m as a series in (m - 1) / (m + 1).
+GS_LOOP float log_of(float u) {
+    const std::int32_t from = 0x3f2aaaab;  // 2/3
+    const auto bits = static_cast<std::int32_t>(as_bits(u));
+    const std::int32_t e = (bits - from) >> 23;
+    const float m = as_float(static_cast<std::uint32_t>(bits - e * (1 << 23)));
+    const float s = (m - 1.0f) / (m + 1.0f), s2 = s * s;
+    const float series = 2.0f + s2 * (2.0f / 3 + s2 * (2.0f / 5 + s2 * (2.0f / 7 + s2 * (2.0f / 9))));
+    return static_cast<float>(e) * 0.693147182f + s * series;
+}
+
+// Two words to two normal numbers.
+GS_LOOP void normals(std::uint32_t a, std::uint32_t b, float& first, float& second) {
+    const float u = static_cast<float>(static_cast<std::int32_t>(a >> 8) + 1) * 0x1p-24f;
+    const float radius = std::sqrt(-2.0f * log_of(u));
+    // b is an angle in 1 / 2^32 of a turn: the nearest quarter, and up to an eighth of a turn from there.
+    const std::uint32_t quarter = (b + 0x20000000u) >> 30;
+    const auto rest = static_cast<std::int32_t>(b - (quarter << 30));
+    const float x = static_cast<float>(rest) * 1.46291808e-9f, x2 = x * x;  // 2 pi / 2^32
+    const float sine = x * (1.0f + x2 * (-1.0f / 6 + x2 * (1.0f / 120 + x2 * (-1.0f / 5040))));
+    const float cosine = 1.0f + x2 * (-0.5f + x2 * (1.0f / 24 + x2 * (-1.0f / 720 + x2 * (1.0f / 40320))));
+    const bool odd = (quarter & 1) != 0;
+    const float across = odd ? sine : cosine, up = odd ? cosine : sine;
+    first = radius * (quarter == 1 || quarter == 2 ? -across : across);
+    second = radius * (quarter == 2 || quarter == 3 ? -up : up);
+}
+
+// Pixels first .. first + kLanes - 1 of the image, by number, as three rows of normal numbers.
+GS_LOOP void pixel_normals(std::uint32_t first, PhiloxKey key, float z[4][kLanes]) {
+    std::uint32_t c[4][kLanes] = {};
+    for (int i = 0; i < kLanes; i++) c[0][i] = first + static_cast<std::uint32_t>(i);
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < kLanes; i++) {
+            const std::uint64_t a = std::uint64_t{0xD2511F53} * c[0][i],
+                                b = std::uint64_t{0xCD9E8D57} * c[2][i];
+            c[0][i] = static_cast<std::uint32_t>(b >> 32) ^ c[1][i] ^ key.low;
+            c[1][i] = static_cast<std::uint32_t>(b);
+            c[2][i] = static_cast<std::uint32_t>(a >> 32) ^ c[3][i] ^ key.high;
+            c[3][i] = static_cast<std::uint32_t>(a);
+        }
+        key = {key.low + 0x9E3779B9, key.high + 0xBB67AE85};
+    }
+    for (int i = 0; i < kLanes; i++) {
+        normals(c[0][i], c[1][i], z[0][i], z[1][i]);
+        normals(c[2][i], c[3][i], z[2][i], z[3][i]);
+    }
+}
+
+GS_LOOP void row_loop(const std::uint8_t* from, std::uint32_t first, int count, PhiloxKey key, float offset,
+                      float scale, std::uint8_t* to) {
+    for (int x = 0; x < count; x += kLanes) {
+        float z[4][kLanes];
+        pixel_normals(first + static_cast<std::uint32_t>(x), key, z);
+        const int lanes = count - x < kLanes ? count - x : kLanes;
+        for (int i = 0; i < lanes; i++)
+            for (int c = 0; c < 3; c++) {
+                const int at = 3 * (x + i) + c;
+                float value = static_cast<float>(from[at]) + (offset + scale * z[c][i]);
+                value = value < 0.0f ? 0.0f : value > 255.0f ? 255.0f : value;
+                value = (value + 12582912.0f) - 12582912.0f;  // 1.5 * 2^23 leaves no bits for the fraction
+                to[at] = static_cast<std::uint8_t>(static_cast<int>(value));
+            }
+    }
+}
+GS_VECTOR void row_vector(const std::uint8_t* from, std::uint32_t first, int count, PhiloxKey key,
+                          float offset, float scale, std::uint8_t* to) {
+    row_loop(from, first, count, key, offset, scale, to);
+}
+void row_plain(const std::uint8_t* from, std::uint32_t first, int count, PhiloxKey key, float offset,
+               float scale, std::uint8_t* to) {
+    row_loop(from, first, count, key, offset, scale, to);
+}
+
+class NoiseStep final : public PointStep {
+  public:
+    NoiseStep(PhiloxKey key, float offset, float scale) : key_(key), offset_(offset), scale_(scale) {}
+    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
+        const auto row = simd_level() == Simd::avx2 ? row_vector : row_plain;
+        for (int y = 0; y < window.height; y++) {
+            const auto first =
+                static_cast<std::uint32_t>(std::int64_t{window.y + y} * in.whole.width + window.x);
+            row(in.at(window.x, window.y + y), first, window.width, key_, offset_, scale_, out.row(y));
+        }
+    }
+
+  private:
+    PhiloxKey key_;
+    float offset_, scale_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Step> noise_step(PhiloxKey key, float offset, float scale) {
+    return std::make_shared<NoiseStep>(key, offset, scale);
+}
+
+}  // namespace gs::transform

@@ -1,0 +1,138 @@
+"""Steps that change colours, and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from genimage_stream.decode import _core
+from genimage_stream.transforms import values
+from genimage_stream.transforms.chance import Stream
+from genimage_stream.transforms.step import Draw, Operation, Size, Step
+
+
+@dataclass(frozen=True)
+class GaussianNoise(Step):
+    """Gaussian noise added to each value, clipped and rounded to the nearest whole number (half to even).
+
+    `sigma` and `mean` are in units of the full range, as torchvision's: 0.1 is 25.5 levels. `sigma`: a number, or
+    (low, high). The field of normal numbers follows our own rule (cpp/transform/noise.hpp); other libraries' noise is
+    equal in distribution only. Draws `sigma` and `key`, 16 hex digits that give the field.
+    """
+
+    sigma: float | tuple[float, float] = 0.1
+    mean: float = 0.0
+
+    def __post_init__(self) -> None:
+        values.put(self, sigma=values.number_or_pair(self, "sigma", self.sigma, 0.0, 10.0))
+        values.put(self, mean=values.number(self, "mean", self.mean, -1.0, 1.0))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return {"sigma": stream.uniform(*values.bounds(self.sigma)), "key": stream.key()}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        key = int(draw["key"][:8], 16), int(draw["key"][8:], 16)
+        return [_core.noise_step(key, self.mean * 255, draw["sigma"] * 255)]
+
+
+@dataclass(frozen=True)
+class RandomGrayscale(Step):
+    """Pillow's luma (`convert("L")`) in all three channels, with probability `p`."""
+
+    p: float = 0.1
+
+    def __post_init__(self) -> None:
+        values.put(self, p=values.probability(self, self.p))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return {"applied": stream.happens(self.p)}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_core.gray_step()]
+
+
+_JITTER = ("brightness", "contrast", "saturation", "hue")
+Jitter = float | tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ColorJitter(Step):
+    """Brightness, contrast, saturation and hue by random factors in random order, as torchvision's on PIL images.
+
+    Brightness, contrast, saturation: d for (max(0, 1 - d), 1 + d), or (low, high). Hue: d for (-d, d), or (low, high),
+    within -0.5 to 0.5. What is 0 is left out. Draws `order` (numbers of the four, in this order) and the factors.
+    """
+
+    brightness: Jitter = 0.0
+    contrast: Jitter = 0.0
+    saturation: Jitter = 0.0
+    hue: Jitter = 0.0
+
+    def __post_init__(self) -> None:
+        for name in _JITTER[:3]:
+            values.put(self, **{name: values.number_or_pair(self, name, getattr(self, name), 0.0, 1e3)})
+        low = -0.5 if isinstance(self.hue, (tuple, list)) else 0.0
+        values.put(self, hue=values.number_or_pair(self, "hue", self.hue, low, 0.5))
+
+    def _range(self, name: str) -> tuple[float, float] | None:
+        value = getattr(self, name)
+        centre = 0.0 if name == "hue" else 1.0
+        if not isinstance(value, tuple):
+            value = (-value, value) if name == "hue" else (max(0.0, 1.0 - value), 1.0 + value)
+        return None if value[0] == value[1] == centre else value
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        drawn: dict[str, Any] = {"order": stream.order(4)}
+        for name in _JITTER:
+            ends = self._range(name)
+            drawn[name] = None if ends is None else stream.uniform(*ends)
+        return drawn
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        made: list[Operation] = []
+        for which in draw["order"]:
+            factor = draw[_JITTER[which]]
+            if factor is None:
+                continue
+            if which == 3:
+                made.append(_core.hue_step(int(factor * 255) % 256))
+            else:
+                make = (_core.brightness_step, _core.contrast_step, _core.saturation_step)[which]
+                made.append(make(factor))
+        return made
+
+
+@dataclass(frozen=True)
+class RandomBrightnessContrast(Step):
+    """Values times (1 + contrast), plus brightness * 255, with probability `p`, as albumentations 2's on 8-bit images.
+
+    Both are drawn from their limits: d for (-d, d), or (low, high). The sums are truncated. Draws `brightness`,
+    `contrast`.
+    """
+
+    brightness_limit: float | tuple[float, float] = (-0.2, 0.2)
+    contrast_limit: float | tuple[float, float] = (-0.2, 0.2)
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("brightness_limit", "contrast_limit"):
+            value = getattr(self, name)
+            low = -10.0 if isinstance(value, (tuple, list)) else 0.0
+            values.put(self, **{name: values.number_or_pair(self, name, value, low, 10.0)})
+        values.put(self, p=values.probability(self, self.p))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        drawn: dict[str, Any] = {"applied": stream.happens(self.p)}
+        for name in ("brightness", "contrast"):
+            limit = getattr(self, f"{name}_limit")
+            low, high = limit if isinstance(limit, tuple) else (-limit, limit)
+            drawn[name] = stream.uniform(low, high)
+        return drawn
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        # albucore's look-up table, in single precision.
+        levels = np.arange(256, dtype=np.float32) * (1.0 + draw["contrast"]) + draw["brightness"] * 255
+        return [_core.table_step(np.clip(levels, 0, 255).astype(np.uint8).tolist())]

@@ -1,0 +1,195 @@
+"""Steps that take rectangles away, and steps that keep nothing but patches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from genimage_stream.decode import _core
+from genimage_stream.transforms import values
+from genimage_stream.transforms.chance import Stream
+from genimage_stream.transforms.geometry import FILTERS
+from genimage_stream.transforms.step import Draw, Operation, Size, Step
+
+Colour = int | tuple[int, int, int]
+
+
+def _colour(step: Step, name: str, value: Any) -> Colour:
+    if not isinstance(value, (tuple, list)):
+        return values.whole(step, name, value, 0, 255)
+    if len(value) != 3:
+        raise step.wrong(name, value, "one value, or three, is needed")
+    red, green, blue = (values.whole(step, name, channel, 0, 255) for channel in value)
+    return red, green, blue
+
+
+def _fill(rects: Sequence[Sequence[int]], colour: Colour) -> _core.Step:
+    pixel = colour if isinstance(colour, tuple) else (colour,) * 3
+    return _core.fill_step([(x, y, width, height) for x, y, width, height in rects], pixel)
+
+
+@dataclass(frozen=True)
+class RandomErasing(Step):
+    """A rectangle of random area and aspect ratio filled with `value`, with probability `p`, as torchvision's.
+
+    `value`: a level, or three. Ten tries to draw an area (a share of the image's) and a ratio (log-uniform) that fit;
+    otherwise nothing is erased. Draws `x`, `y`, `width`, `height`.
+    """
+
+    p: float = 0.5
+    scale: tuple[float, float] = (0.02, 0.33)
+    ratio: tuple[float, float] = (0.3, 3.3)
+    value: Colour = 0
+
+    def __post_init__(self) -> None:
+        values.put(
+            self,
+            p=values.probability(self, self.p),
+            scale=values.pair(self, "scale", self.scale, 0.0, 1.0),
+            ratio=values.pair(self, "ratio", self.ratio, 1e-3, 1e3),
+            value=_colour(self, "value", self.value),
+        )
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        if not stream.happens(self.p):
+            return {"applied": False}
+        for _ in range(10):
+            area = size.width * size.height * stream.uniform(*self.scale)
+            ratio = math.exp(stream.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+            height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if height < size.height and width < size.width:
+                x, y = stream.below(size.width - width + 1), stream.below(size.height - height + 1)
+                return {"x": x, "y": y, "width": width, "height": height}
+        return {"applied": False}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_fill([(draw["x"], draw["y"], draw["width"], draw["height"])], self.value)]
+
+
+@dataclass(frozen=True)
+class CoarseDropout(Step):
+    """Several rectangles filled with a colour, with probability `p`, as albumentations 2's (cutout is one square hole).
+
+    `hole_height_range`, `hole_width_range`: pixels where the numbers are whole, else shares of the side. Draws `holes`,
+    a list of (x, y, width, height).
+    """
+
+    num_holes_range: tuple[int, int] = (1, 2)
+    hole_height_range: tuple[float, float] = (0.1, 0.2)
+    hole_width_range: tuple[float, float] = (0.1, 0.2)
+    fill: Colour = 0
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        values.pair(self, "num_holes_range", self.num_holes_range, 1, 10000)
+        low, high = (values.whole(self, "num_holes_range", end, 1, 10000) for end in self.num_holes_range)
+        values.put(self, num_holes_range=(low, high))
+        for name in ("hole_height_range", "hole_width_range"):
+            ends = getattr(self, name)
+            values.pair(self, name, ends, 0.0, 1 << 20)
+            if all(isinstance(end, int) for end in ends):
+                values.put(self, **{name: (ends[0], ends[1])})
+            else:
+                values.put(self, **{name: values.pair(self, name, ends, 0.0, 1.0)})
+        values.put(self, fill=_colour(self, "fill", self.fill), p=values.probability(self, self.p))
+
+    @staticmethod
+    def _length(stream: Stream, ends: tuple[float, float], side: int) -> int:
+        if isinstance(ends[0], int) and isinstance(ends[1], int):
+            return min(stream.whole(ends[0], ends[1]), side)
+        return int(side * stream.uniform(*ends))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        if not stream.happens(self.p):
+            return {"applied": False}
+        holes = []
+        for _ in range(stream.whole(*self.num_holes_range)):
+            height = self._length(stream, self.hole_height_range, size.height)
+            width = self._length(stream, self.hole_width_range, size.width)
+            x, y = stream.below(size.width - width + 1), stream.below(size.height - height + 1)
+            holes.append([x, y, width, height])
+        return {"holes": holes}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_fill(draw["holes"], self.fill)]
+
+
+@dataclass(frozen=True)
+class PatchMask(Step):
+    """Cells of a grid set to zero, as SAFE's RandomMask: `int(h * w * ratio / cell**2)` distinct cells of cell x cell.
+
+    The grid starts at the upper left corner; only whole cells count. `ratio`: a share, or (low, high). Draws `ratio`
+    and `cells`, numbers of the cells row by row.
+    """
+
+    cell: int = 16
+    ratio: float | tuple[float, float] = (0.0, 0.75)
+
+    def __post_init__(self) -> None:
+        values.put(self, cell=values.whole(self, "cell", self.cell, 1))
+        values.put(self, ratio=values.number_or_pair(self, "ratio", self.ratio, 0.0, 1.0))
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        ratio = stream.uniform(*values.bounds(self.ratio))
+        cells = (size.width // self.cell) * (size.height // self.cell)
+        count = int(size.height * size.width * ratio / self.cell**2)
+        return {"ratio": ratio, "cells": stream.order(cells)[: min(count, cells)]}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        columns, side = size.width // self.cell, self.cell
+        return [_fill([(c % columns * side, c // columns * side, side, side) for c in draw["cells"]], 0)]
+
+
+@dataclass(frozen=True)
+class TexturePatches(Step):
+    """Random patches, sorted by texture: the sum of absolute differences of neighbours in four directions.
+
+    `rule="ssp"` keeps the poorest patch of `count` (64): (patch, patch). "patchcraft" lays the `kept` (64) poorest of
+    `count` (192) out in a square, and the `kept` richest in another below it, richest first: (2 side, side) with side =
+    patch * sqrt(kept). An image with a side below `patch` is resized first (bilinear): by SSP to (256, 256), by
+    PatchCraft until its shorter side is `patch`. Draws `corners`, a list of (x, y).
+    """
+
+    rule: Literal["ssp", "patchcraft"] = "ssp"
+    patch: int = 32
+    count: int | None = None
+    kept: int = 64
+
+    def __post_init__(self) -> None:
+        values.one_of(self, "rule", self.rule, ("ssp", "patchcraft"))
+        values.put(self, patch=values.whole(self, "patch", self.patch, 2, 256))
+        count = (64 if self.rule == "ssp" else 192) if self.count is None else self.count
+        values.put(self, count=values.whole(self, "count", count, 1, 100000))
+        values.put(self, kept=values.whole(self, "kept", self.kept, 1, 100000))
+        if math.isqrt(self.kept) ** 2 != self.kept:
+            raise self.wrong("kept", self.kept, "must be a square number")
+        if self.rule == "patchcraft" and self.kept > count:
+            raise self.wrong("kept", self.kept, f"must not be above count={count}")
+
+    def _enlarged(self, size: Size) -> Size:
+        short, long = min(size), max(size)
+        if short >= self.patch:
+            return size
+        if self.rule == "ssp":
+            return Size(256, 256)
+        long = int(self.patch * long / short)
+        return Size(self.patch, long) if size.width <= size.height else Size(long, self.patch)
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        width, height = self._enlarged(size)
+        corners = [
+            [stream.below(width - self.patch + 1), stream.below(height - self.patch + 1)]
+            for _ in range(self.count or 0)
+        ]
+        return {"corners": corners}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        corners = [(x, y) for x, y in draw["corners"]]
+        enlarged = self._enlarged(size)
+        first = [] if enlarged == size else [_core.resize_step(*enlarged, FILTERS["bilinear"])]
+        if self.rule == "ssp":
+            return [*first, _core.texture_step(corners, self.patch, [0], 1)]
+        poor, rich = range(self.kept), range(len(corners) - 1, len(corners) - 1 - self.kept, -1)
+        return [*first, _core.texture_step(corners, self.patch, [*poor, *rich], math.isqrt(self.kept))]
