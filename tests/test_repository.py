@@ -238,19 +238,6 @@ def test_every_make_target_is_explained() -> None:
         assert re.search(rf"^  make {target} +\S", listed, re.MULTILINE), target
 
 
-def test_words_to_replace_are_found_in_names_and_across_lines(tmp_path: Path) -> None:
-    page = tmp_path / "page.py"
-    page.write_text("# It runs for\n# ever: some 1,700 times.\nis_mended = 'awesome 50, amended, wholesome'\n")
-    command = [sys.executable, str(ROOT / "scripts/words.py"), str(page)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert [line.removeprefix(f"{page}:") for line in done.stdout.splitlines()] == [
-        "1: for # ever -> indefinitely, permanently",
-        "2: some 1,700 -> about N",
-        "3: mended -> fixed",
-    ]
-
-
 def test_nothing_of_one_machine_is_committed() -> None:
     places = re.compile(rb"/(?:root|work|Users)/[\w.]|/home/\w")
     for name in tracked_files():
