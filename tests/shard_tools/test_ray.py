@@ -18,6 +18,7 @@ from shard_tools.errors import ToolError
 from tests.shard_tools.conftest import shard_tools, tree_bytes
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.alone  # Ray starts by the free memory, and a worker is caught at its work
 
 Tree = tuple[Path, list[Any]]
 
