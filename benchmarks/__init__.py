@@ -1,1 +1,1 @@
-"""Measurements against peers. Each program writes its figures and the machine they stand on to results/."""
+"""Measurements against peers. Each program writes its figures, and the machine that they are of, to results/."""

@@ -1,5 +1,5 @@
 """What the crop-ready form costs and gains: a table and a plot (SVG) over PNG levels, band heights, tile widths and
-JPEG restart intervals; and what restart intervals cost whoever decodes the whole image.
+JPEG restart intervals; and what restart intervals cost when the whole image is decoded.
 
     python -m benchmarks.crop_ready [IMAGES] [--per-kind 12] [--record]
 

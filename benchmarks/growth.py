@@ -1,4 +1,4 @@
-"""The loader at the size of the whole of GenImage, and over time: starts, interpreter and memory.
+"""The loader at GenImage's full size, and over time: start-up, time in Python, memory.
 
     python -m benchmarks.growth index  [--repeats 3] [--record]     by the number of samples in the index
     python -m benchmarks.growth memory [--epochs 30] [--record]     memory against time

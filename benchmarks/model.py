@@ -1,4 +1,4 @@
-"""What this loader would do on 16, 64 and 128 cores: a prediction on paper from figures measured on a small machine.
+"""Predicts this loader's speed on 16, 64 and 128 cores from figures measured on a small machine.
 
     python -m benchmarks.model            prints the table; `python -m benchmarks.readme` puts it into docs/scaling.md
 

@@ -141,8 +141,8 @@ class Process:
         return self.answer(patience)
 
     def rests(self, seconds: float = 10.0) -> bool:
-        """Waits until its processes are idle: one that fetches ahead takes the CPUs of whoever's turn is next. Whether
-        they became idle within `seconds`."""
+        """Waits until its processes are idle: one that fetches ahead takes CPUs from the next contestant.
+        Returns whether they became idle within `seconds`."""
         end = time.monotonic() + seconds
         now, quiet = usage(self.pid)[0], 0
         while quiet < 2:  # one could fall between two pieces of work

@@ -1,4 +1,4 @@
-"""How fast images become crop-ready, and how large they are then.
+"""Speed of recoding to crop-ready images, and their size.
 
     python -m benchmarks.recoding [--tree TREE] [--rounds 3] [--record]
 

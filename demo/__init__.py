@@ -1,1 +1,1 @@
-"""The main job on a machine of one's own: photographs become a GenImage-shaped tree, shards, and a trained detector."""
+"""The main job on your own machine: photographs become a GenImage-shaped tree, shards, and a trained detector."""

@@ -130,7 +130,7 @@ def build(checkout: Path, scratch: Path) -> tuple[Path, str]:
 
 def place_extension(wheel: Path, site: Path, checkout: Path) -> None:
     """The wheel into `site`, and its extension with the libraries beside it into the checkout, which comes first on
-    the path of whoever works in it."""
+    the path of those who work in it."""
     pip("install", "--no-deps", "--no-index", "--no-compile", "--target", site, wheel)
     shutil.rmtree(site / "bin", ignore_errors=True)  # they name this machine's Python
     for built in (site / CORE).glob("_core*.so"):

@@ -1,4 +1,4 @@
-"""The benchmark does the same work for every loader, and says so when one does not."""
+"""The benchmark does the same work for every loader, and reports one that does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python of the docs runs, page by page, on a tiny dataset: what a page defines its later examples may use."""
+"""The Python of the docs runs, page by page, on a tiny dataset; later examples of a page may use earlier ones."""
 
 from __future__ import annotations
 

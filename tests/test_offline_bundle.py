@@ -1,4 +1,4 @@
-"""The bundle for machines without a network: in pieces, whole again in one folder, and what is said when it cannot be.
+"""The bundle for machines without a network: cut into pieces, installed from them, and its errors.
 
 What pip fetches and the compiler builds are stood in for by a few files; nothing here needs a network.
 """

@@ -1,4 +1,4 @@
-"""What the repository as a whole promises: a set-up that says what it lacks, locks that fit, sources that ship."""
+"""The repository as a whole: set-up, locks, build, distributions, version, and what may be committed."""
 
 from __future__ import annotations
 

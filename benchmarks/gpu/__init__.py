@@ -1,1 +1,1 @@
-"""The rooms of benchmarks/gpu_check.py: contestants in processes of their own, rounds, training, the report."""
+"""The parts of benchmarks/gpu_check.py: contestants in processes of their own, rounds, training, the report."""

@@ -1,5 +1,5 @@
-"""Are the pixels right? Each question in a process of its own: one that hangs, or takes CUDA with it, must not cost the
-figures."""
+"""Compares the GPU's pixels with the CPU's. Each comparison runs in a process of its own: one that hangs, or breaks
+CUDA, must not cost the figures."""
 
 from __future__ import annotations
 

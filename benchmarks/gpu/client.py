@@ -1,4 +1,4 @@
-"""A contestant's process as the check sees it."""
+"""The asking side of a GPU contestant's process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks import process
 
 
 class Process(process.Process):
-    """The contestant or question NAME of benchmarks/gpu/serve.py; its log lies beside the setting."""
+    """The contestant or question NAME of benchmarks/gpu/serve.py; its log is written beside the setting."""
 
     def __init__(self, name: str, setting: Path) -> None:
         super().__init__(name, "benchmarks.gpu.serve", setting, setting.with_name(f"{name}.log"))

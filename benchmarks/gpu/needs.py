@@ -1,4 +1,4 @@
-"""What the GPU check needs installed and built, before anything is measured: said in sentences, or built."""
+"""Checks, before anything is measured, that what the GPU check needs is installed, and builds the extension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the GPU check, and the goals beside what was measured."""
+"""The tables of the GPU check, with the goals beside the measured figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contestants in turn, round after round, each in its process; how fast, at what cost."""
+"""Runs the contestants in turns, round after round, and collects speed and cost of each."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ class Contest:
         self._use = self._ending.enter_context(GpuUse(uuid))
 
     def measure(self, stream: str) -> None:
-        """Rounds of a stream; no round begins after the deadline but the first on the mix. Who gives up is out from
-        here on, and what it did in the streams before stays."""
+        """Rounds of a stream; no round begins after the deadline but the first on the mix. A contestant that
+        fails takes no further part; its figures of earlier streams are kept."""
         if stream != "mixed" and self._limits.left() <= 0:
             self.outcome.no_time.append(stream)
             return
@@ -174,7 +174,7 @@ class Contest:
             say(f"{name} does not come to rest between its turns")
 
     def train(self, name: str) -> None:
-        """A training fed by a contestant. One that fails costs that contestant nothing else, as far as it is alive."""
+        """A training fed by a contestant. When it fails, the contestant goes on, in a new process if need be."""
         if name not in self._running:
             return
         if self._limits.left() <= 0:

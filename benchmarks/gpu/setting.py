@@ -1,4 +1,4 @@
-"""What is measured on what, as the processes of the GPU check tell each other."""
+"""The settings that the processes of the GPU check share: device, datasets, sizes."""
 
 from __future__ import annotations
 

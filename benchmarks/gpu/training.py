@@ -1,4 +1,4 @@
-"""A ResNet-50 training step in half precision, fed from a stream: how long the GPU stands idle waiting for data.
+"""A ResNet-50 training step in half precision, fed from a stream: how long the GPU is idle, waiting for data.
 
 The host runs ahead of the GPU, and a loader hands over batches that are only queued yet: how long `next(batches)` takes
 on the host's clock says nothing about either. So two events go into the training stream, one behind a step and one

@@ -21,7 +21,7 @@ PREFETCH = 2  # batches, its default
 
 
 def whole(encoded: Any, work: Work) -> tuple[Any, dict[str, Any]]:
-    """The decoded image, and where crop_mirror_normalize shall cut."""
+    """The decoded image, and the arguments that tell crop_mirror_normalize where to crop."""
     from nvidia.dali import fn, types
 
     images = fn.decoders.image(encoded, device="cpu", output_type=types.RGB)

@@ -23,7 +23,7 @@ REQUIREMENTS = ("spdl==0.8.0", "spdl-io==0.8.0")
 
 
 def prepare(work: Work) -> None:
-    """Where every image lies in its tar, and its size: SPDL has no reader for tar files."""
+    """The offset and size of every image in its tar: SPDL has no reader for tar files."""
     from PIL import Image
 
     listing = Path(work.scratch) / "samples.json"

@@ -1,4 +1,4 @@
-"""webdataset + Pillow: the way GenImage is usually read once it lies in tar shards.
+"""webdataset + Pillow: the way GenImage is usually read once it is in tar shards.
 
 As webdataset's documentation recommends: shards split over the DataLoader's workers, samples shuffled in a buffer,
 batches made inside the workers and handed over whole, workers kept for the next epoch.

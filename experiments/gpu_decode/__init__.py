@@ -1,1 +1,1 @@
-"""Crops of crop-ready shards decoded on the GPU: the kernels, what they are told, and whether they beat the CPUs."""
+"""Crops of crop-ready shards decoded on the GPU: the kernels, their inputs, and a comparison with the CPUs."""

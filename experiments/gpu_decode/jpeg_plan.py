@@ -1,4 +1,4 @@
-"""What the kernels in jpeg_intervals.cu are told: the tables and, without stuffing, the restart intervals of JPEGs that
+"""Input of the kernels in jpeg_intervals.cu: the tables and, without stuffing, the restart intervals of JPEGs that
 gs.crop_jpeg cut.
 
 What is not a small baseline JPEG with restart intervals, of the samplings that the kernels know, stays with the CPU.

@@ -1,4 +1,4 @@
-"""Whether a GPU decodes the crops of crop-ready shards faster than the CPUs do:
+"""Measures whether a GPU decodes crops of crop-ready shards faster than the CPUs do:
 
     python -m experiments.gpu_decode.measure DATASET [--device cuda:0] [--threads N]
 

@@ -1,4 +1,4 @@
-"""What the plans of all kernels share."""
+"""Helpers of both kernels' plans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel in png_bands.cu is told: which bands of which crop-ready PNGs, where each of their rows begins.
+"""Input of the kernel in png_bands.cu: bands of crop-ready PNGs, and where each of their rows begins.
 
 The form is described in cpp/bands/png_band_table.hpp. What may be wrong with the parts of a file that
 the crop needs is found here, by their checksums; the kernel only sees to it that it reads and writes no memory that is

@@ -1,4 +1,4 @@
-"""What the tests of the GPU check share."""
+"""Fixtures for the tests of the GPU check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GPU check: to its end in CPU mode, what it says when it cannot begin, and what its results hold."""
+"""The GPU check: a whole run in CPU mode, its messages when it cannot start, and its results."""
 
 from __future__ import annotations
 

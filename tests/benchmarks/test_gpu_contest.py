@@ -1,4 +1,4 @@
-"""The contestants of the GPU check: their processes, their turns, who fails and what that costs; the tables."""
+"""The contestants of the GPU check: their processes, their turns, failures; the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a GPU alone would show, imagined: how busy it is, and how long it waits for data."""
+"""How busy a GPU is and how long it waits for data, on an imagined GPU."""
 
 from __future__ import annotations
 
