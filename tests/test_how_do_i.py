@@ -258,6 +258,12 @@ def test_hours_are_those_of_the_results() -> None:
     assert f"{everything['stored_bytes'] / everything['bytes'] - 1:.1%}" == "0.6%"
 
 
+def test_packages_are_those_that_the_build_needs() -> None:
+    needed = re.findall(r"^build +\w+ +\S+ +(\S+)", (ROOT / "requirements/system.txt").read_text(), re.MULTILINE)
+    (line,) = re.findall(r"^apt-get install (.*?) *#", PAGE, re.MULTILINE)
+    assert {*needed, "python3-dev", "python3-venv"} == set(line.split())
+
+
 def test_published_counts_are_right() -> None:
     from genimage_stream.vocabulary import PUBLISHED
 
