@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from genimage_stream.vocabulary import LABELS, PUBLISHED, SPLITS
+from shard_tools.opening import explained, open_finished
 from shard_tools.scan import Listing
-from shard_tools.verify import open_dataset_json, read_index
 
 _COLUMNS = ["generator", "split", "label", "format", "mode", "size", "width", "height", "class_index"]
 
@@ -21,8 +21,10 @@ def published(generator: str, split: str, label: str) -> int | None:
 
 def dataset_info(destination: str) -> dict[str, Any]:
     """What `info` says about a finished dataset, ready for JSON. Raises TargetError when there is none."""
-    storage, dataset = open_dataset_json(destination)
-    index = read_index(storage, _COLUMNS)
+    opened = open_finished(destination)
+    dataset = opened.access.info.fields
+    with explained():
+        index = opened.table(_COLUMNS)
     by = ["generator", "split", "label"]
     facts: dict[tuple[str, ...], dict[str, Any]] = {}
     for column in ("format", "mode"):
@@ -37,7 +39,7 @@ def dataset_info(destination: str) -> dict[str, Any]:
         key = group["generator"], group["split"], group["label"]
         groups.append({**group, "published": published(*key), **facts.get(key, {})})
     return {
-        "destination": storage.url,
+        "destination": opened.path,
         "format_version": dataset["format_version"],
         "seed": dataset["seed"],
         "options": dataset["options"],

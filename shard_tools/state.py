@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genimage_stream.dataset.info import parse_info
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
-from genimage_stream.storage.within import check_shard_paths
 from genimage_stream.vocabulary import synsets
 from shard_tools.errors import TargetError
 from shard_tools.plan import Plan, Shard
@@ -28,17 +28,6 @@ from shard_tools.storage import Storage
 STATE = ".pack"
 PLAN = f"{STATE}/plan.json"
 LOCK = f"{STATE}/lock"
-
-
-_GROUP = {"generator": str, "split": str, "label": str, "samples": int, "quarantined": int, "size": int}
-DATASET_FIELDS = {
-    "format_version": int,
-    "seed": int,
-    "options": {},
-    "plan_digest": str,
-    "counts": {"samples": int, "quarantined": int, "shards": int, "size": int, "groups": [_GROUP]},
-    "shards": [{"path": str, "samples": int, "size": int}],
-}
 
 
 @dataclass
@@ -69,34 +58,13 @@ def read_json(storage: Storage, name: str) -> dict[str, Any] | None:
 
 def read_dataset(storage: Storage) -> dict[str, Any] | None:
     """dataset.json, of which every field is there; None when there is none. Raises TargetError when it is another's."""
-    dataset = read_json(storage, DATASET_FILE)
-    wrong = _misfit(dataset, DATASET_FIELDS, "") if dataset is not None else None
-    if dataset is not None and not wrong:
-        try:
-            check_shard_paths((shard["path"] for shard in dataset["shards"]), storage.shown(DATASET_FILE))
-        except ValueError as error:
-            raise TargetError(str(error)) from error
-    if wrong:
-        raise TargetError(
-            f"{storage.shown(DATASET_FILE)} is not one that this program writes ({wrong}): bring it back, or remove "
-            "the destination and pack again, or choose another one"
-        )
-    return dataset
-
-
-def _misfit(value: Any, wanted: Any, where: str) -> str | None:
-    """What of a JSON value is not of the wanted form: a type, {name: form} or [form of each]."""
-    if isinstance(wanted, dict):
-        if not isinstance(value, dict):
-            return f"{where or 'it'} is no object"
-        inner = [(value.get(name), form, f"{where}.{name}".lstrip(".")) for name, form in wanted.items()]
-    elif isinstance(wanted, list):
-        if not isinstance(value, list):
-            return f"{where} is no list"
-        inner = [(one, wanted[0], f"{where}[{at}]") for at, one in enumerate(value)]
-    else:
-        return None if isinstance(value, wanted) and not isinstance(value, bool) else f"{where} is missing or damaged"
-    return next((wrong for one in inner if (wrong := _misfit(*one))), None)
+    raw = storage.read(DATASET_FILE)
+    if raw is None:
+        return None
+    try:
+        return parse_info(raw, storage.shown(DATASET_FILE)).check_complete().fields
+    except ValueError as error:
+        raise TargetError(str(error)) from error
 
 
 def write_json(storage: Storage, name: str, value: dict[str, Any]) -> None:

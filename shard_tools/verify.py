@@ -7,7 +7,6 @@ is compared by its sha256. What is left to trust is index.parquet alone, whose p
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -19,17 +18,16 @@ import pyarrow.parquet as pq
 
 from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode import decode as decode_image
-from genimage_stream.remedies import no_dataset
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
-from genimage_stream.storage.within import check_shard_paths, local_file
-from shard_tools import state, tar
+from shard_tools import tar
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.engines.local import cores
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.inspect import image_facts
 from shard_tools.keys import UNSAFE
+from shard_tools.opening import finished_info, read_index
 from shard_tools.shard import index_line, sample_facts
-from shard_tools.storage import LocalStorage, Storage, open_storage
+from shard_tools.storage import Storage, open_storage
 from shard_tools.terminal.progress import Progress
 
 
@@ -47,55 +45,17 @@ class Verified:
         return not self.problems
 
 
-def read_index(storage: Storage, columns: list[str] | None = None) -> pa.Table:
-    shown = storage.shown(INDEX_FILE)
-    try:
-        if isinstance(storage, LocalStorage):
-            place = local_file(storage.url, INDEX_FILE)
-            table = pq.read_table(place, columns=columns, page_checksum_verification=True)
-        else:
-            raw = storage.read(INDEX_FILE)
-            if raw is None:
-                raise FileNotFoundError(shown)
-            table = pq.read_table(pa.BufferReader(raw), columns=columns, page_checksum_verification=True)
-    except FileNotFoundError as error:
-        raise TargetError(f"{shown} is missing: pack again") from error
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise TargetError(f"{shown} cannot be read ({error}): pack again") from error
-    if "shard" in table.column_names:
-        try:
-            check_shard_paths(table["shard"].unique().to_pylist(), shown)
-        except ValueError as error:
-            raise TargetError(str(error)) from error
-    return table
-
-
-def open_dataset_json(destination: str) -> tuple[Storage, dict[str, Any]]:
-    """The storage of a finished dataset and its dataset.json, of which every field is there.
-
-    Raises TargetError when there is none, or another one.
-    """
-    storage = open_storage(destination)
-    if isinstance(storage, LocalStorage) and not os.path.isdir(storage.url):
-        raise TargetError(f"{destination}: there is no such folder; give the folder that `pack` wrote")
-    dataset = state.read_dataset(storage)
-    if dataset is None:
-        begun = storage.size(state.PLAN) is not None
-        raise TargetError(no_dataset(destination, begun=begun, file=DATASET_FILE))
-    return storage, dataset
-
-
 def verify(destination: str, progress: Progress, *, decode: bool = False, threads: int = 0) -> Verified:
     """Compare a finished dataset with its index. Raises TargetError when there is none."""
-    storage, dataset = open_dataset_json(destination)
+    store, info = finished_info(destination)
+    storage, dataset = open_storage(destination), info.fields
     result = Verified(storage.url, decoded=decode)
     try:
-        index = read_index(storage)
+        index = read_index(store)
     except TargetError as error:
         result.problems.append(str(error))
         return result
-    crop_ready = bool((dataset.get("options") or {}).get("crop_ready"))
-    names = index_schema(crop_ready=crop_ready).names
+    names = index_schema(crop_ready=info.crop_ready).names
     if index.schema.names not in (names, [name for name in names if name != "segments"]):  # once there were none
         result.problems.append(
             f"{storage.shown(INDEX_FILE)} has other columns than format {dataset.get('format_version')}"

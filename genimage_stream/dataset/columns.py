@@ -50,7 +50,7 @@ class IndexColumns:
                 self.num_rows: int = file.metadata.num_rows
                 self.names: list[str] = file.schema_arrow.names
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{self.name} is not a readable Parquet file: {error}. Pack the dataset again.") from error
+            raise ValueError(f"{self.name} cannot be read ({error}): pack the dataset again") from error
         missing = [field for field in schema.index_schema().names if field not in self.names]
         if missing:
             raise ValueError(f"{self.name} is not an index of this format: it has no column {', '.join(missing)}")
@@ -80,8 +80,8 @@ class IndexColumns:
                 if self._store.size(schema.INDEX_FILE) != self._size:
                     raise ValueError(f"{self.name} changed after it was opened: open the dataset again") from error
                 raise ValueError(
-                    f"{self.name} is damaged ({error}): restore it from a copy, or remove it and run the same "
-                    "`shard-tools pack` again, which writes a new one"
+                    f"{self.name} cannot be read ({error}): it is damaged, so restore it from a copy, or remove it and "
+                    "run the same `shard-tools pack` again"
                 ) from error
         if "shard" in table.column_names:
             check_shard_paths(table["shard"].unique().to_pylist(), self.name)

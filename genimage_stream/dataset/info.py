@@ -53,9 +53,9 @@ def parse_info(text: bytes | bytearray, name: str) -> DatasetInfo:
     try:
         fields = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{name} is not JSON ({error}): restore it, or remove the dataset and pack again") from error
+        raise ValueError(f"{name} is damaged ({error}): restore it, or remove the dataset and pack again") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"{name} holds no JSON object: restore it, or remove the dataset and pack again")
+        raise ValueError(f"{name} is damaged (not a JSON object): restore it, or remove the dataset and pack again")
     version = fields.get("format_version", schema.FORMAT_VERSION)
     if not isinstance(version, int) or version > schema.FORMAT_VERSION:
         raise ValueError(

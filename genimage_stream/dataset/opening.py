@@ -67,7 +67,7 @@ def open_index(store: Store) -> IndexColumns:
         return IndexColumns(store)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{store.name} is not finished: there is no {schema.INDEX_FILE}. Run the same `shard-tools pack` again."
+            f"{store.name} is not finished: {schema.INDEX_FILE} is missing. Run the same `shard-tools pack` again."
         ) from None
 
 

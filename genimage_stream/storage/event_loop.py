@@ -6,7 +6,9 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
+import sys
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -42,6 +44,16 @@ def _stop(pid: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -
             future.cancel()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=5)
+        # A thread of obstore may still be inside Python, where it woke this loop: Python ends threads that want to go
+        # on after this point, and that aborts the process when there is Rust below them.
+        deadline = time.monotonic() + 1
+        while _foreign_threads() and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+def _foreign_threads() -> set[int]:
+    """Threads inside Python that Python did not start."""
+    return sys._current_frames().keys() - {thread.ident for thread in threading.enumerate()}
 
 
 def _after_fork() -> None:

@@ -15,6 +15,7 @@ from genimage_stream.remedies import sentence
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.errors import TargetError, ToolError
 from shard_tools.object_storage import is_object_url
+from shard_tools.opening import open_finished
 from shard_tools.report.features import FEATURES
 from shard_tools.report.findings import Findings, Quarantine
 from shard_tools.report.page import headline, render
@@ -125,19 +126,6 @@ def missing_shards(destination: str) -> list[str]:
     dataset = open_finished(destination)
     places = {path: dataset.access.store.local_path(path) for path in dataset.access.shards()[1]}
     return [path for path, place in places.items() if place is not None and not os.path.exists(place)]
-
-
-def open_finished(destination: str) -> Dataset:
-    """The dataset, when it is there and finished. Raises TargetError that says which it is not."""
-    from genimage_stream.dataset.opening import open_dataset
-    from shard_tools.verify import open_dataset_json
-
-    try:
-        if "://" not in destination:
-            open_dataset_json(destination)
-        return open_dataset(destination)
-    except (OSError, ValueError, ImportError) as error:
-        raise TargetError(sentence(error)) from error
 
 
 def read_quarantine(dataset: Dataset) -> Quarantine:

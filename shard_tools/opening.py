@@ -1,0 +1,55 @@
+"""Opens a finished dataset for the tools that read one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from genimage_stream.remedies import sentence
+from shard_tools.errors import TargetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from genimage_stream.dataset.dataset import Dataset
+    from genimage_stream.dataset.info import DatasetInfo
+    from genimage_stream.storage.store import Store
+
+
+def open_finished(destination: str) -> Dataset:
+    """The dataset, whose dataset.json is complete. Raises TargetError when it is missing, unfinished or damaged."""
+    from genimage_stream.dataset.opening import open_dataset
+
+    with explained():
+        dataset = open_dataset(destination)
+        dataset.access.info.check_complete()
+        return dataset
+
+
+def finished_info(destination: str) -> tuple[Store, DatasetInfo]:
+    """The store and the complete dataset.json of a dataset whose index may be damaged. Raises TargetError."""
+    from genimage_stream.dataset.opening import read_info
+    from genimage_stream.storage.opening import open_store
+
+    with explained():
+        store = open_store(destination)
+        return store, read_info(store).check_complete()
+
+
+def read_index(store: Store) -> pa.Table:
+    """The whole index. Raises TargetError when it is missing or damaged."""
+    from genimage_stream.dataset.opening import open_index
+
+    with explained():
+        columns = open_index(store)
+        return columns.table(columns.names)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns errors of opening and reading into TargetErrors."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        raise TargetError(sentence(error)) from error
