@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64, help="of one process")
     parser.add_argument("--crop", type=int, default=224)
     parser.add_argument("--save-every", type=int, default=200, help="steps from one checkpoint to the next")
-    parser.add_argument("--max-steps", type=int, help="end this run after so many steps, with a checkpoint")
+    parser.add_argument("--max-steps", type=int, help="end this run after that many steps, with a checkpoint")
     parser.add_argument("--amp", action="store_true", help="compute in bfloat16 where that is safe")
     return parser.parse_args()
 
