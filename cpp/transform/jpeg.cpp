@@ -65,19 +65,34 @@ class JpegStep final : public Step {
         y.origin = scratch.a.reserve(y.bytes()) + kMargin;
         cb.origin = scratch.b.reserve(cb.bytes() + cr.bytes()) + kMargin;
         cr.origin = cb.origin + cb.bytes();
-        forward(in, kernels, y, cb, cr, scratch.c);
-        for (int row = 0; row < y.padded_height(); row += 8)
-            kernels.round_trip(y.row(row), y.stride, y.padded_width() / 16, luma_);
-        for (const Plane& plane : {cb, cr})
-            for (int row = 0; row < plane.padded_height(); row += 8)
-                kernels.round_trip(plane.row(row), plane.stride, plane.padded_width() / 16, chroma_);
-        back(in, y, cb, cr, window, out, scratch.d);
+        // One row of MCUs after the other, there and back, while its samples are in the cache. The last pixel row of
+        // one waits for the chroma below it.
+        const int top = window.y - in.held.y;
+        int emitted = 0;
+        for (int first = 0; first < cb.height; first += 8) {
+            const bool last = first + 8 >= cb.height;
+            forward(in, kernels, first, y, cb, cr, scratch.c);
+            for (int row = v_ * first; row < std::min(v_ * (first + 8), y.padded_height()); row += 8)
+                kernels.round_trip(y.row(row), y.stride, y.padded_width() / 16, luma_);
+            for (const Plane& plane : {cb, cr}) {
+                kernels.round_trip(plane.row(first), plane.stride, plane.padded_width() / 16, chroma_);
+                for (int row = first; row < std::min(first + 8, plane.height); row++) {
+                    std::uint8_t* samples = plane.row(row);  // neighbours of the first and last samples
+                    samples[-1] = samples[0];
+                    samples[plane.width] = samples[plane.width - 1];
+                }
+            }
+            const int ready =
+                last ? window.height : std::min(v_ * (first + 8) - (v_ - 1) - top, window.height);
+            if (ready > emitted) back(in, y, cb, cr, window, emitted, ready, out, scratch.d);
+            emitted = std::max(emitted, ready);
+        }
     }
 
   private:
-    // Pixels to samples. Blocks that reach beyond the image are filled by repeating the last column before,
-    // the last row after chroma is downsampled.
-    void forward(const Part& in, const BlockKernels& kernels, const Plane& y, const Plane& cb,
+    // Pixels to samples, for eight rows of chroma from `first` on. Blocks that reach beyond the image are filled
+    // by repeating the last column before, the last row after chroma is downsampled.
+    void forward(const Part& in, const BlockKernels& kernels, int first, const Plane& y, const Plane& cb,
                  const Plane& cr, Buffer& memory) const {
         const int width = y.width, full = up(cb.padded_width() * h_, 32);
         const std::size_t line = static_cast<std::size_t>(full) + 64;
@@ -97,7 +112,7 @@ class JpegStep final : public Step {
             for (std::uint8_t* chroma : {cb_line[slot], cr_line[slot]})
                 std::memset(chroma + width, chroma[width - 1], static_cast<std::size_t>(full - width));
         };
-        for (int row = 0; row < cb.height; row++) {
+        for (int row = first; row < std::min(first + 8, cb.height); row++) {
             convert(v_ * row, 0);
             int second = 0;
             if (v_ == 2 && 2 * row + 1 < y.height) convert(2 * row + 1, second = 1);
@@ -112,23 +127,18 @@ class JpegStep final : public Step {
                     std::memcpy(to.row(row), from[0], static_cast<std::size_t>(to.padded_width()));
             }
         }
+        if (first + 8 < cb.height) return;
         for (const Plane& plane : {y, cb, cr})
             for (int row = plane.height; row < plane.padded_height(); row++)
                 std::memcpy(plane.row(row), plane.row(plane.height - 1),
                             static_cast<std::size_t>(plane.padded_width()));
     }
 
-    // Samples to the window's pixels.
-    void back(const Part& in, const Plane& y, const Plane& cb, const Plane& cr, const Rect& window,
-              const Canvas& out, Buffer& memory) const {
+    // Samples to the window's pixels, rows begin .. end - 1.
+    void back(const Part& in, const Plane& y, const Plane& cb, const Plane& cr, const Rect& window, int begin,
+              int end, const Canvas& out, Buffer& memory) const {
         const jpeg::Kernels* vector = simd_level() == Simd::avx2 ? jpeg::avx2_kernels() : nullptr;
         const jpeg::Kernels& kernels = vector ? *vector : jpeg::kPlainKernels;
-        for (const Plane& plane : {cb, cr})  // neighbours of the first and last samples
-            for (int row = 0; row < plane.height; row++) {
-                std::uint8_t* samples = plane.row(row);
-                samples[-1] = samples[0];
-                samples[plane.width] = samples[plane.width - 1];
-            }
         const int left = window.x - in.held.x, top = window.y - in.held.y;
         const int first = left / h_, count = (left + window.width - 1) / h_ - first + 1;
         // libjpeg's triangle filter wants more than two chroma samples in a row of the image.
@@ -150,7 +160,7 @@ class JpegStep final : public Step {
             }
             return line_memory + left % 2;
         };
-        for (int row = 0; row < window.height; row++) {
+        for (int row = begin; row < end; row++) {
             const std::uint8_t* blue = chroma_row(cb, top + row, lines);
             const std::uint8_t* red = chroma_row(cr, top + row, lines + line);
             kernels.ycc_to_rgb(y.row(top + row) + left, blue, red, window.width, out.row(row));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "transform/nearest.hpp"
+#include "transform/resample_rows.hpp"
 
 namespace gs::transform {
 namespace {
@@ -28,10 +29,8 @@ class FilteredResize final : public Step {
         plan(down, in.whole.height, to_.height, w.y, w.height, scratch.b);
         const Rect& held = in.held;
         if (across.identity() && down.identity()) return copy(in, w, out);
-        if (down.identity()) {
-            for (int y = 0; y < w.height; y++) resample_across(across, in.at(held.x, w.y + y), out.row(y));
-            return;
-        }
+        if (down.identity())
+            return resample_rows_across(across, in.at(held.x, w.y), in.stride, w.height, out);
         if (across.identity()) {
             const std::uint8_t* from = in.at(w.x, held.y);
             for (int y = 0; y < w.height; y++)
@@ -39,15 +38,18 @@ class FilteredResize final : public Step {
             return;
         }
         if (down_first(in.whole.width, in.whole.height, to_.width, to_.height)) {
-            std::uint8_t* line = Canvas::in(scratch.c, held.width, 1).rgb;
-            for (int y = 0; y < w.height; y++) {
-                resample_down(down.output(y), in.rgb, in.stride, 3 * held.width, line);
-                resample_across(across, line, out.row(y));
+            constexpr int kBatch = 4;  // rows that are filtered across together
+            const Canvas lines = Canvas::in(scratch.c, held.width, kBatch);
+            for (int y = 0; y < w.height; y += kBatch) {
+                const int count = std::min(kBatch, w.height - y);
+                for (int i = 0; i < count; i++)
+                    resample_down(down.output(y + i), in.rgb, in.stride, 3 * held.width, lines.row(i));
+                resample_rows_across(across, lines.rgb, lines.stride, count, {out.row(y), out.stride});
             }
             return;
         }
         const Canvas rows = Canvas::in(scratch.c, w.width, held.height);
-        for (int y = 0; y < held.height; y++) resample_across(across, in.rgb + y * in.stride, rows.row(y));
+        resample_rows_across(across, in.rgb, in.stride, held.height, rows);
         for (int y = 0; y < w.height; y++)
             resample_down(down.output(y), rows.rgb, rows.stride, 3 * w.width, out.row(y));
     }

@@ -20,11 +20,14 @@ Plan plan_steps(const Steps& steps, Size in, const Rect* window) {
 
 Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner) {
     Part part = in;
+    int memory = 0;  // which of the two is free
     for (std::size_t i = 0; i < steps.size(); i++) {
         const Rect& window = plan.needed[i + 1];
-        const Canvas canvas = Canvas::in(runner.images[i % 2], window.width, window.height);
+        if (steps[i]->found_in(part, window)) continue;
+        const Canvas canvas = Canvas::in(runner.images[memory], window.width, window.height);
         steps[i]->run(part, window, canvas, runner.scratch);
         part = {plan.sizes[i + 1], window, canvas.rgb, canvas.stride};
+        memory = 1 - memory;
     }
     return part;
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -22,7 +22,7 @@ from tests.genimage_stream.transforms.references import (
     torchvision,
 )
 
-ANY = settings(max_examples=120, deadline=None)
+ANY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FILTERS = st.sampled_from(sorted(PILLOW_FILTERS))
 PADS = {"zeros": "constant", "reflect": "reflect", "symmetric": "symmetric"}
 
@@ -30,7 +30,7 @@ PADS = {"zeros": "constant", "reflect": "reflect", "symmetric": "symmetric"}
 @ANY
 @given(SEEDS, SIDES, SIDES, SIDES, SIDES, FILTERS)
 def test_resize_to_both_sides_equals_pillow(
-    seed: int, height: int, width: int, to_height: int, to_width: int, name: Any
+    instructions: str, seed: int, height: int, width: int, to_height: int, to_width: int, name: Any
 ) -> None:
     image = picture(seed, height, width)
     expected = Image.fromarray(image).resize((to_width, to_height), PILLOW_FILTERS[name])
