@@ -131,10 +131,10 @@ def test_long_chains_of_rounds_end() -> None:
 @pytest.mark.parametrize("size", ["min", 50])
 def test_a_mix_within_its_groups_repeats_nothing(dataset: gs.Dataset, size: Any) -> None:
     uneven = dataset.select(labels=["real"]) | dataset.select(labels=["fake"]).sample(30)
-    loader = gs.Loader(uneven, 8, crop=16, mix={"label": "equal"}, epoch_size=size)
+    mixture = mixture_of(uneven.access, {"label": "equal"}, size)
     for epoch in range(12):
-        rows = loader.order(epoch).rows.tolist()
-        assert len(set(rows)) == len(rows) == loader.epoch_samples
+        rows = mixture.order(seed=0, epoch=epoch).rows.tolist()
+        assert len(set(rows)) == len(rows) == mixture.size
 
 
 @pytest.mark.parametrize("shuffle", [True, "shards", False])
