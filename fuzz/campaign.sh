@@ -9,7 +9,7 @@ seconds=${1:?usage: fuzz/campaign.sh SECONDS [TARGET...]}
 shift
 cd "$(dirname "$0")"
 python=${PYTHON:-$([ -x ../.venv/bin/python ] && echo ../.venv/bin/python || echo python3)}
-targets=${*:-fuzz_jpeg fuzz_png fuzz_batch fuzz_crop_ready fuzz_bands fuzz_lazy fuzz_pack fuzz_inflate against_pillow tsan}
+targets=${*:-fuzz_jpeg fuzz_png fuzz_batch fuzz_crop_ready fuzz_bands fuzz_lazy fuzz_inflate against_pillow tsan}
 make -s PYTHON="$python" seeds fuzzer
 "$python" structure.py 3000 build/structured
 mkdir -p build/findings build/logs

@@ -29,8 +29,9 @@ from shard_tools.layout import Mapping
 from shard_tools.lock import locked
 from shard_tools.object_storage import is_object_url
 from shard_tools.plan import Plan, Shard, make_plan
+from shard_tools.readers import Readers
 from shard_tools.scan import Listing, Rejected, scan
-from shard_tools.shard import Item, Readers, ShardTask
+from shard_tools.shard import Item, ShardTask
 from shard_tools.sources.base import Location
 from shard_tools.storage import LocalStorage, Storage, explained, open_storage
 from shard_tools.terminal.progress import Progress

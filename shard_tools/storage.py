@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from shard_tools.object_storage import is_object_url
 _WRITE_BACK = 8 << 20  # bytes written before the disk is asked to begin with them
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 _DIRECT = getattr(os, "O_DIRECT", 0)
+_BUFFER = 4 << 20  # bytes gathered before they are written
 _PAGE = 4096  # what is written directly is a multiple of this, which is one of every disk's block
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -69,15 +71,19 @@ class Storage(Protocol):
 
 
 class LocalFile:
-    """Written beside its final place under a name of its own, synced, then renamed.
+    """A file that is written beside its final place under a name of its own, synced, then renamed.
 
-    `direct`: past the page cache as long as whole pages come from aligned memory. A shard is not read again soon, and
-    making room for it in the cache would cost more than all the rest of writing it.
+    `direct`: in whole pages of aligned memory past the page cache. A shard is not read again soon, and making room for
+    it in the cache would cost more than all the rest of writing it, and would push the source out.
     """
 
     def __init__(self, path: Path, direct: bool = False) -> None:
         self._path = path
         self._written = self._begun = 0
+        self._buffer = mmap.mmap(-1, _BUFFER, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # begins at a page
+        with contextlib.suppress(AttributeError, OSError):  # other systems and kernels
+            self._buffer.madvise(mmap.MADV_HUGEPAGE)
+        self._used = 0
         self._direct = False
         self._part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}.part")
         with explained(path):
@@ -87,36 +93,51 @@ class LocalFile:
                 self._go_direct(True)
 
     def _go_direct(self, on: bool) -> None:
-        """A file system may have no such thing; then everything is written as usual."""
+        """A file system may have no such thing; then everything is written through the page cache."""
         with contextlib.suppress(OSError):
             flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
             fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | _DIRECT if on else flags & ~_DIRECT)
             self._direct = on and _DIRECT != 0
 
     def write(self, parts: Sequence[bytes | memoryview]) -> None:
-        expected = sum(map(len, parts))
-        if self._direct and (len(parts) != 1 or expected % _PAGE or self._written % _PAGE):
-            self._go_direct(False)
-            self._begun = self._written
-        self._written += expected
-        with explained(self._path):
-            try:
-                written = os.writev(self._descriptor, parts)
-            except OSError as error:
-                if not self._direct or error.errno != errno.EINVAL:
-                    raise
-                self._go_direct(False)  # it was accepted and cannot be done
-                written = os.writev(self._descriptor, parts)
-            if written != expected:  # a nearly full disk takes a part; writing the rest says why
+        for part in parts:
+            end = self._used + len(part)
+            if end <= _BUFFER:
+                self._buffer[self._used : end] = part
+                self._used = end
+                continue
+            rest = memoryview(part)
+            while rest:
+                if self._used == _BUFFER:
+                    self._flush()
+                size = min(len(rest), _BUFFER - self._used)
+                self._buffer[self._used : self._used + size] = rest[:size]
+                self._used += size
+                rest = rest[size:]
+
+    def _flush(self) -> None:
+        with explained(self._path), memoryview(self._buffer) as buffer:
+            if self._direct and self._used % _PAGE:  # the end of the file
                 self._go_direct(False)
-                rest = memoryview(b"".join(parts))[written:]
-                while len(rest):
-                    rest = rest[os.write(self._descriptor, rest) :]
+            written = 0
+            while written < self._used:
+                with buffer[written : self._used] as rest:
+                    try:
+                        written += os.write(self._descriptor, rest)
+                    except OSError as error:
+                        if not self._direct or error.errno != errno.EINVAL:
+                            raise
+                        self._go_direct(False)  # it was accepted and cannot be done
+                if self._direct and written % _PAGE:  # a nearly full disk took a part; writing the rest says why
+                    self._go_direct(False)
+        self._written += self._used
+        self._used = 0
         if not self._direct and self._written - self._begun >= _WRITE_BACK:
             begin_write_back(self._descriptor, self._begun, self._written - self._begun)
             self._begun = self._written
 
     def commit(self, durable: bool = True) -> None:
+        self._flush()
         with explained(self._path):
             if durable:
                 os.fsync(self._descriptor)

@@ -14,7 +14,6 @@ namespace py = pybind11;
 void add_image(py::module_& m);       // decode, inspect, check: one image on the calling thread
 void add_batch(py::module_& m);       // FileSet, Pool, Job
 void add_crop_ready(py::module_& m);  // recode for crops, cut a JPEG
-void add_pack(py::module_& m);        // many images into the bytes of a tar
 void add_transform(py::module_& m);   // steps of transforms, and running them on an image
 
 // A bytes-like object's memory; the object cannot be resized while this lives. Needs the GIL at both ends.

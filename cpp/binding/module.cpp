@@ -9,7 +9,6 @@ PYBIND11_MODULE(_core, m) {
     gs_binding::add_image(m);
     gs_binding::add_batch(m);
     gs_binding::add_crop_ready(m);
-    gs_binding::add_pack(m);
     gs_binding::add_transform(m);
     m.def("simd_level", [] { return static_cast<int>(gs::simd_level()); });
     m.def("set_simd_level", [](int level) { gs::set_simd_level(static_cast<gs::Simd>(level)); });

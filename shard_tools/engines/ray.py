@@ -15,7 +15,8 @@ from typing import Any
 
 from shard_tools.errors import ToolError
 from shard_tools.object_storage import first_line
-from shard_tools.shard import Readers, Report, ShardResult, ShardTask, write_shard
+from shard_tools.readers import Readers
+from shard_tools.shard import Report, ShardResult, ShardTask, write_shard
 from shard_tools.sources.base import Container
 from shard_tools.storage import Storage
 

@@ -7,7 +7,8 @@ import traceback
 from multiprocessing.connection import Connection
 
 from shard_tools.errors import ToolError
-from shard_tools.shard import Readers, write_shard
+from shard_tools.readers import Readers
+from shard_tools.shard import write_shard
 
 
 def main() -> None:

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genimage_stream.decode import _core
-from shard_tools import core_shard, faults
+from shard_tools import faults
 from shard_tools.errors import SourceError, UnreadableFileError, UnreadableImageError
 from shard_tools.faults import Faults
 from shard_tools.pack import PackOptions, pack, plan_work, shard_task
+from shard_tools.readers import Readers
 from shard_tools.scan import scan
-from shard_tools.shard import Readers
+from shard_tools.shard import write_shard
 from shard_tools.sources import folder as folder_source
 from shard_tools.sources.base import Location
 from shard_tools.sources.folder import FolderReader
+from shard_tools.storage import LocalStorage
 from shard_tools.terminal.progress import Silent
 from tests.fixtures.genimage import fake_png, make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, shard_tools_here, tree_bytes
@@ -65,7 +66,7 @@ def within(seconds: float, work: Callable[[], object]) -> None:
 
 
 def test_a_file_that_became_a_pipe(tmp_path: Path) -> None:
-    """After the listing: neither way of reading waits for somebody to write to it."""
+    """After the listing: reading does not wait for somebody to write to it."""
     pipe = tmp_path / "0_adm_1.PNG"
     os.mkfifo(pipe)
     found: list[Any] = []
@@ -75,13 +76,9 @@ def test_a_file_that_became_a_pipe(tmp_path: Path) -> None:
             found.append(FolderReader(str(tmp_path)).read(Location(pipe.name, 100)))
         except UnreadableImageError as error:
             found.append(str(error))
-        _core.read_soon([str(pipe)])
-        sample: Any = (str(pipe), 100, "key", True, "{")
-        found.append(_core.pack_samples(bytearray(1 << 16), 0, [sample], True, 1 << 20, 1 << 20)[0])
 
     within(30, read)
     assert "a pipe" in found[0]
-    assert found[1] == [None]  # left to the plain way
 
 
 @pytest.mark.parametrize("way", [[], ["--crop-ready"], ["--check", "header"]])
@@ -99,23 +96,6 @@ def test_a_huge_file_is_not_read(way: list[str], tmp_path: Path) -> None:
     assert done.code == 0, done.err
     (row,) = quarantine_rows(tmp_path / "dst").values()
     assert row["reason"] == f"the file has {3 << 30} bytes, more than the limit of {1 << 30}"
-
-
-def test_what_the_core_is_handed_from_an_archive_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "src").mkdir()
-    data = [fake_png(np.random.default_rng(number), 64) for number in range(30)]
-    with zipfile.ZipFile(tmp_path / "src" / "adm.zip", "w") as archive:
-        for number, one in enumerate(data):
-            archive.writestr(f"train/ai/{number}_adm_1.PNG", one)
-    bound = 3 * max(map(len, data))
-    monkeypatch.setattr(core_shard, "BATCH_BYTES", bound)
-    work = plan_work(scan([str(tmp_path / "src")]), PackOptions())
-    readers = Readers(work.listing.containers)
-    batches = list(core_shard._sources(shard_task(work, 0, "full"), readers))
-    readers.close()
-    assert [first for first, _ in batches] == [sum(len(b) for _, b in batches[:n]) for n in range(len(batches))]
-    assert sum(len(batch) for _, batch in batches) == 30
-    assert all(sum(map(len, batch)) <= bound for _, batch in batches)  # type: ignore[arg-type]
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,22 +164,19 @@ def test_single_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mo
     assert "unreadable" in quarantine_rows(tmp_path / "dst")[f"{FAKES}/7_adm_1.PNG"]["reason"]
 
 
-def test_the_core_leaves_what_cannot_be_opened_to_be_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_that_lead_to_themselves_are_counted(tmp_path: Path) -> None:
     folder = put(tmp_path / "src", 20)
     work = plan_work(scan([str(tmp_path / "src")]), PackOptions())
     for path in folder.iterdir():  # a link to itself is refused to root as well
         path.unlink()
         path.symlink_to(path.name)
     with pytest.raises(SourceError, match="the source seems to be going away"):
-        core_shard.write_by_core(
-            shard_task(work, 0, "full"), Readers(work.listing.containers), core_storage(tmp_path), lambda *counts: None
+        write_shard(
+            shard_task(work, 0, "full"),
+            Readers(work.listing.containers),
+            LocalStorage(str(tmp_path / "dst")),
+            lambda *counts: None,
         )
-
-
-def core_storage(tmp_path: Path) -> Any:
-    from shard_tools.storage import LocalStorage
-
-    return LocalStorage(str(tmp_path / "dst"))
 
 
 def test_counting_faults() -> None:

@@ -33,7 +33,7 @@ def test_files_of_the_users_folder_are_not_run(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "shard-tools"
     command.write_text("from shard_tools.cli import main\nmain()\n")
-    options = ["--shard-size", "40kB", "--workers", "2"]
+    options = ["--shard-size", "10kB", "--workers", "5"]  # as processes
     done = subprocess.run(
         [sys.executable, command, "pack", tmp_path / "adm.zip", tmp_path / "dst", *options],
         cwd=tmp_path / "here",

@@ -23,7 +23,6 @@ TARGETS = (
     "fuzz_crop_ready",
     "fuzz_bands",
     "fuzz_lazy",
-    "fuzz_pack",
     "fuzz_inflate",
 )
 LIMITS = gs.Limits(max_pixels=1 << 18, max_bytes=1 << 20)
