@@ -164,12 +164,13 @@ def plan_all(scale: float) -> None:
     from genimage_stream.vocabulary import PUBLISHED, synsets
     from shard_tools import state
     from shard_tools.cli import collect_garbage_rarely
-    from shard_tools.pack import PackOptions, gather, plan_work
+    from shard_tools.gather import gather
     from shard_tools.scan import Listing, Scanner
     from shard_tools.shard import Packed, ShardResult
     from shard_tools.sources.base import ContainerListing, FolderListing
     from shard_tools.sources.folder import FolderContainer
     from shard_tools.storage import LocalStorage
+    from shard_tools.work import PackOptions, plan_work
 
     rng = np.random.default_rng(1)
     names = synsets()

@@ -167,10 +167,10 @@ def pack(
 
         from shard_tools.inspect import CHECKS
         from shard_tools.layout import parse_mapping
-        from shard_tools.pack import PackOptions
         from shard_tools.pack import pack as pack_sources
         from shard_tools.terminal.progress import make_progress
         from shard_tools.terminal.text import size_text
+        from shard_tools.work import PackOptions
 
         if len(paths) < 2:
             raise ToolError("give at least one SRC and then DST: shard-tools pack SRC... DST")
@@ -205,7 +205,7 @@ def pack(
             print(
                 f"{done.destination}: {done.samples:,} samples in {done.shards:,} shards, "
                 f"{size_text(done.size_bytes)}; {done.quarantined:,} files in quarantine "
-                f"(quarantine.parquet says why), {done.droppings:,} droppings ignored"
+                f"(quarantine.parquet says why), {done.system_files:,} system files ignored"
             )
         return 1 if strict and done.quarantined else 0
 

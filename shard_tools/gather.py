@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +21,7 @@ from genimage_stream.schema import (
 from genimage_stream.vocabulary import LABELS
 from shard_tools import state
 from shard_tools.storage import Storage
-
-if TYPE_CHECKING:
-    from shard_tools.pack import PackOptions, Work
+from shard_tools.work import PackOptions, Work
 
 ROW_GROUP = 128 * 1024
 
@@ -97,7 +95,7 @@ def _by_label(table: pa.Table) -> Iterator[tuple[str, int, int]]:
 
 
 def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
-    """One Parquet file in memory (some 130 bytes a row), in row groups large enough to read fast."""
+    """One Parquet file in memory (about 130 bytes a row), in row groups large enough to read fast."""
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()

@@ -88,7 +88,7 @@ def listing_info(listing: Listing, sources: list[str]) -> dict[str, Any]:
         "sources": sources,
         "files": len(listing),
         "size": int(listing.size.sum()),
-        "droppings": listing.droppings,
+        "system_files": listing.system_files,
         "other_files": dict(sorted(listing.others.items())),
         "groups": groups,
         "missing_generators": sorted(set(PUBLISHED) - present - listing.left_out),

@@ -18,12 +18,12 @@ _LONG_FAKE = re.compile(r"[A-Za-z0-9]+_\d+_\d+_(\d+)_(\d{1,3})_([A-Za-z0-9]+)_",
 # 116_biggan_00094.png, 0_adm_153.PNG, 0_wukong_image128.png
 _SHORT_FAKE = re.compile(r"(\d{1,4})_([A-Za-z0-9]+)_")
 
-DROPPINGS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"})
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"})
 
 
-def is_dropping(name: str) -> bool:
+def is_system_file(name: str) -> bool:
     """Files and folders that operating systems leave behind: hidden ones (`._x`, `.DS_Store`), `Thumbs.db` and kin."""
-    return name.startswith(".") or name.lower() in DROPPINGS
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
 def real_class(name: str) -> tuple[int, str | None]:

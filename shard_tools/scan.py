@@ -54,7 +54,7 @@ class Listing:
     method: npt.NDArray[np.int16]
     crc: npt.NDArray[np.uint32]
     rejected: list[Rejected] = field(default_factory=list)
-    droppings: int = 0
+    system_files: int = 0
     others: Counter[str] = field(
         default_factory=Counter
     )  # files that are no images, outside of image folders; by suffix
@@ -173,7 +173,7 @@ class Scanner:
         self.columns = _Columns()
         self.group_of: dict[Group, int] = {}
         self.rejected: list[Rejected] = []
-        self.droppings = 0
+        self.system_files = 0
         self.others: Counter[str] = Counter()
         self.problems: list[str] = []
         self.incomplete: list[str] = []
@@ -188,7 +188,7 @@ class Scanner:
         origin: Origin = Origin(),
     ) -> None:
         self.incomplete += listed.incomplete
-        self.droppings += listed.droppings
+        self.system_files += listed.system_files
         self.problems += listed.problems
         self.rejected += [
             Rejected(source_path(container, path, ""), None, None, None, reason)
@@ -299,7 +299,7 @@ class Scanner:
             method=np.array(columns.method, np.int16),
             crc=np.array(columns.crc, np.uint32),
             rejected=self.rejected,
-            droppings=self.droppings,
+            system_files=self.system_files,
             others=self.others,
             problems=self.problems,
             incomplete=self.incomplete,

@@ -55,8 +55,7 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
     except TargetError as error:
         result.problems.append(str(error))
         return result
-    names = index_schema(crop_ready=info.crop_ready).names
-    if index.schema.names not in (names, [name for name in names if name != "segments"]):  # once there were none
+    if index.schema.names != index_schema(crop_ready=info.crop_ready).names:
         result.problems.append(
             f"{storage.shown(INDEX_FILE)} has other columns than format {dataset.get('format_version')}"
         )

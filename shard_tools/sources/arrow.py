@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from genimage_stream.vocabulary import simplify
 from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout import LABEL_FOLDERS, place_of
-from shard_tools.names import generator_hint, is_dropping, real_split
+from shard_tools.names import generator_hint, is_system_file, real_split
 from shard_tools.object_storage import first_line, is_object_url, open_store
 from shard_tools.sources.base import Container, ContainerListing, FolderListing, Location
 
@@ -227,8 +227,8 @@ def _list(path: str, listing: ContainerListing, folded: bool) -> list[FolderList
     meaning = {label: next(iter(count)) for label, count in votes.items() if len(count) == 1}
     folders: dict[str, FolderListing] = {}
     for number, (folder, name, told) in enumerate(rows):
-        if is_dropping(name):
-            listing.droppings += 1
+        if is_system_file(name):
+            listing.system_files += 1
             continue
         label = told or meaning.get(labels[number])
         if label is not None and place_of(folder.split("/") if folder else []).label is None:

@@ -39,7 +39,7 @@ class FolderListing:
 @dataclass
 class ContainerListing:
     folders: list[FolderListing] = field(default_factory=list)
-    droppings: int = 0
+    system_files: int = 0
     problems: list[str] = field(default_factory=list)  # sentences about the container as a whole
     incomplete: list[str] = field(default_factory=list)  # parts of it that are missing: packing waits for them
     unlisted: dict[str, str] = field(default_factory=dict)  # folder within it -> why nobody knows what is in it

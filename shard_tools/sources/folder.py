@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shard_tools.errors import SourceError, UnreadableFileError, UnreadableImageError
-from shard_tools.names import is_dropping
+from shard_tools.names import is_system_file
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
 
 # Faults of the one file; anything else (a disk or a network that went away) is the source's.
@@ -53,7 +53,7 @@ class FolderContainer:
             while pending:
                 folder, below, part = pending.pop().result()
                 pending.extend(pool.submit(self._scan, inner, found) for inner in below)
-                listing.droppings += part.droppings
+                listing.system_files += part.system_files
                 listing.problems += part.problems
                 listing.incomplete += part.incomplete
                 listing.unlisted |= part.unlisted
@@ -72,8 +72,8 @@ class FolderContainer:
             with os.scandir(os.path.join(self.root, path)) as entries:
                 for entry in entries:
                     name = entry.name
-                    if is_dropping(name):
-                        part.droppings += 1
+                    if is_system_file(name):
+                        part.system_files += 1
                         continue
                     size = 0
                     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shard_tools.errors import SourceError, ToolError
-from shard_tools.names import is_dropping
+from shard_tools.names import is_system_file
 from shard_tools.object_storage import first_line, open_store
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
 
@@ -41,8 +41,8 @@ class ObjectContainer:
                 found(len(batch))
                 for entry in batch:
                     path, _, name = entry["path"].rpartition("/")
-                    if is_dropping(name) or any(map(is_dropping, path.split("/") if path else ())):
-                        listing.droppings += 1
+                    if is_system_file(name) or any(map(is_system_file, path.split("/") if path else ())):
+                        listing.system_files += 1
                         continue
                     folder = folders.setdefault(path, FolderListing(path))
                     folder.names.append(name)

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from shard_tools.errors import UnreadableImageError
-from shard_tools.names import is_dropping
+from shard_tools.names import is_system_file
 from shard_tools.sources import zip_directory as zd
 from shard_tools.sources.base import ContainerListing, FolderListing
 from shard_tools.sources.volumes import VolumeSet
@@ -317,8 +317,8 @@ def _fill(listing: ContainerListing, members: list[zd.Member], segments: list[Se
         path, _, name = member.name.rpartition("/")
         if not name:
             continue  # a folder
-        if is_dropping(name) or any(map(is_dropping, path.split("/") if path else ())):
-            listing.droppings += 1
+        if is_system_file(name) or any(map(is_system_file, path.split("/") if path else ())):
+            listing.system_files += 1
             continue
         folder = folders.get(path)
         if folder is None:

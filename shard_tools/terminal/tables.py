@@ -50,7 +50,9 @@ def print_scan(info: dict[str, Any]) -> None:
         numbers = (_number(group[name]) for name in ("files", "published", "missing", "rejected"))
         rows.append((group["generator"], group["split"], group["label"], *numbers, size_text(group["size"])))
     _print_table(console, columns, rows)
-    console.print(f"\n{info['files']:,} files, {size_text(info['size'])}; {info['droppings']:,} droppings ignored")
+    console.print(
+        f"\n{info['files']:,} files, {size_text(info['size'])}; {info['system_files']:,} system files ignored"
+    )
     if info["other_files"]:
         others = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in info["other_files"].items())
         console.print(f"other files, ignored: {others}", markup=False)

@@ -77,8 +77,9 @@ def packed(standard_tree: tuple[Path, list[Any]], tmp_path_factory: pytest.TempP
 def pack_here(sources: Path | list[Path], destination: Path, *maps: str, **options: Any) -> Any:
     """Pack within this process: as the command does it, without its start-up time."""
     from shard_tools.layout import parse_mapping
-    from shard_tools.pack import PackOptions, pack
+    from shard_tools.pack import pack
     from shard_tools.terminal.progress import Silent
+    from shard_tools.work import PackOptions
 
     given = {"shard_bytes": 60_000, "workers": 1, "mappings": tuple(map(parse_mapping, maps)), **options}
     paths = sources if isinstance(sources, list) else [sources]

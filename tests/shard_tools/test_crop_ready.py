@@ -19,9 +19,10 @@ import genimage_stream as gs
 from genimage_stream.schema import index_schema
 from shard_tools.crop_ready import pixel_digest, recode_image
 from shard_tools.errors import UnreadableImageError
-from shard_tools.pack import PackOptions, pack
+from shard_tools.pack import pack
 from shard_tools.terminal.progress import make_progress
 from shard_tools.verify import verify
+from shard_tools.work import PackOptions
 from tests.fixtures.jpegs import jpeg, photograph
 from tests.shard_tools.conftest import shard_tools_here
 

@@ -158,14 +158,14 @@ def test_without_pillow_nothing_is_decided(tmp_path: Path, monkeypatch: pytest.M
         assert "built without webp" in shard_tools_here("verify", tmp_path / "dst", "--decode").err
 
 
-def test_droppings_are_ignored_and_counted(tmp_path: Path) -> None:
+def test_system_files_are_ignored_and_counted(tmp_path: Path) -> None:
     data = fake_png(np.random.default_rng(2), 16)
     put(tmp_path / "src", f"{folder('adm')}/0_adm_1.PNG", data)
     for name in ("._0_adm_1.PNG", ".DS_Store", "Thumbs.db", "desktop.ini"):
         put(tmp_path / "src", f"{folder('adm')}/{name}", b"\0\5\26\7junk")
     put(tmp_path / "src", "__MACOSX/ADM/train/ai/._x.png", b"junk")
     done = pack_here(tmp_path / "src", tmp_path / "dst")
-    assert (done.samples, done.quarantined, done.droppings) == (1, 0, 5)
+    assert (done.samples, done.quarantined, done.system_files) == (1, 0, 5)
 
 
 def test_upper_case_suffix_is_packed_and_lower_case_in_the_shard(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ import pytest
 
 from shard_tools.errors import SourceError, TargetError, ToolError
 from shard_tools.layout import parse_mapping
-from shard_tools.pack import PackOptions, pack
+from shard_tools.pack import pack
 from shard_tools.terminal.progress import Silent
+from shard_tools.work import PackOptions
 from tests.fixtures.genimage import make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, shard_tools_here, tree_bytes
 

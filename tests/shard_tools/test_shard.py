@@ -19,11 +19,11 @@ from PIL import Image
 
 from shard_tools import read_ahead
 from shard_tools.errors import SourceError
-from shard_tools.pack import PackOptions, plan_work, shard_task
 from shard_tools.readers import Readers
 from shard_tools.scan import scan
 from shard_tools.shard import write_shard
 from shard_tools.storage import LocalStorage
+from shard_tools.work import PackOptions, plan_work, shard_task
 from tests.fixtures.genimage import bad_files, encode, fake_png, make_tree, pixels, real_jpeg
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, tars
 

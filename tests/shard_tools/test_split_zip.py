@@ -297,7 +297,7 @@ def test_members_that_cannot_be_read(tmp_path: Path) -> None:
     assert set(reasons) == {"2", "3"}
     assert "method 12" in reasons["2"]
     assert "encrypted" in reasons["3"]
-    assert (done.samples, done.droppings) == (1, 2)
+    assert (done.samples, done.system_files) == (1, 2)
 
 
 def test_zip_bomb_does_not_unfold(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from shard_tools import faults
 from shard_tools.errors import SourceError, UnreadableFileError, UnreadableImageError
 from shard_tools.faults import Faults
-from shard_tools.pack import PackOptions, pack, plan_work, shard_task
+from shard_tools.pack import pack
 from shard_tools.readers import Readers
 from shard_tools.scan import scan
 from shard_tools.shard import write_shard
@@ -25,6 +25,7 @@ from shard_tools.sources.base import Location
 from shard_tools.sources.folder import FolderReader
 from shard_tools.storage import LocalStorage
 from shard_tools.terminal.progress import Silent
+from shard_tools.work import PackOptions, plan_work, shard_task
 from tests.fixtures.genimage import fake_png, make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools, shard_tools_here, tree_bytes
 from tests.shard_tools.test_interruptions import Meddler
