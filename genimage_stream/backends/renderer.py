@@ -105,9 +105,10 @@ class Rendering:
 
     def wait(self, timeout: float) -> bool:
         """Wait until it is done, at most about `timeout` seconds; whether it is."""
-        if not self.decoded(timeout):
-            return False
-        self.proceed()
+        if self._images is not None:
+            if not self.decoded(timeout):
+                return False
+            self.proceed()
         if self.abandoned:
             self._renderer.advance()  # out of the queue, which would keep it and so the renderer alive
         return True
@@ -138,7 +139,7 @@ class Rendering:
 
     def decoded(self, timeout: float) -> bool:
         """Whether the core is done with it, after at most about `timeout` seconds."""
-        return self._job is None or self._job.wait(timeout)
+        return self._images is None or self._job is None or self._job.wait(timeout)
 
     def proceed(self) -> None:
         """Do what comes after the core's work; nothing when that was done before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -46,14 +47,14 @@ def window_size(value: Any) -> tuple[int, int]:
 def fill_pixel(fill: Any) -> tuple[int, int, int]:
     """The three bytes of a pixel."""
     try:
-        pixel = tuple(index(value) for value in fill)
-    except TypeError:
-        pixel = ()
-    if len(pixel) != 3 or min(pixel) < 0 or max(pixel) > 255:
+        red, green, blue = map(index, fill)
+        if min(red, green, blue) < 0 or max(red, green, blue) > 255:
+            raise ValueError
+    except (TypeError, ValueError):
         raise ValueError(
             f"fill must be three whole numbers from 0 to 255 (a pixel before it is normalised), not {fill!r}"
-        )
-    return pixel
+        ) from None
+    return red, green, blue
 
 
 def normalisation(mean: Any, std: Any, output: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
@@ -62,8 +63,8 @@ def normalisation(mean: Any, std: Any, output: str) -> tuple[tuple[float, ...] |
     if stds is not None and 0 in stds:
         raise ValueError(f"std must not be 0: {std!r}")
     if output == "uint8" and not (means is None and stds is None):
-        given = "mean" if stds is None else "std" if means is None else "mean and std"
-        raise ValueError(f"{given}: needs a float16 or float32 output, and this one is uint8")
+        given = "mean needs" if stds is None else "std needs" if means is None else "mean and std need"
+        raise ValueError(f"{given} a float16 or float32 output, and this one is uint8")
     return means, stds
 
 
@@ -72,9 +73,9 @@ def _three_numbers(name: str, values: Any) -> tuple[float, ...] | None:
     if values is None:
         return None
     try:
-        floats = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
-        floats = ()
-    if len(floats) != 3 or not all(-float("inf") < value < float("inf") for value in floats):
-        raise ValueError(f"{name} must be three finite values, one per channel, not {values!r}")
-    return floats
+        red, green, blue = map(float, values)
+        if not (isfinite(red) and isfinite(green) and isfinite(blue)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} must be three finite values, one per channel, not {values!r}") from None
+    return red, green, blue
