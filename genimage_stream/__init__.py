@@ -1,7 +1,7 @@
 """Read GenImage shards: decode, select, stream.
 
-Decoding is imported at once, because `gs.decode` is a function while `genimage_stream.decode` is also the package that
-holds it: importing that package later would put the package in the function's place. Everything else is imported on
+Decoding is imported eagerly: `gs.decode` is a function and `genimage_stream.decode` also the package that holds it, so
+importing that package later would replace the function. Everything else is imported on
 first use, so that `import genimage_stream` stays light.
 """
 
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    globals()[name] = value  # found at once the next time
+    globals()[name] = value  # so that the next access finds it
     return value
 
 

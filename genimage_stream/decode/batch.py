@@ -135,7 +135,7 @@ class Job:
         return self._core.done()
 
     def cancel(self) -> None:
-        """Leave undone what has not begun: those images are listed in `errors()` and their place is not touched."""
+        """Cancel the images that have not started: they are listed in `errors()` and their place is not touched."""
         self._core.cancel()
 
     def errors(self) -> list[ImageError]:
@@ -212,7 +212,7 @@ class BatchDecoder:
         same but decodes it here as well: one that is damaged inside is then among `errors()`, not in `diverted()`.
 
         Raises ValueError or TypeError for arguments that do not fit together. What is wrong with one image is in
-        `Job.errors()`: zeros stand in its place and its neighbours are not touched.
+        `Job.errors()`: its place is filled with zeros and its neighbours are not touched.
         """
         one_of("small", small, SMALL)
         one_of("resample", resample, _RESAMPLE)

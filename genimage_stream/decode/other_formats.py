@@ -92,15 +92,15 @@ def _open(data: Buffer, max_pixels: int, max_bytes: int) -> Image.Image:
 
 
 def _refusal(error: Exception, otherwise: str) -> _core.DecodeError:
-    """What to say of an exception of Pillow's. Its readers of TIFF, WebP and GIF ask for its own limit again."""
+    """The error for an exception of Pillow. Its readers of TIFF, WebP and GIF check Pillow's own limit again."""
     if type(error).__name__ in {"DecompressionBombError", "DecompressionBombWarning"}:
         otherwise = "Pillow has a limit of its own for the whole process, PIL.Image.MAX_IMAGE_PIXELS: raise it"
     return _core.DecodeError(f"{otherwise}: {error}")
 
 
 def _read_header(form: str, view: memoryview) -> Image.Image:
-    """As Pillow's Image.open, without the check of its own limit on pixels: ours decides, and that one cannot be lifted
-    for one call, being the whole process's."""
+    """As Pillow's Image.open, without its check of the number of pixels: Pillow's limit is the whole process's, so it
+    cannot be lifted for one call, and our limit is checked anyway."""
     from PIL import Image
 
     importlib.import_module(f"PIL.{_PLUGIN[form]}")

@@ -1,1 +1,1 @@
-"""Carrying a plan out: the loader, its options, one epoch under way, batches."""
+"""The loader: its options, its schedule, one epoch under way, batches."""

@@ -12,9 +12,10 @@ _FIELDS = ("images", "labels", "generators", "rows", "epoch", "step")
 
 class Batch:
     """n samples. `images` (n, 3, height, width); `labels` int64 (n,), 0 real, 1 fake; `generators` int64 (n,), 0 real,
-    1 + place in `dataset.generators` for a fake; `rows` int64 (n,), rows in the index; `keys`, the samples' names.
+    1 + index in `dataset.generators` for a fake; `rows` int64 (n,), rows in the index; `keys`, the samples' names;
+    `epoch` and `step`, both from 0.
 
-    A batch stays as it is for as long as anyone holds it or a part of it. `epoch` and `step` say where it stands.
+    A batch does not change as long as it, or a part of it, is held.
     """
 
     __slots__ = ("_keys", "epoch", "generators", "images", "labels", "rows", "step")
@@ -36,7 +37,7 @@ class Batch:
         self.rows = rows
         self.epoch = epoch
         self.step = step
-        self._keys = keys  # or how to find them: few consumers look at them
+        self._keys = keys  # or a function that reads them: few consumers need them
 
     @property
     def keys(self) -> list[str]:
@@ -53,11 +54,11 @@ class Batch:
         return f"Batch({shape} {self.images.dtype}, epoch {self.epoch}, step {self.step})"
 
     def to(self, device: Any, *, non_blocking: bool = False) -> Batch:
-        """The batch with its tensors on a device (what Lightning and accelerate call)."""
+        """The batch with its tensors on a device. Lightning and accelerate call this."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self, _device: Any = None) -> Batch:
-        """The batch with its tensors in page-locked memory (what a DataLoader calls)."""
+        """The batch with its tensors in page-locked memory. A DataLoader calls this."""
         return self._map(lambda tensor: tensor if tensor.is_pinned() else tensor.pin_memory())
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:

@@ -1,8 +1,8 @@
-"""Memory for batches, used again as soon as nobody holds the batch any more.
+"""Memory for batches, reused when nothing holds the batch any more.
 
-Fresh memory for every batch costs a page fault per 4 KiB, a tenth of the time of a batch of floats. Reusing one that
-the consumer still holds would change pictures under its eyes. So a batch's memory comes back when the last tensor over
-it is gone, whoever held it: `list(loader)` keeps every batch intact, a plain training loop goes round in a few buffers.
+Fresh memory for every batch costs a page fault per 4 KiB, a tenth of the time of a batch of floats. Reusing memory that
+the consumer still holds would change its images. So the memory of a batch returns to the pool when the last tensor over
+it is gone: `list(loader)` keeps every batch intact, and a plain training loop needs a few buffers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class BufferPool:
             memory = self._free.pop()
         except IndexError:
             memory = np.empty(prod(self._shape) * self._dtype.itemsize, np.uint8)
-        # torch keeps `view` alive as long as any tensor shares its memory; its end gives the memory back.
+        # torch keeps `view` alive as long as any tensor shares its memory; then the memory returns to the pool.
         view = memory[: prod(shape) * self._dtype.itemsize].view(self._dtype).reshape(shape)
         weakref.finalize(view, self._free.append, memory).atexit = False
         return torch.from_numpy(view)

@@ -46,7 +46,8 @@ class Engine:
         self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
 
     def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch:
-        """Begin at a place of an epoch, and keep it up to date; or only with every so many of the steps from there."""
+        """Begin at a place of an epoch and keep `progress` up to date. Of the steps from there only `first`,
+        `first + every`, ... are given."""
         order = self.schedule.order(progress.epoch)
         steps = self.schedule.steps(progress.position)
         renderer = self._get_renderer()

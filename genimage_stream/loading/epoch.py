@@ -1,7 +1,7 @@
 """One epoch under way: requests for bytes, jobs of the decoder's threads, finished batches in order.
 
-No Python thread is involved: `__next__` hands work to the threads of the C++ core (and, for object stores, to those of
-the fetcher), waits for the oldest batch and hands it over.
+No Python thread is involved: `__next__` gives work to the threads of the C++ core (and, for object stores, to those
+that fetch), waits for the oldest batch and returns it.
 """
 
 from __future__ import annotations
@@ -278,10 +278,10 @@ class Epoch(Iterator[Batch]):
 
 
 class Pass(Iterator[Batch]):
-    """What `iter(loader)` gives: the epoch begins with the first batch that is asked for.
+    """The iterator of `iter(loader)`: the epoch begins with the first batch that is asked for.
 
     Trainers call `iter` just to see whether it works (Lightning does before every fit): that must not use up an epoch,
-    nor the place at which a resumed one goes on.
+    or the rest of a resumed one.
     """
 
     def __init__(self, begin: Callable[[], Epoch]) -> None:

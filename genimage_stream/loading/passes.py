@@ -1,8 +1,8 @@
-"""Which epoch each pass over a DataLoader is: kept in shared memory, so that all workers of a pass agree.
+"""The epoch of each pass over a DataLoader, in shared memory, so that all workers of a pass agree.
 
-Workers are new processes in every pass, or the same in all; their number may change, and one may be ended before it
-took its first batch. So no worker counts epochs: the first one of a pass that wants a batch takes the next epoch for
-the pass, under a lock, and the others look up what it took.
+Workers are new processes in every pass, or the same in all; their number may change, and one may be ended before its
+first batch. So workers do not count epochs: the first worker of a pass that needs a batch takes the next epoch for the
+pass, under a lock, and the others look it up.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 
 from genimage_stream.loading.schedule import Place
 
-_SLOTS = 64  # passes remembered: only those count that are under way, and a broken one's last stragglers
+_SLOTS = 64  # passes remembered: those under way are needed, and one that was left while its workers still ran
 _LOCK_SECONDS = 30.0  # it is held for microseconds
 
 
 class PassKey(NamedTuple):
-    """What the workers of one pass have in common: their seed, which every DataLoader draws anew, and how many times
-    they have begun."""
+    """The same in all workers of one pass: their seed, which every DataLoader draws anew, and how many passes they have
+    begun."""
 
     seed: int
     number: int
@@ -40,7 +40,7 @@ class Passes:
         self._lock = _new_lock()
 
     def begin(self, key: PassKey | None) -> Place:
-        """The place of a pass; who asks first takes the next one for it. None: a pass of one process."""
+        """The place of a pass; the first worker that asks takes the next one for it. None: a pass of one process."""
         with self._locked():
             found = self._find(key)
             if found is None:
@@ -84,7 +84,7 @@ class Passes:
     def _locked(self) -> Iterator[None]:
         if not self._lock.acquire(timeout=_LOCK_SECONDS):
             raise RuntimeError(
-                "a worker was killed while it began an epoch: make the dataset anew with loader.as_iterable_dataset()"
+                "a worker was killed while it began an epoch: make a new dataset by loader.as_iterable_dataset()"
             )
         try:
             yield
@@ -92,7 +92,7 @@ class Passes:
             self._lock.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Workers share lock and memory; any other copy, as of copy.deepcopy, goes its own way.
+        # Workers share lock and memory; any other copy, e.g. by copy.deepcopy, counts for itself.
         lock = None if context.get_spawning_popen() is None else self._lock
         return {"_rows": self._rows, "_lock": lock}
 
@@ -104,5 +104,5 @@ class Passes:
 
 
 def _new_lock() -> Any:
-    # One of the start method spawn goes to the workers of every start method, one of fork only to forks.
+    # A lock of the start method spawn can be passed to workers of every start method, one of fork only to forks.
     return multiprocessing.get_context("spawn").Lock()

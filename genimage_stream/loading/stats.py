@@ -1,4 +1,4 @@
-"""What a loader did and where its time went."""
+"""What a loader did, and where its time went."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from dataclasses import dataclass
 class Stats:
     """Counts and times since the loader was made or its statistics were reset.
 
-    `seconds` is the time spent inside epochs, of which `wait_seconds` the consumer waited for the loader (for
-    `storage_wait_seconds` of them because bytes were not there yet) and `consumer_seconds` the loader was left alone by
-    the consumer. `storage_seconds` and `decode_seconds` are added up
-    over threads: time for reading encoded bytes and for turning them into pixels. `ready` is the mean number of
-    finished batches found when one was asked for, `queue_depth` the number of batches kept in work.
+    `seconds` is the time inside epochs: for `wait_seconds` the consumer waited for the loader (in
+    `storage_wait_seconds` of them bytes were missing), for `consumer_seconds` it did something else. `storage_seconds`
+    and `decode_seconds` are summed over threads: the time for reading encoded bytes, and for decoding them. `ready` is
+    the mean number of finished batches when one was asked for, `queue_depth` the number of batches in work.
     """
 
     batches: int
@@ -43,9 +42,9 @@ class Stats:
 
     @property
     def bottleneck(self) -> str:
-        """What would have to be faster: `consumer`, `storage` or `decode`; `none` before the first batch.
+        """What has to be faster: `consumer`, `storage` or `decode`; `none` before the first batch.
 
-        The consumer, when it waited for less than a tenth of the time; else what it waited for longer.
+        The consumer, if it waited for less than a tenth of the time; otherwise what it waited for longer.
         """
         if not self.batches:
             return "none"
@@ -64,7 +63,7 @@ class Stats:
 
 
 class StatsCounter:
-    """Adds up what epochs report; safe for several epochs at once."""
+    """Sums what epochs report; several epochs may run in parallel."""
 
     def __init__(self, queue_depth: int, threads: int) -> None:
         self._lock = threading.Lock()
@@ -88,7 +87,7 @@ class StatsCounter:
         storage: float,
         decode: float,
     ) -> None:
-        """One batch was handed over."""
+        """Count a batch that was handed over."""
         with self._lock:
             counts, times = self._counts, self._times
             counts["batches"] += 1

@@ -85,10 +85,8 @@ class LoaderDataset(IterableDataset[Batch]):
 
 
 class LoaderIterator(Iterator[Batch]):
-    """One worker's share of one epoch, which begins with the first batch that is asked for.
-
-    `state_dict` and `load_state_dict` as StatefulDataLoader calls them.
-    """
+    """One worker's share of one epoch, which begins with the first batch that is asked for. StatefulDataLoader calls
+    `state_dict` and `load_state_dict`."""
 
     def __init__(self, dataset: LoaderDataset, worker: int, workers: int, key: PassKey | None) -> None:
         self._dataset = dataset
@@ -108,7 +106,7 @@ class LoaderIterator(Iterator[Batch]):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this worker stands: its epoch, where that began, and how many batches of what size it has given."""
+        """How far this worker is: its epoch, where that began, and how many batches of which size it has given."""
         epoch, start = self._place or self._dataset.passes.look(self._key)
         engine = self._dataset.engine()
         return {
@@ -122,8 +120,8 @@ class LoaderIterator(Iterator[Batch]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on there: with one process at any batch size and world size, with several workers at the same ones, since
-        none of them knows where the others stand.
+        """Resume there: with one process at any batch size and world size, with several workers at the same ones, since
+        no worker knows how far the others are.
 
         Raises ValueError, naming what differs, for the state of another dataset, order or division into batches.
         """
@@ -138,7 +136,7 @@ class LoaderIterator(Iterator[Batch]):
         other = [f"{name}: {state[name]}, here {value}" for name, value in mine.items() if state[name] != value]
         if other:
             raise ValueError(
-                f"the state belongs to another run ({'; '.join(other)}). Going on with other batches or ranks needs at "
+                f"the state belongs to another run ({'; '.join(other)}). Resuming with other batches or ranks needs at "
                 "most one worker, or the loader's own state: loader.load_state_dict({**loader.state_dict(), "
                 '"epoch": ..., "position": ...}), where the position counts samples over all ranks'
             )

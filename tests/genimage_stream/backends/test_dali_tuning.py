@@ -56,7 +56,7 @@ def nonsense(good: dict[str, Any]) -> list[Any]:
 
 
 def test_one_of_several_at_once_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock is one of open files, so that threads stand in for the ranks of a run."""
+    """The lock is one of open files, so threads can play the ranks of a run."""
     make = trials(dataset(tmp_path / "data"))
     searchers: set[int] = set()
 
