@@ -42,7 +42,7 @@ MAPS = click.option(
     multiple=True,
     metavar="FOLDER=generator:split:label",
     help="What a folder holds, where its name does not say. FOLDER is a path within SRC, or absolute, in any letter "
-    "case; '.' is SRC itself. Parts may be left empty. Of several the nearest folder has the last word.",
+    "case; '.' is SRC itself. Parts may be left empty. Where several match, the most specific folder wins.",
 )
 GENERATORS = click.option("--generators", metavar="A,B", help="Only these generators.")
 SPLITS = click.option("--splits", metavar="train,val", help="Only these splits.")
@@ -72,7 +72,7 @@ def _selection(generators: str | None, splits: str | None) -> dict[str, Any]:
     parts = _words(splits)
     for option, given in (("--generators", names), ("--splits", parts)):
         if given == ():
-            raise ToolError(f"{option}: name at least one, or leave it out")
+            raise ToolError(f"{option}: name at least one, or omit the option")
     for part in parts or ():
         if part.lower() not in SPLIT_FOLDERS:
             raise ToolError(f"--splits {splits}: {part!r} is neither train nor val")
@@ -118,9 +118,9 @@ def scan(
 
 @app.command(short_help="Pack SRC into shards at DST, or go on with it.")
 @click.argument("paths", nargs=-1, required=True, metavar="SRC... DST")
-@click.option("--shard-size", default="256MB", metavar="SIZE", help="Upper limit of a shard, as 256MB or 1GiB.")
-@click.option("--seed", default=0, help="Of the shuffle within each generator and split.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, help="At work at once; 0: one per core.")
+@click.option("--shard-size", default="256MB", metavar="SIZE", help="Upper limit of a shard, e.g. 256MB or 1GiB.")
+@click.option("--seed", default=0, help="Seed of the shuffle within each generator and split.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Parallel workers; 0: one per core.")
 @click.option("--check", default="full", metavar="full|header", help="full: decode every image; header: only probe.")
 @click.option("--crop-ready", is_flag=True, help="Recode losslessly for fast crops.")
 @click.option(
@@ -159,7 +159,7 @@ def pack(
     """Pack SRC into shards at DST; run again after an interruption, it goes on where it was.
 
     SRC are one or more folders of images, or of the distributed multi-volume zips, which are read as they are; DST is
-    a folder or an address as s3://bucket/folder.
+    a folder or an address, e.g. s3://bucket/folder.
     """
 
     def work() -> int:
@@ -238,8 +238,8 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
             )
             if not found.intact:
                 print(
-                    "To mend it, remove the damaged files (a shard with its .idx) and run the same `shard-tools pack` "
-                    "again: it makes them anew."
+                    "To fix it, remove the damaged files (a shard with its .idx) and run the same `shard-tools pack` "
+                    "again: it writes them again."
                 )
         return 0 if found.intact else 1
 

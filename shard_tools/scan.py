@@ -144,7 +144,7 @@ def scan(
 
 
 def _check_generators(scanner: Scanner, listing: Listing) -> None:
-    """A name that nothing goes by is a slip of the pen, unless it is one of GenImage's that is not here yet."""
+    """An unknown name is probably a typo, unless it is a generator of GenImage that is missing here."""
     found = {group.generator for group in listing.groups} | {r.generator for r in listing.rejected if r.generator}
     for name in sorted((scanner.generators or set()) - found):
         if name in PUBLISHED:
@@ -219,7 +219,7 @@ class Scanner:
         within = path.removeprefix(origin.prefix).lstrip("/:")
         paths = (path, within, folder.path, f"{origin.root}/{within}" if within else origin.root)
         covering = [(mapping.distance(paths), mapping) for mapping in self.mappings]
-        # The nearest folder has the last word.
+        # The most specific folder wins, so it comes last.
         for _, mapping in sorted(((d, m) for d, m in covering if d is not None), key=lambda found: -found[0]):
             self.used.add(mapping)
             place = mapping.apply(place)

@@ -58,7 +58,7 @@ def run(
 
 
 def _can_be_reached(address: str | None) -> None:
-    """Ray itself asks an address that nobody answers at for minutes."""
+    """Ray itself tries for minutes to reach an address where no server responds."""
     host, colon, port = (address or "").rpartition("://")[2].partition("/")[0].rpartition(":")
     if not colon or not port.isdecimal():
         return

@@ -1,6 +1,6 @@
 """What is in the shards, counted from the index alone: NumPy over whole columns, no shard is read.
 
-Columns are int64 arrays of one row per sample; for 2.68 million samples they take some 200 MB together.
+Columns are int64 arrays of one row per sample; for 2.68 million samples they take about 200 MB together.
 """
 
 from __future__ import annotations

@@ -166,7 +166,9 @@ def test_ways_to_write_a_map(folder: str, tmp_path: Path) -> None:
 
 def test_map_says_what_wins() -> None:
     for command in ("scan", "pack"):
-        assert "last word" in " ".join(shard_tools_here(command, "--help").out.replace("│", " ").split())
+        assert "most specific folder wins" in " ".join(
+            shard_tools_here(command, "--help").out.replace("│", " ").split()
+        )
 
 
 @pytest.mark.parametrize(
