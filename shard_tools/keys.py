@@ -101,17 +101,15 @@ def _digests(listing: Listing, rows: list[int], read: Callable[[int], bytes]) ->
     Tables whose rows cannot be had one by one are read from end to end instead.
     """
     found: dict[int, str | UnreadableImageError] = {}
-    folded: dict[int, dict[int, int]] = {}  # container -> place in its table -> row of the listing
+    places: dict[int, dict[int, int]] = {}  # sequential container -> place in it -> row of the listing
     for row in rows:
         container = listing.groups[listing.group[row]].container
-        if getattr(listing.containers[container], "folded", None):
-            folded.setdefault(container, {})[int(listing.offset[row])] = row
-    for container, places in folded.items():
-        from shard_tools.sources.arrow import TableContainer
-
-        table = listing.containers[container]
-        assert isinstance(table, TableContainer)
-        found.update((places[place], digest) for place, digest in table.digests(set(places)))
+        if listing.containers[container].sequential:
+            places.setdefault(container, {})[int(listing.offset[row])] = row
+    for container, row_at in places.items():
+        sequential = listing.containers[container].sequential
+        assert sequential is not None
+        found.update((row_at[place], digest) for place, digest in sequential.digests(set(row_at)))
     rows = [row for row in rows if row not in found]
     faults = Faults(len(rows))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shard_tools.errors import TargetError
 from shard_tools.state import LOCK, STATE
-from shard_tools.storage import LocalStorage, Storage, explained, make_folder
+from shard_tools.storage import Storage, explained, make_folder
 
 
 @contextlib.contextmanager
@@ -19,10 +19,11 @@ def locked(storage: Storage) -> Iterator[None]:
     """Hold the destination. The lock goes with the process, however it ends. Object stores have none: there every
     write is whole and the same from every packer of the same plan, so a second one costs time and does no harm.
     """
-    if not isinstance(storage, LocalStorage):
+    place = storage.local_path(LOCK)
+    if place is None:
         yield
         return
-    path = storage.path(LOCK)
+    path = Path(place)
     while True:
         with explained(path):
             make_folder(path.parent)
@@ -51,7 +52,7 @@ def locked(storage: Storage) -> Iterator[None]:
             os.write(descriptor, f"process {os.getpid()}\n".encode())
         yield
         if not any(name != LOCK for name in storage.files(STATE)):
-            shutil.rmtree(storage.path(STATE), ignore_errors=True)
+            shutil.rmtree(path.parent, ignore_errors=True)
     finally:
         os.close(descriptor)
 

@@ -64,6 +64,9 @@ class ObjectStorage:
     def shown(self, name: str) -> str:
         return f"{self.url}/{name}"
 
+    def local_path(self, name: str = "") -> str | None:
+        return None
+
     def read(self, name: str) -> bytes | None:
         import obstore
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import filterfalse
+from pathlib import Path
 from typing import Any
 
 from genimage_stream.schema import FORMAT_VERSION, INDEX_FILE, QUARANTINE_FILE
@@ -20,7 +21,8 @@ from shard_tools.gather import gather
 from shard_tools.lock import locked
 from shard_tools.object_storage import is_object_url
 from shard_tools.scan import Listing, scan
-from shard_tools.storage import LocalStorage, Storage, explained, open_storage
+from shard_tools.sources.unfold import unfold_all
+from shard_tools.storage import Storage, explained, open_storage
 from shard_tools.terminal.progress import Progress
 from shard_tools.terminal.text import size_text
 from shard_tools.work import PackOptions, Work, plan_work, shard_task
@@ -107,7 +109,7 @@ def _stored_plan(work: Work) -> dict[str, Any]:
 
 def _can_unfold(listing: Listing, storage: Storage) -> None:
     for container in listing.containers:
-        if getattr(container, "folded", None) and not isinstance(storage, LocalStorage):
+        if container.sequential and storage.local_path() is None:
             raise ToolError(
                 f"{container.name}: Parquet, and tables in object stores, can only be packed to a local "
                 "destination: give one"
@@ -117,18 +119,18 @@ def _can_unfold(listing: Listing, storage: Storage) -> None:
 def _unfold(work: Work, storage: Storage) -> None:
     """Turn tables that have to be read from end to end into files that can be read in any order."""
     containers = work.listing.containers
-    if not isinstance(storage, LocalStorage) or not any(getattr(container, "folded", None) for container in containers):
+    folder = storage.local_path(f"{state.STATE}/unfolded")
+    if folder is None or not any(container.sequential for container in containers):
         return
-    from shard_tools.sources.arrow import unfold_all
-
-    with explained(storage.path(state.STATE)):
-        unfold_all(containers, str(storage.path(f"{state.STATE}/unfolded")), work.plan.digest)
+    with explained(Path(folder).parent):
+        unfold_all(containers, folder, work.plan.digest)
 
 
 def _apart(sources: Sequence[str], storage: Storage) -> None:
     """The destination must not lie within a source: its shards would be found as files of the source next time."""
-    if isinstance(storage, LocalStorage):
-        there = os.path.realpath(storage.url)
+    root = storage.local_path()
+    if root is not None:
+        there = os.path.realpath(root)
         for source in filterfalse(is_object_url, sources):
             here = os.path.realpath(source)
             if os.path.commonpath([here, there]) == here:
@@ -184,8 +186,9 @@ def _carry_out(
 
 
 def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
-    if isinstance(storage, LocalStorage):
-        free = shutil.disk_usage(storage.url).free
+    root = storage.local_path()
+    if root is not None:
+        free = shutil.disk_usage(root).free
         if needed > free:
             progress.say(
                 f"warning: about {size_text(needed)} are to be written and {storage.url} has {size_text(free)} free"

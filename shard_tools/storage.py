@@ -29,7 +29,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class ShardFile(Protocol):
-    """A file that is being written; nobody sees it before `commit`."""
+    """A file that is being written; it appears under its name at `commit`."""
 
     def write(self, parts: Sequence[bytes | memoryview]) -> None: ...
     def commit(self) -> None: ...
@@ -49,6 +49,9 @@ class Storage(Protocol):
     def url(self) -> str: ...
     def shown(self, name: str) -> str:
         """A file's path as people know it."""
+
+    def local_path(self, name: str = "") -> str | None:
+        """The path of a file, or of the dataset, on this machine; None in an object store."""
 
     def read(self, name: str) -> bytes | None:
         """The file's bytes, None when it is not there. Raises TargetError when it cannot be read."""
@@ -162,6 +165,9 @@ class LocalStorage:
         return Path(self.url, name)
 
     def shown(self, name: str) -> str:
+        return str(self.path(name))
+
+    def local_path(self, name: str = "") -> str | None:
         return str(self.path(name))
 
     @contextlib.contextmanager

@@ -32,7 +32,7 @@ from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout import LABEL_FOLDERS, place_of
 from shard_tools.names import generator_hint, is_system_file, real_split
 from shard_tools.object_storage import first_line, is_object_url, open_store
-from shard_tools.sources.base import Container, ContainerListing, FolderListing, Location
+from shard_tools.sources.base import ContainerListing, FolderListing, Location
 
 _BYTES = ("binary", "large_binary", "binary_view")
 _TEXTS = ("string", "large_string", "string_view")
@@ -60,6 +60,10 @@ class TableContainer:
     def contents(self) -> ContainerListing:
         return self.listing
 
+    @property
+    def sequential(self) -> TableContainer | None:
+        return self if self.folded else None
+
     def reader(self) -> TableReader:
         return TableReader(self.path)
 
@@ -74,6 +78,33 @@ class TableContainer:
             begin += len(images)
             if begin > last:
                 return
+
+    def identity(self, plan_digest: str) -> str:
+        """The plan alone will not do: files of the same names and sizes have the same one."""
+        assert self.folded is not None
+        if is_object_url(self.folded):
+            import obstore
+
+            store, name = _object(self.folded)
+            facts = obstore.head(store, name)
+            state = [facts["size"], facts.get("e_tag"), str(facts["last_modified"])]
+        else:
+            seen = os.stat(self.folded)
+            state = [seen.st_size, seen.st_mtime_ns]
+        return hashlib.sha256(json.dumps([plan_digest, self.folded, *state]).encode()).hexdigest()[:16]
+
+    def unfold(self, target: str) -> TableContainer:
+        assert self.folded is not None
+        if not os.path.exists(target):
+            part = f"{target}.part"
+            schema = pa.schema([("image", pa.large_binary())])
+            with pa.OSFile(_encoded(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+                for table in _parts(self.folded):
+                    writer.write_table(pa.table({"image": _images(table).cast(pa.large_binary())}, schema=schema))
+            with open(part, "rb") as file:
+                os.fsync(file.fileno())  # after a power failure a torn one would be taken for a whole one
+            os.rename(part, target)
+        return TableContainer(target, self.name, self.listing)
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "name": self.name, "listing": ContainerListing(), "folded": self.folded}
@@ -186,7 +217,7 @@ def _labels(table: pa.Table) -> tuple[list[Any], list[str] | None]:
 
 
 def open_table(path: str, name: str) -> TableContainer:
-    """List a table file. What is wrong with it as a whole stands in the listing."""
+    """List a table file. What is wrong with it as a whole is in the listing."""
     listing = ContainerListing()
     folded = path.lower().endswith(".parquet") or is_object_url(path)
     try:
@@ -328,53 +359,3 @@ class _Object:
 
     def close(self) -> None:
         self.closed = True
-
-
-def unfold_all(containers: list[Container], folder: str, plan_digest: str) -> None:
-    """Write the images of every folded container into an Arrow file in `folder` and let it be read from that.
-
-    A file that is there already is taken only if it was made for this plan from this very file: its name says so.
-    """
-    os.makedirs(folder, exist_ok=True)
-    folded = {
-        number: f"{number:05d}-{_identity(container.folded, plan_digest)}.arrow"
-        for number, container in enumerate(containers)
-        if isinstance(container, TableContainer) and container.folded
-    }
-    for name in set(os.listdir(folder)) - set(folded.values()):
-        os.remove(os.path.join(folder, name))
-    for number, name in folded.items():
-        container = containers[number]
-        assert isinstance(container, TableContainer)
-        containers[number] = _unfold(container, os.path.join(folder, name))
-
-
-def _unfold(container: TableContainer, target: str) -> TableContainer:
-    assert container.folded is not None
-    if not os.path.exists(target):
-        part = f"{target}.part"
-        schema = pa.schema([("image", pa.large_binary())])
-        with pa.OSFile(_encoded(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for table in _parts(container.folded):
-                writer.write_table(pa.table({"image": _images(table).cast(pa.large_binary())}, schema=schema))
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())  # a torn one would stand in the way of going on
-        os.rename(part, target)
-    return TableContainer(target, container.name, container.listing)
-
-
-def _identity(path: str, plan_digest: str) -> str:
-    """Digits that are others when another file, or another state of it, is to be unfolded for another plan.
-
-    The plan alone will not do: files of the same names and sizes have the same one.
-    """
-    if is_object_url(path):
-        import obstore
-
-        store, name = _object(path)
-        facts = obstore.head(store, name)
-        state = [facts["size"], facts.get("e_tag"), str(facts["last_modified"])]
-    else:
-        seen = os.stat(path)
-        state = [seen.st_size, seen.st_mtime_ns]
-    return hashlib.sha256(json.dumps([plan_digest, path, *state]).encode()).hexdigest()[:16]

@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -42,7 +43,7 @@ class ContainerListing:
     system_files: int = 0
     problems: list[str] = field(default_factory=list)  # sentences about the container as a whole
     incomplete: list[str] = field(default_factory=list)  # parts of it that are missing: packing waits for them
-    unlisted: dict[str, str] = field(default_factory=dict)  # folder within it -> why nobody knows what is in it
+    unlisted: dict[str, str] = field(default_factory=dict)  # folder within it -> why it cannot be listed
 
 
 class Reader(Protocol):
@@ -56,6 +57,19 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
+class Sequential(Protocol):
+    """A container whose files can only be read from the first to the last, e.g. Parquet."""
+
+    def digests(self, places: set[int]) -> Iterator[tuple[int, str]]:
+        """(place, sha256) of some of its files, in one pass; `Location.offset` is the place."""
+
+    def identity(self, plan_digest: str) -> str:
+        """Digits that are others for another file, another state of it or another plan."""
+
+    def unfold(self, target: str) -> Container:
+        """Write all files to one local file `target`, if it is not there, that can be read in any order."""
+
+
 class Container(Protocol):
     """A picklable description of a container."""
 
@@ -65,10 +79,14 @@ class Container(Protocol):
 
     @property
     def prefix(self) -> str:
-        """What stands before the paths of its files in the column `source`: "", "folder/" or "archive.zip:"."""
+        """What precedes the paths of its files in the column `source`: "", "folder/" or "archive.zip:"."""
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The folder names that stand above its own, outermost first: they too say what its files are."""
+        """The folder names above its own, outermost first: they too say what its files are."""
+
+    @property
+    def sequential(self) -> Sequential | None:
+        """None when its files can be read in any order, otherwise the way to make that possible."""
 
     def reader(self) -> Reader: ...

@@ -110,6 +110,10 @@ class FolderContainer:
         there = os.path.realpath(os.path.join(self.root, link))
         return os.path.commonpath([here, there]) == there
 
+    @property
+    def sequential(self) -> None:
+        return None
+
     def reader(self) -> FolderReader:
         return FolderReader(self.root)
 

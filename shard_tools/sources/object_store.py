@@ -56,6 +56,10 @@ class ObjectContainer:
         listing.folders = [folders[path] for path in sorted(folders)]
         return listing
 
+    @property
+    def sequential(self) -> None:
+        return None
+
     def reader(self) -> ObjectReader:
         return ObjectReader(self.url)
 

@@ -40,6 +40,10 @@ class ZipContainer:
     def contents(self) -> ContainerListing:
         return self.listing
 
+    @property
+    def sequential(self) -> None:
+        return None
+
     def reader(self) -> ZipReader:
         return ZipReader(self.segments)
 
@@ -56,7 +60,7 @@ def open_volumes(folder: str, path: str, volumes: VolumeSet, bytes_of: dict[str,
 
     `path` is the folder within SRC, `bytes_of` the size of each of its files.
 
-    What is wrong with the set stands in the listing: `incomplete` names every missing or empty volume.
+    What is wrong with the set is in the listing: `incomplete` names every missing or empty volume.
     """
     listing = ContainerListing()
     last, between = _last_volume(folder, volumes, bytes_of, listing)
@@ -245,7 +249,7 @@ def _concatenated(
     expected = None
     for disk in sorted(first):
         head = first[disk]
-        # Nothing stands before the first volume.
+        # There is nothing before the first volume.
         position = head.offset if expected is None else _next_header(reader, expected, head)
         begins[disk] = position - head.offset
         tail = last[disk]

@@ -15,7 +15,7 @@ from shard_tools.sources import zip_directory as zd
 from shard_tools.sources.base import Location
 from shard_tools.sources.object_store import ObjectRanges
 
-OFFSET_BITS = 44  # of Location.offset: 16 TB a volume; the volume's number stands above
+OFFSET_BITS = 44  # of Location.offset: 16 TB a volume; the volume's number is in the bits above
 _SLACK = 64  # bytes read beyond what a local header is expected to take
 
 

@@ -1,0 +1,21 @@
+"""Containers that can only be read from the first file to the last become files that can be read in any order."""
+
+from __future__ import annotations
+
+import os
+
+from shard_tools.sources.base import Container
+
+
+def unfold_all(containers: list[Container], folder: str, plan_digest: str) -> None:
+    """Write the files of every sequential container into one file in `folder` and let it be read from that.
+
+    A file that is there already is taken only if it was made for this plan from this very file: its name says so.
+    """
+    os.makedirs(folder, exist_ok=True)
+    sequential = [(number, one) for number, container in enumerate(containers) if (one := container.sequential)]
+    names = [f"{number:05d}-{one.identity(plan_digest)}.arrow" for number, one in sequential]
+    for name in set(os.listdir(folder)) - set(names):
+        os.remove(os.path.join(folder, name))
+    for (number, one), name in zip(sequential, names, strict=True):
+        containers[number] = one.unfold(os.path.join(folder, name))
