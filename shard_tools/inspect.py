@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Literal
 
-from genimage_stream.decode import DecodeError, ImageFacts, _core, check, inspect
+from genimage_stream.decode import DecodeError, ImageFacts, check, inspect
+from genimage_stream.decode.image import sniff
 from genimage_stream.decode.other_formats import FORMATS
 from shard_tools.errors import ToolError, UnreadableImageError
 
@@ -19,7 +20,7 @@ def image_facts(data: bytes, how: Check = "full", name: str = "an image") -> Ima
     Raises UnreadableImageError with the reason, and ToolError when it is of a format that can only be told sound from
     broken where Pillow is installed: what a dataset holds must not depend on that. `name` is for this message.
     """
-    form = _core.sniff(data)
+    form = sniff(data)
     if form in FORMATS and not _pillow_reads(form):
         raise ToolError(
             f"{name} is a {form} image, and Pillow is not installed or was built without {form}: pip install --upgrade "

@@ -91,6 +91,11 @@ def inspect(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     return _facts(_core.inspect(data, limits.max_pixels, limits.max_bytes))
 
 
+def sniff(data: Buffer) -> str:
+    """The format that the first bytes say, e.g. "jpeg" or "webp"; "unknown" when they say none."""
+    return _core.sniff(data)
+
+
 def check(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     """Decode the whole image strictly and throw the pixels away: returns its facts, raises DecodeError."""
     need_limits(limits)
