@@ -10,6 +10,7 @@
 #include "transform/edges.hpp"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 #define GS_VECTOR __attribute__((target("avx2,fma")))
 #define GS_LOOP inline __attribute__((always_inline))
 #endif
@@ -26,79 +27,126 @@ bool vectors() {
     return simd_level() == Simd::avx2;
 }
 
-// sums[i] = or += weight * bytes[i]. Sums of OpenCV's kernels stay below 2^16.
-GS_LOOP void add_bytes_loop(const std::uint8_t* bytes, int weight, int count, bool first,
-                            std::uint16_t* sums) {
-    const auto w = static_cast<std::uint16_t>(weight);
-    if (first)
-        for (int i = 0; i < count; i++) sums[i] = static_cast<std::uint16_t>(w * bytes[i]);
-    else
-        for (int i = 0; i < count; i++) sums[i] = static_cast<std::uint16_t>(sums[i] + w * bytes[i]);
-}
-GS_VECTOR void add_bytes_vector(const std::uint8_t* bytes, int weight, int count, bool first,
-                                std::uint16_t* sums) {
-    add_bytes_loop(bytes, weight, count, first, sums);
-}
-void add_bytes_plain(const std::uint8_t* bytes, int weight, int count, bool first, std::uint16_t* sums) {
-    add_bytes_loop(bytes, weight, count, first, sums);
+// OpenCV's kernels are symmetric: `half` has the centre's weight and those 1, 2, ... places away. A block of outputs
+// goes through all taps, so that its sums stay in registers.
+constexpr int kBlock = 32;
+
+// sums[i] = the weighted sum of bytes centre[i] and low[j][i] + high[j][i]; it stays below 2^16.
+void down_plain(const std::uint8_t* centre, const std::uint8_t* const* low, const std::uint8_t* const* high,
+                const int* half, int reach, int count, std::uint16_t* sums) {
+    for (int i = 0; i < count; i++) {
+        int total = half[0] * centre[i];
+        for (int j = 1; j <= reach; j++) total += half[j] * (low[j][i] + high[j][i]);
+        sums[i] = static_cast<std::uint16_t>(total);
+    }
 }
 
-// bytes[i] = the rounded sum over taps of weights[k] * sums[i + 3 k] / 2^16, in blocks that stay in
-// registers.
-GS_LOOP void across_loop(const std::uint16_t* sums, const int* weights, int taps, int count,
+#if defined(__x86_64__)
+// 32 bytes at a time. Compilers take the 8-bit loads for possible aliases and stay with single bytes.
+GS_VECTOR void down_vector(const std::uint8_t* centre, const std::uint8_t* const* low,
+                           const std::uint8_t* const* high, const int* half, int reach, int count,
+                           std::uint16_t* sums) {
+    for (int at = 0; at < count; at += kBlock) {
+        __m256i total[2];
+        for (int g = 0; g < 2; g++) {
+            const auto* words = reinterpret_cast<const __m128i*>(centre + at + 16 * g);
+            total[g] = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(words)),
+                                          _mm256_set1_epi16(static_cast<short>(half[0])));
+        }
+        for (int j = 1; j <= reach; j++) {
+            const __m256i weight = _mm256_set1_epi16(static_cast<short>(half[j]));
+            for (int g = 0; g < 2; g++) {
+                const auto* a = reinterpret_cast<const __m128i*>(low[j] + at + 16 * g);
+                const auto* b = reinterpret_cast<const __m128i*>(high[j] + at + 16 * g);
+                const __m256i pair = _mm256_add_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(a)),
+                                                      _mm256_cvtepu8_epi16(_mm_loadu_si128(b)));
+                total[g] = _mm256_add_epi16(total[g], _mm256_mullo_epi16(pair, weight));
+            }
+        }
+        for (int g = 0; g < 2; g++)
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + at + 16 * g), total[g]);
+    }
+}
+#else
+constexpr auto down_vector = down_plain;
+#endif
+
+// bytes[i] = the rounded weighted sum of sums[i] and its neighbours of the same channel, over 2^16.
+GS_LOOP void across_loop(const std::uint16_t* sums, const int* half, int reach, int count,
                          std::uint8_t* bytes) {
-    constexpr int kBlock = 32;
     for (int at = 0; at < count; at += kBlock) {
         std::uint32_t total[kBlock];
-        for (int i = 0; i < kBlock; i++) total[i] = 1u << 15;
-        for (int k = 0; k < taps; k++) {
-            const auto w = static_cast<std::uint32_t>(weights[k]);
-            const std::uint16_t* from = sums + at + 3 * k;
-            for (int i = 0; i < kBlock; i++) total[i] += w * from[i];
+        const std::uint16_t* centre = sums + at;
+        const auto middle = static_cast<std::uint32_t>(half[0]);
+        for (int i = 0; i < kBlock; i++) total[i] = (1u << 15) + middle * centre[i];
+        for (int j = 1; j <= reach; j++) {
+            const auto weight = static_cast<std::uint32_t>(half[j]);
+            const std::uint16_t *a = centre - 3 * j, *b = centre + 3 * j;
+            for (int i = 0; i < kBlock; i++) total[i] += weight * (static_cast<std::uint32_t>(a[i]) + b[i]);
         }
         for (int i = 0; i < kBlock; i++) bytes[at + i] = static_cast<std::uint8_t>(total[i] >> 16);
     }
 }
-GS_VECTOR void across_vector(const std::uint16_t* sums, const int* weights, int taps, int count,
+GS_VECTOR void across_vector(const std::uint16_t* sums, const int* half, int reach, int count,
                              std::uint8_t* bytes) {
-    across_loop(sums, weights, taps, count, bytes);
+    across_loop(sums, half, reach, count, bytes);
 }
-void across_plain(const std::uint16_t* sums, const int* weights, int taps, int count, std::uint8_t* bytes) {
-    across_loop(sums, weights, taps, count, bytes);
+void across_plain(const std::uint16_t* sums, const int* half, int reach, int count, std::uint8_t* bytes) {
+    across_loop(sums, half, reach, count, bytes);
 }
 
 class Cv2Blur final : public Step {
   public:
-    Cv2Blur(std::vector<int> across, std::vector<int> down)
-        : across_(std::move(across)), down_(std::move(down)) {}
+    Cv2Blur(const std::vector<int>& across, const std::vector<int>& down)
+        : across_(half_of(across)), down_(half_of(down)) {}
 
     Rect needs(Size in, const Rect& window) const override {
         return reach_of(in, window, reach(across_), reach(down_), mirror_without_edge);
     }
 
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch& scratch) const override {
-        const int x_reach = reach(across_), y_reach = reach(down_);
-        const int count = 3 * (window.width + 2 * x_reach), slack = 64;
-        auto* sums = reinterpret_cast<std::uint16_t*>(
-            scratch.a.reserve(sizeof(std::uint16_t) * static_cast<std::size_t>(count + slack)));
-        std::memset(sums + count, 0, sizeof(std::uint16_t) * static_cast<std::size_t>(slack));
-        std::uint8_t* line = Canvas::in(scratch.b, window.width + 2 * x_reach, 1).rgb;
+        const int x_reach = reach(across_), y_reach = reach(down_), columns = in.held.width;
+        const auto room = [](int pixels) { return static_cast<std::size_t>(3 * pixels + 2 * kBlock); };
+        // Filtered down: the columns at hand, and the window's with their mirrored neighbours.
+        const std::size_t held = room(columns), continued = room(window.width + 2 * x_reach);
+        auto* sums =
+            reinterpret_cast<std::uint16_t*>(scratch.a.reserve(sizeof(std::uint16_t) * (held + continued)));
+        std::uint16_t* line = sums + held;
+        std::memset(line, 0, sizeof(std::uint16_t) * continued);
+        std::vector<const std::uint8_t*> low(down_.size()), high(down_.size());
         const bool fast = vectors();
         for (int y = 0; y < window.height; y++) {
-            for (int k = 0; k < static_cast<int>(down_.size()); k++) {
-                const int row = mirror_without_edge(window.y + y + k - y_reach, in.whole.height);
-                continue_row(in, in.at(in.held.x, row), window.x, window.width, x_reach, mirror_without_edge,
-                             line);
-                const int weight = down_[static_cast<std::size_t>(k)];
-                (fast ? add_bytes_vector : add_bytes_plain)(line, weight, count, k == 0, sums);
+            const auto row = [&](int at) {
+                return in.at(in.held.x, mirror_without_edge(window.y + y + at, in.whole.height));
+            };
+            for (int j = 1; j <= y_reach; j++) {
+                low[static_cast<std::size_t>(j)] = row(-j);
+                high[static_cast<std::size_t>(j)] = row(j);
             }
-            (fast ? across_vector : across_plain)(sums, across_.data(), static_cast<int>(across_.size()),
+            (fast ? down_vector : down_plain)(row(0), low.data(), high.data(), down_.data(), y_reach,
+                                              3 * columns, sums);
+            const auto mirrored = [&](int begin, int end) {
+                for (int i = begin; i < end; i++) {
+                    const int at = mirror_without_edge(window.x + i, in.whole.width) - in.held.x;
+                    std::memcpy(line + 3 * (i + x_reach), sums + 3 * at, 3 * sizeof(std::uint16_t));
+                }
+            };
+            const int inside = std::max(-x_reach, -window.x);
+            const int inside_end = std::min(window.width + x_reach, in.whole.width - window.x);
+            mirrored(-x_reach, inside);
+            std::memcpy(line + 3 * (inside + x_reach), sums + 3 * (window.x + inside - in.held.x),
+                        sizeof(std::uint16_t) * 3 * static_cast<std::size_t>(inside_end - inside));
+            mirrored(inside_end, window.width + x_reach);
+            (fast ? across_vector : across_plain)(line + 3 * x_reach, across_.data(), x_reach,
                                                   3 * window.width, out.row(y));
         }
     }
 
   private:
-    static int reach(const std::vector<int>& kernel) { return static_cast<int>(kernel.size()) / 2; }
+    static std::vector<int> half_of(const std::vector<int>& kernel) {
+        return {kernel.begin() + static_cast<std::ptrdiff_t>(kernel.size() / 2), kernel.end()};
+    }
+    static int reach(const std::vector<int>& half) { return static_cast<int>(half.size()) - 1; }
 
     std::vector<int> across_, down_;
 };
@@ -108,7 +156,6 @@ class Cv2Blur final : public Step {
 // left by the reach.
 GS_LOOP void torch_loop(const float* const* rows, const float* kernel, int kernel_width, int kernel_height,
                         int count, std::uint8_t* bytes) {
-    constexpr int kBlock = 32;
     for (int at = 0; at < count; at += kBlock) {
         float total[kBlock] = {};
         for (int r = 0; r < kernel_height; r++)
@@ -177,7 +224,7 @@ class TorchBlur final : public Step {
 }  // namespace
 
 std::shared_ptr<const Step> cv2_blur_step(std::vector<int> across, std::vector<int> down) {
-    return std::make_shared<Cv2Blur>(std::move(across), std::move(down));
+    return std::make_shared<Cv2Blur>(across, down);
 }
 
 std::shared_ptr<const Step> torch_blur_step(std::vector<float> kernel, int width, int height) {
