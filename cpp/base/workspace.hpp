@@ -52,4 +52,12 @@ struct Workspace {
     Buffer across, down, rows;  // resizing: the weights of both directions, the rows filtered across
 };
 
+// Settles a workspace at the end of a scope, whichever way it is left.
+struct SettleAfter {
+    Workspace& workspace;
+    std::int64_t pixels;  // of the image
+    std::size_t bytes;    // of its file
+    ~SettleAfter() { workspace.settle(pixels, bytes); }
+};
+
 }  // namespace gs

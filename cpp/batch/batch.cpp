@@ -154,7 +154,7 @@ std::vector<ImageFailure> Batch::failures(bool done) const {
         const std::lock_guard<std::mutex> lock(failures_mutex_);
         all = failures_;
     }
-    for (int item = begun(); done && item < items(); item++)
+    for (int item = done ? begun() : items(); item < items(); item++)
         all.push_back({order_[static_cast<std::size_t>(item)], Failure::cancelled, "the job was cancelled"});
     std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.index < b.index; });
     return all;

@@ -2,44 +2,21 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <cstring>
 #include <optional>
 #include <tuple>
 
+#include "base/row_sinks.hpp"
 #include "binding/common.hpp"
 #include "image/decode.hpp"
 
 namespace gs_binding {
 namespace {
 
-class ArraySink : public gs::RowSink {
-  public:
-    ArraySink(std::uint8_t* to, int width)
-        : to_(to), row_bytes_(std::size_t{3} * static_cast<std::size_t>(width)) {}
-    void rows(int first, int count, const std::uint8_t* rgb, std::ptrdiff_t stride) noexcept override {
-        for (int i = 0; i < count; i++)
-            std::memcpy(to_ + row_bytes_ * static_cast<std::size_t>(first + i), rgb + i * stride, row_bytes_);
-    }
-
-  private:
-    std::uint8_t* to_;
-    std::size_t row_bytes_;
-};
-
-class NullSink : public gs::RowSink {
-  public:
-    void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
-};
-
 // Decodes with what this thread keeps from image to image. To be called without the GIL.
 void decode_here(gs::ByteView bytes, const gs::ImageInfo& info, const gs::Rect* part,
                  const gs::DecodeOptions& options, gs::RowSink& sink) {
     thread_local gs::Workspace workspace;
-    struct Settled {
-        std::int64_t pixels;
-        std::size_t bytes;
-        ~Settled() { workspace.settle(pixels, bytes); }
-    } settled{std::int64_t{info.width} * info.height, bytes.size};
+    const gs::SettleAfter settle{workspace, std::int64_t{info.width} * info.height, bytes.size};
     gs::decode(bytes, info, part, options, workspace, sink);
 }
 
@@ -68,7 +45,7 @@ py::array_t<std::uint8_t> decode(const py::object& data, std::optional<std::tupl
         throw std::out_of_range("the crop is not inside the image of " + std::to_string(info.width) + "x" +
                                 std::to_string(info.height));
     py::array_t<std::uint8_t> out({part.height, part.width, 3});
-    ArraySink sink(out.mutable_data(), part.width);
+    gs::CopyRows sink(out.mutable_data(), part.width);
     {
         py::gil_scoped_release release;
         decode_here(held.view(), info, &part, options, sink);
@@ -85,7 +62,7 @@ py::tuple check(const py::object& data, std::int64_t max_pixels, std::int64_t ma
     const HeldBytes held(data.ptr());
     const gs::DecodeOptions options = options_of(true, max_pixels, max_bytes);
     const gs::ImageInfo info = gs::inspect(held.view(), options.limits);
-    NullSink sink;
+    gs::NoRows sink;
     {
         py::gil_scoped_release release;
         decode_here(held.view(), info, nullptr, options, sink);

@@ -5,27 +5,10 @@
 #include <cstring>
 #include <string>
 
+#include "base/row_sinks.hpp"
+
 namespace gs {
 namespace {
-
-// Keeps the rows of a part of an image.
-class CollectSink : public RowSink {
-  public:
-    CollectSink(std::uint8_t* to, int width, std::size_t stride_bytes)
-        : to_(to), row_bytes_(std::size_t{3} * static_cast<std::size_t>(width)), stride_(stride_bytes) {}
-    void rows(int first, int count, const std::uint8_t* rgb, std::ptrdiff_t stride) noexcept override {
-        for (int i = 0; i < count; i++)
-            std::memcpy(to_ + stride_ * static_cast<std::size_t>(first + i), rgb + i * stride, row_bytes_);
-        delivered_ = std::max(delivered_, first + count);
-    }
-    int delivered() const { return delivered_; }
-
-  private:
-    std::uint8_t* to_;
-    std::size_t row_bytes_;
-    std::size_t stride_;
-    int delivered_ = 0;
-};
 
 std::string text(WideSize size) {
     return std::to_string(size.width) + "x" + std::to_string(size.height);
@@ -152,7 +135,7 @@ void resize_part(const Subject& subject, const Resize& resize, const Rect& regio
             workspace.rows.reserve(row_bytes * (height + 1) + padded_row_bytes(region.width));
         std::uint8_t* const low = rows + row_bytes * height;
         std::uint8_t* const line = low + row_bytes;
-        CollectSink keep(rows, part.width, row_bytes);
+        CopyRows keep(rows, part.width, row_bytes);
         decode_part(subject, part, options, workspace, keep);
         for (int y = 0; y < region.height; y++) {
             resample_down(down.output(y), rows, static_cast<std::ptrdiff_t>(row_bytes), 3 * part.width, low);
@@ -206,19 +189,14 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
                     plan.normalizer);
 
     const ImageInfo info = inspect(bytes, plan.options.limits);
-    struct Settled {  // at the end, whichever end
-        Workspace& workspace;
-        std::int64_t pixels;
-        std::size_t bytes;
-        ~Settled() { workspace.settle(pixels, bytes); }
-    } settled{workspace, std::int64_t{info.width} * info.height, bytes.size};
+    SettleAfter settle{workspace, std::int64_t{info.width} * info.height, bytes.size};
     Subject subject{bytes, info, {info.width, info.height}};
     if (info.format != Format::jpeg && info.format != Format::png) {
         if (!foreign)
             throw DecodeError(std::string("a ") + format_name(info.format) + " image: not decoded here");
         subject.size = foreign->decode(bytes, plan.options, workspace.foreign);
         subject.pixels = workspace.foreign.data();
-        settled.pixels = std::int64_t{subject.size.width} * subject.size.height;
+        settle.pixels = std::int64_t{subject.size.width} * subject.size.height;
     }
     const Size image = subject.size;
     Resize resize = resize_of(plan, i, image);
@@ -255,7 +233,7 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
         std::size_t{3} * static_cast<std::size_t>(region.width) * static_cast<std::size_t>(region.height);
     std::uint8_t* pixels =
         workspace.pixels.reserve(part_bytes + std::size_t{3} * static_cast<std::size_t>(window.width));
-    CollectSink collect(pixels, region.width, std::size_t{3} * static_cast<std::size_t>(region.width));
+    CopyRows collect(pixels, region.width, std::size_t{3} * static_cast<std::size_t>(region.width));
     deliver(collect);
     extend(plan, at, pixels, {region.width, region.height}, pixels + part_bytes, sink);
 }

@@ -5,14 +5,10 @@
 #include <string>
 
 #include "base/cpu.hpp"
+#include "base/row_sinks.hpp"
 
 namespace gs {
 namespace {
-
-class NoRows : public RowSink {
-  public:
-    void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
-};
 
 enum class Path { automatic, libjpeg, own, no_pdep, plain };
 std::atomic<Path> path{Path::automatic};

@@ -2,24 +2,12 @@
 
 #include <cstring>
 
+#include "base/row_sinks.hpp"
 #include "image/decode.hpp"
 #include "jpeg/jpeg.hpp"
 
 namespace gs {
 namespace {
-
-class KeepRows : public RowSink {
-  public:
-    KeepRows(std::uint8_t* to, int width) : to_(to), row_(std::size_t{3} * static_cast<std::size_t>(width)) {}
-    void rows(int first, int count, const std::uint8_t* rgb, std::ptrdiff_t stride) noexcept override {
-        for (int i = 0; i < count; i++)
-            std::memcpy(to_ + row_ * static_cast<std::size_t>(first + i), rgb + i * stride, row_);
-    }
-
-  private:
-    std::uint8_t* to_;
-    std::size_t row_;
-};
 
 // Compares rows with those that are known. Rows may come twice, and then the last ones count: so each row has
 // its own result.
@@ -40,11 +28,6 @@ class CompareRows : public RowSink {
     std::vector<bool>& equal_;
 };
 
-class NoRows : public RowSink {
-  public:
-    void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
-};
-
 DecodeOptions strict_options(const Limits& limits, bool keep_coefficients) {
     DecodeOptions options;
     options.limits = limits;
@@ -62,7 +45,7 @@ void Recoder::read(ByteView bytes, const Limits& limits) {
     info_ = inspect(bytes, limits);
     const std::size_t size =
         std::size_t{3} * static_cast<std::size_t>(info_.width) * static_cast<std::size_t>(info_.height);
-    KeepRows rows(pixels_.reserve(size), info_.width);
+    CopyRows rows(pixels_.reserve(size), info_.width);
     decode(bytes, info_, nullptr, strict_options(limits, true), workspace_, rows);
 }
 
