@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "base/row_sinks.hpp"
 #include "batch/batch.hpp"
 #include "image/decode.hpp"
 #include "recode/recode.hpp"
@@ -40,11 +41,6 @@ class Foreign : public gs::ForeignDecoder {
     gs::Size decode(gs::ByteView, const gs::DecodeOptions&, gs::Buffer&) override {
         throw gs::DecodeError("not decoded here");
     }
-};
-
-class Nowhere : public gs::RowSink {
-  public:
-    void rows(int, int, const std::uint8_t*, std::ptrdiff_t) noexcept override {}
 };
 
 struct Job {
@@ -116,7 +112,7 @@ void recode(Shared& shared, unsigned seed) {
     std::mt19937 random(seed);
     gs::Recoder recoder;
     gs::Workspace workspace;
-    Nowhere nowhere;
+    gs::NoRows nowhere;
     while (Clock::now() < shared.end) {
         const Bytes& image = shared.images[random() % shared.images.size()];
         const gs::ByteView bytes{image.data(), image.size()};

@@ -1,23 +1,23 @@
 #!/bin/sh
-# Runs the pool's and the loader's tests with the extension built under ThreadSanitizer:
+# Runs the pool's and the loader's tests with the extension that `make tsan` builds under ThreadSanitizer:
 #   fuzz/tsan_tests.sh [TEST...]
-# The checkout is copied to fuzz/build/tsan/checkout and built there, so that the installed extension stays as it is. Only
-# the core is instrumented; what Python and libraries do among themselves is not looked at. PYTHON chooses an interpreter
-# with the package's test requirements. Exit code 66: data races, in fuzz/build/tsan/reports.
+# In a copy of the checkout under fuzz/build/tsan, so that the installed extension stays as it is. Only the core is
+# instrumented: what Python and the libraries do among themselves is not looked at. PYTHON chooses an interpreter with the
+# package's test requirements. Exit code 66: data races, whose reports are in fuzz/build/tsan/reports.
 set -eu
-cd "$(dirname "$0")/.."
-python=$(realpath -s "${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || command -v python3)}")
+here=$(realpath "$(dirname "$0")")
+python=$(realpath -s "${PYTHON:-$([ -x "$here/../.venv/bin/python" ] && echo "$here/../.venv/bin/python" || command -v python3)}")
+cd "$here/.."
 tests=${*:-tests/genimage_stream/decode/test_batch.py tests/genimage_stream/decode/test_batch_threads.py
-tests/genimage_stream/decode/test_partial_reads.py tests/genimage_stream/loading/test_loader.py
-tests/genimage_stream/loading/test_state.py}
-copy=fuzz/build/tsan/checkout reports=fuzz/build/tsan/reports
+tests/genimage_stream/decode/test_partial_reads.py tests/genimage_stream/loading}
+copy=$here/build/tsan/checkout reports=$here/build/tsan/reports
+rm -rf "$copy" "$reports"
 mkdir -p "$copy" "$reports"
-rm -f "$reports"/*
-git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -pt "$copy" 2>/dev/null || true
-reports=$(realpath "$reports")
+cp -r genimage_stream shard_tools tests pyproject.toml "$copy"
+rm -f "$copy"/genimage_stream/decode/_core*.so
+suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+cp "$here/build/tsan/_core.so" "$copy/genimage_stream/decode/_core$suffix"
 cd "$copy"
-CFLAGS="-fsanitize=thread -O1 -g -fno-omit-frame-pointer" LDFLAGS="-fsanitize=thread" "$python" setup.py -q build_ext --inplace
-# Threads that Python's own fork leaves behind, and races within libraries that are not instrumented, are not ours.
 export TSAN_OPTIONS="die_after_fork=0 report_signal_unsafe=0 ignore_noninstrumented_modules=1 exitcode=66 log_path=$reports/race"
 # shellcheck disable=SC2086 # several tests
 LD_PRELOAD=$(${CXX:-g++} -print-file-name=libtsan.so) nice -n 19 "$python" -m pytest -q -p no:cacheprovider $tests || status=$?
