@@ -54,7 +54,7 @@ class Dataset:
 
     @property
     def index_rows(self) -> Rows:
-        """The selected rows of the index, rising, int64 (n,): what `Batch.rows` counts in."""
+        """int64 (n,), rising: the row in the whole index of each sample of this dataset."""
         return self.access.rows
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:

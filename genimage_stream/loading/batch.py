@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-_FIELDS = ("images", "labels", "generators", "rows", "epoch", "step")
+_TENSORS = ("images", "labels", "generators", "subsets", "rows")
+_FIELDS = (*_TENSORS, "epoch", "step")
 
 
 class Batch:
-    """n samples. `images` (n, 3, height, width); `labels` int64 (n,), 0 real, 1 fake; `generators` int64 (n,), 0 real,
-    1 + index in `dataset.generators` for a fake; `rows` int64 (n,), rows in the index; `keys`, the samples' names;
-    `epoch` and `step`, both from 0.
+    """n samples. `images, labels = batch` works, and so do `batch[0]`, `batch[1]`, `batch[-1]` and `batch["images"]`.
 
-    A batch does not change as long as it, or a part of it, is held.
+    * `images` (n, 3, height, width); `labels` int64 (n,), 0 real, 1 fake.
+    * `generators` int64 (n,), 0 for every real, 1 + place in `dataset.generators` for a fake; `subsets` int64 (n,), the
+      place in `dataset.generators` of a real too: whose reals they are.
+    * `rows` int64 (n,), places in the loader's dataset: `dataset.table().take(batch.rows.numpy())` is the batch.
+    * `keys`, the samples' names. `epoch` and `step` count from 0, `step` from the beginning of the epoch.
+
+    `len(batch)` is n. A batch does not change as long as it, or a part of it, is held.
     """
 
-    __slots__ = ("_keys", "epoch", "generators", "images", "labels", "rows", "step")
+    __slots__ = ("_keys", *_FIELDS)
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    generators: torch.Tensor
+    subsets: torch.Tensor
+    rows: torch.Tensor
+    epoch: int
+    step: int
 
     def __init__(
         self,
@@ -26,6 +39,7 @@ class Batch:
         images: torch.Tensor,
         labels: torch.Tensor,
         generators: torch.Tensor,
+        subsets: torch.Tensor,
         rows: torch.Tensor,
         keys: list[str] | Callable[[], list[str]],
         epoch: int,
@@ -34,6 +48,7 @@ class Batch:
         self.images = images
         self.labels = labels
         self.generators = generators
+        self.subsets = subsets
         self.rows = rows
         self.epoch = epoch
         self.step = step
@@ -49,6 +64,22 @@ class Batch:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        """The images, then the labels."""
+        return iter((self.images, self.labels))
+
+    def __getitem__(self, which: int | str) -> Any:
+        """Of the pair (images, labels) by place, or anything by name, e.g. "labels" or "keys"."""
+        if not isinstance(which, str):
+            return (self.images, self.labels)[which]
+        if which != "keys" and which not in _FIELDS:
+            raise KeyError(f"a batch has no {which!r}; it has {', '.join((*_FIELDS, 'keys'))}")
+        return getattr(self, which)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The tensors and keys by name, for trainers that want a dict."""
+        return {name: getattr(self, name) for name in (*_TENSORS, "keys")}
+
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.images.shape))
         return f"Batch({shape} {self.images.dtype}, epoch {self.epoch}, step {self.step})"
@@ -57,20 +88,17 @@ class Batch:
         """The batch with its tensors on a device. Lightning and accelerate call this."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
+    def cuda(self, device: Any = None, *, non_blocking: bool = False) -> Batch:
+        """The batch with its tensors on a GPU, by default the current one."""
+        return self.to("cuda" if device is None else device, non_blocking=non_blocking)
+
     def pin_memory(self, _device: Any = None) -> Batch:
         """The batch with its tensors in page-locked memory. A DataLoader calls this."""
         return self._map(lambda tensor: tensor if tensor.is_pinned() else tensor.pin_memory())
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        return Batch(
-            images=change(self.images),
-            labels=change(self.labels),
-            generators=change(self.generators),
-            rows=change(self.rows),
-            keys=self._keys,
-            epoch=self.epoch,
-            step=self.step,
-        )
+        tensors = {name: change(getattr(self, name)) for name in _TENSORS}
+        return Batch(**tensors, keys=self._keys, epoch=self.epoch, step=self.step)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("keys", *_FIELDS)}

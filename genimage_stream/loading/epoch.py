@@ -59,7 +59,7 @@ class _Planned:
     rows: npt.NDArray[np.int64]
     ranges: SampleRanges
     label: npt.NDArray[np.int64]
-    generator: npt.NDArray[np.int64]
+    subset: npt.NDArray[np.int64]
     windows: Windows
 
 
@@ -127,7 +127,7 @@ class Epoch(Iterator[Batch]):
         )
         shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
         label = table.label_number[table.label[rows]]
-        generator = table.fake_number[table.generator[rows]] * label
+        subset = table.generator[rows].astype(np.int64)
         needed = None
         if table.segments is not None:
             needed = table.segments.needed(rows, size, found.corners, sizes, crop)
@@ -142,7 +142,7 @@ class Epoch(Iterator[Batch]):
                         shard[part], offset[part], size[part], None if needed is None else needed[part]
                     ),
                     label=label[part],
-                    generator=generator[part],
+                    subset=subset[part],
                     windows=Windows(found.corners[part], found.flips[part]),
                 )
             )
@@ -234,23 +234,24 @@ class Epoch(Iterator[Batch]):
         errors = work.rendering.errors()
         images, plan = work.rendering.images(), work.plan
         # Copies: a batch that is kept or sent elsewhere should not take its block of the plan along.
-        rows, label, generator = plan.rows.copy(), plan.label.copy(), plan.generator.copy()
+        rows, label, subset = plan.rows.copy(), plan.label.copy(), plan.subset.copy()
         if errors:
             for error in errors:
                 self._pipeline.failures.judge(error, int(rows[error.index]), self._pipeline.table)
             keep = np.ones(len(rows), bool)
             keep[[error.index for error in errors]] = False
-            rows, label, generator = rows[keep], label[keep], generator[keep]
+            rows, label, subset = rows[keep], label[keep], subset[keep]
             images = kept(images, keep)
         columns = self._pipeline.columns
         batch = Batch(
             images=images,
             labels=torch.from_numpy(label),
-            generators=torch.from_numpy(generator),
-            rows=torch.from_numpy(rows),
+            generators=torch.from_numpy((subset + 1) * label),
+            subsets=torch.from_numpy(subset),
+            rows=torch.from_numpy(self._pipeline.table.places(rows)),
             keys=lambda: columns.keys(rows),
             epoch=self.epoch,
-            step=plan.step,
+            step=-(-self._steps.start // self._steps.global_batch) + plan.step,  # resumed: those before count too
         )
         return batch, len(errors)
 

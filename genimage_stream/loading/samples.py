@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Arrays (rows,) over the whole index."""
+    """Arrays (rows,) over the whole index; `chosen`: the dataset's rows of it, rising, None for all."""
+
+    chosen: npt.NDArray[np.int64] | None
 
     shard: npt.NDArray[np.int32]
     shard_paths: list[str]
@@ -24,10 +26,9 @@ class SampleTable:
     size: npt.NDArray[np.int64]
     width: npt.NDArray[np.integer[Any]]
     height: npt.NDArray[np.integer[Any]]
-    label: npt.NDArray[np.int32]  # codes of the index, which the next two turn into the batch's
-    generator: npt.NDArray[np.int32]
+    label: npt.NDArray[np.int32]  # codes of the index
+    generator: npt.NDArray[np.int32]  # codes of the index, places in dataset.generators
     label_number: npt.NDArray[np.int64]  # of each label's code: 0 real, 1 fake
-    fake_number: npt.NDArray[np.int64]  # of each generator's code
     segments: SegmentTable | None  # where parts of images are read, and the index has them
 
     @classmethod
@@ -39,6 +40,7 @@ class SampleTable:
         offset, size = columns.numbers("offset", "size")
         width, height = columns.native("width", "height")
         return cls(
+            access.chosen,
             shard,
             paths,
             offset,
@@ -48,6 +50,9 @@ class SampleTable:
             label=columns.words("label")[0],
             generator=columns.words("generator")[0],
             label_number=access.label_numbers(),
-            fake_number=np.arange(1, len(columns.words("generator")[1]) + 1),
             segments=columns.segments() if parts else None,
         )
+
+    def places(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Rows of the index as places in the dataset."""
+        return rows if self.chosen is None else np.searchsorted(self.chosen, rows)
