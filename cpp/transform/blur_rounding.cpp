@@ -1,7 +1,6 @@
 // OpenCV's and torchvision's Gaussian blur on 8-bit images, bit for bit.
 //
-// Loops that the compiler vectorises: each stands once and is compiled for processors with AVX2 and for all
-// others.
+// Loops that the compiler vectorises are written once and compiled for processors with AVX2 and for all others.
 #include <cmath>
 #include <cstring>
 

@@ -10,7 +10,7 @@
 namespace gs::transform {
 namespace {
 
-// The place 0 .. size - 1 that stands at place i of the padded side, or -1 for a zero.
+// The place 0 .. size - 1 whose pixel is repeated at place i of the padded side, or -1 for a zero.
 int source_of(int i, int size, Padding padding) {
     if (i >= 0 && i < size) return i;
     const auto modulo = [](int a, int period) { return (a % period + period) % period; };

@@ -1,6 +1,6 @@
 // What is left of an image after it was written as a JPEG and read again.
 //
-// Entropy coding is lossless, so it is left out: pixels go through colour conversion, chroma downsampling,
+// Entropy coding is lossless, so it is omitted: pixels go through colour conversion, chroma downsampling,
 // the forward DCT, the quantiser and all the way back. Bit for bit the pixels of libjpeg-turbo with its
 // accurate DCT and triangle upsampling, and therefore of Pillow's save(quality=...) + open and of cv2's
 // imencode + imdecode.

@@ -9,6 +9,7 @@ namespace gs::transform {
 namespace {
 
 #if defined(__x86_64__)
+#include <immintrin.h>
 #define GS_VECTOR __attribute__((target("avx2,fma")))
 #else
 #define GS_VECTOR
@@ -39,23 +40,52 @@ GS_LOOP float log_of(float u) {
     return static_cast<float>(e) * 0.693147182f + s * series;
 }
 
-// Two words to two normal numbers.
-GS_LOOP void normals(std::uint32_t a, std::uint32_t b, float& first, float& second) {
-    const float u = static_cast<float>(static_cast<std::int32_t>(a >> 8) + 1) * 0x1p-24f;
-    const float radius = std::sqrt(-2.0f * log_of(u));
-    // b is an angle in 1 / 2^32 of a turn: the nearest quarter, and up to an eighth of a turn from there.
-    const std::uint32_t quarter = (b + 0x20000000u) >> 30;
-    const auto rest = static_cast<std::int32_t>(b - (quarter << 30));
-    const float x = static_cast<float>(rest) * 1.46291808e-9f, x2 = x * x;  // 2 pi / 2^32
-    const float sine = x * (1.0f + x2 * (-1.0f / 6 + x2 * (1.0f / 120 + x2 * (-1.0f / 5040))));
-    const float cosine = 1.0f + x2 * (-0.5f + x2 * (1.0f / 24 + x2 * (-1.0f / 720 + x2 * (1.0f / 40320))));
-    const bool odd = (quarter & 1) != 0;
-    const float across = odd ? sine : cosine, up = odd ? cosine : sine;
-    first = radius * (quarter == 1 || quarter == 2 ? -across : across);
-    second = radius * (quarter == 2 || quarter == 3 ? -up : up);
+// Square roots of kLanes numbers: a loop of std::sqrt would stay scalar for the sake of errno.
+struct PlainRoots {
+    GS_LOOP static void take(float* values) {
+        for (int i = 0; i < kLanes; i++) values[i] = std::sqrt(values[i]);
+    }
+};
+#if defined(__x86_64__)
+struct VectorRoots {
+    GS_VECTOR static void take(float* values) {
+        for (int i = 0; i < kLanes; i += 8)
+            _mm256_storeu_ps(values + i, _mm256_sqrt_ps(_mm256_loadu_ps(values + i)));
+    }
+};
+#else
+using VectorRoots = PlainRoots;
+#endif
+
+// Two words of each lane to two normal numbers.
+template <typename Roots>
+GS_LOOP void normals(const std::uint32_t* a, const std::uint32_t* b, float* first, float* second) {
+    float radius[kLanes];
+    for (int i = 0; i < kLanes; i++) {
+        const float u = static_cast<float>(static_cast<std::int32_t>(a[i] >> 8) + 1) * 0x1p-24f;
+        radius[i] = -2.0f * log_of(u);
+    }
+    Roots::take(radius);
+    for (int i = 0; i < kLanes; i++) {
+        // b is an angle in 1 / 2^32 of a turn: the nearest quarter, and up to an eighth of a turn from there.
+        const std::uint32_t quarter = (b[i] + 0x20000000u) >> 30;
+        const auto rest = static_cast<std::int32_t>(b[i] - (quarter << 30));
+        const float x = static_cast<float>(rest) * 1.46291808e-9f, x2 = x * x;  // 2 pi / 2^32
+        const float sine = x * (1.0f + x2 * (-1.0f / 6 + x2 * (1.0f / 120 + x2 * (-1.0f / 5040))));
+        const float cosine =
+            1.0f + x2 * (-0.5f + x2 * (1.0f / 24 + x2 * (-1.0f / 720 + x2 * (1.0f / 40320))));
+        const bool odd = (quarter & 1) != 0;
+        const float across = odd ? sine : cosine, up = odd ? cosine : sine;
+        // Signs by their bit: negative in quarters 1 and 2, and in 2 and 3.
+        const std::uint32_t across_sign = ((quarter ^ (quarter >> 1)) & 1) << 31, up_sign = (quarter >> 1)
+                                                                                            << 31;
+        first[i] = radius[i] * as_float(as_bits(across) ^ across_sign);
+        second[i] = radius[i] * as_float(as_bits(up) ^ up_sign);
+    }
 }
 
 // Pixels first .. first + kLanes - 1 of the image, by number, as three rows of normal numbers.
+template <typename Roots>
 GS_LOOP void pixel_normals(std::uint32_t first, PhiloxKey key, float z[4][kLanes]) {
     std::uint32_t c[4][kLanes] = {};
     for (int i = 0; i < kLanes; i++) c[0][i] = first + static_cast<std::uint32_t>(i);
@@ -70,17 +100,16 @@ GS_LOOP void pixel_normals(std::uint32_t first, PhiloxKey key, float z[4][kLanes
         }
         key = {key.low + 0x9E3779B9, key.high + 0xBB67AE85};
     }
-    for (int i = 0; i < kLanes; i++) {
-        normals(c[0][i], c[1][i], z[0][i], z[1][i]);
-        normals(c[2][i], c[3][i], z[2][i], z[3][i]);
-    }
+    normals<Roots>(c[0], c[1], z[0], z[1]);
+    normals<Roots>(c[2], c[3], z[2], z[3]);
 }
 
+template <typename Roots>
 GS_LOOP void row_loop(const std::uint8_t* from, std::uint32_t first, int count, PhiloxKey key, float offset,
                       float scale, std::uint8_t* to) {
     for (int x = 0; x < count; x += kLanes) {
         float z[4][kLanes];
-        pixel_normals(first + static_cast<std::uint32_t>(x), key, z);
+        pixel_normals<Roots>(first + static_cast<std::uint32_t>(x), key, z);
         const int lanes = count - x < kLanes ? count - x : kLanes;
         for (int i = 0; i < lanes; i++)
             for (int c = 0; c < 3; c++) {
@@ -94,11 +123,11 @@ GS_LOOP void row_loop(const std::uint8_t* from, std::uint32_t first, int count, 
 }
 GS_VECTOR void row_vector(const std::uint8_t* from, std::uint32_t first, int count, PhiloxKey key,
                           float offset, float scale, std::uint8_t* to) {
-    row_loop(from, first, count, key, offset, scale, to);
+    row_loop<VectorRoots>(from, first, count, key, offset, scale, to);
 }
 void row_plain(const std::uint8_t* from, std::uint32_t first, int count, PhiloxKey key, float offset,
                float scale, std::uint8_t* to) {
-    row_loop(from, first, count, key, offset, scale, to);
+    row_loop<PlainRoots>(from, first, count, key, offset, scale, to);
 }
 
 class NoiseStep final : public PointStep {

@@ -63,7 +63,7 @@ class ColorJitter(Step):
     """Brightness, contrast, saturation and hue by random factors in random order, as torchvision's on PIL images.
 
     Brightness, contrast, saturation: d for (max(0, 1 - d), 1 + d), or (low, high). Hue: d for (-d, d), or (low, high),
-    within -0.5 to 0.5. What is 0 is left out. Draws `order` (numbers of the four, in this order) and the factors.
+    within -0.5 to 0.5. A factor of 0 is omitted. Draws `order` (numbers of the four, in this order) and the factors.
     """
 
     brightness: Jitter = 0.0

@@ -234,5 +234,7 @@ class Map(Step):
             for part in qualified.split("."):
                 function = getattr(function, part)
         except (ImportError, AttributeError, ValueError):
-            raise ValueError(f"Map {name!r} is no module:function that can be imported; construct it anew") from None
+            raise ValueError(
+                f"Map {name!r} is no module:function that can be imported; construct it from the function"
+            ) from None
         return cls(function, **arguments)

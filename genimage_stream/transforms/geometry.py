@@ -283,7 +283,7 @@ class RandomRotation(Step):
     def __post_init__(self) -> None:
         values.put(self, degrees=values.number_or_pair(self, "degrees", self.degrees, -1e6, 1e6))
         if not isinstance(self.degrees, tuple) and self.degrees < 0:
-            raise self.wrong("degrees", self.degrees, "one number stands for (-d, d) and must not be negative")
+            raise self.wrong("degrees", self.degrees, "one number means (-d, d) and must not be negative")
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
         low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)

@@ -199,7 +199,7 @@ def test_map_is_known_by_name_and_version() -> None:
     assert T.Map(lambda image, rng: image, name="same") == T.Map(lambda image, rng: image, name="same")
     with pytest.raises(ValueError, match="needs a name"):
         T.Map(lambda image, rng: image)
-    with pytest.raises(ValueError, match="construct it anew"):
+    with pytest.raises(ValueError, match="construct it from the function"):
         T.from_json(T.to_json([T.Map(lambda image, rng: image, name="same")]))
 
 
