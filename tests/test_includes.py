@@ -16,8 +16,7 @@ FLOOR_OF = {
     "transform": 4,
     "recode": 5,
     "batch": 6,
-    "pack": 7,
-    "binding": 8,
+    "binding": 7,
 }
 MOST_FILES = 26  # in a room
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
