@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol
 from genimage_stream.remedies import is_utf8, printable
 from genimage_stream.storage.within import local_file
 from shard_tools.errors import TargetError
-from shard_tools.object_storage import is_object_url
+from shard_tools.target.object_storage import is_object_url
 
 _WRITE_BACK = 8 << 20  # bytes written before the disk is asked to begin with them
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
@@ -289,7 +289,7 @@ def open_storage(url: str) -> Storage:
             raise TargetError(f"{path} is a file, not a folder: choose another destination")
         return LocalStorage(path)
     if is_object_url(url):
-        from shard_tools.object_storage import ObjectStorage
+        from shard_tools.target.object_storage import ObjectStorage
 
         return ObjectStorage(url)
     raise TargetError(f"{url}: shards are written to a local path, s3://, gs:// or az://")

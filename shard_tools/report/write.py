@@ -14,7 +14,6 @@ from genimage_stream.page.file import check_writable, write_page
 from genimage_stream.remedies import sentence
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.errors import TargetError, ToolError
-from shard_tools.object_storage import is_object_url
 from shard_tools.opening import open_finished
 from shard_tools.report.features import FEATURES
 from shard_tools.report.findings import Findings, Quarantine
@@ -22,6 +21,7 @@ from shard_tools.report.page import headline, render
 from shard_tools.report.shortcuts import Shortcut, code, measure
 from shard_tools.report.statistics import Samples, composition
 from shard_tools.report.thumbnails import contact_sheet
+from shard_tools.target.object_storage import is_object_url
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset

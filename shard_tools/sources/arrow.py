@@ -31,8 +31,8 @@ from genimage_stream.vocabulary import simplify
 from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout import LABEL_FOLDERS, place_of
 from shard_tools.names import generator_hint, is_system_file, real_split
-from shard_tools.object_storage import first_line, is_object_url, open_store
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
+from shard_tools.target.object_storage import first_line, is_object_url, open_store
 
 _BYTES = ("binary", "large_binary", "binary_view")
 _TEXTS = ("string", "large_string", "string_view")

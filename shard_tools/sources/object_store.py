@@ -10,8 +10,8 @@ from typing import Any
 
 from shard_tools.errors import SourceError, ToolError
 from shard_tools.names import is_system_file
-from shard_tools.object_storage import first_line, open_store
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
+from shard_tools.target.object_storage import first_line, open_store
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from shard_tools.errors import SourceError, UnreadableFileError, UnreadableImageError
-from shard_tools.object_storage import is_object_url
 from shard_tools.sources import zip_directory as zd
 from shard_tools.sources.base import Location
 from shard_tools.sources.object_store import ObjectRanges
+from shard_tools.target.object_storage import is_object_url
 
 OFFSET_BITS = 44  # of Location.offset: 16 TB a volume; the volume's number is in the bits above
 _SLACK = 64  # bytes read beyond what a local header is expected to take

@@ -82,7 +82,7 @@ def test_killed_and_resumed(server: S3Server, standard_tree: Tree, packed: Path)
 
 
 def test_an_upload_that_is_given_up_is_not_visible(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from shard_tools.object_storage import PART_BYTES, ObjectStorage
+    from shard_tools.target.object_storage import PART_BYTES, ObjectStorage
 
     for name, value in environment(server).items():
         monkeypatch.setenv(name, value)
