@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shard_tools.errors import TargetError
 from shard_tools.state import LOCK, STATE
-from shard_tools.storage import Storage, explained, make_folder
+from shard_tools.target.storage import Storage, explained, make_folder
 
 
 @contextlib.contextmanager

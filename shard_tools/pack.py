@@ -21,8 +21,8 @@ from shard_tools.gather import gather
 from shard_tools.lock import locked
 from shard_tools.scan import Listing, scan
 from shard_tools.sources.unfold import unfold_all
-from shard_tools.storage import Storage, explained, open_storage
 from shard_tools.target.object_storage import is_object_url
+from shard_tools.target.storage import Storage, explained, open_storage
 from shard_tools.terminal.progress import Progress
 from shard_tools.terminal.text import size_text
 from shard_tools.work import PackOptions, Work, plan_work, shard_task

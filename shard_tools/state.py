@@ -23,7 +23,7 @@ from shard_tools.errors import TargetError
 from shard_tools.plan import Plan, Shard
 from shard_tools.scan import Rejected
 from shard_tools.shard import ShardResult
-from shard_tools.storage import Storage
+from shard_tools.target.storage import Storage
 
 STATE = ".pack"
 PLAN = f"{STATE}/plan.json"

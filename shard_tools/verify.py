@@ -27,7 +27,7 @@ from shard_tools.inspect import image_facts
 from shard_tools.keys import UNSAFE
 from shard_tools.opening import finished_info, read_index
 from shard_tools.sample import index_line, sample_facts
-from shard_tools.storage import Storage, open_storage
+from shard_tools.target.storage import Storage, open_storage
 from shard_tools.terminal.progress import Progress
 
 
