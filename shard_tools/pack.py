@@ -18,9 +18,9 @@ from shard_tools import state
 from shard_tools.engines import local, ray
 from shard_tools.errors import TargetError, ToolError
 from shard_tools.gather import gather
-from shard_tools.lock import locked
 from shard_tools.scan import Listing, scan
 from shard_tools.sources.unfold import unfold_all
+from shard_tools.target.lock import locked
 from shard_tools.target.object_storage import is_object_url
 from shard_tools.target.storage import Storage, explained, open_storage
 from shard_tools.terminal.progress import Progress

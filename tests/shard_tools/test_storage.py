@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from shard_tools import lock
 from shard_tools.errors import TargetError
-from shard_tools.lock import locked
-from shard_tools.target import storage
+from shard_tools.target import lock, storage
+from shard_tools.target.lock import locked
 from shard_tools.target.storage import LocalStorage
 
 
