@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("genimage_stream", "shard_tools")
-MOST_FILES = 25  # of a folder
+MOST_FILES = 26  # of a folder: more is no room that one looks through
 
 #: Rooms and modules of the packages from the bottom up. One may import those below it and itself; those of one line
 #: do not know each other, except for the lowest, which are single modules.
@@ -118,12 +118,9 @@ def large_folders() -> Iterator[str]:
 
 
 #: How the sentences begin that are still true of rooms that are being rebuilt; this goes with the last of them.
-KNOWN = ("shard_tools", "cpp/jpeg")
-
-
 @pytest.mark.parametrize("rule", [upwards, circles, large_folders])
 def test_no_import_against_the_order(rule: object) -> None:
-    assert [sentence for sentence in rule() if not sentence.startswith(KNOWN)] == []  # type: ignore[operator]
+    assert list(rule()) == []  # type: ignore[operator]
 
 
 def test_every_room_has_a_place_in_the_order() -> None:
