@@ -5,7 +5,7 @@ CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hp
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint words format bench bench-full lock clean
+.PHONY: help setup demo test lint format bench bench-full lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,13 +21,11 @@ test: ## run the tests, two at a time; ARGS="tests/test_readme.py -k loop" choos
 	@$(PYTHON_BIN) -m compileall -q genimage_stream shard_tools benchmarks experiments demo tests
 	@$(PYTHON_BIN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
-lint: setup ## ruff, mypy and clang-format, changing nothing
+lint: setup ## ruff, mypy, clang-format and the list of words, changing nothing
 	@$(PYTHON_BIN) -m ruff check
 	@$(PYTHON_BIN) -m ruff format --check
 	@$(PYTHON_BIN) -m mypy
 	@.venv/bin/clang-format --dry-run -Werror $(CXX_SOURCES)
-
-words: setup ## the words that pyproject.toml would rather see replaced
 	@$(PYTHON_BIN) scripts/words.py
 
 format: setup ## let ruff and clang-format rewrite the sources

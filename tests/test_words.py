@@ -1,4 +1,4 @@
-"""The search for words to replace, which `make words` runs."""
+"""The search for words to replace, which `make lint` runs."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _by_threads(
         readers.close()
 
 
-# `python -m` would look for modules in the folder that the user happens to stand in first, and `python -c` too: a
+# `python -m` would look for modules first in the user's current folder, and `python -c` too: a
 # file random.py there would be run. A worker looks where this process does.
 _START = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # an interrupt is the parent's to handle

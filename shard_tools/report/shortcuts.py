@@ -6,9 +6,10 @@ A detector that can see the property may learn it instead of the traces of the g
 * a look-up of each value ("PNG: fake"), whatever order the values have. For numbers that hardly ever repeat (bytes) the
   look-up is by ranges of equal content.
 
-Accuracy is balanced (the mean of the shares of reals and of fakes told rightly), so 50 % is chance whatever the mix. A
-rule is found on one half of the samples and scored on the other, both ways round, or a look-up of values that occur
-once would look perfect. AUC is the area under the ROC curve, of the number itself, or of the look-up's score.
+Accuracy is balanced (the mean of the shares of reals and of fakes classified correctly), so 50 % is chance whatever
+the mix. A rule is found on one half of the samples and scored on the other, both ways round, or a look-up of values
+that occur once would look perfect. AUC is the area under the ROC curve, of the number itself, or of the look-up's
+score.
 """
 
 from __future__ import annotations

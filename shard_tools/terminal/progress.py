@@ -13,7 +13,7 @@ from typing import Protocol
 
 class Progress(Protocol):
     def found(self, files: int) -> None:
-        """While a source is listed: so many more files. Any thread may call; `begin`, `say` and `end` end it."""
+        """While a source is listed: `files` more were found. Any thread may call; `begin`, `say` and `end` end it."""
 
     def begin(self, what: str, files: int, size_bytes: int) -> None: ...
     def advance(self, files: int, size_bytes: int, quarantined: int) -> None: ...

@@ -107,7 +107,7 @@ def test_a_destination_whose_path_is_not_utf_8(source: Path, packed: Path, tmp_p
         assert "Traceback" not in done.stderr
 
 
-def test_a_damaged_shard_is_mended_as_verify_says(source: Path, packed: Path, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_fixed_as_verify_says(source: Path, packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "dst")
     shard = min((tmp_path / "dst").rglob("*.tar"))
     raw = bytearray(shard.read_bytes())
@@ -129,7 +129,7 @@ def test_a_page_does_not_go_into_the_dataset(packed: Path) -> None:
 
 
 def in_terminal(columns: int, *arguments: object) -> str:
-    """What a terminal of so many columns is sent."""
+    """What a terminal of that many columns is sent."""
     ours, theirs = pty.openpty()
     size = {"COLUMNS": str(columns), "LINES": "40", "TERM": "xterm"}
     with subprocess.Popen(

@@ -200,7 +200,7 @@ def test_a_link_that_leads_to_itself(tmp_path: Path) -> None:
 
 
 def test_links_to_each_others_folder(tmp_path: Path) -> None:
-    """Every folder is reached once by each name that is not within itself, not for ever."""
+    """Every folder is reached once by each name that is not within itself, not indefinitely."""
     for part in ("1", "2"):
         put(tmp_path / "src", f"adm/{part}/train/ai/0_adm_{part}.PNG", fake_png(np.random.default_rng(2), 16))
     os.symlink("../2", tmp_path / "src" / "adm" / "1" / "other")

@@ -118,7 +118,7 @@ def test_shards_of_a_group_are_nearly_equal() -> None:
 
 
 def test_the_plan_is_what_it_was() -> None:
-    """The order of version 1, for ever: a change of it would change everybody's shards."""
+    """The order of version 1, permanently: a change of it would change everybody's shards."""
     made, _ = planned(30, 10**9)
     assert made.order[:10].tolist() == PLAN_OF_VERSION_1
     assert planned(30, 10**9)[0].digest == made.digest

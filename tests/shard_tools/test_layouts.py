@@ -176,7 +176,7 @@ def test_map_says_what_wins() -> None:
     [("FLUX.1-dev", "flux_1-dev"), ('we"ird. na:me', "we_ird_na_me"), ("myset/train", "myset"), ("MySet", "myset")],
 )
 def test_sources_whose_own_name_is_the_generator(name: str, generator: str, tmp_path: Path) -> None:
-    """The same name whether the source is given alone or among others, and one that can stand in a key."""
+    """The same name whether the source is given alone or among others, and one that can be part of a key."""
     root = tmp_path / name
     inner = "ai/a.png" if name.endswith("train") else "train/ai/a.png"
     put(root, {inner: fake_png(np.random.default_rng(1), 16)})

@@ -25,7 +25,7 @@ ARCHIVE = "imagenet_midjourney"
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A tree of one generator, some 700 kB, with the tars that it packs to."""
+    """A tree of one generator, about 700 kB, with the tars that it packs to."""
     root = tmp_path_factory.mktemp("zips")
     made = make_tree(root / "tree", generators=("midjourney",), count=16)
     pack_here(root / "tree", root / "dst")

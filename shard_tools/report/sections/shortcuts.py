@@ -51,7 +51,7 @@ def section(found: Findings) -> Section:
         html.details(
             "How these figures are computed",
             html.paragraph(
-                "Accuracy is balanced: the mean of the share of reals and the share of fakes told rightly. Threshold",
+                "Accuracy is balanced: the mean of the shares of reals and of fakes classified correctly. Threshold",
                 "is the best single cut of a number; look-up answers each value by what was more frequent for it (for",
                 "file size and bytes per pixel: each of up to 256 ranges). Rules are found on one half of the images",
                 "and scored on the other, both ways round. AUC is the area under the ROC curve of the number itself,",

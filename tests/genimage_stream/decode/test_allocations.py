@@ -60,7 +60,7 @@ print(allocations() - warm)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the counting allocator")
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the counting allocator stands in front of glibc's")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the counting allocator wraps glibc's")
 def test_no_allocation_in_the_steady_state(tmp_path: Path) -> None:
     library = tmp_path / "count_allocations.so"
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", str(COUNTER), "-o", str(library)], check=True)

@@ -271,7 +271,7 @@ def test_damaged_restart_markers_are_found() -> None:
 @pytest.mark.parametrize("lost", [1, 8, 16])
 @pytest.mark.parametrize("interval", [0, 3], ids=["crop-ready", "intervals across rows"])
 def test_lost_and_doubled_restart_intervals_are_found(path: str, lost: int, interval: int) -> None:
-    """Of eight the markers' numbers do not tell: they go on in turn, and what follows stands in a wrong place."""
+    """Of eight the markers' numbers do not tell: they go on in turn, and what follows is in a wrong place."""
     original = jpeg(400, 240)
     stored = jpeg(400, 240, restart_interval=interval) if interval else crop_ready(original)
     begin = stored.index(b"\xff\xda")

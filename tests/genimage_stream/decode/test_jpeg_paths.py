@@ -1,4 +1,4 @@
-"""The own JPEG decoder, plain and vectorised, against libjpeg-turbo: the same pixels or the same error."""
+"""The built-in JPEG decoder, plain and vectorised, against libjpeg-turbo: the same pixels or the same error."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def assert_alike(data: bytes, *, strict: bool = True, crop: Crop | None = None) 
     for path in OWN:
         got = by(path, data, strict=strict, crop=crop)
         if isinstance(expected, str) and crop is not None and not isinstance(got, str):
-            continue  # damage outside the crop: libjpeg decodes more around it than the own decoder does
+            continue  # damage outside the crop: libjpeg decodes more around it than our decoder does
         alike = got == expected if isinstance(got, str) else np.array_equal(got, expected)
         assert alike, f"{path} strict={strict} crop={crop}"
 

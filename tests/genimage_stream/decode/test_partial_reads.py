@@ -47,7 +47,7 @@ def offsets(data: bytes) -> list[tuple[bytes, int]]:
 def read(
     path: Path, data: bytes, corners: list[tuple[int, int]], *, claimed: int | None = None
 ) -> tuple[np.ndarray, list[gs.ImageError], int]:
-    """The windows at `corners` of one image that stands in a file: (n, 3, WINDOW, WINDOW), errors, bytes read."""
+    """The windows at `corners` of one image in a file: (n, 3, WINDOW, WINDOW), errors, bytes read."""
     path.write_bytes(LEAD + data)
     n = len(corners)
     size = len(data) if claimed is None else claimed
