@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import click
 
 from genimage_stream import command_line
+from genimage_stream.resources import parse_size
 from shard_tools.errors import ToolError
 
 
@@ -47,18 +47,18 @@ MAPS = click.option(
 GENERATORS = click.option("--generators", metavar="A,B", help="Only these generators.")
 SPLITS = click.option("--splits", metavar="train,val", help="Only these splits.")
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-
 _LARGEST = 1e15  # bytes; GenImage has 6e11
 
 
-def parse_size(text: str) -> int:
-    """Bytes of `256MB`, `1GiB`, `500k`: decimal units, binary ones with an i. Raises ToolError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text.lower())
-    size = float(match.group(1)) * _UNITS[match.group(2)] if match and match.group(2) in _UNITS else 0.0
+def shard_bytes(text: str) -> int:
+    """Bytes of `--shard-size`, e.g. `256MB`. Raises ToolError."""
+    try:
+        size = parse_size(text)
+    except (ValueError, OverflowError):
+        size = 0
     if not 1 <= size <= _LARGEST:
         raise ToolError(f"--shard-size {text}: write a size like 256MB or 1GiB")
-    return int(size)
+    return size
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
@@ -179,7 +179,7 @@ def pack(
         if check not in CHECKS:
             raise ToolError(f"--check {check}: choose one of {', '.join(CHECKS)}")
         options = PackOptions(
-            shard_bytes=parse_size(shard_size),
+            shard_bytes=shard_bytes(shard_size),
             seed=seed,
             workers=workers,
             check="header" if check == "header" else "full",

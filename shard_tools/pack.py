@@ -13,6 +13,7 @@ from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
+from genimage_stream.resources import cores
 from genimage_stream.schema import FORMAT_VERSION, INDEX_FILE, QUARANTINE_FILE
 from shard_tools import state
 from shard_tools.engines import local, ray
@@ -172,7 +173,7 @@ def _carry_out(
     if options.engine == "ray":
         run, workers = ray.run, options.workers
     else:
-        run, workers = local.run, min(options.workers or local.cores(), max(1, len(pending)))
+        run, workers = local.run, min(options.workers or cores(), max(1, len(pending)))
     progress.begin("packing", todo, todo_bytes)
     # What the end needs is loaded while the workers work.
     threading.Thread(target=import_module, args=("pyarrow.parquet",), daemon=True).start()

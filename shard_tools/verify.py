@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode import decode as decode_image
+from genimage_stream.resources import cores
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
 from shard_tools import tar
 from shard_tools.crop_ready import pixel_digest, segments_of
-from shard_tools.engines.local import cores
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.inspect import image_facts
 from shard_tools.keys import UNSAFE

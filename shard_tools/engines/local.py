@@ -41,11 +41,6 @@ THREADS = 4  # workers at most that are threads
 WAITING = 4  # threads at most that wait for the disk while others work
 
 
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run(
     tasks: Iterable[ShardTask], containers: Sequence[Container], storage: Storage, workers: int, report: Report
 ) -> Generator[ShardResult, None, None]:

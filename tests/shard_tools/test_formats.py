@@ -12,7 +12,7 @@ import pytest
 
 from genimage_stream.decode import ImageFacts
 from shard_tools import plan, tar
-from shard_tools.cli import parse_size
+from shard_tools.cli import shard_bytes
 from shard_tools.errors import ToolError
 from shard_tools.read_ahead import BATCH_BYTES, BATCH_ITEMS, batches
 from shard_tools.shard import sample_facts
@@ -76,14 +76,14 @@ def test_facts_are_json(class_index: int, quality: int | None, synset: str | Non
         ("64KiB", 65536),
     ],
 )
-def test_parse_size(text: str, size: int) -> None:
-    assert parse_size(text) == size
+def test_shard_bytes(text: str, size: int) -> None:
+    assert shard_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "0", "MB", "-5MB", "1 parsec", "1i"])
-def test_parse_size_refuses(text: str) -> None:
+def test_shard_bytes_refuses(text: str) -> None:
     with pytest.raises(ToolError, match="--shard-size"):
-        parse_size(text)
+        shard_bytes(text)
 
 
 def planned(n: int, limit: int, seed: int = 0) -> tuple[plan.Plan, np.ndarray]:
