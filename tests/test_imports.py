@@ -117,7 +117,6 @@ def large_folders() -> Iterator[str]:
             yield f"{folder.relative_to(ROOT)} has {len(files)} files, more than {MOST_FILES}: give them rooms"
 
 
-#: How the sentences begin that are still true of rooms that are being rebuilt; this goes with the last of them.
 @pytest.mark.parametrize("rule", [upwards, circles, large_folders])
 def test_no_import_against_the_order(rule: object) -> None:
     assert list(rule()) == []  # type: ignore[operator]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf, isfinite
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -15,6 +15,7 @@ LARGEST_WINDOW = 65535  # pixels per side: no JPEG is larger
 MOST_THREADS = 1 << 16
 
 _LARGEST = (1 << 31) - 1
+_LARGEST_FLOAT = {"float16": 65504.0, "float32": 3.4028234663852886e38}
 
 
 def thread_count(value: Any, otherwise: str = "") -> int:
@@ -65,6 +66,9 @@ def normalisation(mean: Any, std: Any, output: str) -> tuple[tuple[float, ...] |
     if output == "uint8" and not (means is None and stds is None):
         given = "mean needs" if stds is None else "std needs" if means is None else "mean and std need"
         raise ValueError(f"{given} a float16 or float32 output, and this one is uint8")
+    for m, s in zip(means or (0.0, 0.0, 0.0), stds or (1.0, 1.0, 1.0), strict=True):
+        if max(abs(m / s), abs((1 - m) / s)) > _LARGEST_FLOAT.get(output, inf):
+            raise ValueError(f"mean={mean!r}, std={std!r}: pixels would be larger than {output} holds")
     return means, stds
 
 

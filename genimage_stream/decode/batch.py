@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.arguments import WrongKindError, one_of, whole
+from genimage_stream.arguments import WrongKindError, flag, one_of, whole
 from genimage_stream.decode import _core
 from genimage_stream.decode.arguments import LARGEST_WINDOW, fill_pixel, normalisation, thread_count
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
@@ -163,7 +163,7 @@ class BatchDecoder:
             threads = cores()
         need_limits(limits)
         self._core = _core.Decoder(thread_count(threads), decode_for_batch)
-        self._strict = strict
+        self._strict = flag("strict", strict)
         self._limits = limits
 
     @property

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.decode.pixels import Small
 from genimage_stream.order.philox import Words, below, sample_words
 
 Position = Literal["random", "center"]
-Small = Literal["tile", "reflect", "constant", "resize"]
 
 STREAM_WINDOW = 0  # word 0: x, word 1: y, word 2: flip
 _FLIP_BIT = np.uint32(0x80000000)

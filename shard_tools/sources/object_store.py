@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,8 +111,3 @@ class ObjectRanges:
                 "when that is over"
             )
         return data
-
-
-def base_name(url: str) -> str:
-    """The last folder of an address."""
-    return os.path.basename(url.rstrip("/"))
