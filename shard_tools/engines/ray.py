@@ -42,7 +42,7 @@ def run(
     if begun:
         address = os.environ.get("RAY_ADDRESS")
         here: dict[str, Any] = {} if address else {"num_cpus": workers or None, "include_dashboard": False}
-        _can_be_reached(address)
+        check_reachable(address)
         try:
             ray.init(address=address, logging_level="error", log_to_driver=False, **here)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
@@ -57,7 +57,7 @@ def run(
             ray.shutdown()
 
 
-def _can_be_reached(address: str | None) -> None:
+def check_reachable(address: str | None) -> None:
     """Ray itself tries for minutes to reach an address where no server responds."""
     host, colon, port = (address or "").rpartition("://")[2].partition("/")[0].rpartition(":")
     if not colon or not port.isdecimal():

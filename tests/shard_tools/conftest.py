@@ -74,7 +74,7 @@ def packed(standard_tree: tuple[Path, list[Any]], tmp_path_factory: pytest.TempP
     return destination
 
 
-def pack_here(sources: Path | list[Path], destination: Path, *maps: str, **options: Any) -> Any:
+def pack_here(sources: Path | list[Path], destination: Path, *maps: str, progress: Any = None, **options: Any) -> Any:
     """Pack within this process: as the command does it, without its start-up time."""
     from shard_tools.layout import parse_mapping
     from shard_tools.pack import pack
@@ -83,7 +83,7 @@ def pack_here(sources: Path | list[Path], destination: Path, *maps: str, **optio
 
     given = {"shard_bytes": 60_000, "workers": 1, "mappings": tuple(map(parse_mapping, maps)), **options}
     paths = sources if isinstance(sources, list) else [sources]
-    return pack([str(p) for p in paths], str(destination), PackOptions(**given), Silent())
+    return pack([str(p) for p in paths], str(destination), PackOptions(**given), progress or Silent())
 
 
 def index_rows(destination: Path) -> list[dict[str, Any]]:

@@ -85,8 +85,8 @@ def test_an_address_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ray_engine.socket, "create_connection", connect)
     with pytest.raises(ToolError, match=r"RAY_ADDRESS=192\.0\.2\.1:6379 cannot be reached: timed out"):
-        ray_engine._can_be_reached("192.0.2.1:6379")
+        ray_engine.check_reachable("192.0.2.1:6379")
     assert asked == [(("192.0.2.1", 6379), ray_engine.CONNECT_SECONDS)]
     for address in (None, "auto", "local"):
-        ray_engine._can_be_reached(address)
+        ray_engine.check_reachable(address)
     assert len(asked) == 1

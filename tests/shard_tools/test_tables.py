@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shard_tools.errors import ToolError
+from shard_tools.terminal.progress import Silent
 from tests.fixtures.genimage import Made, make_files, make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tars, tree_bytes
 
@@ -167,13 +168,12 @@ def test_images_of_another_table_are_not_taken(tmp_path: Path) -> None:
     class StopError(Exception):
         pass
 
-    def stop(*_: object) -> None:
-        raise StopError
+    class Stopping(Silent):
+        def begin(self, what: str, files: int, size_bytes: int) -> None:
+            raise StopError  # everything is unfolded, no shard is begun
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("shard_tools.pack._carry_out", stop)
-        with pytest.raises(StopError):
-            pack_here(tmp_path / "one", tmp_path / "dst", check="header")
+    with pytest.raises(StopError):
+        pack_here(tmp_path / "one", tmp_path / "dst", check="header", progress=Stopping())
     assert list((tmp_path / "dst" / ".pack" / "unfolded").iterdir())
     assert (tmp_path / "dst" / ".pack" / "plan.json").exists()
     pack_here(tmp_path / "two", tmp_path / "dst", check="header")
