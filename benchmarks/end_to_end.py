@@ -179,7 +179,7 @@ REMARKS = (
     "medians of the first column, and says more where the machine was not equally quick in all rounds. Memory is the "
     "sum over a loader's processes of their peaks, shared pages counted in each; threads and memory are looked at a "
     "few times a second. What is particular about a loader "
-    "stands at the top of its file in `benchmarks/peers/`: DALI pads small images instead of tiling them; FFCV holds "
+    "is at the top of its file in `benchmarks/peers/`: DALI pads small images instead of tiling them; FFCV holds "
     "JPEGs and raw pixels, half of each, so no PNG is decoded, and resizes its crops; SPDL converts colours by "
     "FFmpeg's arithmetic.",
 )

@@ -162,7 +162,7 @@ def chart(scaling: Mapping[str, Any], index: Mapping[str, Any]) -> str:
 
 
 def load() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The results that the prediction stands on. Raises FileNotFoundError before they were recorded."""
+    """The results that the prediction is based on. Raises FileNotFoundError before they were recorded."""
     scaling, index = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("scaling", "index_size"))
     return scaling, index
 

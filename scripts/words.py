@@ -20,7 +20,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("*.py", "*.pyi", "*.cpp", "*.hpp", "*.cu", "*.md", "*.sh", "*.toml", "Makefile")
+KINDS = ("*.py", "*.pyi", "*.c", "*.cpp", "*.hpp", "*.cu", "*.md", "*.sh", "*.slurm", "*.toml", "*.html", "*.css")
+KINDS += ("*Makefile", ".ci/run")
 EXEMPT = ("pyproject.toml", "scripts/words.py", "tests/test_words.py", "benchmarks/results/")  # lists; programs' output
 BREAK = r"(?:\s|\n\s*(?:#|//|\*)?\s*)+"  # between two words, also of a comment
 

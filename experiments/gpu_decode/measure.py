@@ -4,7 +4,7 @@
 
 DATASET was packed with --crop-ready. Both sides begin with files in memory and end with crops, uint8, on the device:
 the CPUs decode and copy pixels, the GPU gets the compressed bands or restart intervals and decodes. What the host has
-to do for the GPU before, checking and listing them, is not counted: it stands here in Python only. Prints a
+to do for the GPU before, checking and listing them, is not counted: it exists in Python only. Prints a
 line of JSON for each kind of image.
 """
 
