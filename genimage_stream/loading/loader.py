@@ -119,8 +119,8 @@ class Loader(Iterable[Batch]):
         options = LoaderOptions(**{name: value for name, value in locals().items() if name not in ("self", "dataset")})
         if not isinstance(dataset, Dataset):
             raise WrongKindError(f"{dataset!r} is no dataset: gs.open_dataset(path) gives one")
-        if options.tune and options.dali is None:
-            options = replace(options, dali=_tuned(dataset, options))
+        if options.tune:
+            options = replace(options, tune=False, dali=_tuned(dataset, options))
         self.dataset = dataset
         self.options = options
         self._engine = Engine(dataset.access, options)

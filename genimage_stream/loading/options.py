@@ -112,6 +112,8 @@ class LoaderOptions:
             raise WrongKindError(f"dali={self.dali!r}: a DaliOptions is needed, e.g. gs.DaliOptions(threads=4)")
         if self.backend != "dali" and (self.tune or self.dali is not None):
             raise ValueError('tune and dali are options of backend="dali"')
+        if self.tune and self.dali is not None:
+            raise ValueError("tune=True finds the DaliOptions, and dali= gives them: omit one of the two")
         if self.pin_memory is not None:
             object.__setattr__(self, "pin_memory", flag("pin_memory", self.pin_memory))
         if self.pin_memory and not torch.cuda.is_available():

@@ -39,6 +39,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> gs.Dataset:
         ({"output": "float32", "mean": (1e300, 0, 0)}, "pixels would be larger than float32 holds"),
         ({"output": "float16", "mean": (1, 2)}, "mean must be three finite"),
         ({"output": "float16", "mean": (10**400, 0, 0)}, "mean must be three finite"),
+        ({"backend": "dali", "tune": True, "dali": gs.DaliOptions()}, "omit one of the two"),
         ({"mean": (0.5, 0.5, 0.5)}, "mean needs a float16 or float32 output"),
         ({"std": (0.5, 0.5, 0.5)}, "std needs a float16 or float32 output"),
         ({"mean": (0, 0, 0), "std": (1, 1, 1)}, "mean and std need"),
