@@ -116,8 +116,8 @@ def test_a_worker_that_is_killed_is_reported(tmp_path: Path) -> None:
     )
     children: list[int] = []
     while process.poll() is None and not children:
-        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
-        children = [int(pid) for pid in found.stdout.split()]
+        tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+        children = [int(pid) for task in tasks for pid in task.read_text().split()]
     os.kill(children[0], signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2

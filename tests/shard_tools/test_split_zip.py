@@ -258,6 +258,7 @@ def test_damage_within_a_member(options: tuple[str, ...], reason: str, source: d
     assert len(index_rows(tmp_path / "dst")) == len(source["made"]) - 1
 
 
+@pytest.mark.skipif(not shutil.which("unzip"), reason="needs Info-ZIP's unzip (apt-get install unzip)")
 def test_overlapped_components(tmp_path: Path) -> None:
     """A directory whose entries overlap is refused by `unzip` as a possible bomb; each entry is good nevertheless."""
     data = fake_png(np.random.default_rng(1), 32)

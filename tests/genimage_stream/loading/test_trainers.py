@@ -177,6 +177,7 @@ def test_two_processes_share_every_epoch(root: Path, tmp_path: Path, trainer: st
     else:
         pytest.importorskip("accelerate")
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        launcher += ["--local-addr", "127.0.0.1"]  # the host's own name may not resolve
         seen = run_two(ACCELERATE_IN_TWO, root, tmp_path, launcher)
     keys = gs.open_dataset(root).table(["key"])["key"].to_pylist()
     assert sorted(seen[0] + seen[1]) == sorted(keys * 2)
