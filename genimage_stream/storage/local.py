@@ -103,7 +103,7 @@ def ask_kernel(paths: Sequence[str]) -> int:
     asked = 0
     for path in paths:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
         except OSError:
             continue
         try:

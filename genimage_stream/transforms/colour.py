@@ -11,11 +11,11 @@ import numpy as np
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream
-from genimage_stream.transforms.step import Draw, Operation, Size, Step
+from genimage_stream.transforms.step import CoreStep, Draw, Operation, Size
 
 
 @dataclass(frozen=True)
-class GaussianNoise(Step):
+class GaussianNoise(CoreStep):
     """Gaussian noise added to each value, clipped and rounded to the nearest whole number (half to even).
 
     `sigma` and `mean` are in units of the full range, as torchvision's: 0.1 is 25.5 levels. `sigma`: a number, or
@@ -39,7 +39,7 @@ class GaussianNoise(Step):
 
 
 @dataclass(frozen=True)
-class RandomGrayscale(Step):
+class RandomGrayscale(CoreStep):
     """Pillow's luma (`convert("L")`) in all three channels, with probability `p`."""
 
     p: float = 0.1
@@ -59,7 +59,7 @@ Jitter = float | tuple[float, float]
 
 
 @dataclass(frozen=True)
-class ColorJitter(Step):
+class ColorJitter(CoreStep):
     """Brightness, contrast, saturation and hue by random factors in random order, as torchvision's on PIL images.
 
     Brightness, contrast, saturation: d for (max(0, 1 - d), 1 + d), or (low, high). Hue: d for (-d, d), or (low, high),
@@ -106,7 +106,7 @@ class ColorJitter(Step):
 
 
 @dataclass(frozen=True)
-class RandomBrightnessContrast(Step):
+class RandomBrightnessContrast(CoreStep):
     """Values times (1 + contrast), plus brightness * 255, with probability `p`, as albumentations 2's on 8-bit images.
 
     Both are drawn from their limits: d for (-d, d), or (low, high). The sums are truncated. Draws `brightness`,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -34,9 +35,9 @@ def _steps(step: Step, name: str, given: Any) -> tuple[Step, ...]:
 class _Combined(Step):
     """Chooses which of its steps run, and in which order."""
 
+    @abstractmethod
     def select(self, sample: Sample, place: int) -> dict[str, Any]:
         """What is drawn besides the inner steps' values."""
-        raise NotImplementedError
 
     def run_order(self, draw: Draw) -> Sequence[int]:
         """The inner steps that run, by their place among `inner`."""
@@ -227,8 +228,8 @@ class Map(Step):
 
     @classmethod
     def from_json_fields(cls, arguments: dict[str, Any]) -> Step:
-        name = arguments["name"]
-        module, _, qualified = name.partition(":")
+        name = arguments.get("name")
+        module, _, qualified = str(name).partition(":")
         try:
             function: Any = import_module(module)
             for part in qualified.split("."):

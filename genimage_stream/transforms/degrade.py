@@ -9,13 +9,13 @@ from typing import Any, Literal
 from genimage_stream.decode import _core
 from genimage_stream.transforms import kernels, values
 from genimage_stream.transforms.chance import Stream
-from genimage_stream.transforms.step import Draw, Operation, Size, Step
+from genimage_stream.transforms.step import CoreStep, Draw, Operation, Size
 
 _CHROMA = {"420": 0, "422": 1, "444": 2}
 
 
 @dataclass(frozen=True)
-class JPEG(Step):
+class JPEG(CoreStep):
     """Written as a JPEG and read again: the pixels of Pillow's `save(quality=q)` + `open`, and of OpenCV's round trip.
 
     `quality`: 1 to 100, or (low, high) for a whole number between them, both included. `channels="bgr"` hands the
@@ -47,7 +47,7 @@ class JPEG(Step):
 
 
 @dataclass(frozen=True)
-class GaussianBlur(Step):
+class GaussianBlur(CoreStep):
     """Gaussian blur as one of three libraries computes it on 8-bit images; their results differ from each other.
 
     `like="scipy"`: `scipy.ndimage.gaussian_filter` of each channel, whose passes truncate (CNNSpot and its

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream
-from genimage_stream.transforms.step import Draw, Operation, Size, Step
+from genimage_stream.transforms.step import CoreStep, Draw, Operation, Size
 
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Pad = Literal["error", "zeros", "reflect", "symmetric", "tile"]
@@ -22,13 +22,17 @@ _LARGEST = 1 << 20
 
 
 def _resize(width: int, height: int, name: str) -> _core.Step:
-    if not (1 <= width <= _LARGEST and 1 <= height <= _LARGEST):
-        raise ValueError(f"an image of {width}x{height} pixels cannot be made")
+    _check_sides(width, height)
     return _core.resize_step(width, height, FILTERS[name])
 
 
+def _check_sides(width: int, height: int) -> None:
+    if not (1 <= width <= _LARGEST and 1 <= height <= _LARGEST):
+        raise ValueError(f"an image of {width}x{height} pixels cannot be made")
+
+
 @dataclass(frozen=True)
-class Resize(Step):
+class Resize(CoreStep):
     """Resize as torchvision does on PIL images: by Pillow, with antialiasing.
 
     `size`: the shorter side (the longer one is `int(size * long / short)`), or (height, width). `longest` in its place:
@@ -64,7 +68,7 @@ class Resize(Step):
 
 
 @dataclass(frozen=True)
-class RandomScale(Step):
+class RandomScale(CoreStep):
     """Resize by a factor, the same for both sides, which are truncated: `int(side * factor)`.
 
     `scale`: a factor, or (low, high) to draw it from. `like="pillow"` resizes with `filter` and antialiasing, as
@@ -89,12 +93,13 @@ class RandomScale(Step):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         width, height = int(size.width * draw["factor"]), int(size.height * draw["factor"])
         if self.like == "cv2":
+            _check_sides(width, height)
             return [_core.resize_linear_step(width, height)]
         return [_resize(width, height, self.filter)]
 
 
 @dataclass(frozen=True)
-class CenterCrop(Step):
+class CenterCrop(CoreStep):
     """The middle of the image: (height, width), or one side for both.
 
     `rounding="torchvision"` puts the corner at `round((side - crop) / 2)`, half to even; "floor" truncates, as
@@ -125,7 +130,7 @@ class CenterCrop(Step):
 
 
 @dataclass(frozen=True)
-class RandomCrop(Step):
+class RandomCrop(CoreStep):
     """A window at random: (height, width), or one side for both.
 
     `pad` says what happens where the image is smaller: "error", or what lies beyond its edges ("reflect" repeats the
@@ -186,7 +191,7 @@ def _crop(x: int, y: int, size: int | tuple[int, int], pad: str) -> _core.Step:
 
 
 @dataclass(frozen=True)
-class RandomResizedCrop(Step):
+class RandomResizedCrop(CoreStep):
     """A box of random area and aspect ratio, cut out and then resized, as torchvision's on PIL images.
 
     Ten tries to draw an area (a share of the image's, from `scale`) and a ratio (log-uniform, from `ratio`) that fit;
@@ -229,9 +234,7 @@ class RandomResizedCrop(Step):
 
 
 @dataclass(frozen=True)
-class RandomHorizontalFlip(Step):
-    """Mirrored left to right, with probability `p`."""
-
+class _Flip(CoreStep):
     p: float = 0.5
 
     def __post_init__(self) -> None:
@@ -239,29 +242,26 @@ class RandomHorizontalFlip(Step):
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
         return {"applied": stream.happens(self.p)}
+
+
+@dataclass(frozen=True)
+class RandomHorizontalFlip(_Flip):
+    """Mirrored left to right, with probability `p`."""
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_core.flip_step(True, False)]
 
 
 @dataclass(frozen=True)
-class RandomVerticalFlip(Step):
+class RandomVerticalFlip(_Flip):
     """Turned upside down by mirroring, with probability `p`."""
-
-    p: float = 0.5
-
-    def __post_init__(self) -> None:
-        values.put(self, p=values.probability(self, self.p))
-
-    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
-        return {"applied": stream.happens(self.p)}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_core.flip_step(False, True)]
 
 
 @dataclass(frozen=True)
-class RandomRotate90(Step):
+class RandomRotate90(CoreStep):
     """Turned counter-clockwise by 0, 90, 180 or 270 degrees, with equal chances, as numpy.rot90. Draws `angle`."""
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
@@ -272,7 +272,7 @@ class RandomRotate90(Step):
 
 
 @dataclass(frozen=True)
-class RandomRotation(Step):
+class RandomRotation(CoreStep):
     """Turned about its centre by an angle from `degrees` (a number d for (-d, d)), as torchvision's on PIL images.
 
     Nearest neighbour, the image keeps its size, zeros come in from outside. Draws `angle`, counter-clockwise.
@@ -306,7 +306,7 @@ class RandomRotation(Step):
 
 
 @dataclass(frozen=True)
-class RandomAffine(Step):
+class RandomAffine(CoreStep):
     """Rotation, shift, scale and shear about the centre, as torchvision's RandomAffine on PIL images (nearest, zeros).
 
     `degrees` as RandomRotation's; `translate`: largest shifts as shares of (width, height); `scale`: (low, high);

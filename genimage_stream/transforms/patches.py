@@ -11,7 +11,7 @@ from genimage_stream.decode import _core
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream
 from genimage_stream.transforms.geometry import FILTERS
-from genimage_stream.transforms.step import Draw, Operation, Size, Step
+from genimage_stream.transforms.step import CoreStep, Draw, Operation, Size, Step
 
 Colour = int | tuple[int, int, int]
 
@@ -31,7 +31,7 @@ def _fill(rects: Sequence[Sequence[int]], colour: Colour) -> _core.Step:
 
 
 @dataclass(frozen=True)
-class RandomErasing(Step):
+class RandomErasing(CoreStep):
     """A rectangle of random area and aspect ratio filled with `value`, with probability `p`, as torchvision's.
 
     `value`: a level, or three. Ten tries to draw an area (a share of the image's) and a ratio (log-uniform) that fit;
@@ -69,7 +69,7 @@ class RandomErasing(Step):
 
 
 @dataclass(frozen=True)
-class CoarseDropout(Step):
+class CoarseDropout(CoreStep):
     """Several rectangles filled with a colour, with probability `p`, as albumentations 2's (cutout is one square hole).
 
     `hole_height_range`, `hole_width_range`: pixels where the numbers are whole, else shares of the side. Draws `holes`,
@@ -117,7 +117,7 @@ class CoarseDropout(Step):
 
 
 @dataclass(frozen=True)
-class PatchMask(Step):
+class PatchMask(CoreStep):
     """Cells of a grid set to zero, as SAFE's RandomMask: `int(h * w * ratio / cell**2)` distinct cells of cell x cell.
 
     The grid starts at the upper left corner; only whole cells count. `ratio`: a share, or (low, high). Draws `ratio`
@@ -143,7 +143,7 @@ class PatchMask(Step):
 
 
 @dataclass(frozen=True)
-class TexturePatches(Step):
+class TexturePatches(CoreStep):
     """Random patches, sorted by texture: the sum of absolute differences of neighbours in four directions.
 
     `rule="ssp"` keeps the poorest patch of `count` (64): (patch, patch). "patchcraft" lays the `kept` (64) poorest of

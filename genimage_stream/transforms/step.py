@@ -7,6 +7,7 @@ operations: steps of the C++ core, which are deterministic, and hooks, which are
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
@@ -58,7 +59,7 @@ class Planned(NamedTuple):
     size: Size  # of the image after it
 
 
-class Step:
+class Step(ABC):
     """A transform. Subclasses are frozen dataclasses, known by their class's name."""
 
     _kinds: ClassVar[dict[str, type[Step]]] = {}
@@ -77,24 +78,9 @@ class Step:
         for step in self.inner:
             yield from step.walk()
 
-    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
-        """The values to draw for an image of this size; {"applied": False} for a step that passes."""
-        return {}
-
-    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        """What the core has to do, for these values."""
-        raise NotImplementedError
-
+    @abstractmethod
     def plan(self, sample: Sample, place: int, size: Size, given: Draw | None = None) -> Planned:
         """Draw (unless the values are `given`) and turn it into operations. `place` counts inner steps."""
-        name = type(self).__name__
-        if given is None:
-            stream = sample.chance.stream(name, sample.ordinals[place])
-            draw: Draw = {"step": name, "applied": True, **self.choose(stream, size)}
-        else:
-            draw = check_given(name, given)
-        operations = list(self.operations(draw, size)) if draw["applied"] else []
-        return Planned(draw, operations, size_after(operations, size))
 
     def as_json(self) -> dict[str, Any]:
         """The step as JSON holds it: {its name: its arguments}."""
@@ -103,12 +89,34 @@ class Step:
 
     @classmethod
     def from_json_fields(cls, arguments: dict[str, Any]) -> Step:
-        """The step with these arguments."""
+        """The step with these arguments. Raises TypeError or ValueError for others than it has."""
         return cls(**arguments)
 
     def wrong(self, argument: str, value: object, wanted: str) -> ValueError:
         """The error for a value that cannot be."""
         return ValueError(f"{type(self).__name__}({argument}={value!r}): {wanted}")
+
+
+class CoreStep(Step):
+    """A step that the core carries out by itself."""
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        """The values to draw for an image of this size; {"applied": False} for a step that passes."""
+        return {}
+
+    @abstractmethod
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        """What the core has to do, for these values."""
+
+    def plan(self, sample: Sample, place: int, size: Size, given: Draw | None = None) -> Planned:
+        name = type(self).__name__
+        if given is None:
+            stream = sample.chance.stream(name, sample.ordinals[place])
+            draw: Draw = {"step": name, "applied": True, **self.choose(stream, size)}
+        else:
+            draw = check_given(name, given)
+        operations = list(self.operations(draw, size)) if draw["applied"] else []
+        return Planned(draw, operations, size_after(operations, size))
 
 
 def check_given(name: str, given: Draw) -> Draw:
@@ -141,8 +149,14 @@ def to_json(steps: Sequence[Step]) -> str:
 
 
 def from_json(text: str) -> list[Step]:
-    """The steps that `to_json` wrote. Raises ValueError for anything else."""
-    found = json.loads(text)
+    """The steps that `to_json` wrote. Raises ValueError for anything else.
+
+    A `Map` is imported by its name, and importing a module runs it: read such JSON from people you trust only.
+    """
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("the JSON of a transform is nested too deeply") from None
     if not isinstance(found, list):
         raise ValueError("the JSON of a transform is a list of steps")
     return [_step_of(entry) for entry in found]
@@ -166,7 +180,11 @@ def _step_of(entry: Any) -> Step:
     kind = Step._kinds.get(name)
     if kind is None or name.startswith("_") or not isinstance(arguments, dict):
         raise ValueError(f"{entry!r} is no step")
-    return kind.from_json_fields({field: _valued(value) for field, value in arguments.items()})
+    given = {field: _valued(value) for field, value in arguments.items()}
+    try:
+        return kind.from_json_fields(given)
+    except TypeError as error:
+        raise ValueError(f"{entry!r} is no step: {error}") from None
 
 
 def _valued(value: Any) -> Any:
