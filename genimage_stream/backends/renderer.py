@@ -44,7 +44,7 @@ class Renderer:
     """Batches in the order of submission. `pixels` says what the core makes of an image, `finish` what becomes of the
     batch then."""
 
-    survives_fork = True  # whether a child of the process that has used it can go on with it
+    survives_fork = True  # whether a child of the process that has used it can make another one
     divert = 0  # as for `BatchDecoder.submit`, for every image
 
     def __init__(self, decoder: BatchDecoder, buffers: Buffers, pixels: PixelOptions, finish: Finish) -> None:

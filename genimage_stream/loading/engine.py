@@ -65,16 +65,20 @@ class Engine:
         return self._opened[1:]
 
     def _get_renderer(self) -> Renderer:
+        if self._renderer is not None and self._renderer[0] == os.getpid():
+            return self._renderer[1]
         if self._renderer is None:
             decoder = BatchDecoder(self.threads, strict=self.options.strict, limits=self.options.limits or Limits())
-            self._renderer = os.getpid(), new_renderer(self.options, decoder, self.device, self.dali, self.prefetch)
-        made_by, renderer = self._renderer
-        if made_by != os.getpid() and not renderer.survives_fork:
+        elif self._renderer[1].survives_fork:
+            decoder = self._renderer[1].decoder  # starts new threads; what the renderer had queued stays the parent's
+        else:
             raise RuntimeError(
                 f'backend="{self.options.backend}" with device={str(self.device)!r} has begun work in the parent '
                 "process; DALI and CUDA do not survive a fork. Make the loader in a process of its own (start method "
                 "spawn)."
             )
+        renderer = new_renderer(self.options, decoder, self.device, self.dali, self.prefetch)
+        self._renderer = os.getpid(), renderer
         return renderer
 
 

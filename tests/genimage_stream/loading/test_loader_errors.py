@@ -226,6 +226,25 @@ def test_fork(dataset: gs.Dataset) -> None:
     assert in_child(act.strip(), dataset) == 0
 
 
+def test_a_fork_amid_many_jobs(dataset: gs.Dataset) -> None:
+    """A child once asked for the batches that its parent had queued, and failed by chance."""
+    code = f"""
+import os
+import genimage_stream as gs
+loader = gs.Loader(gs.open_dataset({dataset.path!r}), 8, crop=512, threads=2, prefetch=100)
+running = iter(loader)
+next(running)  # all others of the epoch are queued, and far from decoded
+child = os.fork()
+if child == 0:
+    loader.set_epoch(0)
+    os._exit(0 if sum(map(len, loader)) == {len(dataset)} else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert sum(map(len, running)) == {len(dataset)} - 8
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=100, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("options", ["channels_last=True", "channels_last=False"])
 def test_a_fork_after_reordered_and_shortened_batches_does_not_hang(
     options: str, with_damage: tuple[gs.Dataset, set[str]]
