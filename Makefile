@@ -43,8 +43,8 @@ bench-full: ## every benchmark, about 45 minutes on 2 cores; ARGS="--record mix 
 
 lock: setup ## resolve requirements/*.lock again from pyproject.toml, by uv; ARGS=--upgrade takes the newest versions
 	@$(PYTHON_BIN) -m pip install --quiet uv
-	@$(PYTHON_BIN) -m uv pip compile --quiet pyproject.toml --extra dev -o requirements/dev.lock $(ARGS)
-	@$(PYTHON_BIN) -m uv pip compile --quiet pyproject.toml --extra tests -c requirements/dev.lock -o requirements/tests.lock $(ARGS)
+	@$(PYTHON_BIN) -m uv pip compile --quiet pyproject.toml --extra torch --extra dev -o requirements/dev.lock $(ARGS)
+	@$(PYTHON_BIN) -m uv pip compile --quiet pyproject.toml --extra torch --extra tests -c requirements/dev.lock -o requirements/tests.lock $(ARGS)
 
 clean: ## remove everything that was made: .venv, builds, the demo's and the benchmarks' data
 	rm -rf .venv .demo .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,6 +24,7 @@ from genimage_stream.decode import (
     inspect,
     make_crop_ready,
 )
+from genimage_stream.remedies import needing_torch
 
 if TYPE_CHECKING:
     from genimage_stream.backends.dali_options import DaliOptions
@@ -74,7 +75,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.transforms")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    with needing_torch(f"{__name__}.{name}"):
+        value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     globals()[name] = value  # so that the next access finds it
     return value
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from genimage_stream import command_line
+from genimage_stream.remedies import needing_torch
 
 
 @click.group(context_settings=command_line.SETTINGS)
@@ -66,8 +67,10 @@ def bench(
 
     def work() -> int:
         from genimage_stream.bench.options import Options, default_threads, parse_threads
-        from genimage_stream.bench.page import render
-        from genimage_stream.bench.run import run
+
+        with needing_torch("genimage-stream bench"):
+            from genimage_stream.bench.page import render
+            from genimage_stream.bench.run import run
         from genimage_stream.bench.terminal import lines
         from genimage_stream.page.file import check_writable, write_page
         from genimage_stream.resources import cores
@@ -113,7 +116,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 def _end(work: Callable[[], int], as_json: bool) -> None:
     from genimage_stream.bench.options import BenchError
 
-    command_line.end("genimage-stream", work, as_json, expected=(BenchError, OSError, ValueError))
+    command_line.end("genimage-stream", work, as_json, expected=(BenchError, ImportError, OSError, ValueError))
 
 
 def main() -> None:

@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_TORCH = (
+    "install PyTorch with `pip install 'genimage-stream[torch]'`, or, without a GPU, its smaller build with "
+    "`pip install torch --index-url https://download.pytorch.org/whl/cpu`"
+)
+
+
+@contextmanager
+def needing_torch(what: str) -> Iterator[None]:
+    """Around an import of PyTorch, an optional dependency: its absence becomes an ImportError that says what to do."""
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "torch":
+            raise
+        raise ImportError(f"{what} needs PyTorch ({error}): {_TORCH}", name="torch") from error
+
 
 def is_utf8(path: str) -> bool:
     """Whether the bytes of a name or path, as Python decoded it from the system, are UTF-8."""
@@ -34,7 +53,7 @@ def sentence(error: BaseException) -> str:
             return f"{error.filename}: permission denied; change its permissions with chmod, or run as its owner"
         return f"{error.filename}: {error.strerror}; `shard-tools verify` checks whether the dataset is intact"
     if isinstance(error, ImportError) and "torch" in f"{error.name} {said}":
-        return f"PyTorch cannot be imported ({said}): install it, e.g. `pip install torch`"
+        return said if _TORCH in said else f"{said}: {_TORCH}"
     if "169.254.169.254" in said:  # where cloud machines look for credentials, tried last
         return (
             f"{said.split(': ')[0]}: no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "

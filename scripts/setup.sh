@@ -7,6 +7,8 @@
 #   scripts/setup.sh --bench   also what the peers of the benchmark need (FFmpeg, OpenCV, DALI)
 #
 # PYTHON=python3.12 chooses the interpreter of .venv. pip's own settings (PIP_INDEX_URL and the like) are honoured.
+# TORCH=cpu or TORCH=cuda chooses the build of PyTorch when .venv is made; otherwise a machine without an NVIDIA GPU gets
+# the CPU's.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd -P)
@@ -107,11 +109,66 @@ if ! is_done place "$root" || ! new_enough "$venv/bin/python" || ! is_wanted_pyt
 fi
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
-pip_install() { pip install --quiet --no-compile --progress-bar off "$@"; }
+# pip prints a line for each package that it collects and each file that it downloads. On a terminal these become one
+# line that changes; elsewhere, one line for every file of a megabyte or more.
+show_progress() {
+    count=0 code=0
+    while read -r word name rest; do
+        case $word in
+            failed) code=1 ;;
+            Collecting) count=$((count + 1)); shown=$name ;;
+            Downloading) shown="$name $rest" ;;
+            Installing) shown="unpacking" ;;
+            *) continue ;;
+        esac
+        if [ -t 2 ]; then
+            printf '\rsetup: %3d packages: %.50s\033[K' "$count" "$shown" >&2
+        else
+            case $word$rest in Downloading*MB\)*) say "downloading $shown" ;; Installing*) say "unpacking" ;; esac
+        fi
+    done
+    if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+    return $code
+}
+pip_install() { { pip install --no-compile --progress-bar off "$@" || echo failed; } | show_progress; }
+
+# ---- PyTorch: PyPI has the build for CUDA, 4 GB with its libraries; PyTorch's own index that for CPUs, 0.2 GB ----
+
+cpu_builds=https://download.pytorch.org/whl/cpu
+wants_cpu_build() {
+    [ "$(uname -s)" = Linux ] || return 1
+    case ${TORCH:-} in
+        cpu) ;;
+        cuda) return 1 ;;
+        "") if [ -e /dev/nvidiactl ] || [ -e /dev/dxg ]; then return 1; fi ;;
+        *) die "TORCH=$TORCH: choose cpu or cuda, or omit it" ;;
+    esac
+}
+has_torch() { # VERSION, of whichever build
+    "$venv/bin/python" -c 'import sys; from importlib.metadata import version
+sys.exit(version("torch").partition("+")[0] != sys.argv[1])' "$1" 2>/dev/null
+}
+answers() { # URL: by Python, which a bare machine has
+    "$venv/bin/python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=10)' "$1" 2>/dev/null
+}
+install_torch() {
+    torch=$(grep '^torch==' requirements/dev.lock)
+    if has_torch "${torch#torch==}"; then return; fi
+    if wants_cpu_build; then
+        if [ -z "${PIP_NO_INDEX:-}" ] && answers "$cpu_builds/torch/"; then
+            say "installing $torch for CPUs from $cpu_builds (TORCH=cuda make setup takes the build for GPUs)"
+            pip_install --no-deps --index-url "$cpu_builds" "$torch" && return
+        fi
+        say "PyTorch's index of CPU builds cannot be reached; taking $torch from where pip looks, from PyPI 4 GB with CUDA"
+    else
+        say "installing $torch for CUDA (TORCH=cpu make setup takes the build for CPUs, 4 GB less)"
+    fi
+}
 
 lock=$(digest requirements/dev.lock)
 if ! is_done lock "$lock"; then
-    say "installing the locked dependencies (torch is the big one)"
+    install_torch
+    say "installing the locked dependencies"
     pip_install -r requirements/dev.lock ||
         die "pip could not install requirements/dev.lock (see above); check network and disk and run make setup again"
     mark lock "$lock"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from genimage_stream.decode.batch import (
+from genimage_stream.decode import extension
+
+extension.load()  # first: it says what is wrong better than the imports below
+
+from genimage_stream.decode.batch import (  # noqa: E402
     BatchDecoder,
     Diverted,
     FileRanges,
@@ -14,9 +18,9 @@ from genimage_stream.decode.batch import (
     covering_size,
     decode_batch,
 )
-from genimage_stream.decode.crop_ready import crop_jpeg, make_crop_ready
-from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, check, decode, inspect
-from genimage_stream.decode.pixels import PixelOptions
+from genimage_stream.decode.crop_ready import crop_jpeg, make_crop_ready  # noqa: E402
+from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, check, decode, inspect  # noqa: E402
+from genimage_stream.decode.pixels import PixelOptions  # noqa: E402
 
 __all__ = [
     "BatchDecoder",

@@ -11,6 +11,7 @@ import numpy as np
 
 from genimage_stream.arguments import one_of
 from genimage_stream.decode.image import DEFAULT_LIMITS, DecodeError, Limits, decode, need_limits
+from genimage_stream.remedies import needing_torch
 
 IMAGE_SUFFIXES = frozenset({"jpg", "jpeg", "png", "webp", "avif", "tif", "tiff", "gif", "bmp"})
 _INTEGER_SUFFIXES = frozenset({"cls", "cls2", "index", "id"})
@@ -74,4 +75,7 @@ def webdataset_handler(
     """
     one_of("output", output, ("numpy", "torch"))
     need_limits(limits)
+    if output == "torch":
+        with needing_torch('webdataset_handler(output="torch")'):
+            import torch  # noqa: F401 (missing here rather than at the first image)
     return WebDatasetHandler(output, strict, limits)

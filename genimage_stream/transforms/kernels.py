@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from genimage_stream.remedies import needing_torch
+
 _OPENCV_SMALL = {  # getGaussianKernel's tables for sigma 0, in 1/256
     1: [256],
     3: [64, 128, 64],
@@ -57,7 +59,8 @@ def cv2_weights(size: int, sigma: float) -> list[int]:
 
 def torch_weights(size: int, sigma: float) -> list[float]:
     """torchvision's kernel, rows first, as float32: _get_gaussian_kernel2d, computed by torch itself."""
-    import torch
+    with needing_torch('GaussianBlur(like="torchvision")'):
+        import torch
 
     limit = (size - 1) / (2.0 * math.sqrt(2.0))
     places = torch.linspace(-limit, limit, steps=size, dtype=torch.float32)

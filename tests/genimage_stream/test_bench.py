@@ -228,7 +228,9 @@ def test_a_killed_pack_is_not_finished(packed: Path, tmp_path: Path) -> None:
 def test_errors_of_the_system_get_a_remedy() -> None:
     assert "shard-tools verify" in sentence(FileNotFoundError(2, "No such file", "/dst/a.tar"))
     assert "/dst/index.parquet: permission denied" in sentence(PermissionError(13, "denied", "/dst/index.parquet"))
-    assert "pip install torch" in sentence(ModuleNotFoundError("import of torch halted", name="torch"))
+    assert "pip install 'genimage-stream[torch]'" in sentence(
+        ModuleNotFoundError("import of torch halted", name="torch")
+    )
     asked = "s3://b/dataset.json: Generic S3 error: Error performing PUT http://169.254.169.254/latest: 403"
     assert "s3://b/dataset.json: no credentials found: set AWS_ACCESS_KEY_ID" in sentence(OSError(asked))
     assert "no server responded" in sentence(OSError("http://x/dataset.json: HTTP error: error sending request"))
