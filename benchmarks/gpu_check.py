@@ -3,12 +3,12 @@
     python -m benchmarks.gpu_check                                  # on stand-ins, which it makes and packs first
     python -m benchmarks.gpu_check --plain DST --crop-ready DST2    # the same images, without and with --crop-ready
 
-It builds the extension where that is missing or older than its sources, measures this loader beside DALI's own
-webdataset reader and webdataset + Pillow (all images, then reals alone and fakes alone; each in a process of its own,
-in turns), reads the GPU's and the CPUs' use meanwhile, trains a ResNet-50 from the streams and compares GPU and CPU
-pixels. What matters most comes first, and what hangs or fails costs its own figures only. The results (gpu) are written
-after every step, to .bench/results, or with --record to benchmarks/results; a short table comes last. By default it
-takes about eight minutes. Without a GPU, or with --device cpu, it runs in CPU mode: gpu-check-cpu-mode.
+It builds what has changed of the extension, measures this loader beside DALI's own webdataset reader and webdataset +
+Pillow (all images, then reals alone and fakes alone; each in a process of its own, in turns), reads the GPU's and the
+CPUs' use meanwhile, trains a ResNet-50 from the streams and compares GPU and CPU pixels. What matters most comes first,
+and what hangs or fails costs its own figures only. The results (gpu) are written after every step, to .bench/results,
+or with --record to benchmarks/results; a short table comes last. By default it takes about eight minutes. Without a
+GPU, or with --device cpu, it runs in CPU mode: gpu-check-cpu-mode.
 
 Exit code 2: something is missing, and what to install is said. 1: pixels differ that must not or could not be compared,
 or a contestant gave up; the results hold what was measured all the same.

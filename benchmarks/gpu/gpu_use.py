@@ -95,7 +95,8 @@ def meter(uuid: str) -> Meter:
 
 
 class GpuUse:
-    """Samples one GPU, by its UUID, until the block is left; without a UUID nothing is sampled.
+    """Samples one GPU, by its UUID, until the block is left; without a UUID nothing is sampled. `samples` are
+    (time.monotonic(), values).
 
     Numbers would not do: NVML counts all GPUs of the machine, torch those that CUDA_VISIBLE_DEVICES leaves.
     """
@@ -103,7 +104,7 @@ class GpuUse:
     def __init__(self, uuid: str | None, every_seconds: float | None = None) -> None:
         self._uuid = uuid
         self._every = every_seconds
-        self._samples: list[tuple[float, Values]] = []
+        self.samples: list[tuple[float, Values]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -126,7 +127,7 @@ class GpuUse:
         return {name: max(found, default=None) for name, found in self._known(begin, end)}
 
     def _known(self, begin: float, end: float) -> list[tuple[str, list[float]]]:
-        within = [values for at, values in self._samples if begin <= at <= end]
+        within = [values for at, values in self.samples if begin <= at <= end]
         return [
             (name, [known for values in within if i < len(values) and (known := values[i]) is not None])
             for i, name in enumerate(FIELDS)
@@ -137,4 +138,4 @@ class GpuUse:
         asked = meter(self._uuid)
         while not self._stop.wait(asked.every_seconds if self._every is None else self._every):
             if values := asked.sample():
-                self._samples.append((time.monotonic(), values))
+                self.samples.append((time.monotonic(), values))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-DECODE = "genimage_stream/decode"
 OFFLINE = 'docs/dali.md, "On a machine without a network"'
 
 #: Module: what it is for, and how to get it.
@@ -62,15 +60,6 @@ def missing(without: set[str], *, stand_ins: bool) -> list[str]:
     return found
 
 
-def is_stale(root: Path = ROOT) -> bool:
-    """Whether the extension is missing for this interpreter, or older than a file of its sources."""
-    built = root / DECODE / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
-    if not built.exists():
-        return True
-    sources = [path for path in (root / "cpp").rglob("*") if path.is_file()]
-    return max(path.stat().st_mtime for path in [root / "setup.py", *sources]) > built.stat().st_mtime
-
-
 def load() -> None:
     """Raises NotReadyError when the extension that is there, if any, does not load."""
     try:
@@ -83,10 +72,8 @@ def load() -> None:
 
 
 def build(root: Path = ROOT) -> None:
-    """The extension, if need be. Raises NotReadyError with the compiler's last words."""
-    if not is_stale(root):
-        return
-    print("gpu_check: building the extension", file=sys.stderr, flush=True)
+    """The extension: setup.py compiles what has changed. Raises NotReadyError with the compiler's last words."""
+    print("gpu_check: building what has changed of the extension", file=sys.stderr, flush=True)
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:

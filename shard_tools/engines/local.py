@@ -48,11 +48,11 @@ def run(
     if workers <= THREADS:
         yield from _by_threads(tasks, containers, storage, workers, report)
         return
-    crew: dict[Connection, _Worker] = {}
+    crew: dict[Connection, Worker] = {}
     todo = iter(tasks)
     try:
         for task in itertools.islice(todo, workers):
-            worker = _Worker(containers, storage)
+            worker = Worker(containers, storage)
             crew[worker.connection] = worker
             worker.give(task)
         while crew:
@@ -130,7 +130,9 @@ def _paths() -> list[str]:
     return paths if own in paths else [*paths, own]
 
 
-class _Worker:
+class Worker:
+    """One worker process: `give` it a task, then `receive` (kind, value) until its result has come."""
+
     def __init__(self, containers: Sequence[Container], storage: Storage) -> None:
         ours, theirs = socket.socketpair()
         with theirs:

@@ -8,7 +8,10 @@ import contextlib
 import sys
 import threading
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Progress(Protocol):
@@ -93,14 +96,14 @@ class Lines:
 
 
 class Bars:
-    """A rich progress bar."""
+    """A rich progress bar, on standard error or another console."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
         from rich.progress import Progress as RichProgress
         from rich.status import Status
 
-        self._console = Console(stderr=True)
+        self._console = console or Console(stderr=True)
         self._progress: RichProgress | None = None
         self._status: Status | None = None
         self._found = 0

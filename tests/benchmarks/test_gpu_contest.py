@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+import benchmarks.process
 from benchmarks.gpu import contestants, report, serve, training
 from benchmarks.gpu.client import Process
 from benchmarks.gpu.contestants import BEST, CONTESTANTS, TRAINED_LAST, chosen
 from benchmarks.gpu.rounds import Contest, Limits, Outcome
 from benchmarks.harness import ContestantError
+from benchmarks.process import process_tree
 from tests.fixtures.gpu_contest import SETTING, MadeUp
 
 
@@ -66,7 +66,6 @@ def test_who_hangs_says_where_and_is_ended(tmp_path: Path) -> None:
             process.answer(1)  # to what nobody asked
         assert not failure.value.alive
         assert "serve.py" in "".join(process.last_words())
-        process._process.wait()
         with pytest.raises(ContestantError, match="has ended by SIGKILL"):
             process.send(do="open", stream="mixed")
     finally:
@@ -77,7 +76,7 @@ def test_who_is_killed_says_by_what(tmp_path: Path) -> None:
     process = started(tmp_path, "cpu-plain")
     try:
         process.answer(100)
-        os.kill(process._process.pid, signal.SIGBUS)  # as where shared memory runs out
+        os.kill(process.pid, signal.SIGBUS)  # as where shared memory runs out
         with pytest.raises(ContestantError, match="ended without an answer by SIGBUS"):
             process.answer(100)
     finally:
@@ -90,19 +89,12 @@ def started(folder: Path, name: str) -> Process:
 
 
 def test_one_that_does_not_end_by_itself_is_killed_with_its_workers(tmp_path: Path) -> None:
-    process = started(tmp_path, "cpu-plain")
-    process._process.kill()
-    process._process.wait()
-    deaf = "import subprocess, time; subprocess.Popen(['sleep', '1000']); print(1, flush=True); time.sleep(1000)"
-    process._process = subprocess.Popen(
-        [sys.executable, "-c", deaf], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process._process.stdout is not None
-    process._process.stdout.readline()
+    process = benchmarks.process.Process("deaf", "tests.fixtures.deaf_process", tmp_path, tmp_path / "log")
+    process.answer(100)
     assert process.rests()
-    (worker,) = process._workers()
+    parent, worker = process_tree(process.pid)
     Process.close_all([process], seconds=0.1)
-    assert process._process.returncode == -signal.SIGKILL
+    assert not Path(f"/proc/{parent}").exists()
     while Path(f"/proc/{worker}").exists() and ") Z" not in Path(f"/proc/{worker}/stat").read_text():
         pass
 
@@ -134,11 +126,9 @@ def test_a_late_failure_costs_nothing_earlier(made_up: type[MadeUp], capsys: pyt
 def test_a_contestant_that_gives_up_between_rounds_has_no_half_measurement(made_up: type[MadeUp]) -> None:
     with contest("cpu-crop-ready", "cpu-plain") as running:
         running.start()
-        running._open("cpu-plain", "mixed")
-        running._turn("cpu-plain", "mixed", 0)
-        made_up.script["cpu-plain", "rate mixed"] = ContestantError("gone")
-        running._turn("cpu-plain", "mixed", 1)
-    assert running.outcome.answers == {"mixed": {}}
+        made_up.script["cpu-plain", "rate mixed"] = [None, ContestantError("gone")]
+        running.measure("mixed")
+    assert {name: len(answers) for name, answers in running.outcome.answers["mixed"].items()} == {"cpu-crop-ready": 2}
 
 
 def test_a_training_that_fails_costs_the_training_alone(made_up: type[MadeUp]) -> None:

@@ -64,7 +64,7 @@ def test_waiting_for_data_is_the_idle_time_of_the_gpu(host: float, every: float,
 def test_a_gpu_is_asked_for_by_its_uuid_and_fields_stand_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(tmp_path, monkeypatch, 'echo "$@" >> "$0.log"\necho "37, [N/A]"')
     with gpu_use.GpuUse("GPU-1234", every_seconds=0.01) as use:
-        while len(use._samples) < 3:
+        while len(use.samples) < 3:
             pass
     assert use.mean(0, float("inf")) == {"utilization.gpu": 37, "utilization.jpeg": None}
     assert "-i GPU-1234" in (tmp_path / "nvidia-smi.log").read_text()
@@ -117,7 +117,7 @@ def test_nvml_where_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = gpu_use.meter("GPU-1234")
     assert [asked.sample() for _ in range(3)] == [(50, 0), (50, None), (50, 35)]
     use = gpu_use.GpuUse("GPU-1234")
-    use._samples = [(1, (50, 0)), (2, (50, None)), (3, (50, 35)), (4, (90, 99))]
+    use.samples = [(1, (50, 0)), (2, (50, None)), (3, (50, 35)), (4, (90, 99))]
     assert use.mean(0, 3) == {"utilization.gpu": 50, "utilization.jpeg": 17.5}
     assert use.peak(0, 3) == {"utilization.gpu": 50, "utilization.jpeg": 35}
 

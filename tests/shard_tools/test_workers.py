@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shard_tools.engines.local import _Worker
+from shard_tools.engines.local import Worker
 from shard_tools.errors import ToolError
 from shard_tools.shard import ShardTask
 from shard_tools.target.storage import LocalStorage
@@ -49,7 +49,7 @@ def test_files_of_the_users_folder_are_not_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_only_a_kill_may_be_for_memory(number: int, tmp_path: Path) -> None:
-    worker = _Worker([], LocalStorage(str(tmp_path)))
+    worker = Worker([], LocalStorage(str(tmp_path)))
     worker.process.send_signal(number)
     worker.path = "adm/train/x.tar"
     with pytest.raises(ToolError, match=rf"wrote adm/train/x.tar was killed by signal {int(number)}") as caught:
@@ -61,7 +61,7 @@ def test_only_a_kill_may_be_for_memory(number: int, tmp_path: Path) -> None:
 
 def test_a_worker_that_is_gone_before_it_is_given_anything(tmp_path: Path) -> None:
     """Giving it a shard met a broken pipe, and the packer ended with exit code 1 and no sentence."""
-    worker = _Worker([], LocalStorage(str(tmp_path)))
+    worker = Worker([], LocalStorage(str(tmp_path)))
     worker.process.kill()
     worker.process.wait()
     worker.give(ShardTask(0, "adm/train/adm-train-00000.tar", "adm", "train", [], "full"))
