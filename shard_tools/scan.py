@@ -24,8 +24,6 @@ from shard_tools.sources.discover import discover
 from shard_tools.sources.volumes import is_archive_name
 from shard_tools.target.object_storage import is_object_url
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jfif")
-
 
 @dataclass(frozen=True)
 class Group:
@@ -246,7 +244,7 @@ class Scanner:
                 self.notes[f"{where}: no train or val in the path; taken as {split}"] = None
             reason = folder.unreadable.get(name)
             if label is None or generator is None:
-                if not name.lower().endswith(IMAGE_SUFFIXES):
+                if not name.lower().endswith(file_names.IMAGE_SUFFIXES):
                     self.others[os.path.splitext(name)[1].lower()] += 1
                     continue
                 missing = "label (ai, nature, ...)" if label is None else "generator"

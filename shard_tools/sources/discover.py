@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from shard_tools.errors import ToolError
 from shard_tools.layout import looked_for
+from shard_tools.names import TABLE_SUFFIXES
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.folder import FolderContainer
 from shard_tools.sources.object_store import ObjectContainer
@@ -15,7 +16,6 @@ from shard_tools.sources.split_zip import open_volumes
 from shard_tools.sources.volumes import is_archive_name, volume_sets
 from shard_tools.target.object_storage import is_object_url
 
-TABLE_SUFFIXES = (".arrow", ".parquet")
 _PLAIN = (".png", ".PNG", ".jpg", ".jpeg", ".JPEG", ".JPG", ".webp")
 
 
