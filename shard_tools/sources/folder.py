@@ -97,7 +97,7 @@ class FolderContainer:
                             self._unlisted(part, prefix + name, error, os.path.islink(entry.path))
                             continue
                         folder.unreadable[name] = f"unreadable: {error.strerror}"
-                        refused.append(error.strerror)
+                        refused.append(error.strerror or "unknown error")
                     names.append(name)
                     sizes.append(size)
                     if not len(names) % TOLD:
@@ -107,24 +107,26 @@ class FolderContainer:
             self._unlisted(part, path, error)
         # A few such files are bad files; most of them are a folder that may not be searched, or links to a lost disk.
         if 2 * len(refused) >= len(names) > 1:
+            place = os.path.join(self.root, path)
             part.incomplete.append(
-                f"{os.path.join(self.root, path)}: {len(refused)} of its {len(names)} files cannot be read "
-                f"({refused[0]}): make them readable, mount the disk that they are on, or take them out of the source"
+                f"{place}: {len(refused)} of its {len(names)} files cannot be read "
+                f"({refused[0]}): make them readable, mount the disk that they are on, or take them out of the "
+                "source"
             )
         return folder, below, part
 
     def _unlisted(self, part: ContainerListing, path: str, error: OSError, link: bool = False) -> None:
-        place = os.path.join(self.root, path)
-        part.unlisted[path] = f"the folder cannot be listed: {error.strerror}"
+        place, why = os.path.join(self.root, path), error.strerror
+        part.unlisted[path] = f"the folder cannot be listed: {why}"
         if link:
             part.incomplete.append(
-                f"{place} is a link to {_target(place)}, which cannot be reached ({error.strerror}): mount the disk that it "
-                "is on, or remove the link"
+                f"{place} is a link to {_target(place)}, which cannot be reached ({why}): mount its disk, or remove the "
+                "link"
             )
         else:
             part.incomplete.append(
-                f"{place} cannot be listed ({error.strerror}): make it readable and searchable (chmod u+rx), or move it "
-                "out of the source"
+                f"{place} cannot be listed ({why}): make it readable and searchable (chmod u+rx), or move it out of the "
+                "source"
             )
 
     def _leads_up(self, link: str) -> bool:
