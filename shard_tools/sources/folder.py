@@ -111,7 +111,7 @@ class FolderContainer:
             part.incomplete.append(
                 f"{place}: {len(refused)} of its {len(names)} files cannot be read "
                 f"({refused[0]}): make them readable, mount the disk that they are on, or take them out of the "
-                "source"
+                "the source"
             )
         return folder, below, part
 
@@ -120,13 +120,13 @@ class FolderContainer:
         part.unlisted[path] = f"the folder cannot be listed: {why}"
         if link:
             part.incomplete.append(
-                f"{place} is a link to {_target(place)}, which cannot be reached ({why}): mount its disk, or remove the "
-                "link"
+                f"{place} is a link to {_target(place)}, which cannot be reached ({why}): mount its disk, or remove "
+                "the link"
             )
         else:
             part.incomplete.append(
-                f"{place} cannot be listed ({why}): make it readable and searchable (chmod u+rx), or move it out of the "
-                "source"
+                f"{place} cannot be listed ({why}): make it readable and searchable (chmod u+rx), or move it out of "
+                "the source"
             )
 
     def _leads_up(self, link: str) -> bool:
