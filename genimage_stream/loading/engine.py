@@ -41,7 +41,7 @@ class Engine:
             self.prefetch += self.dali.ahead  # those that the core is done with and DALI is not
         self.counter = StatsCounter(self.prefetch, self.threads)
         self._access = access
-        self._failures = Failures(access, skip=options.on_error == "skip", limit=options.max_errors)
+        self._failures = Failures(access, skip=options.on_error == "skip", limit=options.most_errors)
         self._opened: tuple[int, SampleTable, Reader] | None = None  # with the process that opened it
         self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
 
