@@ -26,7 +26,6 @@ ORDER = (
     ("dataset",),
     ("backends",),
     ("loading",),
-    ("evaluation",),
     ("bench",),
     ("cli",),
     ("__init__", "__main__"),

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -85,9 +86,10 @@ struct FileSet::Table {
     int open = 0;
 };
 
-FileSet::FileSet(std::vector<std::string> paths, int max_open)
+FileSet::FileSet(std::vector<std::string> paths, int max_open, std::vector<FileVersion> versions)
     : paths_(std::move(paths)),
       max_open_(max_open > 0 ? max_open : allowed_open(static_cast<int>(paths_.size()))),
+      versions_(std::move(versions)),
       pid_(getpid()),
       table_(new Table(static_cast<int>(paths_.size()))) {}
 
@@ -149,6 +151,21 @@ int FileSet::acquire(int file) {
     return entry.fd;
 }
 
+// Asked after every read, so that a file which is rewritten while it is open is noticed: 0.2 us beside a decode.
+bool FileSet::changed(int file, int fd) const {
+    if (versions_.empty()) return false;
+    const FileVersion& known = versions_[static_cast<std::size_t>(file)];
+    if (known.inode < 0) return false;
+    struct stat now {};
+    if (fstat(fd, &now) != 0) return false;  // the read itself has the error
+    const std::int64_t mtime_ns = std::int64_t{now.st_mtim.tv_sec} * 1000000000 + now.st_mtim.tv_nsec;
+    if (mtime_ns != known.mtime_ns || now.st_size != known.size) return true;
+    if (static_cast<std::int64_t>(now.st_ino) == known.inode) return false;
+    struct statfs system {};
+    constexpr auto kFuse = 0x65735546;  // FUSE may number one file anew whenever it is opened
+    return fstatfs(fd, &system) != 0 || system.f_type != kFuse;
+}
+
 void FileSet::release(int file) {
     const std::lock_guard<std::mutex> lock(table_->mutex);
     table_->at(file).users--;
@@ -170,7 +187,12 @@ void FileSet::read(int file, std::int64_t offset, std::size_t size, std::uint8_t
         if (got <= 0) break;
         done += static_cast<std::size_t>(got);
     }
+    const bool other = changed(file, fd);
     release(file);
+    if (other)
+        throw ReadError(path(file) +
+                        ": it changed after it was opened, so its index may belong to another version: "
+                        "open the dataset again");
     if (done == size) return;
     if (error) throw ReadError(path(file) + ": cannot be read: " + reason(error));
     throw ReadError(path(file) + ": it ends at byte " +

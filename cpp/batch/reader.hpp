@@ -18,13 +18,19 @@ class ReadError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// Tells versions of a file apart: a file that was replaced or rewritten has another one. `inode` -1: no file.
+struct FileVersion {
+    std::int64_t inode, mtime_ns, size;
+};
+
 // Files are opened when first read and stay open, the least recently used being closed beyond `max_open`.
 // Thread-safe. Reads are positional, so threads share a descriptor.
 class FileSet {
   public:
     // `max_open` 0: as many as the process may well open; the soft limit on descriptors is raised towards the
-    // hard one when there are more files than it allows.
-    FileSet(std::vector<std::string> paths, int max_open);
+    // hard one when there are more files than it allows. `versions`: of each file, or none at all; reading
+    // from another version is an error.
+    FileSet(std::vector<std::string> paths, int max_open, std::vector<FileVersion> versions = {});
     ~FileSet();
     FileSet(const FileSet&) = delete;
     FileSet& operator=(const FileSet&) = delete;
@@ -46,9 +52,11 @@ class FileSet {
     struct Table;
     int acquire(int file);
     void release(int file);
+    bool changed(int file, int fd) const;
 
     std::vector<std::string> paths_;
     int max_open_;
+    std::vector<FileVersion> versions_;
     long pid_;
     std::unique_ptr<Table> table_;
 };

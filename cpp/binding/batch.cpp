@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <list>
 #include <map>
@@ -300,12 +301,19 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
 
 void add_batch(py::module_& m) {
     py::class_<gs::FileSet, std::shared_ptr<gs::FileSet>>(m, "FileSet")
-        .def(py::init([](const py::list& paths, int max_open) {
+        .def(py::init([](const py::list& paths, int max_open, const py::list& versions) {
                  std::vector<std::string> encoded;
                  for (const py::handle path : paths) encoded.push_back(file_path(path));
-                 return std::make_shared<gs::FileSet>(std::move(encoded), max_open);
+                 std::vector<gs::FileVersion> known;
+                 for (const py::handle version : versions) {
+                     const auto facts = version.cast<std::array<std::int64_t, 3>>();
+                     known.push_back({facts[0], facts[1], facts[2]});
+                 }
+                 if (!known.empty() && known.size() != encoded.size())
+                     throw std::invalid_argument("versions are not of as many files as paths");
+                 return std::make_shared<gs::FileSet>(std::move(encoded), max_open, std::move(known));
              }),
-             py::arg("paths"), py::arg("max_open"))
+             py::arg("paths"), py::arg("max_open"), py::arg("versions"))
         .def("__len__", &gs::FileSet::count)
         .def("path",
              [](const gs::FileSet& files, int file) {

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from genimage_stream import schema
 from genimage_stream.storage.segments import SegmentTable
+from genimage_stream.storage.versions import changed
 from genimage_stream.storage.within import check_shard_paths
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class IndexColumns:
     """The columns of the `index.parquet` of a store, of which the requested columns are read and no more.
 
     Columns stay in memory once read: 36 bytes a row for what a loader needs, and the keys only if asked for.
+    All come from the file that was opened, also when another takes its place, or ChangedError says that this cannot be.
     Safe to use from several threads. `name` is the file's path or address. Raises FileNotFoundError when there is no
     index, ValueError for a file that is not one.
     """
@@ -41,7 +43,7 @@ class IndexColumns:
 
         self.name = f"{store.name}/{schema.INDEX_FILE}"
         self._store = store
-        self._size = store.size(schema.INDEX_FILE)
+        self._file = store.snapshot(schema.INDEX_FILE)
         self._lock = threading.RLock()
         self._cache: dict[str, Any] = {}
         self._footer: pq.FileMetaData | None = None
@@ -58,15 +60,33 @@ class IndexColumns:
     def _open(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pq.ParquetFile:
         """The file, of which only these columns (of these row groups) will be read."""
         if self._footer is None:
-            memory = self._spans([(max(0, self._size - _FOOTER_BYTES), self._size)])
+            size = self._file.size
+            memory = self._spans([(max(0, size - _FOOTER_BYTES), size)])
             length = int.from_bytes(bytes(memory[-8:-4]), "little") + 8
-            if _FOOTER_BYTES < length <= self._size:
-                memory = self._spans([(self._size - length, self._size)])
+            if _FOOTER_BYTES < length <= size:
+                memory = self._spans([(size - length, size)])
             self._footer = _parquet(memory).metadata
         return _parquet(self._spans(_chunks(self._footer, columns, groups)), self._footer)
 
     def _spans(self, spans: list[tuple[int, int]]) -> memoryview:
-        return memoryview(self._store.read_spans(schema.INDEX_FILE, self._size, spans))
+        return memoryview(self._file.read_spans(spans))
+
+    @property
+    def version(self) -> str:
+        """Tells the index that was opened from later ones, in any process."""
+        return self._file.version
+
+    def version_now(self) -> str:
+        """The version of the index that is there now."""
+        return self._file.version_now()
+
+    def now(self) -> IndexColumns:
+        """The index that is there now. Raises what the constructor raises."""
+        return IndexColumns(self._store.anew())
+
+    def keep(self) -> None:
+        """Let this version stay readable when the file is replaced; in a folder it does anyway."""
+        self._file.keep()
 
     def _read(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
         """Columns (of these row groups). Raises ValueError for a damaged page, or a shard outside of the dataset."""
@@ -77,8 +97,8 @@ class IndexColumns:
             try:
                 table = file.read_row_groups(list(wanted), columns=list(columns))
             except (pa.ArrowInvalid, OSError) as error:
-                if self._store.size(schema.INDEX_FILE) != self._size:
-                    raise ValueError(f"{self.name} changed after it was opened: open the dataset again") from error
+                if self._file.version_now() != self._file.version:
+                    raise changed(self.name) from error
                 raise ValueError(
                     f"{self.name} cannot be read ({error}): it is damaged, so restore it from a copy, or remove it and "
                     "run the same `shard-tools pack` again"

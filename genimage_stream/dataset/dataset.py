@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from genimage_stream.arguments import names
 from genimage_stream.dataset import subsets
-from genimage_stream.vocabulary import LABELS, alias
+from genimage_stream.dataset.sameness import Remembered
+from genimage_stream.vocabulary import LABELS, generator_alias
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,12 +32,15 @@ class Dataset:
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self._remembered: Remembered | None = None  # once it was pickled
 
     def __len__(self) -> int:
         return len(self.access)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.access.reopen, self.access.chosen)
+        if self._remembered is None:
+            self._remembered = Remembered.of(self.access.columns, self.access.chosen)
+        return _reopened, (self.access.reopen, self._remembered)
 
     def __repr__(self) -> str:
         part = "" if self.access.whole else f" of {self.access.columns.num_rows}"
@@ -94,8 +98,7 @@ class Dataset:
     ) -> Dataset:
         """The samples that meet every condition given.
 
-        `generators`, `splits`, `labels` and `formats` may have any of the names that folders may have (SD14, test, ai,
-        jpg, ...; vocabulary.py), `classes` are ImageNet class indices or
+        `generators` may have any of the names that `vocabulary.ALIASES` knows, `classes` are ImageNet class indices or
         synsets. `width`, `height` (pixels) and `jpeg_quality` are windows (lowest, highest), both included, None for an
         open end; a sample without the number (e.g. the quality of a PNG) is outside every window. `where` is any Arrow
         expression over columns of the index, e.g. `pyarrow.compute.field("width") > pyarrow.compute.field("height")`.
@@ -141,8 +144,8 @@ class Dataset:
         codes, values = self.access.columns.words(column)
         known = set(LABELS) | set(values) if column == "label" else set(values)
         asked = names(f"{column}s", wanted)
-        if column != "synset":
-            asked = [_listed(column, word, known) for word in asked]
+        if column == "generator":
+            asked = [_listed(word, known) for word in asked]
         unknown = [word for word in asked if word not in known]
         if unknown:
             raise ValueError(
@@ -192,11 +195,12 @@ class Dataset:
         return Dataset(self.access.with_rows(rows))
 
 
-def _reopened(reopen: Callable[[], Access], chosen: Rows | None) -> Dataset:
-    return Dataset(reopen().with_rows(chosen))
+def _reopened(reopen: Callable[[], Access], remembered: Remembered) -> Dataset:
+    access = reopen()
+    return Dataset(access.with_rows(remembered.found_in(access.columns)))
 
 
-def _listed(column: str, word: str, known: set[str]) -> str:
-    """A word of a column as the dataset has it, when it is given by another of its known names."""
-    meant = None if word in known or not isinstance(word, str) else alias(column, word)
-    return meant if meant in known else word
+def _listed(word: str, known: set[str]) -> str:
+    """A generator as the dataset calls it, when it is given by another of its known names."""
+    alias = None if word in known or not isinstance(word, str) else generator_alias(word)
+    return alias if alias in known else word

@@ -25,10 +25,7 @@ _NUMBERS = ("class_index",)
 def mixture_of(access: Access, mix: Mix, size: EpochSize = "all") -> Mixture:
     """A mix worked out for the selected samples. Raises ValueError for a rule that does not fit them."""
     check_mix(mix)
-    try:
-        groups = groups_of(access.columns, access.chosen, list(mix))
-    except ValueError as error:
-        raise ValueError(f"mix={dict(mix)!r}: {error}") from None
+    groups = groups_of(access.columns, access.chosen, list(mix))
     for column, rule in mix.items():
         if isinstance(rule, Mapping):
             _check_values(access, column, rule)

@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.arguments import WrongKindError, flag, one_of, whole
 from genimage_stream.decode import _core
-from genimage_stream.decode.arguments import LARGEST_WINDOW, thread_count
+from genimage_stream.decode.arguments import LARGEST_WINDOW, fill_pixel, normalisation, thread_count
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import decode_for_batch
-from genimage_stream.decode.pixels import OUTPUTS, SMALL, PixelOptions, Small
+from genimage_stream.decode.pixels import OUTPUTS, SMALL, Small
 from genimage_stream.resources import cores
 
 if TYPE_CHECKING:
@@ -35,15 +35,22 @@ class FileSet:
     `max_open` None: as many as fit into half of the process's limit on open files, which is raised towards its hard
     limit when there are more files than that. Thread-safe; a file that cannot be opened is an "io" error of the images
     in it, not of the set.
+
+    `versions`: (inode, time of modification in ns, size in bytes) of each file, inode -1 for one that is missing. An
+    image whose file has become another one is then an "io" error.
     """
 
     def __init__(
-        self, paths: Sequence[str | bytes | os.PathLike[str] | os.PathLike[bytes]], *, max_open: int | None = None
+        self,
+        paths: Sequence[str | bytes | os.PathLike[str] | os.PathLike[bytes]],
+        *,
+        max_open: int | None = None,
+        versions: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         if isinstance(paths, str | bytes | os.PathLike):  # whose letters would be taken for files
             raise WrongKindError(f"paths must be a list of paths: gs.FileSet([{paths!r}])")
         most = 0 if max_open is None else whole("max_open", max_open, 1, highest=(1 << 31) - 1)
-        self._core = _core.FileSet([os.fsdecode(path) for path in paths], most)
+        self._core = _core.FileSet([os.fsdecode(path) for path in paths], most, list(versions))
 
     def __len__(self) -> int:
         return len(self._core)
@@ -183,7 +190,7 @@ class BatchDecoder:
         resample: Resample = "bilinear",
         dct_scale: bool = False,
         small: Small = "tile",
-        fill: Sequence[int] = (0, 0, 0),
+        fill: Sequence[SupportsIndex] = (0, 0, 0),
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> Job:
@@ -211,15 +218,17 @@ class BatchDecoder:
         `Job.diverted()`, cut down to the restart intervals around the window when the file is crop-ready. 2 does the
         same but decodes it here as well: one that is damaged inside is then among `errors()`, not in `diverted()`.
 
-        Raises ValueError or TypeError for arguments that do not fit together or have no effect. What is wrong with one
-        image is in `Job.errors()`: its place is filled with zeros and its neighbours are not touched.
+        Raises ValueError or TypeError for arguments that do not fit together. What is wrong with one image is in
+        `Job.errors()`: its place is filled with zeros and its neighbours are not touched.
         """
+        one_of("small", small, SMALL)
         one_of("resample", resample, _RESAMPLE)
         keep, where = _describe(out)
         n = where[2]
         if len(source) != n:
             raise ValueError(f"source has {len(source)} images and out has room for {n}")
-        pixels = PixelOptions(OUTPUTS[where[1]], small, fill, mean, std)
+        pixel = fill_pixel(fill)
+        means, stds = normalisation(mean, std, OUTPUTS[where[1]])
         given: object = source
         if isinstance(source, FileRanges):
             given = (
@@ -240,10 +249,10 @@ class BatchDecoder:
                 None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
                 _RESAMPLE.index(resample),
                 dct_scale,
-                SMALL.index(pixels.small),
-                pixels.fill,
-                pixels.mean,
-                pixels.std,
+                SMALL.index(small),
+                pixel,
+                means,
+                stds,
                 self._strict,
                 self._limits.max_pixels,
                 self._limits.max_bytes,

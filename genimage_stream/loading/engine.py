@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import torch
@@ -13,6 +14,7 @@ from genimage_stream.backends.dali_options import DaliOptions, load_dali
 from genimage_stream.backends.device import resolve_device
 from genimage_stream.backends.renderer import Renderer
 from genimage_stream.dataset.access import Access
+from genimage_stream.dataset.sameness import Watch
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.loading.buffers import BufferPool
 from genimage_stream.loading.epoch import Epoch, Pipeline
@@ -22,6 +24,8 @@ from genimage_stream.loading.samples import SampleTable
 from genimage_stream.loading.schedule import Progress, Schedule
 from genimage_stream.loading.stats import StatsCounter
 from genimage_stream.storage.store import Reader
+
+log = logging.getLogger("genimage_stream")
 
 
 class Engine:
@@ -40,8 +44,10 @@ class Engine:
         if on_dali and options.prefetch is None:
             self.prefetch += self.dali.ahead  # those that the core is done with and DALI is not
         self.counter = StatsCounter(self.prefetch, self.threads)
+        self._warned = False
         self._access = access
-        self._failures = Failures(access, skip=options.on_error == "skip", limit=options.most_errors)
+        self._watch = Watch(access.columns, access.chosen)
+        self._failures = Failures(access, skip=options.on_error == "skip", limit=options.max_errors)
         self._opened: tuple[int, SampleTable, Reader] | None = None  # with the process that opened it
         self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
 
@@ -50,8 +56,18 @@ class Engine:
         `first + every`, ... are given."""
         order = self.schedule.order(progress.epoch)
         steps = self.schedule.steps(progress.position)
+        if steps.empty and not self._warned:
+            self._warned = True
+            log.warning(
+                "the last batch of an epoch is empty on %d of %d ranks: %d samples are left for them%s",
+                steps.empty,
+                steps.world_size,
+                steps.world_size - steps.empty,
+                "; batch_size=2 or more shares the last samples evenly" if steps.batch_size == 1 else "",
+            )
         renderer = self._get_renderer()
         table, reader = self._open()
+        self._watch.look()
         pipeline = Pipeline(
             self.options, self.prefetch, self._access.columns, table, reader, renderer, self._failures, self.counter
         )
@@ -62,6 +78,7 @@ class Engine:
         if self._opened is None or self._opened[0] != os.getpid():  # a fork leaves a reader's threads behind
             reader = self._access.reader()
             self._opened = os.getpid(), SampleTable.of(self._access, parts=reader.wants_parts), reader
+            self._access.columns.keep()
         return self._opened[1:]
 
     def _get_renderer(self) -> Renderer:

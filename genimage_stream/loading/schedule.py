@@ -86,19 +86,24 @@ class Schedule:
             return epoch_order(len(access), seed=options.seed, epoch=epoch, shuffle=options.order)
         else:
             drawn = Order(access.rows)
-        window = options.shards_at_once
-        shards = None if window is None else access.shards()[0][drawn.rows]
+        shards = access.shards()[0][drawn.rows] if options.order == "shards" else None
         return epoch_order(
-            drawn, seed=options.seed, epoch=epoch, shuffle=options.order, shards=shards, window=window or 1
+            drawn, seed=options.seed, epoch=epoch, shuffle=options.order, shards=shards, window=options.window
         )
 
     def steps(self, start: int = 0) -> Steps:
-        """The steps of an epoch from a place on. Raises ValueError when a whole epoch has none."""
+        """The steps of an epoch from a place on. Raises ValueError when a whole epoch has none, or fewer samples than
+        there are ranks."""
         options, world_size = self._options, self.placement().world_size
         steps = Steps(self.epoch_samples, options.batch_size, world_size, options.drop_last, start)
         if options.drop_last and steps.global_batch > self.epoch_samples:
             step = f"batch_size={options.batch_size} on {world_size} ranks takes {steps.global_batch} samples"
             raise ValueError(f"drop_last=True leaves nothing: {step}, an epoch has {self.epoch_samples}")
+        if world_size > self.epoch_samples:
+            raise ValueError(
+                f"an epoch of {self.epoch_samples} samples on {world_size} ranks leaves ranks without any: use fewer "
+                "ranks, or select more samples"
+            )
         return steps
 
     # -- states --------------------------------------------------------------------------------------------------------
@@ -106,7 +111,8 @@ class Schedule:
     def identity(self) -> dict[str, Any]:
         """What decides which sample comes when; states can go between loaders that agree on it."""
         options = self._options
-        order: dict[str, Any] = {"seed": options.seed, "shuffle": options.order, "window": options.shards_at_once}
+        window = options.window if options.order == "shards" else None
+        order: dict[str, Any] = {"seed": options.seed, "shuffle": options.order, "window": window}
         if self._mix is not None:
             order |= {"mix": self._mix, "epoch_samples": self.epoch_samples}
         return {"dataset": self._digest, **order}

@@ -18,7 +18,7 @@ from genimage_stream.loading.passes import Passes, PassKey
 from genimage_stream.loading.schedule import Place, Placement, Progress, group_placement
 from genimage_stream.resources import cores
 
-_STATE = ("epoch", "start", "given", "workers", "batch_size", "world_size", "order")
+_STATE = ("epoch", "start", "given", "position", "workers", "batch_size", "world_size", "order")
 
 
 class LoaderDataset(IterableDataset[Batch]):
@@ -106,13 +106,16 @@ class LoaderIterator(Iterator[Batch]):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """How far this worker is: its epoch, where that began, and how many batches of which size it has given."""
+        """How far this worker is: its epoch, where that began, and how many batches of which size it has given;
+        `position`, the place in the order after these, if no other worker gives some."""
         epoch, start = self._place or self._dataset.passes.look(self._key)
         engine = self._dataset.engine()
+        given = self._given if self._workers == 1 else 0
         return {
             "epoch": epoch,
             "start": start,
             "given": self._given,
+            "position": engine.schedule.steps(start).bounds(given - 1)[1] if given else start,
             "workers": self._workers,
             "batch_size": engine.options.batch_size,
             "world_size": engine.schedule.placement().world_size,
@@ -142,8 +145,7 @@ class LoaderIterator(Iterator[Batch]):
             )
         place, self._given = Place(int(state["epoch"]), int(state["start"])), int(state["given"])
         if self._workers == 1:  # what one process has given is a place in the order, whatever the batches are
-            given = self._given * int(state["batch_size"]) * int(state["world_size"])
-            place, self._given = Place(place.epoch, min(place.start + given, schedule.epoch_samples)), 0
+            place, self._given = Place(place.epoch, min(int(state["position"]), schedule.epoch_samples)), 0
         self._place = place
         self._running = None
         self._dataset.passes.set_next(place.epoch + 1, 0, forget=self._key)

@@ -125,9 +125,13 @@ class Steps:
     """How an epoch of `samples` samples, from place `start` on, is cut into steps and ranks.
 
     Every step takes the next world_size * batch_size samples of the order, the last one what is left (or, with
-    `drop_last`, is left out when it is not full). A step of m samples gives rank r those from r * m // world_size to
-    (r + 1) * m // world_size: nothing is padded or repeated, every rank runs the same number of steps, and in the last
-    one the ranks' batches differ by one sample at most and may be empty.
+    `drop_last`, is left out when it is not full). Where that would be fewer samples than ranks, the last two share
+    theirs evenly, so that no rank is without any. A step of m samples gives rank r those from r * m // world_size to
+    (r + 1) * m // world_size: nothing is padded or repeated, every rank runs the same number of steps, and in one step
+    the ranks' batches differ by one sample at most.
+
+    What a step takes depends only on how many samples are left, so a run that goes on in between agrees. `empty` tells
+    when a rank gets an empty batch after all: too few samples are left, or batches of one sample cannot be shared.
     """
 
     samples: int
@@ -157,7 +161,24 @@ class Steps:
         if not 0 <= step < len(self):
             raise IndexError(f"step {step} of {len(self)}")
         first = self.start + step * self.global_batch
+        if step >= len(self) - 2 and (half := self._shared()):
+            middle = self.samples - half
+            return (first, middle) if step == len(self) - 2 else (middle, self.samples)
         return first, min(first + self.global_batch, self.samples)
+
+    def _shared(self) -> int:
+        """Samples of the last step where the last two share theirs, else 0."""
+        last = (self.samples - self.start) % self.global_batch
+        enough = self.batch_size > 1 and len(self) > 1
+        return (self.global_batch + last) // 2 if 0 < last < self.world_size and enough and not self.drop_last else 0
+
+    @property
+    def empty(self) -> int:
+        """Ranks whose last batch is empty."""
+        if not len(self):
+            return 0
+        first, last = self.bounds(len(self) - 1)
+        return max(0, self.world_size - (last - first))
 
     def part(self, step: int, rank: int) -> tuple[int, int]:
         """First and one past the last place of a rank's samples in the order."""

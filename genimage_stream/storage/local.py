@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.decode import FileRanges, FileSet
-from genimage_stream.storage.memory import AtHand, sparse_memory
+from genimage_stream.storage.memory import AtHand
+from genimage_stream.storage.versions import LocalSnapshot, version_at
 from genimage_stream.storage.within import local_file
 
 if TYPE_CHECKING:
-    from genimage_stream.storage.store import SampleRanges, ShardContents, Spans
+    from genimage_stream.storage.store import SampleRanges, ShardContents
 
 
 class LocalStore:
@@ -45,21 +45,20 @@ class LocalStore:
             )
         return data
 
-    def read_spans(self, path: str, size: int, spans: Spans) -> mmap.mmap:
-        memory = sparse_memory(size)
-        with open(self.local_path(path), "rb", buffering=0) as file, memoryview(memory) as view:
-            for start, end in spans:
-                at = start
-                while at < end and (got := os.preadv(file.fileno(), [view[at:end]], at)):
-                    at += got
-        return memory
+    def snapshot(self, path: str) -> LocalSnapshot:
+        return LocalSnapshot(self.local_path(path))
+
+    def anew(self) -> LocalStore:
+        return self
 
     def reader(self, shards: list[str], contents: Callable[[], ShardContents] | None = None) -> LocalReader:
         return LocalReader([self.local_path(shard) for shard in shards])
 
 
 class LocalReader:
-    """Only where shards come in windows, the kernel is asked to read the next window's files front to back while this
+    """The shards as they are now: reading one that is replaced later is an error.
+
+    Only where shards come in windows, the kernel is asked to read the next window's files front to back while this
     one is used, so that a spinning disk need not seek."""
 
     ahead = 0
@@ -68,7 +67,7 @@ class LocalReader:
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = paths
-        self._files = FileSet(paths)
+        self._files = FileSet(paths, versions=[version_at(path) for path in paths])
         self._windows: list[list[int]] = []
         self._window_of: dict[int, int] = {}
         self._asked = 0

@@ -7,15 +7,17 @@ import mmap
 import os
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from genimage_stream.storage.event_loop import run, slots
-from genimage_stream.storage.memory import sparse_memory
 from genimage_stream.storage.ranges import CHUNK_BYTES
 from genimage_stream.storage.remote_reader import RemoteReader
+from genimage_stream.storage.remote_snapshot import RemoteSnapshot
+from genimage_stream.storage.versions import changed
 
 if TYPE_CHECKING:
     from genimage_stream.storage.store import ShardContents, Spans
@@ -52,6 +54,7 @@ class RemoteStore:
         except ImportError as error:
             raise ImportError(f"{address}: object stores need obstore: pip install 'genimage-stream[s3]'") from error
         self.name = address.rstrip("/")
+        self._versions: dict[str, str] = {}  # of the files read so far
         given = dict(options or {})
         self.patience = Patience(**{f.name: given.pop(f.name) for f in fields(Patience) if f.name in given})
         client = {"connect_timeout": "5s", "timeout": f"{self.patience.timeout}s", **given.pop("client_options", {})}
@@ -76,26 +79,41 @@ class RemoteStore:
     def read_range(self, path: str, offset: int, size: int) -> bytes:
         return bytes(run(self.async_range(path, offset, offset + size)))
 
-    def read_spans(self, path: str, size: int, spans: Spans) -> mmap.mmap:
-        memory = sparse_memory(size)
-        run(self._fill(path, memory, spans))
-        return memory
+    def snapshot(self, path: str) -> RemoteSnapshot:
+        size, version = run(self._found(path))
+        return RemoteSnapshot(self, path, size, version)
+
+    def anew(self) -> RemoteStore:
+        fresh = copy(self)
+        fresh._versions = {}
+        return fresh
 
     def reader(self, shards: list[str], contents: Callable[[], ShardContents] | None = None) -> RemoteReader:
         return RemoteReader(self.async_range, shards)
 
     async def async_size(self, path: str) -> int:
         """Bytes of a file. Raises FileNotFoundError or StoreError."""
-        found: int = (await self._attempt(path, lambda: self._store.head_async(path)))["size"]
-        return found
+        return (await self._found(path))[0]
+
+    async def _found(self, path: str) -> tuple[int, str]:
+        """(bytes, version) of a file. Raises ChangedError when it is another one than before."""
+        facts = await self._attempt(path, lambda: self._store.head_async(path))
+        return facts["size"], self._same(path, facts)
+
+    def _same(self, path: str, facts: Mapping[str, Any]) -> str:
+        """The version of a file, given what the store says of it, which has to be the one met before."""
+        version = f"{facts.get('e_tag') or facts.get('last_modified')}-{facts['size']}"
+        if self._versions.setdefault(path, version) != version:
+            raise changed(f"{self.name}/{path}")
+        return version
 
     async def _read(self, path: str) -> bytearray:
         size = await self.async_size(path)
         data = bytearray(size)
-        await self._fill(path, memoryview(data), [(0, size)])
+        await self.fill(path, memoryview(data), [(0, size)])
         return data
 
-    async def _fill(self, path: str, memory: memoryview | mmap.mmap, spans: Spans) -> None:
+    async def fill(self, path: str, memory: memoryview | mmap.mmap, spans: Spans) -> None:
         """Read spans of a file to the same places of `memory`, in parallel."""
 
         async def part(start: int, end: int) -> None:
@@ -106,14 +124,18 @@ class RemoteStore:
 
     async def async_range(self, path: str, start: int, end: int) -> memoryview:
         """Bytes start .. end of a file. Raises FileNotFoundError or StoreError."""
-        found = await self._attempt(path, lambda: self._store.get_range_async(path, start=start, end=end))
-        data = memoryview(found)
+        data = memoryview(await self._attempt(path, lambda: self._get(path, start, end)))
         if len(data) != end - start:
             raise StoreError(
                 f"{self.name}/{path} ends at byte {start + len(data)}, "
                 f"but its index goes to byte {end}: it is truncated"
             )
         return data
+
+    async def _get(self, path: str, start: int, end: int) -> Any:
+        found = await self._store.get_async(path, options={"range": (start, end)})
+        self._same(path, found.meta)
+        return await found.bytes_async()
 
     async def _attempt(self, path: str, begin: Any) -> Any:
         from obstore import exceptions

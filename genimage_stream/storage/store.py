@@ -75,10 +75,29 @@ class Reader(Protocol):
     def request(self, ranges: SampleRanges) -> Request: ...
 
 
+class Snapshot(Protocol):
+    """A file as it was when it was opened. `size` in bytes; `version` tells it from others, in any process."""
+
+    size: int
+    version: str
+
+    def read_spans(self, spans: Spans) -> Buffer:
+        """Spans of the file, in their places in `size` bytes of memory; the rest is zeros, and free.
+
+        Goes on with this version when another takes the file's place. Raises ChangedError when it is gone.
+        """
+
+    def version_now(self) -> str:
+        """The version of the file that is there now."""
+
+    def keep(self) -> None:
+        """Begin to copy the file here, where it is not open anyway, so that this version stays."""
+
+
 class Store(Protocol):
     """The files of one dataset, by paths within it, for reading. Missing ones raise FileNotFoundError that names them.
 
-    `name` is the folder or address.
+    `name` is the folder or address. Files of a store elsewhere that change while it is open raise ChangedError.
     """
 
     name: str
@@ -97,8 +116,10 @@ class Store(Protocol):
     def read_range(self, path: str, offset: int, size: int) -> bytes:
         """`size` bytes of a file. Raises OSError when they are not all there."""
 
-    def read_spans(self, path: str, size: int, spans: Spans) -> Buffer:
-        """Spans of a file of `size` bytes, in their places in `size` bytes of memory; the rest is zeros, and free."""
+    def snapshot(self, path: str) -> Snapshot: ...
+
+    def anew(self) -> Store:
+        """The same place, with nothing remembered of the versions of its files."""
 
     def reader(self, shards: list[str], contents: Callable[[], ShardContents] | None = None) -> Reader:
         """A reader of these shards. Given their `contents`, it reads through the store's cache, if it has one."""

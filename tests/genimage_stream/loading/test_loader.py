@@ -155,6 +155,38 @@ def test_ranks_share_an_epoch(dataset: gs.Dataset, world_size: int, drop_last: b
         assert (whole.images == torch.cat([part[step].images for part in parts])).all()
 
 
+def test_the_last_two_steps_share_what_would_leave_ranks_empty(
+    dataset: gs.Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mean over an empty batch is NaN, which ended trainings by EarlyStopping."""
+    part = dataset.first(49, per=())  # 6 * 8 + 1
+
+    def sizes(batch_size: int, world_size: int, state: dict[str, Any] | None = None) -> list[list[int]]:
+        found = []
+        for rank in range(world_size):
+            loader = gs.Loader(part, batch_size, crop=8, threads=1, rank=rank, world_size=world_size)
+            if state is not None:
+                loader.load_state_dict(state)
+            found.append([len(batch) for batch in loader])
+        return found
+
+    assert sizes(2, 4) == [[2] * 5 + [1, 1], [2] * 5 + [1, 1], [2] * 5 + [1, 1], [2] * 5 + [2, 1]]
+    assert caplog.messages == []
+    loader = gs.Loader(part, 2, crop=8, threads=1, rank=3, world_size=4)
+    for number, _ in enumerate(loader, 1):
+        if number == 6:
+            break
+    assert sizes(2, 4, loader.state_dict()) == [[1]] * 4
+    assert sizes(2, 5, loader.state_dict()) == [[0], [1], [1], [1], [1]]
+    assert caplog.messages[0].startswith("the last batch of an epoch is empty on 1 of 5 ranks: 4 samples are left")
+    assert sizes(1, 2) == [[1] * 24 + [0], [1] * 25]
+    assert "batch_size=2 or more" in caplog.messages[-1]
+    with pytest.raises(
+        ValueError, match="an epoch of 49 samples on 50 ranks leaves ranks without any: use fewer ranks"
+    ):
+        gs.Loader(part, 2, rank=0, world_size=50)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -102,16 +102,51 @@ def test_every_place_once_over_all_ranks(steps: Steps) -> None:
     assert found == list(range(kept))
 
 
-@settings(max_examples=200, deadline=None)
+def sizes_of(steps: Steps) -> list[list[int]]:
+    """Of each step, the sizes of the ranks' batches."""
+    return [[b - a for a, b in (steps.part(step, r) for r in range(steps.world_size))] for step in range(len(steps))]
+
+
+@settings(max_examples=400, deadline=None)
 @given(STEPS)
-def test_batches_are_full_but_for_the_last_step(steps: Steps) -> None:
-    for step in range(len(steps)):
-        sizes = [b - a for a, b in (steps.part(step, rank) for rank in range(steps.world_size))]
-        if step < len(steps) - 1 or steps.drop_last:
+def test_batches_are_full_but_for_the_last_steps(steps: Steps) -> None:
+    last = steps.samples % steps.global_batch
+    shared = 0 < last < steps.world_size and steps.batch_size > 1
+    for step, sizes in enumerate(sizes_of(steps)):
+        if steps.drop_last or step < len(steps) - 1 - shared:
             assert set(sizes) == {steps.batch_size}
         else:
             assert max(sizes) - min(sizes) <= 1
             assert 1 <= sum(sizes) <= steps.global_batch
+    if shared and not steps.drop_last and len(steps) > 1:
+        before, after = (sum(sizes) for sizes in sizes_of(steps)[-2:])
+        assert 0 <= before - after <= 1
+
+
+@settings(max_examples=400, deadline=None)
+@given(STEPS)
+def test_no_rank_gets_an_empty_batch(steps: Steps) -> None:
+    """Empty batches make losses NaN. Unless there are fewer samples than ranks, or each batch is one sample."""
+    empty = [sizes.count(0) for sizes in sizes_of(steps)]
+    assert sum(empty) == steps.empty
+    assert not any(empty[:-1])
+    if steps.samples >= steps.world_size and steps.batch_size > 1:
+        assert steps.empty == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(STEPS, st.data())
+def test_what_a_step_takes_depends_on_what_is_left(steps: Steps, data: st.DataObject) -> None:
+    done = data.draw(st.integers(0, len(steps)))
+    position = steps.bounds(done - 1)[1] if done else 0
+    rest = Steps(steps.samples, steps.batch_size, steps.world_size, steps.drop_last, position)
+    assert len(rest) == len(steps) - done
+    for step in range(len(rest)):
+        assert rest.bounds(step) == steps.bounds(done + step)
+    elsewhere = Steps(steps.samples + 77, steps.batch_size, steps.world_size, steps.drop_last, 77)
+    assert [b - a for a, b in map(elsewhere.bounds, range(len(elsewhere)))] == [
+        b - a for a, b in map(steps.bounds, range(len(steps)))
+    ]
 
 
 @settings(max_examples=200, deadline=None)
@@ -135,7 +170,8 @@ def test_going_on_with_another_world_size(before: Steps, data: st.DataObject) ->
 def test_a_global_batch_is_the_same_set_for_any_world_size(samples: int, cut: tuple[int, int], step: int) -> None:
     whole, cut_up = Steps(samples, 12), Steps(samples, cut[1], cut[0])
     assert len(whole) == len(cut_up)
-    if step < len(whole):
+    shared = cut[1] > 1 and 0 < samples % 12 < cut[0]  # the last two steps depend on the number of ranks
+    if step < len(whole) - 2 * shared:
         parts = [place for rank in range(cut[0]) for place in range(*cut_up.part(step, rank))]
         assert parts == list(range(*whole.bounds(step)))
 

@@ -1,1 +1,0 @@
-"""From the scores of a model to the tables of papers."""
