@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
     from genimage_stream.dataset.opening import open_dataset
     from genimage_stream.decode.webdataset_handler import webdataset_handler
+    from genimage_stream.evaluation.matrix import Matrix, matrix
+    from genimage_stream.evaluation.scores import Scores
+    from genimage_stream.evaluation.table import Table
     from genimage_stream.loading.batch import Batch
     from genimage_stream.loading.fidelity import fidelity
     from genimage_stream.loading.loader import Loader
@@ -48,6 +51,9 @@ __all__ = [
     "ImageFacts",
     "Limits",
     "Loader",
+    "Matrix",
+    "Scores",
+    "Table",
     "check",
     "crop_jpeg",
     "decode",
@@ -55,6 +61,7 @@ __all__ = [
     "fidelity",
     "inspect",
     "make_crop_ready",
+    "matrix",
     "open_dataset",
     "webdataset_handler",
 ]
@@ -67,6 +74,10 @@ _LAZY = {
     "DaliOptions": "backends.dali_options",
     "fidelity": "loading.fidelity",
     "webdataset_handler": "decode.webdataset_handler",
+    "Scores": "evaluation.scores",
+    "Table": "evaluation.table",
+    "Matrix": "evaluation.matrix",
+    "matrix": "evaluation.matrix",
 }
 
 

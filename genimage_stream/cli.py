@@ -6,6 +6,7 @@ messages to standard error.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -71,7 +72,7 @@ def bench(
         with needing_torch("genimage-stream bench"):
             from genimage_stream.bench.page import render
             from genimage_stream.bench.run import run
-        from genimage_stream.bench.terminal import lines
+            from genimage_stream.bench.terminal import lines, progress
         from genimage_stream.page.file import check_writable, write_page
         from genimage_stream.resources import cores
 
@@ -91,13 +92,16 @@ def bench(
             splits=_words(splits),
             seed=seed,
         )
-        results = run(destination, options, lambda line: print(f"bench: {line}", file=sys.stderr, flush=True))
+        with progress(options) as say:
+            results = run(destination, options, say)
         if html is not None:
             write_page(html, render(results))
         if as_json:
             print(command_line.json_text(results.plain()))
         else:
             print("\n".join(lines(results)))
+        if html is not None:
+            print(f"bench: the page is {os.path.abspath(html)}", file=sys.stderr)
         return 0
 
     _end(work, as_json)

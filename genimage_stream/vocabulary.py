@@ -47,6 +47,32 @@ ALIASES = {
 }
 
 
+#: What labels, splits and image formats are called in folders and options, as `simplify` writes it.
+LABEL_ALIASES = {
+    "ai": "fake",
+    "fake": "fake",
+    "fakes": "fake",
+    "1fake": "fake",
+    "generated": "fake",
+    "synthetic": "fake",
+    "nature": "real",
+    "natural": "real",
+    "real": "real",
+    "reals": "real",
+    "0real": "real",
+}
+SPLIT_ALIASES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "val",  # GenImage's validation part is what papers call its test set
+    "testing": "val",
+}
+FORMAT_ALIASES = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff"}
+
+
 class Counts(NamedTuple):
     """Published numbers of images of one generator's subset."""
 
@@ -94,6 +120,13 @@ def simplify(name: str) -> str:
 def generator_alias(name: str) -> str | None:
     """The canonical name of a listed generator, or None when the name is not one of its aliases."""
     return ALIASES.get(simplify(name))
+
+
+def alias(column: str, word: str) -> str | None:
+    """What a word means in a column of the index (generator, split, label, format); None for an unknown word."""
+    aliases = {"generator": ALIASES, "split": SPLIT_ALIASES, "label": LABEL_ALIASES, "format": FORMAT_ALIASES}
+    plain = simplify(word)
+    return aliases[column].get(plain, plain if column == "format" else None)
 
 
 @cache

@@ -47,6 +47,7 @@ MAPS = click.option(
 GENERATORS = click.option("--generators", metavar="A,B", help="Only these generators.")
 SPLITS = click.option("--splits", metavar="train,val", help="Only these splits.")
 
+_PLAIN = 10_000  # bytes; who writes fewer without a unit means megabytes
 _LARGEST = 1e15  # bytes; GenImage has 6e11
 
 
@@ -56,6 +57,8 @@ def shard_bytes(text: str) -> int:
         size = parse_size(text)
     except (ValueError, OverflowError):
         size = 0
+    if text.strip().isdigit() and 1 <= size < _PLAIN:
+        raise ToolError(f"--shard-size {text}: that is {size} bytes; give the unit, e.g. {text.strip()}MB")
     if not 1 <= size <= _LARGEST:
         raise ToolError(f"--shard-size {text}: write a size like 256MB or 1GiB")
     return size
@@ -66,19 +69,20 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 
 def _selection(generators: str | None, splits: str | None) -> dict[str, Any]:
-    from shard_tools.layout import SPLIT_FOLDERS, generator_name
+    from genimage_stream.vocabulary import alias
+    from shard_tools.layout import generator_name
 
     names = _words(generators)
     parts = _words(splits)
     for option, given in (("--generators", names), ("--splits", parts)):
         if given == ():
             raise ToolError(f"{option}: name at least one, or omit the option")
-    for part in parts or ():
-        if part.lower() not in SPLIT_FOLDERS:
-            raise ToolError(f"--splits {splits}: {part!r} is neither train nor val")
+    meant = [alias("split", part) for part in parts or ()]
+    if None in meant:
+        raise ToolError(f"--splits {splits}: {(parts or ())[meant.index(None)]!r} is neither train nor val")
     return {
         "generators": tuple(generator_name(name) for name in names) if names else None,
-        "splits": tuple(SPLIT_FOLDERS[part.lower()] for part in parts) if parts else None,
+        "splits": tuple(dict.fromkeys(filter(None, meant))) or None,
     }
 
 
@@ -165,11 +169,12 @@ def pack(
     def work() -> int:
         from dataclasses import asdict
 
+        from shard_tools.info import quarantine_info, reasons
         from shard_tools.inspect import CHECKS
         from shard_tools.layout import parse_mapping
         from shard_tools.pack import pack as pack_sources
         from shard_tools.terminal.progress import make_progress
-        from shard_tools.terminal.text import size_text
+        from shard_tools.terminal.text import print_reasons, size_text
         from shard_tools.work import PackOptions
 
         if len(paths) < 2:
@@ -205,8 +210,10 @@ def pack(
             print(
                 f"{done.destination}: {done.samples:,} samples in {done.shards:,} shards, "
                 f"{size_text(done.size_bytes)}; {done.quarantined:,} files in quarantine "
-                f"(quarantine.parquet says why), {done.system_files:,} system files ignored"
+                f"(`shard-tools info --quarantine` lists them), {done.system_files:,} system files ignored"
             )
+            if done.quarantined:
+                print_reasons(reasons(quarantine_info(paths[-1])))
         return 1 if strict and done.quarantined else 0
 
     _end(work, as_json, "interrupted; nothing half-written is left, run the same command again to go on")
@@ -248,14 +255,26 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
 
 @app.command(short_help="Show what a dataset is made of.")
 @DESTINATION
+@click.option("--quarantine", is_flag=True, help="List the files that were not packed, with the reasons, instead.")
 @JSON
-def info(destination: str, as_json: bool) -> None:
+def info(destination: str, quarantine: bool, as_json: bool) -> None:
     """Show what a dataset is made of, with the published totals beside."""
 
     def work() -> int:
-        from shard_tools.info import dataset_info
+        from shard_tools.info import dataset_info, quarantine_info, reasons
         from shard_tools.terminal.tables import print_info
+        from shard_tools.terminal.text import print_reasons
 
+        if quarantine:
+            files = quarantine_info(destination)
+            if as_json:
+                _json({"destination": destination, "quarantined": len(files), "files": files})
+                return 0
+            for file in files:
+                print(f"{file['source']}: {file['reason']}")
+            print(f"{destination}: {len(files):,} files in quarantine")
+            print_reasons(reasons(files))
+            return 0
         facts = dataset_info(destination)
         _json(facts) if as_json else print_info(facts)
         return 0

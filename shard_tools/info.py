@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from genimage_stream.schema import QUARANTINE_FILE
 from genimage_stream.vocabulary import LABELS, PUBLISHED, SPLITS
 from shard_tools.opening import explained, open_finished
 from shard_tools.scan import Listing
@@ -53,6 +58,29 @@ def dataset_info(destination: str) -> dict[str, Any]:
     }
 
 
+def quarantine_info(destination: str) -> list[dict[str, Any]]:
+    """The rows of a finished dataset's quarantine list. Raises TargetError when it is missing or damaged."""
+    opened = open_finished(destination)
+    with explained():
+        try:
+            raw = opened.access.store.read(QUARANTINE_FILE)
+            rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(raw)).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(f"{opened.path}/{QUARANTINE_FILE} cannot be read: {error}; pack again") from error
+    return rows
+
+
+def reasons(rows: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:
+    """(reason, number of files) of quarantined files, the most frequent first. Reasons that differ in numbers alone
+    count as one, which goes by the first of them."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for row in rows:
+        kind = re.sub(r"\d[\d,.]*", "0", row["reason"])
+        counts[first.setdefault(kind, row["reason"])] += 1
+    return counts.most_common()
+
+
 def listing_info(listing: Listing, sources: list[str]) -> dict[str, Any]:
     """What `scan` says about sources, ready for JSON: what is there, what is missing, what is wrong."""
     files: Counter[tuple[str, str, str]] = Counter()
@@ -63,7 +91,11 @@ def listing_info(listing: Listing, sources: list[str]) -> dict[str, Any]:
         files[key] += int(rows.sum())
         sizes[key] += int(listing.size[rows].sum())
     rejected = Counter((r.generator, r.split, r.label) for r in listing.rejected)
-    empty = [listing.source(int(row)) for row in (listing.size == 0).nonzero()[0]]
+    empty = []
+    for row in (listing.size == 0).nonzero()[0].tolist():
+        group = listing.groups[listing.group[row]]
+        rejected[group.generator, group.split, group.label] += 1
+        empty.append(listing.source(row))
     present = {generator for generator, _, _ in files}
     wanted = {(g, s, la) for g in present & set(PUBLISHED) for s in SPLITS for la in LABELS}
     groups = []
@@ -88,6 +120,7 @@ def listing_info(listing: Listing, sources: list[str]) -> dict[str, Any]:
         "sources": sources,
         "files": len(listing),
         "size": int(listing.size.sum()),
+        "rejected": rejected.total(),
         "system_files": listing.system_files,
         "other_files": dict(sorted(listing.others.items())),
         "groups": groups,

@@ -14,31 +14,18 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from genimage_stream.vocabulary import ALIASES, LABELS, REAL_POOL, SPLITS, generator_alias, simplify
+from genimage_stream.vocabulary import (
+    ALIASES,
+    LABEL_ALIASES,
+    LABELS,
+    REAL_POOL,
+    SPLIT_ALIASES,
+    SPLITS,
+    generator_alias,
+    simplify,
+)
 from shard_tools.errors import ToolError
 
-LABEL_FOLDERS = {
-    "ai": "fake",
-    "fake": "fake",
-    "fakes": "fake",
-    "1fake": "fake",
-    "generated": "fake",
-    "synthetic": "fake",
-    "nature": "real",
-    "natural": "real",
-    "real": "real",
-    "reals": "real",
-    "0real": "real",
-}
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "val",  # GenImage's validation part is what papers call its test set
-    "testing": "val",
-}
 #: Folders of plain ImageNet: a pool of reals without a label folder.
 POOL_FOLDERS = {"imagenet", "imagenet1k", "ilsvrc", "ilsvrc2012", "ilsvrc2012imgtrain", "ilsvrc2012imgval", "clsloc"}
 #: Folders that only contain others and name no generator.
@@ -93,7 +80,7 @@ def own_generator(context: Sequence[str]) -> str | None:
     the nearest that is more than a split, a label or a container.
     """
     for name in reversed(context):
-        if simplify(name) in LABEL_FOLDERS or simplify(name) in SPLIT_FOLDERS or _is_pool(name) or _is_container(name):
+        if simplify(name) in LABEL_ALIASES or simplify(name) in SPLIT_ALIASES or _is_pool(name) or _is_container(name):
             continue
         return generator_name(folder_stem(name)) or None
     return None
@@ -119,11 +106,11 @@ def place_of(folders: Sequence[str], context: Sequence[str] = ()) -> Place:
         plain = simplify(name)
         if _SYNSET.match(name.lower()):
             continue
-        if plain in LABEL_FOLDERS and label is None:
-            label = LABEL_FOLDERS[plain]
+        if plain in LABEL_ALIASES and label is None:
+            label = LABEL_ALIASES[plain]
             continue
-        if plain in SPLIT_FOLDERS:
-            split = split or SPLIT_FOLDERS[plain]
+        if plain in SPLIT_ALIASES:
+            split = split or SPLIT_ALIASES[plain]
             continue
         if plain in POOL_FOLDERS:
             pool = pool or not outside
@@ -132,7 +119,7 @@ def place_of(folders: Sequence[str], context: Sequence[str] = ()) -> Place:
         listed = generator_alias(stem)
         if listed:
             generator = generator or listed
-        elif not outside and not _is_container(name) and plain not in LABEL_FOLDERS:
+        elif not outside and not _is_container(name) and plain not in LABEL_ALIASES:
             unlisted = unlisted or generator_name(stem)
     generator = generator or unlisted
     pool = pool and generator is None and label != "fake"
@@ -173,15 +160,15 @@ def parse_mapping(text: str) -> Mapping:
     if not equals or not folder or not 1 <= len(parts) <= 3:
         raise ToolError(f"--map {text!r}: write FOLDER=generator:split:label, for example ADMnew=adm:train:fake")
     generator, split, label = (*parts, "", "", "")[:3]
-    if split and simplify(split) not in SPLIT_FOLDERS:
+    if split and simplify(split) not in SPLIT_ALIASES:
         raise ToolError(f"--map {text!r}: the split {split!r} is none of {', '.join(SPLITS)}")
-    if label and simplify(label) not in LABEL_FOLDERS:
+    if label and simplify(label) not in LABEL_ALIASES:
         raise ToolError(f"--map {text!r}: the label {label!r} is none of {', '.join(LABELS)}")
     return Mapping(
         _normal(folder),
         generator_name(generator) or None,
-        SPLIT_FOLDERS[simplify(split)] if split else None,
-        LABEL_FOLDERS[simplify(label)] if label else None,
+        SPLIT_ALIASES[simplify(split)] if split else None,
+        LABEL_ALIASES[simplify(label)] if label else None,
     )
 
 

@@ -18,6 +18,8 @@ _LONG_FAKE = re.compile(r"[A-Za-z0-9]+_\d+_\d+_(\d+)_(\d{1,3})_([A-Za-z0-9]+)_",
 # 116_biggan_00094.png, 0_adm_153.PNG, 0_wukong_image128.png
 _SHORT_FAKE = re.compile(r"(\d{1,4})_([A-Za-z0-9]+)_")
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jfif")
+TABLE_SUFFIXES = (".arrow", ".parquet")
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"})
 
 

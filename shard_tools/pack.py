@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from genimage_stream.resources import cores
-from genimage_stream.schema import FORMAT_VERSION, INDEX_FILE, QUARANTINE_FILE
+from genimage_stream.schema import DATASET_FILE, FORMAT_VERSION, INDEX_FILE, QUARANTINE_FILE
 from shard_tools import state
 from shard_tools.engines import local, ray
 from shard_tools.errors import TargetError, ToolError
@@ -58,6 +58,7 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
         raise ToolError(f"--engine {options.engine}: choose one of {', '.join(ENGINES)}")
     storage = open_storage(destination)
     _apart(sources, storage)
+    _in_order(sources, storage)
     listing = scan(
         sources,
         mappings=options.mappings,
@@ -136,6 +137,21 @@ def _apart(sources: Sequence[str], storage: Storage) -> None:
             here = os.path.realpath(source)
             if os.path.commonpath([here, there]) == here:
                 raise ToolError(f"{storage.url} lies within the source {source}: choose a destination outside of it")
+
+
+def _in_order(sources: Sequence[str], storage: Storage) -> None:
+    """SRC and DST are easily swapped: a source that is a packed dataset, or is not there while DST is full of others'
+    files."""
+    root = storage.local_path()
+    others = bool(root) and os.path.isdir(str(root)) and any(os.scandir(str(root))) and not state.is_ours(storage)
+    swapped = f", and {storage.url} holds no dataset but other files: DST comes last, shard-tools pack SRC... DST"
+    for source in filterfalse(is_object_url, sources):
+        if all(os.path.isfile(os.path.join(source, name)) for name in (DATASET_FILE, INDEX_FILE)):
+            raise ToolError(
+                f"{source} is a packed dataset" + (swapped if others else ": pack reads images, archives and tables")
+            )
+        if others and not os.path.exists(source):
+            raise ToolError(f"{source} does not exist{swapped}")
 
 
 def _repair(work: Work, options: PackOptions, storage: Storage, progress: Progress, lost: list[str]) -> None:

@@ -24,8 +24,6 @@ from shard_tools.sources.discover import discover
 from shard_tools.sources.volumes import is_archive_name
 from shard_tools.target.object_storage import is_object_url
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jfif")
-
 
 @dataclass(frozen=True)
 class Group:
@@ -133,12 +131,17 @@ def scan(
             )
     listing = scanner.finish(containers)
     _check_generators(scanner, listing)
+    _check_labels(listing)
     if not len(listing) and listing.incomplete:
         raise ToolError("; ".join(listing.incomplete))
     if not len(listing) and not scanner.filtered and not any(r.label for r in listing.rejected):
         raise ToolError(
             f"{' '.join(sources)}: no recognisable layout; looked for {looked_for()}. "
-            "Folders of other names can be described by --map FOLDER=generator:split:label"
+            + (
+                f"Tars are not read ({listing.others['.tar']:,} of them there): extract them"
+                if listing.others[".tar"]
+                else "Folders of other names can be described by --map FOLDER=generator:split:label"
+            )
         )
     return listing
 
@@ -152,6 +155,18 @@ def _check_generators(scanner: Scanner, listing: Listing) -> None:
         elif name not in listing.left_out:  # otherwise it is --splits that leaves it out
             known = ", ".join(sorted(found | listing.left_out)) or "none"
             raise ToolError(f"--generators {name}: there is no such generator here; there are: {known}")
+
+
+def _check_labels(listing: Listing) -> None:
+    """Splits of which each has one label alone tell real from fake by themselves."""
+    labels: dict[str, set[str]] = {}
+    for group in listing.groups:
+        labels.setdefault(group.split, set()).add(group.label)
+    if len(labels) > 1 and all(len(found) == 1 for found in labels.values()):
+        parts = ", ".join(f"{split} has only {label}s" for split, (label,) in sorted(labels.items()))
+        listing.problems.append(
+            f"{parts}: say what belongs to which split by --map FOLDER=generator:split:label, e.g. --map real=:val:"
+        )
 
 
 @dataclass(frozen=True)
@@ -241,12 +256,13 @@ class Scanner:
                 generator = file_names.generator_hint(name) if label == "fake" else None
                 generator = generator or own_generator or (REAL_POOL if label == "real" else None)
             if split is None and label is not None:
-                split = (file_names.real_split(name) if label == "real" and generator == REAL_POOL else None) or "val"
+                # Only plain ImageNet is divided by its names: reals beside fakes of no split belong where these go.
+                split = (file_names.real_split(name) if place.generator == REAL_POOL else None) or "val"
                 where = source_path(container, folder.path, "") or "SRC"
                 self.notes[f"{where}: no train or val in the path; taken as {split}"] = None
             reason = folder.unreadable.get(name)
             if label is None or generator is None:
-                if not name.lower().endswith(IMAGE_SUFFIXES):
+                if not name.lower().endswith(file_names.IMAGE_SUFFIXES):
                     self.others[os.path.splitext(name)[1].lower()] += 1
                     continue
                 missing = "label (ai, nature, ...)" if label is None else "generator"

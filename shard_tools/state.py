@@ -103,6 +103,11 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
     return "new"
 
 
+def is_ours(storage: Storage) -> bool:
+    """Whether the destination holds a dataset, or the beginning of one."""
+    return read_dataset(storage) is not None or read_json(storage, PLAN) is not None
+
+
 def lost_files(storage: Storage) -> list[str]:
     """Files of a finished dataset that are missing, and shards of another size than it says; a shard also where its
     index is missing.

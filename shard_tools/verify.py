@@ -65,7 +65,7 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
     listed = {shard["path"]: shard for shard in dataset["shards"]}
     runs = shard_runs(index)
     result.shards = len(runs)
-    progress.begin("verifying", len(index), int(pc.sum(index["size"]).as_py() or 0))
+    progress.begin("verifying", len(index), int(pc.sum(index["size"]).as_py() or 0), "damaged")
     try:
         with ThreadPoolExecutor(threads or cores()) as pool:
             waiting: set[Future[tuple[list[str], int]]] = set()
@@ -164,9 +164,10 @@ def verify_shard(
             if size is not None and actual != size:
                 problems.append(f"{shown} has {actual} bytes, {DATASET_FILE} says {size}")
             for row in rows.to_pylist():
+                known = len(problems)
                 position, line = _sample(file, row, position, shown, problems, decode)
                 lines.append(line)
-                progress.advance(1, row["size"], 0)
+                progress.advance(1, row["size"], int(len(problems) > known))
                 if len(problems) >= 20:
                     problems.append(f"{shown}: more problems, not looked at")
                     return problems, position

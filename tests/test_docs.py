@@ -30,6 +30,15 @@ import genimage_stream as gs
 dataset = gs.open_dataset("shards")
 train = dataset.select(splits=["train"])
 """,
+    "evaluation": """
+import torch
+import genimage_stream as gs
+
+dataset = gs.open_dataset("shards")
+
+def model(images):
+    return images.mean((1, 2, 3)) / 4
+""",
     "decode": """
 import numpy as np
 import torch

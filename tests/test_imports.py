@@ -26,6 +26,7 @@ ORDER = (
     ("dataset",),
     ("backends",),
     ("loading",),
+    ("evaluation",),
     ("bench",),
     ("cli",),
     ("__init__", "__main__"),

@@ -52,10 +52,16 @@ class Results:
         return asdict(self)
 
 
+def steps(options: Options) -> int:
+    """How many lines `run` gives to `say`: storage, the first batch, memory; then two in each turn of each number of
+    threads."""
+    return 3 + 2 * TURNS * len(options.threads)
+
+
 def check(options: Options) -> None:
     """Raises BenchError for invalid options."""
     if not 0 < options.seconds <= 3600:
-        raise BenchError(f"--seconds {options.seconds:g}: between 0 and 3600")
+        raise BenchError(f"--seconds {options.seconds:g}: more than 0, at most 3600; the default is 5")
     for name, value in (("crop", options.crop), ("batch-size", options.batch_size)):
         if value < 1:
             raise BenchError(f"--{name} {value}: at least 1")

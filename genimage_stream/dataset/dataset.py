@@ -12,7 +12,7 @@ import numpy.typing as npt
 from genimage_stream.arguments import names
 from genimage_stream.dataset import subsets
 from genimage_stream.dataset.sameness import Remembered
-from genimage_stream.vocabulary import LABELS, generator_alias
+from genimage_stream.vocabulary import LABELS, alias
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +98,8 @@ class Dataset:
     ) -> Dataset:
         """The samples that meet every condition given.
 
-        `generators` may have any of the names that `vocabulary.ALIASES` knows, `classes` are ImageNet class indices or
+        `generators`, `splits`, `labels` and `formats` may have any of the names that folders may have (SD14, test, ai,
+        jpg, ...; vocabulary.py), `classes` are ImageNet class indices or
         synsets. `width`, `height` (pixels) and `jpeg_quality` are windows (lowest, highest), both included, None for an
         open end; a sample without the number (e.g. the quality of a PNG) is outside every window. `where` is any Arrow
         expression over columns of the index, e.g. `pyarrow.compute.field("width") > pyarrow.compute.field("height")`.
@@ -144,8 +145,8 @@ class Dataset:
         codes, values = self.access.columns.words(column)
         known = set(LABELS) | set(values) if column == "label" else set(values)
         asked = names(f"{column}s", wanted)
-        if column == "generator":
-            asked = [_listed(word, known) for word in asked]
+        if column != "synset":
+            asked = [_listed(column, word, known) for word in asked]
         unknown = [word for word in asked if word not in known]
         if unknown:
             raise ValueError(
@@ -200,7 +201,7 @@ def _reopened(reopen: Callable[[], Access], remembered: Remembered) -> Dataset:
     return Dataset(access.with_rows(remembered.found_in(access.columns)))
 
 
-def _listed(word: str, known: set[str]) -> str:
-    """A generator as the dataset calls it, when it is given by another of its known names."""
-    alias = None if word in known or not isinstance(word, str) else generator_alias(word)
-    return alias if alias in known else word
+def _listed(column: str, word: str, known: set[str]) -> str:
+    """A word of a column as the dataset has it, when it is given by another of its known names."""
+    meant = None if word in known or not isinstance(word, str) else alias(column, word)
+    return meant if meant in known else word

@@ -25,7 +25,10 @@ _NUMBERS = ("class_index",)
 def mixture_of(access: Access, mix: Mix, size: EpochSize = "all") -> Mixture:
     """A mix worked out for the selected samples. Raises ValueError for a rule that does not fit them."""
     check_mix(mix)
-    groups = groups_of(access.columns, access.chosen, list(mix))
+    try:
+        groups = groups_of(access.columns, access.chosen, list(mix))
+    except ValueError as error:
+        raise ValueError(f"mix={dict(mix)!r}: {error}") from None
     for column, rule in mix.items():
         if isinstance(rule, Mapping):
             _check_values(access, column, rule)

@@ -56,7 +56,7 @@ def read_info(store: Store) -> DatasetInfo:
     """
     try:
         text = store.read(schema.DATASET_FILE)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(_absence(store)) from None
     return parse_info(text, f"{store.name}/{schema.DATASET_FILE}")
 
@@ -74,6 +74,8 @@ def open_index(store: Store) -> IndexColumns:
 def _absence(store: Store) -> str:
     """Why there is no dataset.json, the last file that the packer writes, and what to do."""
     local = store.local_path(schema.DATASET_FILE)
+    if local is not None and os.path.isfile(store.name):
+        return f"{store.name} is a file: give the folder that `shard-tools pack` wrote"
     if local is not None and not os.path.isdir(store.name):
         return f"{store.name}: there is no such folder; give the folder that `shard-tools pack` wrote"
     try:
@@ -81,4 +83,9 @@ def _absence(store: Store) -> str:
         begun = True
     except OSError:
         begun = False
+    if local is not None and not begun and any(Path(store.name).glob("**/*.tar")):
+        return (
+            f"{store.name} has tars but no index, so `shard-tools pack` did not write it: extract the tars, or turn "
+            "them into folders with examples/webdataset_to_folders.py, and pack those"
+        )
     return no_dataset(store.name, begun=begun, file=schema.DATASET_FILE)

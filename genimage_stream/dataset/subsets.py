@@ -43,7 +43,12 @@ def sample(access: Access, n: int, per: Sequence[str], seed: int) -> Rows:
 def split(access: Access, fractions: Sequence[float], per: Sequence[str], seed: int) -> list[Rows]:
     """Random parts that share no sample and are together everything, each with its fraction of every group."""
     if not fractions or any(f < 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
-        raise ValueError(f"fractions={tuple(fractions)}: they must not be below 0 and have to add up to 1")
+        given = ", ".join(f"{f:g}" for f in fractions)
+        rest = 1 - sum(fractions)
+        wanted = f"{given}, {rest:.6g}" if fractions and min(fractions) >= 0 and rest > 0 else "0.9, 0.1"
+        raise ValueError(
+            f"split({given}): there is one part for each fraction, and they have to add up to 1, e.g. split({wanted})"
+        )
     turns = _turns(access, seed)
     parts: list[list[Rows]] = [[] for _ in fractions]
     for rows in _parts(access, per):

@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.arguments import WrongKindError, flag, one_of, whole
 from genimage_stream.decode import _core
-from genimage_stream.decode.arguments import LARGEST_WINDOW, fill_pixel, normalisation, thread_count
+from genimage_stream.decode.arguments import LARGEST_WINDOW, thread_count
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import decode_for_batch
-from genimage_stream.decode.pixels import OUTPUTS, SMALL, Small
+from genimage_stream.decode.pixels import OUTPUTS, SMALL, PixelOptions, Small
 from genimage_stream.resources import cores
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class BatchDecoder:
         resample: Resample = "bilinear",
         dct_scale: bool = False,
         small: Small = "tile",
-        fill: Sequence[SupportsIndex] = (0, 0, 0),
+        fill: Sequence[int] = (0, 0, 0),
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> Job:
@@ -218,17 +218,15 @@ class BatchDecoder:
         `Job.diverted()`, cut down to the restart intervals around the window when the file is crop-ready. 2 does the
         same but decodes it here as well: one that is damaged inside is then among `errors()`, not in `diverted()`.
 
-        Raises ValueError or TypeError for arguments that do not fit together. What is wrong with one image is in
-        `Job.errors()`: its place is filled with zeros and its neighbours are not touched.
+        Raises ValueError or TypeError for arguments that do not fit together or have no effect. What is wrong with one
+        image is in `Job.errors()`: its place is filled with zeros and its neighbours are not touched.
         """
-        one_of("small", small, SMALL)
         one_of("resample", resample, _RESAMPLE)
         keep, where = _describe(out)
         n = where[2]
         if len(source) != n:
             raise ValueError(f"source has {len(source)} images and out has room for {n}")
-        pixel = fill_pixel(fill)
-        means, stds = normalisation(mean, std, OUTPUTS[where[1]])
+        pixels = PixelOptions(OUTPUTS[where[1]], small, fill, mean, std)
         given: object = source
         if isinstance(source, FileRanges):
             given = (
@@ -249,10 +247,10 @@ class BatchDecoder:
                 None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
                 _RESAMPLE.index(resample),
                 dct_scale,
-                SMALL.index(small),
-                pixel,
-                means,
-                stds,
+                SMALL.index(pixels.small),
+                pixels.fill,
+                pixels.mean,
+                pixels.std,
                 self._strict,
                 self._limits.max_pixels,
                 self._limits.max_bytes,

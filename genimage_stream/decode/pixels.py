@@ -14,7 +14,7 @@ Output = Literal["uint8", "float16", "float32"]
 
 # In the order of the enums in cpp/image/small.hpp and cpp/image/output.hpp.
 SMALL = ("tile", "reflect", "constant", "resize")
-OUTPUTS = ("uint8", "float16", "float32")
+OUTPUTS: tuple[Output, ...] = ("uint8", "float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class PixelOptions:
     """`output`: the type of the batch; of floats the value is `(pixel / 255 - mean[c]) / std[c]`. `small`: how an image
     smaller than the window continues beyond its right and lower edges; `fill` (three bytes) is for "constant".
 
-    Raises ValueError, naming the option, for a value that `BatchDecoder.submit` would refuse or not look at.
+    Raises ValueError, naming the option, for a value that makes no sense or would have no effect.
     """
 
     output: Output = "uint8"

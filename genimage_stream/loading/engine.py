@@ -47,7 +47,7 @@ class Engine:
         self._warned = False
         self._access = access
         self._watch = Watch(access.columns, access.chosen)
-        self._failures = Failures(access, skip=options.on_error == "skip", limit=options.max_errors)
+        self._failures = Failures(access, skip=options.on_error == "skip", limit=options.most_errors)
         self._opened: tuple[int, SampleTable, Reader] | None = None  # with the process that opened it
         self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
 

@@ -38,8 +38,9 @@ class Loader(Iterable[Batch]):
 
     Samples and their order
         batch_size      samples in a batch of one rank
-        shuffle         True or "full": any order of all samples. "shards": `window` shards at a time in random order,
-                        samples mixed within the window (for object stores and spinning disks). False: the index's order
+        shuffle         True or "full": any order of all samples. "shards": `window` shards (16) at a time in random
+                        order, samples mixed within the window (for object stores and spinning disks). False: the
+                        index's order
         seed            a whole number from 0 to 2^64 - 1
         mix             how often samples come, e.g. {"label": "equal"}: see `genimage_stream.order.mixing`
         epoch_size      samples of an epoch with a mix: a number, "all" (as many as the dataset has), "min" (as many as
@@ -73,7 +74,7 @@ class Loader(Iterable[Batch]):
     Errors
         on_error        "raise" a DecodeError for an image that does not decode, or "skip" it: its batch is smaller, and
                         it is logged once and counted. A missing or truncated shard is an OSError either way
-        max_errors      skipped samples in this process, each counted once; more are an error
+        max_errors      skipped samples in this process (100), each counted once; more are an error
         strict          damage at the end of an image, which decoders can paint over, is an error too
         limits          the largest image that is decoded, a `Limits`
 
@@ -99,7 +100,7 @@ class Loader(Iterable[Batch]):
         channels_last: bool = False,
         output: Output = "uint8",
         drop_last: bool = False,
-        window: int = 16,
+        window: int | None = None,
         mix: Mix | None = None,
         epoch_size: EpochSize = "all",
         crop_position: Position | None = None,
@@ -110,7 +111,7 @@ class Loader(Iterable[Batch]):
         std: Sequence[float] | None = None,
         prefetch: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
-        max_errors: int = 100,
+        max_errors: int | None = None,
         strict: bool = True,
         limits: Limits | None = None,
         pin_memory: bool | None = None,

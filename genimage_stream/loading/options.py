@@ -16,7 +16,7 @@ from genimage_stream.decode.arguments import thread_count, window_size
 from genimage_stream.decode.image import need_limits
 from genimage_stream.decode.pixels import Output, Small
 from genimage_stream.order.geometry import Position
-from genimage_stream.order.mixing import EpochSize, Mix
+from genimage_stream.order.mixing import EpochSize, Mix, check_mix, epoch_size
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Shuffle
 from genimage_stream.resources import cores
@@ -24,9 +24,12 @@ from genimage_stream.resources import cores
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+SHARDS_AT_ONCE = 16
+MOST_ERRORS = 100
 LAST_EPOCH = (1 << 32) - 1  # a sample's windows count epochs in 32 bits
 CPUS_BESIDE_THE_CORE = 2  # for DALI's own threads and the one that takes the batches: the GPU idles while those wait
 
+_WHOLE_OR_NONE = {"prefetch": 1, "rank": 0, "world_size": 1, "window": 1, "max_errors": 0}  # and the lowest
 _FLAGS = ("tune", "channels_last", "drop_last", "flip", "strict", "copy")
 
 
@@ -53,7 +56,7 @@ class LoaderOptions:
     channels_last: bool = False
     output: Output = "uint8"
     drop_last: bool = False
-    window: int = 16
+    window: int | None = None
     mix: Mix | None = None
     epoch_size: EpochSize = "all"
     crop_position: Position | None = None
@@ -64,7 +67,7 @@ class LoaderOptions:
     std: Sequence[float] | None = None
     prefetch: int | None = None
     on_error: Literal["raise", "skip"] = "raise"
-    max_errors: int = 100
+    max_errors: int | None = None
     strict: bool = True
     limits: Limits | None = None
     pin_memory: bool | None = None
@@ -75,13 +78,11 @@ class LoaderOptions:
             "batch_size": whole("batch_size", self.batch_size, 1),
             "crop": window_size(self.crop),
             "seed": whole("seed", self.seed, -(1 << 64)),
-            "window": whole("window", self.window, 1),
-            "max_errors": whole("max_errors", self.max_errors, 0),
             **{name: flag(name, getattr(self, name)) for name in _FLAGS},
         }
         if self.threads is not None:
             checked["threads"] = thread_count(self.threads, " (None: one per CPU)")
-        for name, lowest in (("prefetch", 1), ("rank", 0), ("world_size", 1)):
+        for name, lowest in _WHOLE_OR_NONE.items():
             if (value := getattr(self, name)) is not None:
                 checked[name] = whole(name, value, lowest)
         for name, value in checked.items():
@@ -96,7 +97,18 @@ class LoaderOptions:
         self.pixels()
         self._check_ranks()
         self._check_devices()
-        if self.mix is None and self.epoch_size != "all":
+        self._check_effects()
+
+    def _check_effects(self) -> None:
+        """Raises ValueError for options that would be ignored."""
+        if self.window is not None and self.order != "shards":
+            raise ValueError(f'window={self.window} has no effect with shuffle={self.shuffle!r}: it is for "shards"')
+        if self.max_errors is not None and self.on_error != "skip":
+            raise ValueError(f'max_errors={self.max_errors} has no effect with on_error="raise": it is for "skip"')
+        epoch_size(self.epoch_size)
+        if self.mix is not None:
+            check_mix(self.mix)
+        elif self.epoch_size != "all":
             raise ValueError(f"epoch_size={self.epoch_size!r} needs a mix: without one an epoch is every sample once")
 
     def _check_ranks(self) -> None:
@@ -139,6 +151,16 @@ class LoaderOptions:
         if isinstance(self.shuffle, str):
             return self.shuffle
         return "full" if self.shuffle else "none"
+
+    @property
+    def shards_at_once(self) -> int | None:
+        """The window of shards that samples are mixed within; None for other orders."""
+        return (self.window or SHARDS_AT_ONCE) if self.order == "shards" else None
+
+    @property
+    def most_errors(self) -> int:
+        """Samples that may be skipped."""
+        return MOST_ERRORS if self.max_errors is None else self.max_errors
 
     @property
     def position(self) -> Position:

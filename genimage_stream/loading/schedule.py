@@ -86,9 +86,10 @@ class Schedule:
             return epoch_order(len(access), seed=options.seed, epoch=epoch, shuffle=options.order)
         else:
             drawn = Order(access.rows)
-        shards = access.shards()[0][drawn.rows] if options.order == "shards" else None
+        window = options.shards_at_once
+        shards = None if window is None else access.shards()[0][drawn.rows]
         return epoch_order(
-            drawn, seed=options.seed, epoch=epoch, shuffle=options.order, shards=shards, window=options.window
+            drawn, seed=options.seed, epoch=epoch, shuffle=options.order, shards=shards, window=window or 1
         )
 
     def steps(self, start: int = 0) -> Steps:
@@ -111,8 +112,7 @@ class Schedule:
     def identity(self) -> dict[str, Any]:
         """What decides which sample comes when; states can go between loaders that agree on it."""
         options = self._options
-        window = options.window if options.order == "shards" else None
-        order: dict[str, Any] = {"seed": options.seed, "shuffle": options.order, "window": window}
+        order: dict[str, Any] = {"seed": options.seed, "shuffle": options.order, "window": options.shards_at_once}
         if self._mix is not None:
             order |= {"mix": self._mix, "epoch_samples": self.epoch_samples}
         return {"dataset": self._digest, **order}

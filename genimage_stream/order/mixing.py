@@ -58,6 +58,13 @@ def check_mix(mix: object) -> None:
         raise ValueError("mix={}: name at least one column")
 
 
+def epoch_size(value: object) -> EpochSize:
+    """The samples of an epoch with a mix. Raises ValueError for anything but a number or one of the three words."""
+    if isinstance(value, str) and value in ("all", "min", "max"):
+        return value  # type: ignore[return-value]
+    return whole("epoch_size", value, 1, ', or "all", "min" or "max"')
+
+
 class Mixture:
     """A mix worked out for groups of samples, their rows by the values of the mix's columns: shares and quotas.
 
@@ -80,7 +87,7 @@ class Mixture:
         elif size == "max":
             total = math.ceil(max(ratios) * (1 - 1e-12))
         else:
-            total = whole("epoch_size", size, 1, ', or "all", "min" or "max"')
+            total = int(epoch_size(size))
         quotas = largest_remainders([share for *_, share in kept], total)
         self.groups = [Group(*group, quota) for group, quota in zip(kept, quotas, strict=True)]
         self.size = total

@@ -7,9 +7,11 @@ pages set charts side by side. Colours come from CSS classes (`real`, `fake`, `t
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from itertools import accumulate
 
 import numpy as np
@@ -250,3 +252,44 @@ def x_axis(scale: Scale, below: float, name: str, left: float, right: float) -> 
     out += [label(scale(tick), below + 15, number(tick), anchor="middle") for tick in scale.ticks(5)]
     out.append(label((left + right) / 2, below + 31, name, anchor="middle"))
     return out
+
+
+def matrix(
+    title: str,
+    description: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    write: Callable[[float | None], str],
+) -> str:
+    """Cells of shares of 0 to 1, (rows, columns), each with its figure; darker is more, from 0.5 if none is below."""
+    side, above = 46.0, 46.0
+    left = min(150.0, max(map(wide, rows), default=0.0) + 10)
+    found = [value for row in values for value in row if value is not None]
+    scale = Scale(0.5 if min(found, default=0.0) >= 0.5 else 0.0, 1.0, 0.05, 0.55)
+    out = [label(0, 14, title, css="title")]
+    for i, name in enumerate(columns):
+        out.append(label(left + side * (i + 0.5), above - 8, clipped(name, side + 8), anchor="middle", css="name"))
+    for j, (name, row) in enumerate(zip(rows, values, strict=True)):
+        y = above + 30 * j
+        out.append(label(left - 8, y + 19, clipped(name, left - 8), anchor="end", css="name"))
+        for i, (column, value) in enumerate(zip(columns, row, strict=True)):
+            tip = f"<title>{text(name)}, {text(column)}: {text(write(value))}</title>"
+            place = f'x="{left + side * i + 1:.1f}" y="{y + 1:.1f}" width="{side - 2:g}" height="28" rx="2"'
+            dark = scale(value) if value is not None else 0.0
+            out.append(f'<rect class="fill third" fill-opacity="{dark:.2f}" {place}>{tip}</rect>')
+            out.append(label(left + side * (i + 0.5), y + 19, write(value), anchor="middle", css="value"))
+    return frame(max(WIDTH, left + side * len(columns) + 4), above + 30 * len(rows) + 4, title, description, out)
+
+
+def standalone(svg: str) -> str:
+    """A chart as the text of an SVG file, with the colours of our pages in it."""
+    style = resources.files("genimage_stream").joinpath("page/style.css").read_text("utf-8")
+    # Of the page's rules those of charts: its variables, in light and dark, and what begins with "svg".
+    rules = re.findall(
+        r"^(?::root \{.*?^\}|@media \(prefers-color-scheme.*?^\}|svg .*?$)", style, re.DOTALL | re.MULTILINE
+    )
+    css = "\n".join(rules).replace(":root", "svg")
+    first, rest = svg.split(">", 1)
+    named = first.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
+    return f"{named}><style>{css}</style>{rest}\n"

@@ -27,9 +27,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from genimage_stream.vocabulary import simplify
+from genimage_stream.vocabulary import LABEL_ALIASES, simplify
 from shard_tools.errors import SourceError, UnreadableImageError
-from shard_tools.layout import LABEL_FOLDERS, place_of
+from shard_tools.layout import place_of
 from shard_tools.names import generator_hint, is_system_file, real_split
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
 from shard_tools.target.object_storage import first_line, is_object_url, open_store
@@ -247,9 +247,9 @@ def _list(path: str, listing: ContainerListing, folded: bool) -> list[FolderList
         folder, _, name = path_of_row.strip("/").rpartition("/")
         told = place_of(folder.split("/") if folder else []).label
         if told is None and words is not None and isinstance(label, int) and 0 <= label < len(words):
-            told = LABEL_FOLDERS.get(simplify(str(words[label])))
+            told = LABEL_ALIASES.get(simplify(str(words[label])))
         if told is None and isinstance(label, str):
-            told = LABEL_FOLDERS.get(simplify(label))
+            told = LABEL_ALIASES.get(simplify(label))
         if told is None:
             told = "fake" if generator_hint(name) else "real" if real_split(name) else None
         if told is not None and isinstance(label, int):

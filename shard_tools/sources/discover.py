@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from shard_tools.errors import ToolError
 from shard_tools.layout import looked_for
+from shard_tools.names import TABLE_SUFFIXES
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.folder import FolderContainer
 from shard_tools.sources.object_store import ObjectContainer
 from shard_tools.sources.split_zip import open_volumes
-from shard_tools.sources.volumes import is_archive_name, volume_sets
+from shard_tools.sources.volumes import is_archive_name, unfinished, volume_sets
 from shard_tools.target.object_storage import is_object_url
 
-TABLE_SUFFIXES = (".arrow", ".parquet")
 _PLAIN = (".png", ".PNG", ".jpg", ".jpeg", ".JPEG", ".JPG", ".webp")
 
 
@@ -53,6 +53,7 @@ def _within(
         special = [name for name in folder.names if not name.endswith(_PLAIN)]
         tables = [name for name in special if name.lower().endswith(TABLE_SUFFIXES)]
         archives = [name for name in special if is_archive_name(name)]
+        listing.incomplete += _downloads("/".join(part for part in (root, folder.path) if part), special)
         if not tables and not archives:
             continue
         bytes_of = dict(zip(folder.names, folder.sizes, strict=True))
@@ -66,6 +67,15 @@ def _within(
             found.append((archive, archive.contents()))
     listing.folders = [folder for folder in listing.folders if folder.names]
     return found
+
+
+def _downloads(where: str, names: list[str]) -> list[str]:
+    """Sentences about archives and tables of a folder whose download is not finished."""
+    return [
+        f"{where}/{name}: the download of {of} is not finished; let it finish, or remove {name} if it is a leftover"
+        for name in names
+        if (of := unfinished(name)) and (is_archive_name(of) or of.lower().endswith(TABLE_SUFFIXES))
+    ]
 
 
 def _tables(
@@ -83,11 +93,15 @@ def _tables(
 
 def _one_archive(source: str, prefix: str, count: Callable[[int], None]) -> list[tuple[Container, ContainerListing]]:
     folder, name = os.path.split(os.path.abspath(source))
-    for volumes in volume_sets(os.listdir(folder)):
+    beside = os.listdir(folder)
+    for volumes in volume_sets(beside):
         if name in volumes.names():
             bytes_of = {name: os.path.getsize(os.path.join(folder, name)) for name in volumes.names()}
             archive = open_volumes(folder, "", volumes, bytes_of)
             archive = replace(archive, name=prefix) if prefix else archive
+            there = {name.lower() for name in volumes.names()}
+            unfinished_parts = [name for name in beside if (unfinished(name) or "").lower() in there]
+            archive.contents().incomplete.extend(_downloads(folder, unfinished_parts))
             count(sum(len(inner.names) for inner in archive.contents().folders))
             return [(archive, archive.contents())]
     raise ToolError(f"{source} is not a zip archive or a volume of one")

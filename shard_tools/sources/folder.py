@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shard_tools.errors import SourceError, UnreadableFileError, UnreadableImageError
-from shard_tools.names import is_system_file
+from shard_tools.names import IMAGE_SUFFIXES, TABLE_SUFFIXES, is_system_file
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
+from shard_tools.sources.volumes import is_archive_name
 
 # Faults of the one file; anything else (a disk or a network that went away) is the source's.
 _FILE_FAULTS = {errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL}
@@ -68,6 +69,7 @@ class FolderContainer:
         folder, below, part = FolderListing(path), [], ContainerListing()
         names, sizes = folder.names, folder.sizes
         prefix = path + "/" if path else ""
+        refused: list[str] = []  # why files in it cannot be looked at
         try:
             with os.scandir(os.path.join(self.root, path)) as entries:
                 for entry in entries:
@@ -91,19 +93,41 @@ class FolderContainer:
                         if not stat.S_ISREG(facts.st_mode):
                             folder.unreadable[name] = NOT_A_FILE
                     except OSError as error:  # a link that leads nowhere, or round and round, or where it may not
+                        if _may_be_folder(entry):
+                            self._unlisted(part, prefix + name, error, os.path.islink(entry.path))
+                            continue
                         folder.unreadable[name] = f"unreadable: {error.strerror}"
+                        refused.append(error.strerror or "unknown error")
                     names.append(name)
                     sizes.append(size)
                     if not len(names) % TOLD:
                         found(TOLD)
             found(len(names) % TOLD)
         except OSError as error:
-            part.unlisted[path] = f"the folder cannot be listed: {error.strerror}"
+            self._unlisted(part, path, error)
+        # A few such files are bad files; most of them are a folder that may not be searched, or links to a lost disk.
+        if 2 * len(refused) >= len(names) > 1:
+            place = os.path.join(self.root, path)
             part.incomplete.append(
-                f"{os.path.join(self.root, path)} cannot be listed ({error.strerror}): make it readable, or move it "
-                "out of the source"
+                f"{place}: {len(refused)} of its {len(names)} files cannot be read "
+                f"({refused[0]}): make them readable, mount the disk that they are on, or take them out of the "
+                "the source"
             )
         return folder, below, part
+
+    def _unlisted(self, part: ContainerListing, path: str, error: OSError, link: bool = False) -> None:
+        place, why = os.path.join(self.root, path), error.strerror
+        part.unlisted[path] = f"the folder cannot be listed: {why}"
+        if link:
+            part.incomplete.append(
+                f"{place} is a link to {_target(place)}, which cannot be reached ({why}): mount its disk, or remove "
+                "the link"
+            )
+        else:
+            part.incomplete.append(
+                f"{place} cannot be listed ({why}): make it readable and searchable (chmod u+rx), or move it out of "
+                "the source"
+            )
 
     def _leads_up(self, link: str) -> bool:
         here = os.path.realpath(os.path.join(self.root, os.path.dirname(link)))
@@ -116,6 +140,25 @@ class FolderContainer:
 
     def reader(self) -> FolderReader:
         return FolderReader(self.root)
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether something that cannot be looked at may hold images: a folder, or a link not named like a file of one."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        if entry.is_file(follow_symlinks=False):
+            return False
+    except OSError:
+        pass  # the file system does not say what it is
+    return not (entry.name.lower().endswith((*IMAGE_SUFFIXES, *TABLE_SUFFIXES)) or is_archive_name(entry.name))
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return "somewhere"
 
 
 class FolderReader:

@@ -10,7 +10,7 @@ from typing import Any
 from shard_tools.errors import SourceError, ToolError
 from shard_tools.names import is_system_file
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
-from shard_tools.target.object_storage import first_line, open_store
+from shard_tools.target.object_storage import failed, first_line, open_store
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ObjectContainer:
             raise
         except Exception as error:
             raise ToolError(
-                f"{self.url} cannot be listed: {first_line(error)}; look at the address and the credentials"
+                failed(f"{self.url} cannot be listed", error, "look at the address and the credentials")
             ) from error
         listing.folders = [folders[path] for path in sorted(folders)]
         return listing

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from shard_tools.errors import UnreadableImageError
-from shard_tools.names import is_system_file
+from shard_tools.names import IMAGE_SUFFIXES, is_system_file
 from shard_tools.sources import zip_directory as zd
 from shard_tools.sources.base import ContainerListing, FolderListing
 from shard_tools.sources.volumes import VolumeSet
@@ -66,7 +66,7 @@ def open_volumes(folder: str, path: str, volumes: VolumeSet, bytes_of: dict[str,
     last, between = _last_volume(folder, volumes, bytes_of, listing)
     name = "/".join(part for part in (path, last[0] if last else volumes.stem + ".zip") if part)
     if last is None:
-        missing = volumes.stem + (".zip" if not volumes.slices else ".zip.001")
+        missing = volumes.stem + (".zip" if not volumes.slices else f".zip.{volumes.first:03d}")
         listing.incomplete.append(
             f"{_join(folder, missing)} is missing or empty: it is the volume with the archive's directory; "
             "download it again"
@@ -80,7 +80,14 @@ def open_volumes(folder: str, path: str, volumes: VolumeSet, bytes_of: dict[str,
             listing.incomplete.append(f"{_join(folder, last[0])}: {error}; download it again")
         return ZipContainer(name, (), listing)
     _check_borders(segments, members, listing)
-    _fill(listing, members, segments)
+    total, room = sum(member.stored for member in members), sum(segment.size for segment in segments)
+    if total > room and all(segment.path for segment in segments):
+        listing.incomplete.append(
+            f"{_join(folder, last[0])}: its members claim {total} bytes of an archive of {room}: they overlap, so it "
+            "is damaged or a zip bomb; leave it out, or download it again"
+        )
+        return ZipContainer(name, (), listing)
+    _fill(listing, members, segments, _join(folder, last[0]))
     return ZipContainer(name, tuple(segments), listing)
 
 
@@ -104,8 +111,8 @@ def _last_volume(
 ) -> tuple[tuple[str, int] | None, list[tuple[str, int] | None]]:
     """The volume with the end record, and the numbered ones in order, None where there is none."""
     numbered = volumes.slices or volumes.parts
-    count = max(numbered, default=0)
-    found = [_choose(folder, numbered.get(number, []), bytes_of, listing) for number in range(1, count + 1)]
+    numbers = range(volumes.first, max(numbered, default=0) + 1)
+    found = [_choose(folder, numbered.get(number, []), bytes_of, listing) for number in numbers]
     if volumes.slices:
         return (found[-1], found[:-1]) if found else (None, [])
     return _choose(folder, volumes.last, bytes_of, listing), found
@@ -143,7 +150,7 @@ def _segments(
     """The row of volumes. Raises ZipDamageError when the last one has no end record."""
     files = [
         Segment(_join(folder, file[0]), 0, file[1], file[0]) if file else Segment(None, 0, 0, _label(volumes, number))
-        for number, file in enumerate(between, 1)
+        for number, file in enumerate(between, volumes.first)
     ]
     files.append(Segment(_join(folder, last[0]), 0, last[1], last[0]))
     if volumes.slices:
@@ -152,7 +159,7 @@ def _segments(
     if not volumes.parts:
         return files  # one file: whole, or concatenated volumes; _members finds out which
     for number in range(len(files), end.disk + 1):
-        files.insert(number - 1, Segment(None, 0, 0, _label(volumes, number)))
+        files.insert(number - 1, Segment(None, 0, 0, _label(volumes, number - 1 + volumes.first)))
     for segment in files:
         if segment.path is None:
             listing.incomplete.append(
@@ -202,14 +209,16 @@ def _members(segments: list[Segment]) -> tuple[list[zd.Member], list[Segment]]:
             if begin < 0:
                 raise zd.ZipDamageError("its directory is longer than the file")
             directory = reader.read_raw(*_at(segments, begin), end.directory_size)
-            members = list(zd.read_members(directory, end.members))
+            members = list(zd.read_members(directory, end))
             if end.disk == 0:
-                return members, _shifted(segments, begin - end.directory_offset, members)
+                shift = begin - end.directory_offset
+                wrapped = end.locator is None and shift % (1 << 32) == 0  # without ZIP64 its offset is modulo 2^32
+                return members, segments if wrapped else _shifted(segments, shift)
             return members, _concatenated(segments[0], reader, members, end, begin)
         if end.directory_size > sum(segment.size for segment in segments[end.directory_disk :]):
             raise zd.ZipDamageError("its directory is longer than the volumes that should hold it")
         directory = reader.read_raw(end.directory_disk, end.directory_offset, end.directory_size)
-        return list(zd.read_members(directory, end.members)), segments
+        return list(zd.read_members(directory, end)), segments
     finally:
         reader.close()
 
@@ -222,7 +231,7 @@ def _at(segments: list[Segment], position: int) -> tuple[int, int]:
     return len(segments), 0
 
 
-def _shifted(segments: list[Segment], shift: int, members: list[zd.Member]) -> list[Segment]:
+def _shifted(segments: list[Segment], shift: int) -> list[Segment]:
     """Something may stand before an archive of one volume; all its offsets are then too small by as much."""
     if shift > 0 and len(segments) == 1:
         only = segments[0]
@@ -314,13 +323,16 @@ def _check_borders(segments: list[Segment], members: list[zd.Member], listing: C
         reader.close()
 
 
-def _fill(listing: ContainerListing, members: list[zd.Member], segments: list[Segment]) -> None:
+def _fill(listing: ContainerListing, members: list[zd.Member], segments: list[Segment], archive: str) -> None:
     folders: dict[str, FolderListing] = {}
     lost: Counter[str] = Counter()
+    closed: Counter[str] = Counter()
     for member in members:
         path, _, name = member.name.rpartition("/")
         if not name:
             continue  # a folder
+        if path.startswith(("/", ".")) or "//" in path or "/." in path:  # bsdtar begins all members with "./"
+            path = "/".join(part for part in path.split("/") if part not in ("", "."))
         if is_system_file(name) or any(map(is_system_file, path.split("/") if path else ())):
             listing.system_files += 1
             continue
@@ -331,12 +343,21 @@ def _fill(listing: ContainerListing, members: list[zd.Member], segments: list[Se
         folder.sizes.append(member.size)
         folder.offsets.append(member.disk << OFFSET_BITS | member.offset)
         folder.stored.append(member.stored)
-        folder.methods.append(-1 if member.flags & 1 else member.method)
+        folder.methods.append(member.method)
         folder.crcs.append(member.crc)
         volume = _lost_volume(member, segments)
         if volume:
             folder.unreadable[name] = f"its archive's volume {volume} is missing or empty"
             lost[volume] += 1
+        elif reason := member.unreadable():
+            folder.unreadable[name] = f"the member {reason}"
+            closed[reason] += name.lower().endswith(IMAGE_SUFFIXES)
+    listing.incomplete += [
+        f"{archive}: {count} of its images cannot be read, since each {reason}: unpack it with another program, e.g. "
+        "7-Zip, and give the folder"
+        for reason, count in sorted(closed.items())
+        if count
+    ]
     listing.folders = [folders[path] for path in sorted(folders)]
     listing.problems += [
         f"{count} {'file is' if count == 1 else 'files are'} in the missing volume {volume}"

@@ -11,7 +11,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_VOLUME = re.compile(r"(?P<stem>.+)\.(?:z(?P<part>\d{2,3})|(?P<last>zip)(?:\.(?P<slice>\d{3}))?)\Z", re.IGNORECASE)
+_VOLUME = re.compile(r"(?P<stem>.+)\.(?:z(?P<part>\d{2,3})|(?P<last>zip)(?:\.(?P<slice>\d{2,4}))?)\Z", re.IGNORECASE)
+_UNFINISHED = re.compile(
+    r"(?P<name>.+?)\.(?:aria2|crdownload|part|partial|filepart|download|opdownload|incomplete|downloading|!ut|!qb|xltd|td"
+    r"|baiduyun\.p\.downloading)\Z",
+    re.IGNORECASE,
+)
 _BEHIND = re.compile(r"(?:-\d{3}|\s?\(\d+\))\Z")  # behind the whole name or behind its stem
 
 
@@ -20,9 +25,14 @@ class VolumeSet:
     """The files of one archive, as names within their folder."""
 
     stem: str  # without suffix and without what a browser added
-    parts: dict[int, list[str]] = field(default_factory=dict)  # number from 1 -> files that claim to be this volume
+    parts: dict[int, list[str]] = field(default_factory=dict)  # number -> files that claim to be this volume
     last: list[str] = field(default_factory=list)  # `.zip`
     slices: dict[int, list[str]] = field(default_factory=dict)  # `.zip.001`
+
+    @property
+    def first(self) -> int:
+        """The number of the first volume: 1, or 0 where some program counts from there."""
+        return 0 if 0 in (self.slices or self.parts) else 1
 
     def names(self) -> list[str]:
         groups = [*self.parts.values(), self.last, *self.slices.values()]
@@ -32,6 +42,12 @@ class VolumeSet:
 def is_archive_name(name: str) -> bool:
     """May this file be a zip or a volume of one?"""
     return _split(name) is not None
+
+
+def unfinished(name: str) -> str | None:
+    """The file that `name` is an unfinished download of, or the record of one; None when it is neither."""
+    match = _UNFINISHED.match(name)
+    return match.group("name") if match else None
 
 
 def _split(name: str) -> tuple[str, re.Match[str]] | None:

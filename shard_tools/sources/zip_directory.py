@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.util import find_spec
 from typing import NamedTuple
 
 END_SIGNATURE = b"PK\x05\x06"
@@ -25,7 +27,11 @@ _MASK16, _MASK32 = 0xFFFF, 0xFFFFFFFF
 # What a sound directory never exceeds. The fields have room for more, which would not fit the listing's columns.
 LARGEST = 1 << 44  # bytes of a member or a volume
 MOST_VOLUMES = 10_000
+LARGEST_DIRECTORY = 2 << 30  # bytes; GenImage's largest has 40 MB
 _LAST_METHOD = 99  # the largest number that APPNOTE gives a method
+
+STORED, DEFLATE, DEFLATE64, AES = 0, 8, 9, 99
+_METHODS = {1: "Shrink", 6: "Implode", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 97: "WavPack", 98: "PPMd"}
 
 
 class ZipDamageError(Exception):
@@ -39,7 +45,7 @@ class End(NamedTuple):
     directory_disk: int
     directory_offset: int
     directory_size: int
-    members: int
+    members: int  # modulo 65,536 where there is no ZIP64 record
     record_at: int  # of the first end record (ZIP64 or not), counted from the start of the last volume
     locator: tuple[int, int] | None  # (disk, offset) of the ZIP64 end record
 
@@ -53,6 +59,21 @@ class Member(NamedTuple):
     crc: int
     disk: int
     offset: int
+
+    def unreadable(self) -> str | None:
+        """Why its bytes cannot be read, None when they can."""
+        if self.flags & 1:
+            return "is encrypted (AES)" if self.method == AES else "is encrypted"
+        if self.method in (STORED, DEFLATE):
+            return None
+        if self.method == DEFLATE64:
+            return None if _inflates64() else "is compressed by Deflate64 (`pip install inflate64` to read it)"
+        return f"is compressed by {_METHODS.get(self.method, 'another program')} (method {self.method})"
+
+
+@cache
+def _inflates64() -> bool:
+    return find_spec("inflate64") is not None
 
 
 def find_end(tail: bytes, tail_at: int, read_disk: Callable[[int, int, int], bytes]) -> End:
@@ -79,21 +100,28 @@ def find_end(tail: bytes, tail_at: int, read_disk: Callable[[int, int, int], byt
         if raw[:4] != b"PK\x06\x06" or len(raw) < _END64.size:
             raise ZipDamageError("its ZIP64 end record is not where it should be")
         _, _, _, _, disk, directory_disk, _, members, size, offset = _END64.unpack(raw)
+        if not disks:
+            raise ZipDamageError("its ZIP64 locator is damaged (it counts no volumes)")
         end = End(disk or disks - 1, directory_disk, offset, size, members, record_at, (end_disk, end_offset))
     else:
         end = End(disk, directory_disk, offset, size, members, tail_at + at, None)
-    if end.disk >= MOST_VOLUMES or max(end.directory_offset, end.directory_size) > LARGEST:
+    if end.disk >= MOST_VOLUMES or end.directory_offset > LARGEST or end.directory_size > LARGEST_DIRECTORY:
         raise ZipDamageError("its end record is damaged (no archive is that large)")
     return end
 
 
-def read_members(directory: bytes, expected: int) -> Iterator[Member]:
-    """The entries of a central directory; the names of folders end in "/". Raises ZipDamageError."""
+def read_members(directory: bytes, end: End) -> Iterator[Member]:
+    """The entries of a central directory; the names of folders end in "/". Raises ZipDamageError.
+
+    Archives without ZIP64 fields may hold more than their fields can say (macOS's Archive Utility writes such ones):
+    the count of members is then modulo 65,536, and offsets are modulo 2^32. Members follow each other there, so where
+    an offset is smaller than the one before, it has wrapped.
+    """
     at = count = 0
     unpack = _CENTRAL.unpack_from
     size_of_header = _CENTRAL.size
-    end = len(directory)
-    while at + size_of_header <= end:
+    last, wrapped, one_volume = 0, 0, end.locator is None and end.disk == 0
+    while at + size_of_header <= len(directory):
         fields = unpack(directory, at)
         if fields[0] != b"PK\x01\x02":
             break
@@ -126,9 +154,14 @@ def read_members(directory: bytes, expected: int) -> Iterator[Member]:
         name = _text(raw, flags)
         if disk >= MOST_VOLUMES or max(size, stored, offset) > LARGEST or method > _LAST_METHOD:
             raise ZipDamageError(f"the entry of {name} in its directory is damaged")
+        if one_volume and end.record_at > _MASK32:
+            if offset + wrapped < last and offset + wrapped + (1 << 32) <= end.record_at:
+                wrapped += 1 << 32
+            offset += wrapped
+            last = offset
         yield Member(name, size, stored, method, flags, crc, disk, offset)
-    if count != expected % 65536 and count != expected:
-        raise ZipDamageError(f"its directory has {count} readable entries and should have {expected}")
+    if count != end.members and (end.locator or count % 65536 != end.members):
+        raise ZipDamageError(f"its directory has {count} readable entries and should have {end.members}")
 
 
 def _zip64(extra: bytes, size: int, stored: int, offset: int, disk: int) -> tuple[int, int, int, int]:

@@ -16,6 +16,7 @@ from shard_tools.sources.object_store import ObjectRanges
 from shard_tools.target.object_storage import is_object_url
 
 OFFSET_BITS = 44  # of Location.offset: 16 TB a volume; the volume's number is in the bits above
+_PIECE = 1024  # bytes given to the inflater of Deflate64, which has no limit, at a time: they unfold to 27 MB at most
 _SLACK = 64  # bytes read beyond what a local header is expected to take
 
 
@@ -82,9 +83,6 @@ class ZipReader:
         return data
 
     def read(self, where: Location) -> bytes:
-        if where.method not in (0, 8):
-            how = "is encrypted" if where.method < 0 else f"is compressed by method {where.method}"
-            raise UnreadableImageError(f"the member {how}; only stored and deflate can be read")
         disk, offset = divmod(where.offset, 1 << OFFSET_BITS)
         guess = zd.LOCAL_SIZE + len(where.path.encode()) + _SLACK + where.stored
         raw = self.read_raw(disk, offset, guess)
@@ -97,7 +95,7 @@ class ZipReader:
         stored = memoryview(raw)[start : start + where.stored]
         if len(stored) < where.stored:
             raise UnreadableImageError("damaged archive: it ends within this member")
-        data = bytes(stored) if where.method == 0 else self._inflate(stored, where.size)
+        data = _contents(stored, where)
         if len(data) != where.size:
             raise UnreadableImageError(
                 f"damaged archive: the member has {len(data)} bytes and its directory says {where.size}"
@@ -113,16 +111,33 @@ class ZipReader:
             disk += 1
         return disk, offset
 
-    def _inflate(self, stored: memoryview, size: int) -> bytes:
-        inflater = zlib.decompressobj(-15)
-        try:
-            # One byte more than promised is enough to see that the promise is wrong: no zip bomb unfolds.
-            data = inflater.decompress(stored, size + 1)
-        except zlib.error as error:
-            raise UnreadableImageError(f"damaged archive: the member does not inflate ({error})") from error
-        return data
-
     def close(self) -> None:
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
+
+
+def _contents(stored: memoryview, where: Location) -> bytes:
+    """A member's bytes from its stored ones, at most one more than promised: that is enough to see that the promise is
+    wrong, and no zip bomb unfolds. Raises UnreadableImageError.
+    """
+    if where.method == zd.STORED:
+        return bytes(stored)
+    try:
+        if where.method == zd.DEFLATE64:
+            return _inflate64(stored, where.size)
+        return zlib.decompressobj(-15).decompress(stored, where.size + 1)
+    except (zlib.error, ValueError, RuntimeError) as error:
+        raise UnreadableImageError(f"damaged archive: the member does not inflate ({error})") from error
+
+
+def _inflate64(stored: memoryview, size: int) -> bytes:
+    import inflate64
+
+    inflater, parts, found = inflate64.Inflater(), [], 0
+    for begin in range(0, len(stored), _PIECE):
+        parts.append(inflater.inflate(bytes(stored[begin : begin + _PIECE])))
+        found += len(parts[-1])
+        if found > size or inflater.eof:
+            break
+    return b"".join(parts)[: size + 1]

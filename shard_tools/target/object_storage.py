@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from genimage_stream.remedies import sentence
 from shard_tools.errors import TargetError, ToolError
 
 PART_BYTES = 8 << 20  # of an upload; at most 10,000 parts make up an object
@@ -43,6 +44,13 @@ def open_store(url: str, error: type[ToolError] = TargetError) -> Any:
 
 def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def failed(what: str, error: BaseException, remedy: str) -> str:
+    """The message for an error of a store: with the remedy that the error itself suggests, or else this one."""
+    said = f"{what}: {first_line(error)}"
+    suggested = sentence(OSError(said))
+    return f"{said}; {remedy}" if suggested == said else suggested
 
 
 class ObjectStorage:
@@ -126,8 +134,12 @@ class ObjectStorage:
             raise
         except (BaseError, OSError) as error:
             raise TargetError(
-                f"{self.shown(name)} cannot be {what}: {first_line(error)}; look at the address, the credentials "
-                "and the network, and run the same command again: finished shards are kept"
+                failed(
+                    f"{self.shown(name)} cannot be {what}",
+                    error,
+                    "look at the address, the credentials and the network, and run the same command again: finished "
+                    "shards are kept",
+                )
             ) from error
 
 

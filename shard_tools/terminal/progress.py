@@ -18,8 +18,10 @@ class Progress(Protocol):
     def found(self, files: int) -> None:
         """While a source is listed: `files` more were found. Any thread may call; `begin`, `say` and `end` end it."""
 
-    def begin(self, what: str, files: int, size_bytes: int) -> None: ...
-    def advance(self, files: int, size_bytes: int, quarantined: int) -> None: ...
+    def begin(self, what: str, files: int, size_bytes: int, bad: str = "quarantined") -> None:
+        """`bad`: what images are called that `advance` counts as such."""
+
+    def advance(self, files: int, size_bytes: int, bad: int) -> None: ...
     def say(self, line: str) -> None: ...
     def end(self) -> None: ...
 
@@ -28,10 +30,10 @@ class Silent:
     def found(self, files: int) -> None:
         pass
 
-    def begin(self, what: str, files: int, size_bytes: int) -> None:
+    def begin(self, what: str, files: int, size_bytes: int, bad: str = "quarantined") -> None:
         pass
 
-    def advance(self, files: int, size_bytes: int, quarantined: int) -> None:
+    def advance(self, files: int, size_bytes: int, bad: int) -> None:
         pass
 
     def say(self, line: str) -> None:
@@ -62,15 +64,15 @@ class Lines:
             self._last = time.monotonic()
             self.say(f"listing: {self._found:,} files so far")
 
-    def begin(self, what: str, files: int, size_bytes: int) -> None:
-        self._what, self._files, self._bytes = what, files, size_bytes
+    def begin(self, what: str, files: int, size_bytes: int, bad: str = "quarantined") -> None:
+        self._what, self._files, self._bytes, self._called = what, files, size_bytes, bad
         self._done = self._read = self._bad = 0
         self._start = self._last = time.monotonic()
 
-    def advance(self, files: int, size_bytes: int, quarantined: int) -> None:
+    def advance(self, files: int, size_bytes: int, bad: int) -> None:
         self._done += files
         self._read += size_bytes
-        self._bad += quarantined
+        self._bad += bad
         if time.monotonic() - self._last >= self.interval:
             self._last = time.monotonic()
             self._line()
@@ -82,7 +84,7 @@ class Lines:
             f"{self._what}: {self._done:,}/{self._files:,} images, "
             f"{self._read / 1e6:,.0f}/{self._bytes / 1e6:,.0f} MB, "
             f"{self._done / seconds:,.0f} images/s, {self._read / 1e6 / seconds:,.0f} MB/s, {duration(left)} left, "
-            f"{self._bad:,} quarantined"
+            f"{self._bad:,} {self._called}"
         )
 
     def say(self, line: str) -> None:
@@ -123,31 +125,35 @@ class Bars:
                 self._status.stop()
                 self._status = None
 
-    def begin(self, what: str, files: int, size_bytes: int) -> None:
+    def begin(self, what: str, files: int, size_bytes: int, bad: str = "quarantined") -> None:
         from rich import progress as p
 
         self._listed()
         self._bad = 0
         self._start = time.monotonic()
         self._done = 0
-        self._progress = p.Progress(
-            p.TextColumn("{task.description}"),
-            p.BarColumn(),
-            p.DownloadColumn(),
-            p.TransferSpeedColumn(),
-            p.TextColumn("{task.fields[images]:,} images, {task.fields[rate]:,.0f}/s"),
-            p.TimeRemainingColumn(),
-            p.TextColumn("{task.fields[bad]:,} quarantined"),
-            console=self._console,
-        )
+        # A line that does not fit is cut off or wrapped, so narrow terminals get fewer columns.
+        width = self._console.width
+        columns: list[p.ProgressColumn] = [p.TextColumn("{task.description}")]
+        if width >= 60:
+            columns.append(p.BarColumn(10 if width < 100 else 30))
+        columns.append(p.TaskProgressColumn() if width < 140 else p.DownloadColumn())
+        if width >= 140:
+            columns.append(p.TransferSpeedColumn())
+        columns.append(p.TextColumn("{task.fields[images]:,} images, {task.fields[rate]:,.0f}/s"))
+        if width >= 70:
+            columns.append(p.TimeRemainingColumn())
+        if width >= 80:
+            columns.append(p.TextColumn("{task.fields[bad]:,} " + bad))
+        self._progress = p.Progress(*columns, console=self._console)
         self._progress.start()
         self._task = self._progress.add_task(what, total=size_bytes, images=0, rate=0.0, bad=0)
 
-    def advance(self, files: int, size_bytes: int, quarantined: int) -> None:
+    def advance(self, files: int, size_bytes: int, bad: int) -> None:
         if self._progress is None:
             return
         self._done += files
-        self._bad += quarantined
+        self._bad += bad
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
         self._progress.update(self._task, advance=size_bytes, images=self._done, rate=rate, bad=self._bad)
 

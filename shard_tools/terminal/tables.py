@@ -49,10 +49,17 @@ def print_scan(info: dict[str, Any]) -> None:
     for group in info["groups"]:
         numbers = (_number(group[name]) for name in ("files", "published", "missing", "rejected"))
         rows.append((group["generator"], group["split"], group["label"], *numbers, size_text(group["size"])))
+    totals = [
+        sum(group[name] or 0 for group in info["groups"]) for name in ("files", "published", "missing", "rejected")
+    ]
+    if len(rows) > 1:
+        rows.append(("total", "", "", *map(_number, totals), size_text(info["size"])))
     _print_table(console, columns, rows)
     console.print(
-        f"\n{info['files']:,} files, {size_text(info['size'])}; {info['system_files']:,} system files ignored"
+        f"\n{info['files']:,} files, {size_text(info['size'])}; {info['rejected']:,} rejected by name or size, "
+        f"{info['system_files']:,} system files ignored"
     )
+    console.print("Only names and sizes were read: pack checks the contents of every image")
     if info["other_files"]:
         others = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in info["other_files"].items())
         console.print(f"other files, ignored: {others}", markup=False)

@@ -14,6 +14,15 @@ def size_text(size_bytes: int) -> str:
     return f"{value:.2f} TB"
 
 
+def print_reasons(reasons: list[tuple[str, int]]) -> None:
+    """Why files are in quarantine, with the number of files."""
+    for reason, files in reasons[:SHOWN_PROBLEMS]:
+        print(f"{files:>9,}  {reason}")
+    if len(reasons) > SHOWN_PROBLEMS:
+        rest = sum(files for _, files in reasons[SHOWN_PROBLEMS:])
+        print(f"{rest:>9,}  {len(reasons) - SHOWN_PROBLEMS:,} other reasons")
+
+
 def print_problems(problems: list[str]) -> None:
     for problem in problems[:SHOWN_PROBLEMS]:
         print(f"problem: {problem}")

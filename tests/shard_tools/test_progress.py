@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +43,20 @@ def test_bars(standard_tree: tuple[Path, list[Any]]) -> None:
     assert "note: [this] is not markup" in shown
     assert "2 images" in shown
     assert "1 quarantined" in shown
+
+
+@pytest.mark.parametrize("width", [50, 60, 70, 80, 100, 140, 200])
+@pytest.mark.parametrize("what", ["packing", "verifying"])
+def test_a_bar_of_all_of_genimage_takes_one_line(what: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, clock = io.StringIO(), time.monotonic
+    progress = Bars(Console(file=screen, force_terminal=True, width=width))
+    progress.begin(what, 2_681_167, 620_000_000_000)
+    with monkeypatch.context() as later:
+        later.setattr(time, "monotonic", lambda: clock() + 300)
+        progress.advance(2_681_167, 600_000_000_000, 12_345)
+    progress.end()
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    drawn = [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+    assert all(line.startswith(what) for line in drawn), drawn  # a second line of a bar would begin otherwise
+    assert "2,681,167 images" in drawn[-1]
+    assert ("12,345 quarantined" in drawn[-1]) == (width >= 80)

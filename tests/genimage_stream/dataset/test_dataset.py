@@ -95,8 +95,8 @@ def test_joining_selections(dataset: gs.Dataset) -> None:
     ("conditions", "error", "message"),
     [
         ({"generators": ["sd2"]}, ValueError, r"no generator 'sd2'; it has adm, biggan, sd14"),
-        ({"splits": ["test"]}, ValueError, "no split 'test'"),
-        ({"labels": ["ai"]}, ValueError, "no label 'ai'"),
+        ({"splits": ["tset"]}, ValueError, "no split 'tset'"),
+        ({"labels": ["generator"]}, ValueError, "no label 'generator'"),
         ({"classes": ["n99999999"]}, ValueError, "no synset"),
         ({"classes": [1000]}, ValueError, "0 to 999"),
         ({"splits": "train"}, TypeError, r"\['train'\]"),

@@ -98,6 +98,7 @@ def test_threads() -> None:
         ({"fill": (0, 0)}, "fill must be three"),
         ({"fill": (0.5, 0.5, 0.5)}, r"fill must be three .* not \(0.5, 0.5, 0.5\)"),
         ({"fill": (0, -1, 0)}, "fill must be three"),
+        ({"fill": (0, 0, 1)}, "fill=.* has no effect with small=.tile"),
         ({"mean": 0.5}, "mean must be three finite values, one per channel, not 0.5"),
         ({"std": "abc"}, "std must be three"),
         ({"std": (1, 1, float("nan"))}, "std must be three"),

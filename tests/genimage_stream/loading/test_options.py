@@ -58,7 +58,16 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> gs.Dataset:
         ({"tune": True}, "tune and dali are options of backend"),
         ({"backend": "gpu"}, "backend='gpu'"),
         ({"epoch_size": 100}, "epoch_size=100 needs a mix"),
+        ({"window": 16}, "window=16 has no effect with shuffle=True"),
+        ({"window": 4, "shuffle": "full"}, "window=4 has no effect with shuffle='full'"),
+        ({"window": 4, "shuffle": False}, "window=4 has no effect with shuffle=False"),
+        ({"max_errors": 100}, "max_errors=100 has no effect with on_error"),
         ({"mix": "label"}, "mix='label'"),
+        ({"mix": {}}, "mix={}"),
+        ({"mix": {"color": "equal"}}, "mix={'color': 'equal'}: groups cannot be by 'color'"),
+        ({"mix": {"label": "even"}}, "mix has the rule 'even'"),
+        ({"mix": {"label": "equal"}, "epoch_size": 0}, "epoch_size=0"),
+        ({"mix": {"label": "equal"}, "epoch_size": 2.5}, "epoch_size=2.5"),
         ({"mix": {"label": "equal"}, "epoch_size": "most"}, "epoch_size='most'"),
     ],
 )
@@ -107,5 +116,5 @@ def test_options_mean_the_same_when_checked_again() -> None:
 
 
 def test_a_default_that_is_given_is_no_error(dataset: gs.Dataset) -> None:
-    options: dict[str, Any] = {"fill": (0, 0, 0), "window": 4, "pin_memory": False, "mean": None, "device": "cpu"}
+    options: dict[str, Any] = {"fill": (0, 0, 0), "window": None, "pin_memory": False, "mean": None, "device": "cpu"}
     assert len(next(iter(gs.Loader(dataset, 4, crop=8, **options)))) == 4

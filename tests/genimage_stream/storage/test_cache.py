@@ -160,7 +160,7 @@ def settled(folder: Path) -> None:
 @pytest.mark.parametrize("shuffle", [True, "shards", False])
 @pytest.mark.parametrize("cache_size", ["1GB", "60kB", 0])
 def test_batches_are_those_of_the_folder(root: Path, tmp_path: Path, shuffle: Any, cache_size: Any) -> None:
-    options: dict[str, Any] = {"shuffle": shuffle, "window": 2}
+    options: dict[str, Any] = {"shuffle": shuffle, "window": 2 if shuffle == "shards" else None}
     expected = batches(gs.open_dataset(root), **options)
     with web_server(root) as (address, _):
         dataset = gs.open_dataset(address, cache_dir=tmp_path, cache_size=cache_size)
@@ -173,7 +173,7 @@ def test_batches_are_those_of_the_folder(root: Path, tmp_path: Path, shuffle: An
 @pytest.mark.parametrize("shuffle", [True, "shards", False])
 def test_in_the_end_the_server_is_not_asked_any_more(root: Path, tmp_path: Path, shuffle: Any) -> None:
     with web_server(root) as (address, behaviour):
-        loader = gs.Loader(gs.open_dataset(address, cache_dir=tmp_path), 8, crop=16, shuffle=shuffle, window=2)
+        loader = gs.Loader(gs.open_dataset(address, cache_dir=tmp_path), 8, crop=16, shuffle=shuffle)
         shards = loader.dataset.access.shards()[1]
         deadline = time.monotonic() + 60
         while len(list(tmp_path.rglob("*.tar"))) < len(shards):
@@ -305,7 +305,7 @@ import sys
 import genimage_stream as gs
 dataset = gs.open_dataset(sys.argv[1], cache_dir=sys.argv[2], cache_size="90kB")
 rank, shuffle = int(sys.argv[3]), sys.argv[4]
-loader = gs.Loader(dataset, 4, crop=16, shuffle=shuffle, window=2, seed=rank)
+loader = gs.Loader(dataset, 4, crop=16, shuffle=shuffle, window=2 if shuffle == "shards" else None, seed=rank)
 for _ in range(2):
     keys = [key for batch in loader for key in batch.keys]
     assert len(set(keys)) == len(dataset) == len(keys)

@@ -1,0 +1,294 @@
+"""`gs.Scores`: what a model says of each sample of a dataset, each exactly once, also over several ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.arguments import WrongKindError, flag
+from genimage_stream.dataset.dataset import Dataset
+from genimage_stream.evaluation.metrics import Floats
+from genimage_stream.evaluation.ranks import Ranks
+from genimage_stream.evaluation.table import Reals, Table
+from genimage_stream.evaluation.tabulate import tabulate
+
+if TYPE_CHECKING:
+    from genimage_stream.loading.batch import Batch
+
+NOT_DEGRADED = "none"
+
+_NAMED = 3  # samples that an error names
+
+
+class Scores:
+    """Probabilities that samples are fake, by their place in `dataset`.
+
+        scores = gs.Scores(loader.dataset)
+        for batch in loader:
+            scores.add(batch, model(batch.images).sigmoid())
+        print(scores.gather().table().markdown())
+
+    Takes 8 bytes per sample of the dataset and degradation.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        if not isinstance(dataset, Dataset):
+            raise WrongKindError(f"{dataset!r} is no dataset: gs.Scores(loader.dataset)")
+        if not len(dataset):
+            raise ValueError(f"the selection of {dataset.path} is empty: there is nothing to score")
+        self.dataset = dataset
+        access = dataset.access
+        self._labels: npt.NDArray[np.int64] = access.take(access.targets()[0])
+        self._scores: dict[str, Floats] = {}  # by degradation, (len(dataset),), nan where there is none yet
+        self._gathered = False
+
+    def __len__(self) -> int:
+        """Scores there are, all degradations together."""
+        return sum(int(np.count_nonzero(~np.isnan(scores))) for scores in self._scores.values())
+
+    def __repr__(self) -> str:
+        done = ", ".join(self.degradations) or "no scores"
+        return f"Scores({self.dataset.path!r}, {len(self)} scores of {len(self.dataset)} samples: {done})"
+
+    @property
+    def degradations(self) -> list[str]:
+        """The degradations there are scores of, in the order in which they came; "none" for images as they are."""
+        return list(self._scores)
+
+    def of(self, degradation: str = NOT_DEGRADED) -> Floats:
+        """The scores of one degradation, (len(dataset),) float64; nan for samples that have none."""
+        if degradation not in self._scores:
+            raise ValueError(f"there are no scores of {degradation!r}, but of {', '.join(self._scores) or 'nothing'}")
+        copy: Floats = self._scores[degradation].copy()
+        return copy
+
+    # -- adding --------------------------------------------------------------------------------------------------------
+
+    def add(
+        self, batch: Batch | npt.ArrayLike, p: Any, *, logits: bool = False, degradation: str | None = None
+    ) -> None:
+        """Keep the scores of a batch of a loader of `dataset`, or of places in `dataset`, int (n,).
+
+        `p`: a tensor or array of n probabilities of 0 to 1 that the sample is fake, (n,) or (n, 1). With v views in the
+        batch's images, (n, v) or (n * v,): they are averaged. `logits=True` takes numbers before the sigmoid.
+        `degradation` names what was done to the images, if anything.
+
+        Raises ValueError, and keeps nothing of the batch, for another number of scores, a score that is nan or no
+        probability, a sample that the dataset does not have or that has a score already.
+        """
+        if self._gathered:
+            raise ValueError("these scores are gathered, each rank has all of them: others need a new gs.Scores")
+        rows, labels, views = _parts_of(batch)
+        self._check_rows(rows, labels)
+        scores = self._averaged(rows, _as_floats(p), views, flag("logits", logits))
+        name = NOT_DEGRADED if degradation is None else degradation
+        if not isinstance(name, str) or not name:
+            raise WrongKindError(f"degradation={degradation!r}: a name is needed, e.g. 'jpeg:65'")
+        kept = self._scores.get(name)
+        if kept is None:
+            kept = np.full(len(self.dataset), np.nan)
+        twice = rows[~np.isnan(kept[rows])]
+        if not len(twice):
+            ordered = np.sort(rows)
+            twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(twice):
+            raise ValueError(f"{self._named(twice)}: scored already{_for(name)}; each sample is scored once")
+        kept[rows] = scores
+        self._scores[name] = kept
+
+    def _check_rows(self, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None) -> None:
+        outside = rows[(rows < 0) | (rows >= len(self.dataset))]
+        if len(outside):
+            raise ValueError(
+                f"row {outside[0]} is unknown: the dataset of these scores has the rows 0 to {len(self.dataset) - 1}. "
+                "Make them with gs.Scores(loader.dataset)"
+            )
+        if labels is not None and not np.array_equal(labels, self._labels[rows]):
+            raise ValueError(
+                "the batch's labels are not those of its rows: it is of another dataset. "
+                "Make the scores with gs.Scores(loader.dataset)"
+            )
+
+    def _averaged(self, rows: npt.NDArray[np.int64], p: Floats, views: int | None, logits: bool) -> Floats:
+        """One probability a row, (n,)."""
+        n = len(rows)
+        of_views = views is not None and p.size == n * views and p.shape[:1] in {(n,), (n * views,)}
+        if p.shape not in {(n,), (n, 1)} and not of_views:
+            wanted = f"({n},) or ({n}, 1)" + (f", or ({n}, {views}) for its {views} views" if views else "")
+            raise ValueError(
+                f"scores of the shape {p.shape} for a batch of {n} samples: {wanted} is needed, a probability of "
+                "fake each"
+            )
+        p = p.reshape(n, p.size // n if n else 1)
+        unusable = np.isnan(p).any(axis=1)
+        if unusable.any():
+            raise ValueError(f"{self._named(rows[unusable])}: the score is nan")
+        if logits:
+            p = 0.5 * (1 + np.tanh(0.5 * p))  # the sigmoid, without an overflow
+        outside = ((p < 0) | (p > 1)).any(axis=1)
+        if outside.any():
+            raise ValueError(
+                f"{self._named(rows[outside])}: the score is {p[outside][0][0]:g}, no probability of 0 to 1. "
+                "If the model gives logits, add(batch, p, logits=True)"
+            )
+        averaged: Floats = p.mean(axis=1)
+        return averaged
+
+    # -- all ranks -----------------------------------------------------------------------------------------------------
+
+    def gather(self, *, partial: bool = False) -> Scores:
+        """Bring the scores of all ranks of torch.distributed together, here and on every rank; returns these scores.
+
+        Every rank calls it once, after its last batch. Without a process group it only checks that every sample has
+        its score. `partial=True` lets samples lack (the loader skipped them with on_error="skip"); tables then say so.
+
+        Raises ValueError on every rank for samples without a score or with several, naming them, and when the ranks
+        score other datasets; RuntimeError when a rank has ended.
+        """
+        partial = flag("partial", partial)
+        if self._gathered:
+            return self
+        ranks = Ranks()
+        told = ranks.objects((self.dataset.access.digest() if ranks.count > 1 else "", self.degradations))
+        if len({digest for digest, _ in told}) > 1:
+            raise ValueError("the ranks have scores of different datasets or selections: open the same on all of them")
+        names = list(dict.fromkeys(name for _, of_rank in told for name in of_rank))
+        if not names:
+            raise ValueError("there are no scores: add(batch, p) for every batch of the loader comes first")
+        together = {name: self._from_all(ranks, name) for name in names}
+        for name, scores in together.items():
+            missing = np.flatnonzero(np.isnan(scores))
+            if len(missing) and not partial:
+                raise ValueError(
+                    f"{self._named(missing)}: no score{_for(name)}. Score the whole loader on every rank, or "
+                    "gather(partial=True) for tables that say what is missing"
+                )
+        self._scores = together
+        self._gathered = True
+        return self
+
+    def _from_all(self, ranks: Ranks, name: str) -> Floats:
+        mine = self._scores.get(name, np.empty(0))
+        if ranks.count == 1:
+            return mine
+        rows = np.flatnonzero(~np.isnan(mine))
+        all_rows = np.concatenate(ranks.arrays(rows))
+        values = np.concatenate(ranks.arrays(mine[rows]))
+        times = np.bincount(all_rows, minlength=len(self.dataset))
+        if (times > 1).any():
+            raise ValueError(
+                f"{self._named(np.flatnonzero(times > 1))}: scored by several ranks{_for(name)}. A sampler that pads "
+                "ranks with repeated samples does that, a gs.Loader does not"
+            )
+        together = np.full(len(self.dataset), np.nan)
+        together[all_rows] = values
+        return together
+
+    # -- results -------------------------------------------------------------------------------------------------------
+
+    def table(
+        self,
+        by: str | Sequence[str] = "subset",
+        reals: Reals = "own",
+        *,
+        degradation: str | None = None,
+        bootstrap: int = 0,
+        seed: int = 0,
+    ) -> Table:
+        """The figures of groups of samples: see `Table`.
+
+        `by`: "subset" (the generator whose fakes and reals they are), "degradation", "split", "format", "class_index",
+        "synset", or several of them. `reals="own"` takes a subset's own reals, and where it has none those of the pool
+        "real", which the table says; "pooled" takes all reals for every group. `degradation` chooses one where there
+        are several and `by` does not name them. `bootstrap`: number of resamples of samples for 95 % intervals, drawn
+        with `seed`.
+
+        Raises ValueError for anything else, and when there are no scores. Samples without a score are counted in the
+        table's notes.
+        """
+        return tabulate(self.dataset, self._labels, self._scores, by, reals, degradation, bootstrap, seed)
+
+    def save(self, path: str | Path) -> None:
+        """Write a Parquet file with a row per score: row, key, subset, label, degradation, score."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        keys = self.dataset.table(["key", "generator", "label"])
+        parts = []
+        for name, scores in self._scores.items():
+            rows = np.flatnonzero(~np.isnan(scores))
+            about = keys.take(pa.array(rows))
+            word = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([name]))
+            columns = {
+                "row": pa.array(rows),
+                "key": about["key"],
+                "subset": about["generator"],
+                "label": about["label"],
+                "degradation": word,
+                "score": pa.array(scores[rows]),
+            }
+            parts.append(pa.table(columns))
+        if not parts:
+            raise ValueError("there are no scores to save: add(batch, p) comes first")
+        pq.write_table(pa.concat_tables(parts).unify_dictionaries(), str(path))
+
+    @classmethod
+    def load(cls, dataset: Dataset, *paths: str | Path) -> Scores:
+        """The scores of files that `save` wrote, of the same dataset; those of several files are put together.
+
+        Raises ValueError for a file of another dataset, or a sample that is in two files.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        scores = cls(dataset)
+        keys = dataset.table(["key"])["key"]
+        for path in paths:
+            try:
+                table = pq.read_table(str(path), columns=["row", "key", "degradation", "score"])
+            except (pa.ArrowInvalid, KeyError) as error:
+                raise ValueError(f"{path} is no file of scores: {error}") from error
+            rows, values = table["row"].to_numpy(), table["score"].to_numpy()
+            inside = not len(rows) or (rows.min() >= 0 and rows.max() < len(dataset))
+            if not inside or not pc.all(pc.equal(keys.take(table["row"]), table["key"])).as_py():
+                raise ValueError(f"{path} has scores of another dataset or selection than {dataset!r}")
+            for name in pc.unique(table["degradation"]).to_pylist():
+                here = pc.equal(table["degradation"], name).to_numpy()
+                scores.add(rows[here], values[here], degradation=name)
+        return scores
+
+    def _named(self, rows: npt.NDArray[np.int64]) -> str:
+        """Samples by their keys, a few of them."""
+        keys = self.dataset.access.columns.keys(self.dataset.access.rows[np.sort(rows)[:_NAMED]])
+        more = f" and {len(rows) - len(keys):,} more samples" if len(rows) > len(keys) else ""
+        return ", ".join(keys) + more
+
+
+def _for(degradation: str) -> str:
+    return "" if degradation == NOT_DEGRADED else f" for {degradation}"
+
+
+def _parts_of(batch: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None, int | None]:
+    """The rows and labels of a batch (n,), and its number of views."""
+    if hasattr(batch, "rows"):
+        shape = batch.images.shape
+        rows, labels = (np.asarray(tensor.cpu(), np.int64) for tensor in (batch.rows, batch.labels))
+        return rows, labels, int(shape[1]) if len(shape) == 5 else None
+    rows = np.asarray(batch)
+    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
+        raise WrongKindError(f"{type(batch).__name__} is neither a batch nor whole numbers (n,), places in the dataset")
+    return rows.astype(np.int64), None, None
+
+
+def _as_floats(p: Any) -> Floats:
+    if hasattr(p, "detach"):
+        p = p.detach().cpu().double().numpy()
+    try:
+        return np.asarray(p, np.float64)
+    except (TypeError, ValueError):
+        raise WrongKindError(f"scores of the type {type(p).__name__}: a tensor or array of numbers is needed") from None
