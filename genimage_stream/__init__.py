@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from genimage_stream.loading.batch import Batch
     from genimage_stream.loading.fidelity import fidelity
     from genimage_stream.loading.loader import Loader
+    from genimage_stream.transforms.degradations import degradations
 
 __version__ = "0.1.0"
 
@@ -58,6 +59,7 @@ __all__ = [
     "crop_jpeg",
     "decode",
     "decode_batch",
+    "degradations",
     "fidelity",
     "inspect",
     "make_crop_ready",
@@ -78,6 +80,7 @@ _LAZY = {
     "Table": "evaluation.table",
     "Matrix": "evaluation.matrix",
     "matrix": "evaluation.matrix",
+    "degradations": "transforms.degradations",
 }
 
 

@@ -16,7 +16,9 @@ CORE = "_core"
 
 
 def private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and len(name) > 1
+    """`_repr_png_` and the like are what notebooks call, so as public as `__repr__`."""
+    notebooks = name.startswith("_repr_") and name.endswith("_")
+    return name.startswith("_") and not name.startswith("__") and len(name) > 1 and not notebooks
 
 
 def defined(tree: ast.AST) -> Iterator[str]:

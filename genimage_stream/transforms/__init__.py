@@ -18,12 +18,14 @@ from genimage_stream.transforms.geometry import (
     RandomVerticalFlip,
     Resize,
 )
+from genimage_stream.transforms.laundering import CenterZoom, WebP
 from genimage_stream.transforms.patches import CoarseDropout, PatchMask, RandomErasing, TexturePatches
 from genimage_stream.transforms.step import Step, from_json, to_json
 
 __all__ = [
     "JPEG",
     "CenterCrop",
+    "CenterZoom",
     "CoarseDropout",
     "ColorJitter",
     "GaussianBlur",
@@ -48,6 +50,7 @@ __all__ = [
     "Resize",
     "Step",
     "TexturePatches",
+    "WebP",
     "apply",
     "draws_of",
     "from_json",
