@@ -18,7 +18,7 @@ demo: setup ## the main job on photographs: scan, pack, verify, train a detector
 
 test: ## run the tests, two at a time; ARGS="tests/test_readme.py -k loop" chooses some
 	@scripts/setup.sh --tests
-	@$(PYTHON_BIN) -m compileall -q genimage_stream shard_tools benchmarks experiments demo tests
+	@$(PYTHON_BIN) -m compileall -q genimage_stream shard_tools stand_ins benchmarks experiments demo tests
 	@$(PYTHON_BIN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: setup ## ruff, mypy, clang-format and the list of words, changing nothing

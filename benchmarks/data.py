@@ -1,9 +1,9 @@
 """What the benchmarks read: stand-ins of GenImage's formats and sizes in its proportions, packed once under .bench/.
 
 Reals are JPEGs of ImageNet's sizes and qualities, fakes are PNGs of 128 to 1024 pixels, as many of each generator; made
-from photographs by the demo's own code. A stream is the part of one format and size, packed by itself, its files
-repeated under other names until an epoch is long enough to measure: whole batches, as many for each of two workers,
-because a loader that goes by batches would otherwise be measured with an idle worker and part of a batch for nothing.
+by `stand_ins`. A stream is the part of one format and size, packed by itself, its files repeated under other names
+until an epoch is long enough to measure: whole batches, as many for each of two workers, because a loader that goes by
+batches would otherwise be measured with an idle worker and part of a batch for nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STREAMS = {
 
 def tree() -> Path:
     """The tree of loose files, made on first use: the demo's without its faulty files, and larger."""
-    from demo.tree import FAULTS, SYSTEM_FILES, make_tree
+    from stand_ins.tree import FAULTS, SYSTEM_FILES, make_tree
 
     path = ROOM / "data" / f"GenImage-{sum(COUNTS.values())}"
     if not path.exists():

@@ -80,7 +80,7 @@ def common_peers() -> dict[str, Decode | None]:
 
 def made_images(count: int) -> dict[str, list[bytes]]:
     """`count` JPEGs as ImageNet's and `count` PNGs of every side."""
-    from demo.photographs import cut
+    from stand_ins.photographs import cut
 
     rng = np.random.default_rng(3)
     sizes = [(500, 375)] * 5 + [(500, 333), (375, 500), (400, 300), (640, 480), (334, 500)]

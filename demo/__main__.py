@@ -41,7 +41,7 @@ def main() -> int:
     begin = time.perf_counter()
     ROOM.mkdir(exist_ok=True)
 
-    from demo.tree import make_tree
+    from stand_ins.tree import make_tree
 
     heading("a GenImage-shaped tree, made from photographs that scikit-image and scikit-learn ship")
     print(make_tree(TREE))

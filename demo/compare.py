@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
     given = parser.parse_args()
     import genimage_stream as gs
-    from demo.tree import make_tree
+    from stand_ins.tree import make_tree
 
     ROOM.mkdir(exist_ok=True)
     make_tree(TREE)

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from demo.photographs import cut
 from genimage_stream import vocabulary
+from stand_ins.photographs import cut
 
 COUNTS = {"train": 40, "val": 16}  # reals, and fakes, of each generator
 CLASSES = (0, 1, 2, 9, 281, 404, 511, 609, 717, 808, 920, 999)
