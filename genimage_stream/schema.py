@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 DATASET_FILE = "dataset.json"
-PLAN_FILE = ".pack/plan.json"  # of a packing run that is not finished
+PACK_FOLDER = ".pack"  # of a packing run that is not finished
+PLAN_FILE = f"{PACK_FOLDER}/plan.json"
 INDEX_FILE = "index.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from genimage_stream.resources import cores
-from genimage_stream.schema import DATASET_FILE, FORMAT_VERSION, INDEX_FILE, QUARANTINE_FILE
+from genimage_stream.schema import DATASET_FILE, FORMAT_VERSION, INDEX_FILE, PACK_FOLDER, PLAN_FILE, QUARANTINE_FILE
 from shard_tools import state
+from shard_tools.addresses import is_object_url
 from shard_tools.engines import local, ray
 from shard_tools.errors import TargetError, ToolError
 from shard_tools.gather import gather
 from shard_tools.scan import Listing, scan
 from shard_tools.sources.unfold import unfold_all
-from shard_tools.target.lock import locked
-from shard_tools.target.object_storage import is_object_url
+from shard_tools.target.lock import LOCK, locked
 from shard_tools.target.storage import Storage, explained, open_storage
 from shard_tools.terminal.progress import Progress
 from shard_tools.terminal.text import size_text
@@ -86,7 +86,7 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
         lost = state.lost_files(storage) if found == "finished" else []
         if found != "finished" or lost:
             # Before anything else: what lies in the destination from now on belongs to this plan.
-            state.write_json(storage, state.PLAN, _stored_plan(work))
+            state.write_json(storage, PLAN_FILE, _stored_plan(work))
             _unfold(work, storage)
         if lost:
             progress.say(f"{storage.shown(lost[0])} is missing or cut off ({len(lost)} such files): made again")
@@ -121,7 +121,7 @@ def _can_unfold(listing: Listing, storage: Storage) -> None:
 def _unfold(work: Work, storage: Storage) -> None:
     """Turn tables that have to be read from end to end into files that can be read in any order."""
     containers = work.listing.containers
-    folder = storage.local_path(f"{state.STATE}/unfolded")
+    folder = storage.local_path(f"{PACK_FOLDER}/unfolded")
     if folder is None or not any(container.sequential for container in containers):
         return
     with explained(Path(folder).parent):
@@ -215,7 +215,7 @@ def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
 def _clean(storage: Storage) -> None:
     """The dataset is finished: what only served to get there can go."""
     for name in storage.files():
-        if name.endswith(".part") or (name.startswith(state.STATE + "/") and name != state.LOCK):
+        if name.endswith(".part") or (name.startswith(PACK_FOLDER + "/") and name != LOCK):
             storage.remove(name)
 
 

@@ -17,12 +17,12 @@ import pyarrow as pa
 from genimage_stream.remedies import is_utf8, printable
 from genimage_stream.vocabulary import PUBLISHED, REAL_POOL
 from shard_tools import names as file_names
+from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
 from shard_tools.layout import Mapping, Place, looked_for, own_generator, place_of
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.discover import discover
 from shard_tools.sources.volumes import is_archive_name
-from shard_tools.target.object_storage import is_object_url
 
 
 @dataclass(frozen=True)

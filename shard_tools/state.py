@@ -17,17 +17,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.dataset.info import parse_info
-from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
+from genimage_stream.schema import (
+    DATASET_FILE,
+    INDEX_FILE,
+    PACK_FOLDER,
+    PLAN_FILE,
+    QUARANTINE_FILE,
+    idx_path,
+    index_schema,
+)
 from genimage_stream.vocabulary import synsets
 from shard_tools.errors import TargetError
 from shard_tools.plan import Plan, Shard
 from shard_tools.scan import Rejected
 from shard_tools.shard import ShardResult
 from shard_tools.target.storage import Storage
-
-STATE = ".pack"
-PLAN = f"{STATE}/plan.json"
-LOCK = f"{STATE}/lock"
 
 
 @dataclass
@@ -75,7 +79,7 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
     """Compare the destination with the plan: "new", "unfinished" or "finished". Raises TargetError when it is
     another's.
     """
-    for name, state in ((DATASET_FILE, "finished"), (PLAN, "unfinished")):
+    for name, state in ((DATASET_FILE, "finished"), (PLAN_FILE, "unfinished")):
         stored = read_dataset(storage) if name == DATASET_FILE else read_json(storage, name)
         if stored is None:
             continue
@@ -95,7 +99,7 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
                 "the source back as it was"
             )
         return state
-    foreign = [name for name in sorted(storage.files()) if not name.startswith(STATE + "/")]
+    foreign = [name for name in sorted(storage.files()) if not name.startswith(PACK_FOLDER + "/")]
     if foreign:
         raise TargetError(
             f"{storage.url} is not empty and holds no dataset (there is {foreign[0]}): choose another destination"
@@ -105,7 +109,7 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
 
 def is_ours(storage: Storage) -> bool:
     """Whether the destination holds a dataset, or the beginning of one."""
-    return read_dataset(storage) is not None or read_json(storage, PLAN) is not None
+    return read_dataset(storage) is not None or read_json(storage, PLAN_FILE) is not None
 
 
 def lost_files(storage: Storage) -> list[str]:
@@ -128,7 +132,7 @@ def _shown(value: Any) -> str:
 
 
 def result_name(shard: int) -> str:
-    return f"{STATE}/shards/{shard:06d}.arrow"
+    return f"{PACK_FOLDER}/shards/{shard:06d}.arrow"
 
 
 def save_result(storage: Storage, shard: Shard, result: ShardResult, planned: Planned) -> None:

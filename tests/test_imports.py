@@ -12,27 +12,58 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("genimage_stream", "shard_tools")
-MOST_FILES = 26  # of a folder: more is no room that one looks through
+PACKAGES = ("genimage_stream", "shard_tools", "stand_ins", "benchmarks", "experiments", "demo")
+MOST_FILES = 26  # sources of a folder: more is no room that one looks through
+SOURCES = (".py", ".pyi", ".cpp", ".hpp", ".cu", ".css", ".html", ".txt")
 
-#: Rooms and modules of the packages from the bottom up. One may import those below it and itself; those of one line
-#: do not know each other, except for the lowest, which are single modules.
-ORDER = (
-    ("schema", "vocabulary", "arguments", "remedies", "resources", "command_line"),
-    ("decode", "page"),
-    ("storage",),
-    ("order",),
-    ("transforms",),
-    ("dataset",),
-    ("backends",),
-    ("loading",),
-    ("evaluation",),
-    ("bench",),
-    ("cli",),
-    ("__init__", "__main__"),
-)
-LEVELS = {f"genimage_stream.{room}": level for level, rooms in enumerate(ORDER) for room in rooms}
-LEVELS["shard_tools"] = len(ORDER)
+#: Rooms and modules from the bottom up, package after package. One may import those below it and itself; those of one
+#: line do not know each other, except for the very lowest.
+ORDER = {
+    "genimage_stream": (
+        ("schema", "vocabulary", "arguments", "remedies", "resources", "command_line"),
+        ("decode", "page"),
+        ("storage",),
+        ("order",),
+        ("transforms",),
+        ("dataset",),
+        ("backends",),
+        ("loading",),
+        ("evaluation",),
+        ("bench",),
+        ("cli",),
+        ("__init__", "__main__"),
+    ),
+    "shard_tools": (
+        ("errors", "names", "tar", "read_ahead", "terminal"),
+        ("addresses", "inspect", "layout", "faults", "crop_ready", "sample", "opening", "plan"),
+        ("sources", "target", "report"),
+        ("scan", "shard"),
+        ("keys", "readers", "state", "info"),
+        ("work", "engines", "verify"),
+        ("gather",),
+        ("pack",),
+        ("cli",),
+        ("__init__", "__main__"),
+    ),
+    "stand_ins": (("photographs",), ("tree",), ("__init__",)),
+    "benchmarks": (
+        ("harness", "chart", "resnet"),
+        ("process", "model"),
+        ("peers",),
+        ("environments", "gpu"),
+        ("data", "decode"),
+        ("packing", "growth", "crop_ready", "end_to_end", "full"),
+        ("readme", "recoding", "scaling", "gpu_check"),
+        ("__init__",),
+    ),
+    "experiments": (("gpu_decode",), ("__init__",)),
+    "demo": (("compare", "detector"), ("__init__", "__main__")),
+}
+LEVELS = {
+    f"{package}.{room}": level
+    for level, (package, rooms) in enumerate((package, rooms) for package, levels in ORDER.items() for rooms in levels)
+    for room in rooms
+}
 
 
 def modules() -> dict[str, Path]:
@@ -75,7 +106,7 @@ GRAPH = {name: sorted(set(imports(path))) for name, path in MODULES.items()}
 
 
 def room(module: str) -> str:
-    return "shard_tools" if module.startswith("shard_tools") else ".".join(module.split(".")[:2])
+    return ".".join(module.split(".")[:2])
 
 
 def upwards() -> Iterator[str]:
@@ -111,9 +142,9 @@ def reachable(module: str) -> set[str]:
 
 
 def large_folders() -> Iterator[str]:
-    """One sentence for each folder of the packages, or of the C++ core, that has too many files."""
+    """One sentence for each folder of Python, or of the C++ core, that has too many files."""
     for folder in sorted({path.parent for top in (*PACKAGES, "cpp") for path in (ROOT / top).rglob("*")}):
-        files = [path for path in folder.iterdir() if path.is_file() and path.suffix not in (".so", ".pyc")]
+        files = [path for path in folder.iterdir() if path.suffix in SOURCES]
         if len(files) > MOST_FILES:
             yield f"{folder.relative_to(ROOT)} has {len(files)} files, more than {MOST_FILES}: give them rooms"
 

@@ -13,11 +13,11 @@ from collections.abc import Generator, Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
+from shard_tools.addresses import first_line
 from shard_tools.errors import ToolError
 from shard_tools.readers import Readers
 from shard_tools.shard import Report, ShardResult, ShardTask, write_shard
 from shard_tools.sources.base import Container
-from shard_tools.target.object_storage import first_line
 from shard_tools.target.storage import Storage
 
 RETRIES = 5  # of a task whose worker or node was lost

@@ -13,6 +13,7 @@ from genimage_stream import schema
 from genimage_stream.page.file import check_writable, write_page
 from genimage_stream.remedies import sentence
 from genimage_stream.vocabulary import LABELS, REAL_POOL
+from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError, ToolError
 from shard_tools.opening import open_finished
 from shard_tools.report.features import FEATURES
@@ -21,7 +22,6 @@ from shard_tools.report.page import headline, render
 from shard_tools.report.shortcuts import Shortcut, code, measure
 from shard_tools.report.statistics import Samples, composition
 from shard_tools.report.thumbnails import contact_sheet
-from shard_tools.target.object_storage import is_object_url
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset

@@ -28,11 +28,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genimage_stream.vocabulary import LABEL_ALIASES, simplify
+from shard_tools.addresses import first_line, is_object_url, open_store
 from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout import place_of
 from shard_tools.names import generator_hint, is_system_file, real_split
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
-from shard_tools.target.object_storage import first_line, is_object_url, open_store
 
 _BYTES = ("binary", "large_binary", "binary_view")
 _TEXTS = ("string", "large_string", "string_view")

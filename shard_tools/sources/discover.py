@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
 from shard_tools.layout import looked_for
 from shard_tools.names import TABLE_SUFFIXES
@@ -14,7 +15,6 @@ from shard_tools.sources.folder import FolderContainer
 from shard_tools.sources.object_store import ObjectContainer
 from shard_tools.sources.split_zip import open_volumes
 from shard_tools.sources.volumes import is_archive_name, unfinished, volume_sets
-from shard_tools.target.object_storage import is_object_url
 
 _PLAIN = (".png", ".PNG", ".jpg", ".jpeg", ".JPEG", ".JPG", ".webp")
 

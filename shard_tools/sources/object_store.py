@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from shard_tools.addresses import failed, first_line, open_store
 from shard_tools.errors import SourceError, ToolError
 from shard_tools.names import is_system_file
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
-from shard_tools.target.object_storage import failed, first_line, open_store
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from shard_tools.addresses import is_object_url
 from shard_tools.errors import SourceError, UnreadableFileError, UnreadableImageError
 from shard_tools.sources import zip_directory as zd
 from shard_tools.sources.base import Location
 from shard_tools.sources.object_store import ObjectRanges
-from shard_tools.target.object_storage import is_object_url
 
 OFFSET_BITS = 44  # of Location.offset: 16 TB a volume; the volume's number is in the bits above
 _PIECE = 1024  # bytes given to the inflater of Deflate64, which has no limit, at a time: they unfold to 27 MB at most

@@ -9,9 +9,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from genimage_stream.schema import PACK_FOLDER
 from shard_tools.errors import TargetError
-from shard_tools.state import LOCK, STATE
 from shard_tools.target.storage import Storage, explained, make_folder
+
+LOCK = f"{PACK_FOLDER}/lock"
 
 
 @contextlib.contextmanager
@@ -51,7 +53,7 @@ def locked(storage: Storage) -> Iterator[None]:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()}\n".encode())
         yield
-        if not any(name != LOCK for name in storage.files(STATE)):
+        if not any(name != LOCK for name in storage.files(PACK_FOLDER)):
             shutil.rmtree(path.parent, ignore_errors=True)
     finally:
         os.close(descriptor)

@@ -1,56 +1,20 @@
 """A dataset in an object store (s3://, gs://, az://), through obstore.
 
 A shard is uploaded in parts and appears when the last one is in; an upload that is given up leaves nothing visible (the
-store's own rule for unfinished uploads should remove their parts). Credentials and endpoints come from the
-environment, as every tool of the store reads them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
+store's own rule for unfinished uploads should remove their parts).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from genimage_stream.remedies import sentence
-from shard_tools.errors import TargetError, ToolError
+from shard_tools.addresses import failed, open_store
+from shard_tools.errors import TargetError
 
 PART_BYTES = 8 << 20  # of an upload; at most 10,000 parts make up an object
 UPLOADS = 4  # parts under way at once
-SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
-
-
-def is_object_url(path: str) -> bool:
-    return path.partition("://")[0] in SCHEMES and "://" in path
-
-
-def open_store(url: str, error: type[ToolError] = TargetError) -> Any:
-    """An obstore store for an address. Raises `error` when obstore is missing or the address is none."""
-    try:
-        from obstore.store import from_url
-    except ImportError as missing:
-        raise error(f"{url}: object stores need obstore: pip install 'genimage-stream[s3]'") from missing
-    client: dict[str, Any] = {"connect_timeout": "10s", "timeout": "600s"}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", os.environ.get("AWS_ENDPOINT", ""))
-    if endpoint.startswith("http://"):
-        client["allow_http"] = True
-    try:
-        # One request for each removal: not every server of this protocol knows the bulk one.
-        config = {"aws_disable_bulk_delete": "true"} if url.startswith("s3") else None
-        return from_url(url, config=config, client_options=client)  # type: ignore[call-overload]
-    except Exception as failed:
-        raise error(f"{url}: {first_line(failed)}") from failed
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def failed(what: str, error: BaseException, remedy: str) -> str:
-    """The message for an error of a store: with the remedy that the error itself suggests, or else this one."""
-    said = f"{what}: {first_line(error)}"
-    suggested = sentence(OSError(said))
-    return f"{said}; {remedy}" if suggested == said else suggested
 
 
 class ObjectStorage:

@@ -16,8 +16,8 @@ from typing import BinaryIO, Protocol
 
 from genimage_stream.remedies import is_utf8, printable
 from genimage_stream.storage.within import local_file
+from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError
-from shard_tools.target.object_storage import is_object_url
 
 _WRITE_BACK = 8 << 20  # bytes written before the disk is asked to begin with them
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h

@@ -26,7 +26,6 @@ from genimage_stream.bench.verdict import judge
 from genimage_stream.cli import app
 from genimage_stream.remedies import sentence
 from shard_tools.report.write import report
-from shard_tools.state import PLAN
 from tests.browser import assert_good_page, look
 from tests.fixtures.genimage import make_tree
 from tests.fixtures.s3 import s3_server
@@ -218,11 +217,10 @@ def test_options_that_make_no_sense(packed: Path, options: tuple[str, ...], says
 
 def test_a_killed_pack_is_not_finished(packed: Path, tmp_path: Path) -> None:
     """The same words as `shard-tools report`."""
-    (tmp_path / PLAN).parent.mkdir()
-    (tmp_path / PLAN).write_text("{}")
+    (tmp_path / schema.PLAN_FILE).parent.mkdir()
+    (tmp_path / schema.PLAN_FILE).write_text("{}")
     said = refused(tmp_path)
     assert said == f"genimage-stream: {tmp_path} is not finished: run the same `shard-tools pack` again to go on"
-    assert schema.PLAN_FILE == PLAN
 
 
 def test_errors_of_the_system_get_a_remedy() -> None:
