@@ -1,8 +1,8 @@
 """The command line: `shard-tools scan | pack | verify | info | report`.
 
-Exit codes: 0 done; 1 problems found (verify; pack --strict with quarantined files); 2 wrong usage or input that
-cannot be read at all; more in genimage_stream/command_line.py. Results go to standard output, progress and messages to
-standard error.
+Exit codes: 0 done; 1 problems found (verify; pack when none of a generator's split and label, or nothing at all, could
+be packed; pack --strict with quarantined files); 2 wrong usage or input that cannot be read at all; more in
+genimage_stream/command_line.py. Results go to standard output, progress and messages to standard error.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def pack(
         from shard_tools.layout import parse_mapping
         from shard_tools.pack import pack as pack_sources
         from shard_tools.terminal.progress import make_progress
-        from shard_tools.terminal.text import print_reasons, size_text
+        from shard_tools.terminal.text import print_problems, print_reasons, size_text
         from shard_tools.work import PackOptions
 
         if len(paths) < 2:
@@ -214,7 +214,8 @@ def pack(
             )
             if done.quarantined:
                 print_reasons(reasons(quarantine_info(paths[-1])))
-        return 1 if strict and done.quarantined else 0
+            print_problems(done.lost)
+        return 1 if not done.samples or done.lost or (strict and done.quarantined) else 0
 
     _end(work, as_json, "interrupted; nothing half-written is left, run the same command again to go on")
 

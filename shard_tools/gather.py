@@ -86,6 +86,16 @@ def gather(work: Work, options: PackOptions, storage: Storage) -> None:
     )
 
 
+def lost_groups(dataset: dict[str, Any]) -> list[str]:
+    """Sentences about the groups of a dataset.json that ended in quarantine as a whole."""
+    return [
+        f"{group['generator']} {group['split']} {group['label']}: none of its files could be packed, "
+        f"{group['quarantined']:,} are in quarantine"
+        for group in dataset["counts"]["groups"]
+        if group["quarantined"] and not group["samples"]
+    ]
+
+
 def _by_label(table: pa.Table) -> Iterator[tuple[str, int, int]]:
     labels, sizes = np.array(table["label"].to_pylist()), table["size"].to_numpy()
     for label in LABELS:

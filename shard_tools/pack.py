@@ -19,7 +19,7 @@ from shard_tools import state
 from shard_tools.addresses import is_object_url
 from shard_tools.engines import local, ray
 from shard_tools.errors import TargetError, ToolError
-from shard_tools.gather import gather
+from shard_tools.gather import gather, lost_groups
 from shard_tools.scan import Listing, scan
 from shard_tools.sources.unfold import unfold_all
 from shard_tools.target.lock import LOCK, locked
@@ -42,6 +42,7 @@ class PackSummary:
     size_bytes: int
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  # sentences about groups of which nothing was packed
 
 
 def pack(sources: Sequence[str], destination: str, options: PackOptions, progress: Progress) -> PackSummary:
@@ -233,4 +234,5 @@ def _summary(storage: Storage, work: Work, found: str) -> PackSummary:
         counts["size"],
         work.listing.problems,
         work.listing.notes,
+        lost_groups(dataset),
     )

@@ -122,7 +122,8 @@ def scan(
             scanner.add(len(containers), container, listed, context, Origin(_root(source), prefix, number))
             containers.append(container)
         if scanner.files == before and not scanner.incomplete:
-            raise ToolError(f"{source}: there are no files in it; looked for {looked_for()}")
+            seen = f" but what cannot be read ({scanner.problems[0]})" if scanner.problems else ""
+            raise ToolError(f"{source}: there are no files in it{seen}; looked for {looked_for()}")
     for mapping in mappings:
         if mapping not in scanner.used:
             raise ToolError(

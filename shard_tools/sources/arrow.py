@@ -7,7 +7,8 @@ tells, because mirrors number real and fake both ways.
 
 Arrow files are mapped into memory and read row by row. Parquet has no such access: a row can only be had with its
 whole row group, and packing reads in shuffled order. So Parquet is first unfolded into an Arrow file beside the
-shards, which goes when they are finished. The same is done with both kinds in an object store.
+shards, which goes when they are finished. The same is done with compressed Arrow files, and with both kinds in an
+object store. Memory depends on the pages of Parquet and the batches of Arrow, not on the size of row groups.
 """
 
 from __future__ import annotations
@@ -25,20 +26,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from genimage_stream.vocabulary import LABEL_ALIASES, simplify
-from shard_tools.addresses import first_line, is_object_url, open_store
+from shard_tools.addresses import first_line, is_object_url
 from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout import place_of
 from shard_tools.names import generator_hint, is_system_file, real_split
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
+from shard_tools.sources.table_file import encoded, is_compressed, open_arrow, open_object, read_parts, read_schema
 
 _BYTES = ("binary", "large_binary", "binary_view")
 _TEXTS = ("string", "large_string", "string_view")
 _IMAGE_COLUMNS = ("image", "img", "png", "jpg", "bytes")
 _PATH_COLUMNS = ("image_path", "path", "file_name", "filename", "file", "name")
-OBJECT_BYTES = 8 << 20  # read from an object store at a time
 _LABEL_FOLDER = {"real": "nature", "fake": "ai"}
 
 
@@ -71,7 +71,7 @@ class TableContainer:
         """(place, sha256 of the image) of some rows of a folded table, which is read from end to end for it."""
         assert self.folded is not None
         begin, last = 0, max(places)
-        for table in _parts(self.folded):
+        for table in read_parts(self.folded, _IMAGE_COLUMNS):
             images = _images(table)
             for place in places.intersection(range(begin, begin + len(images))):
                 yield place, hashlib.sha256(images[place - begin].as_buffer()).hexdigest()
@@ -85,7 +85,7 @@ class TableContainer:
         if is_object_url(self.folded):
             import obstore
 
-            store, name = _object(self.folded)
+            store, name = open_object(self.folded)
             facts = obstore.head(store, name)
             state = [facts["size"], facts.get("e_tag"), str(facts["last_modified"])]
         else:
@@ -98,8 +98,8 @@ class TableContainer:
         if not os.path.exists(target):
             part = f"{target}.part"
             schema = pa.schema([("image", pa.large_binary())])
-            with pa.OSFile(_encoded(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-                for table in _parts(self.folded):
+            with pa.OSFile(encoded(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+                for table in read_parts(self.folded, _IMAGE_COLUMNS):
                     writer.write_table(pa.table({"image": _images(table).cast(pa.large_binary())}, schema=schema))
             with open(part, "rb") as file:
                 os.fsync(file.fileno())  # after a power failure a torn one would be taken for a whole one
@@ -124,7 +124,7 @@ class TableReader:
         with self._lock:
             if self._chunks is None:
                 try:
-                    self._chunks = _images(_open_arrow(self._path)).chunks
+                    self._chunks = _images(open_arrow(self._path)).chunks
                 except (OSError, pa.ArrowException) as error:
                     raise SourceError(
                         f"{self._path} cannot be read ({error}): bring it back and run the same command again to go on"
@@ -143,21 +143,6 @@ class TableReader:
 
     def close(self) -> None:
         self._chunks = None
-
-
-def _open_arrow(path: str) -> pa.Table:
-    """An Arrow file or stream, mapped and not read."""
-    source = pa.memory_map(_encoded(path))
-    try:
-        return pa.ipc.open_file(source).read_all()
-    except pa.ArrowInvalid:
-        source.seek(0)
-        return pa.ipc.open_stream(source).read_all()
-
-
-def _encoded(path: str) -> bytes:
-    """A path as the operating system has it, also where it is not UTF-8; pyarrow would stumble."""
-    return os.fsencode(path)
 
 
 def _images(table: pa.Table) -> pa.ChunkedArray:
@@ -211,31 +196,43 @@ def _labels(table: pa.Table) -> tuple[list[Any], list[str] | None]:
     if raw:
         try:
             names = json.loads(raw)["info"]["features"]["label"].get("names")
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             names = None
-    return table["label"].to_pylist(), names
+    return table["label"].to_pylist(), names if isinstance(names, list) else None
 
 
 def open_table(path: str, name: str) -> TableContainer:
     """List a table file. What is wrong with it as a whole is in the listing."""
     listing = ContainerListing()
-    folded = path.lower().endswith(".parquet") or is_object_url(path)
+    folded = False
     try:
         if not is_object_url(path) and not stat.S_ISREG(os.stat(path).st_mode):
             raise OSError("it is not a file")  # opening a pipe would wait for somebody to write to it
-        folders = _list(path, listing, folded)
-    except (OSError, pa.ArrowException) as error:
-        listing.incomplete.append(f"{path} cannot be read: {error}; download it again")
-        folders = []
-    listing.folders = folders
+        schema = read_schema(path)
+        if _may_hold_images(schema):
+            folded = path.lower().endswith(".parquet") or is_object_url(path) or is_compressed(path)
+            listing.folders = _list(path, listing, folded)
+        else:
+            listing.problems.append(
+                f"{path} is not read: it has no column of image bytes (its columns: {', '.join(schema.names[:20])})"
+            )
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:  # the last two: doubled names, text not UTF-8
+        listing.incomplete.append(f"{path} cannot be read: {first_line(error)}; download it again")
+        folded = False
     return TableContainer(path, name, listing, path if folded else None)
+
+
+def _may_hold_images(schema: pa.Schema) -> bool:
+    """Whether there is any column of bytes; tables of URLs and captions lie beside the images of some data sets."""
+    kinds = [inner.type for field in schema for inner in (field.type if pa.types.is_struct(field.type) else [field])]
+    return any(str(kind) in _BYTES for kind in kinds)
 
 
 def _list(path: str, listing: ContainerListing, folded: bool) -> list[FolderListing]:
     if folded:
         table, lengths = _facts(path)
     else:
-        table = _open_arrow(path)
+        table = open_arrow(path)
         lengths = _lengths(_images(table))
     paths = _paths(table)
     labels, words = _labels(table)
@@ -261,7 +258,7 @@ def _list(path: str, listing: ContainerListing, folded: bool) -> list[FolderList
         if is_system_file(name):
             listing.system_files += 1
             continue
-        label = told or meaning.get(labels[number])
+        label = told or (meaning.get(labels[number]) if isinstance(labels[number], int) else None)
         if label is not None and place_of(folder.split("/") if folder else []).label is None:
             where = "/".join(part for part in (folder, _LABEL_FOLDER[label]) if part)
         else:
@@ -281,7 +278,7 @@ def _facts(path: str) -> tuple[pa.Table, list[int | None]]:
     """All small columns, and the lengths of the images; the images themselves pass through a part at a time."""
     lengths: list[int | None] = []
     tables: list[pa.Table] = []
-    for table in _parts(path):
+    for table in read_parts(path, (*_IMAGE_COLUMNS, *_PATH_COLUMNS, "label")):
         lengths += _lengths(_images(table))
         paths = pa.array(_paths(table), pa.string())
         small = {"image_path": paths}
@@ -291,71 +288,3 @@ def _facts(path: str) -> tuple[pa.Table, list[int | None]]:
     if not tables:
         raise pa.ArrowInvalid("it has no rows")
     return pa.concat_tables(tables), lengths
-
-
-def _parts(path: str) -> Iterator[pa.Table]:
-    """A table's row groups or record batches, read one after the other."""
-    with _opened(path) as source:
-        if path.lower().endswith(".parquet"):
-            with pq.ParquetFile(source) as file:
-                for number in range(file.num_row_groups):
-                    yield file.read_row_group(number).replace_schema_metadata(file.schema_arrow.metadata)
-            return
-        try:
-            batches = pa.ipc.open_file(source)
-            numbers = range(batches.num_record_batches)
-            yield from (pa.Table.from_batches([batches.get_batch(number)]) for number in numbers)
-        except pa.ArrowInvalid:
-            source.seek(0)
-            yield from (pa.Table.from_batches([batch]) for batch in pa.ipc.open_stream(source))
-
-
-def _opened(path: str) -> Any:
-    """A local file or an object, to be read at any place."""
-    if not is_object_url(path):
-        return pa.OSFile(_encoded(path))
-    import obstore
-
-    store, name = _object(path)
-    try:
-        return pa.PythonFile(_Object(obstore.open_reader(store, name, buffer_size=OBJECT_BYTES)), mode="r")
-    except Exception as error:
-        raise OSError(first_line(error)) from error
-
-
-def _object(path: str) -> tuple[Any, str]:
-    """(store, name in it) of an address."""
-    scheme, _, rest = path.partition("://")
-    bucket, _, name = rest.partition("/")
-    return open_store(f"{scheme}://{bucket}", SourceError), name
-
-
-class _Object:
-    """obstore's reader as pyarrow wants a file: its bytes are bytes."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-        self.closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        left = self._reader.size - self._reader.tell()
-        wanted = left if size < 0 else min(size, left)
-        return bytes(self._reader.read(wanted)) if wanted else b""
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._reader.seek(offset, whence))
-
-    def tell(self) -> int:
-        return int(self._reader.tell())
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.closed = True

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from shard_tools.errors import ToolError
+from shard_tools.sources.arrow import open_table
 from shard_tools.terminal.progress import Silent
 from tests.fixtures.genimage import Made, make_files, make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tars, tree_bytes
@@ -194,5 +198,80 @@ def test_table_without_images(tmp_path: Path) -> None:
     path = tmp_path / "src" / "train" / "adm" / "x.parquet"
     path.parent.mkdir(parents=True)
     pq.write_table(pa.table({"text": ["a"]}), path)
+    with pytest.raises(ToolError, match=r"no files in it but .*no column of image bytes"):
+        pack_here(tmp_path / "src", tmp_path / "dst")
+    pq.write_table(pa.table({"thumbnail": [b"a"]}), path)  # it may hold images, under a name of its own
     with pytest.raises(ToolError, match="no column of image bytes"):
         pack_here(tmp_path / "src", tmp_path / "dst")
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 no"])
+def test_table_beside_images(form: str, content: bytes | None, tmp_path: Path) -> None:
+    """img2dataset writes one of URLs and captions beside each folder: said, and in nobody's way. Others are damaged."""
+    made = make_tree(tmp_path / "src", generators=("adm",), count=1)
+    path = (tmp_path / "src" / made[0].path).with_name(f"00000.{form}")
+    rows = pa.table({"url": ["u"], "caption": ["c"]})
+    if content is not None:
+        path.write_bytes(content)
+        with pytest.raises(ToolError, match="cannot be read"):
+            pack_here(tmp_path / "src", tmp_path / "dst")
+    elif form == "parquet":
+        pq.write_table(rows, path)
+    else:
+        with pa.ipc.new_stream(str(path), rows.schema) as writer:
+            writer.write_table(rows)
+    done = pack_here(tmp_path / "src", tmp_path / "dst", allow_missing_volumes=content is not None)
+    assert (done.samples, done.quarantined) == (len(made), 0)
+    assert content is not None or any("is not read: it has no column of image bytes" in line for line in done.problems)
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow-file", "arrow-stream"])
+def test_memory_does_not_depend_on_row_groups(form: str, tmp_path: Path) -> None:
+    """240 MB of images in one row group (of pages of one image each), or in compressed batches."""
+    path = tmp_path / "src" / "train" / "adm" / f"x.{form.split('-', maxsplit=1)[0]}"
+    path.parent.mkdir(parents=True)
+    noise = np.random.default_rng(0).bytes(1_200_000)
+    rows = pa.table({"image": [noise] * 200, "image_path": [f"ai/{n}_adm_1.PNG" for n in range(200)]})
+    if form == "parquet":
+        pq.write_table(rows, path, use_dictionary=False, row_group_size=200, write_batch_size=1)
+    else:
+        maker = pa.ipc.new_file if form == "arrow-file" else pa.ipc.new_stream
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with maker(str(path), rows.schema, options=options) as writer:
+            writer.write_table(rows, max_chunksize=20)
+    code = f"""
+import pyarrow as pa
+from shard_tools.sources.arrow import open_table
+table = open_table({str(path)!r}, "x")
+assert sum(len(folder.names) for folder in table.contents().folders) == 200
+assert len(list(table.sequential.digests({{0, 199}}))) == 2
+table.sequential.unfold({str(tmp_path / "unfolded")!r})
+print(pa.default_memory_pool().max_memory())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 120_000_000
+
+
+@pytest.mark.parametrize("label", [[1], {"a": 1}, 2**62, -5, "\x1b[2J", "", None, 0.5])
+@pytest.mark.parametrize("names", [None, {"real": 0}, [None, {}], "real", 3])
+def test_odd_labels_and_odd_names_of_labels(label: Any, names: Any, tmp_path: Path) -> None:
+    meta = {"huggingface": json.dumps({"info": {"features": {"label": {"names": names}}}})}
+    rows = pa.table({"image": [b"x"] * 2, "label": [label] * 2}).replace_schema_metadata(meta)
+    path = tmp_path / "train" / "adm" / "x.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(rows, path)
+    found = open_table(str(path), "x.parquet")
+    assert sum(len(folder.names) for folder in found.contents().folders) == 2
+    assert not found.contents().incomplete
+
+
+def test_doubled_columns_and_text_that_is_not_utf8(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array([b"x"])] * 2, names=["image", "image"])
+    odd = pa.table({"image": [b"x"], "image_path": pa.array([b"\xff\xfe"]).view(pa.string())})
+    for number, rows in enumerate((twice, odd)):
+        path = tmp_path / f"{number}.arrow"
+        with pa.ipc.new_stream(str(path), rows.schema) as writer:
+            writer.write_table(rows)
+        assert "cannot be read" in open_table(str(path), "x").contents().incomplete[0]
