@@ -235,10 +235,11 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
 
         found = verify_dataset(destination, make_progress(), decode=decode, threads=workers)
         if as_json:
-            fields = ("destination", "intact", "samples", "shards", "size_bytes", "decoded", "problems")
+            fields = ("destination", "intact", "samples", "shards", "size_bytes", "decoded", "problems", "notes")
             _json({name: getattr(found, name) for name in fields})
         else:
             print_problems(found.problems)
+            print_problems(found.notes, "note")
             verdict = "intact" if found.intact else f"NOT intact: {len(found.problems)} problems"
             print(
                 f"{found.destination} is {verdict}; {found.samples:,} samples in {found.shards:,} shards, "

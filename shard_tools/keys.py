@@ -2,10 +2,12 @@
 at.
 
 The rule. The stem is the file's name up to its last dot. Every character outside `A-Z a-z 0-9 _ - + = @ ~ ,` becomes
-`_` (a dot would end the key for WebDataset readers, a space would break DALI's index). When several files would get the
-same key, each gets `~` and the first 12 hexadecimal digits of its bytes' sha256 behind it, so that the key still does
-not depend on where a file was found; files that are equal to the byte are one sample, and all but the first are
-listed as duplicates.
+`_` (a dot would end the key for WebDataset readers, a space would break DALI's index). A key of more than LONGEST
+bytes is cut, with `~` and the first 12 hexadecimal digits of the whole key's sha256 behind it: so every member of a
+tar fits the plain header, which some readers (DALI without an index, wids) go by alone. When several files would get
+the same key, each gets `~` and the first 12 digits of its bytes' sha256 behind it, so that the key still does not
+depend on where a file was found; files that are equal to the byte are one sample, and all but the first are listed as
+duplicates. Where even that key is taken, a number follows.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from shard_tools.scan import Listing, Rejected
 
 UNSAFE = r"[^A-Za-z0-9_+=@~,-]"
 DIGITS = 12
+LONGEST = 89  # bytes of a key
 THREADS = 8
 CHUNK = 4096  # files handed to the threads at a time
 
@@ -44,7 +47,7 @@ def assign_keys(listing: Listing, read: Callable[[int], bytes]) -> Keys:
     prefixes = pa.array([f"{g.generator}_{g.split}_{g.label}_" for g in listing.groups], pa.string())
     stem = pc.replace_substring_regex(listing.name, r"\.[^.]*$", "")
     stem = pc.replace_substring_regex(stem, UNSAFE, "_")
-    plain = pc.binary_join_element_wise(prefixes.take(pa.array(listing.group)), stem, "")
+    plain = _shortened(pc.binary_join_element_wise(prefixes.take(pa.array(listing.group)), stem, ""))
     order = pc.sort_indices(plain).to_numpy()
     ordered = plain.take(pa.array(order))
     again = np.zeros(len(ordered), bool)
@@ -53,6 +56,21 @@ def assign_keys(listing: Listing, read: Callable[[int], bytes]) -> Keys:
     if not again.any():
         return Keys(order.astype(np.int64), ordered, [])
     return _resolve(listing, read, order.astype(np.int64), ordered, again)
+
+
+def _shortened(keys: pa.StringArray) -> pa.StringArray:
+    """Keys of which the long ones are cut."""
+    long = pc.greater(pc.binary_length(keys), LONGEST)
+    if not pc.any(long).as_py():
+        return keys
+    cut = [_with(key, hashlib.sha256(key.encode()).hexdigest()[:DIGITS]) for key in keys.filter(long).to_pylist()]
+    return pc.replace_with_mask(keys, long, pa.array(cut, pa.string()))
+
+
+def _with(key: str, *ends: str) -> str:
+    """A key with more behind it, cut where it would become too long."""
+    end = "".join(f"~{end}" for end in ends)
+    return key[: LONGEST - len(end)] + end
 
 
 def _resolve(
@@ -83,10 +101,12 @@ def _resolve(
                 duplicates.append(Rejected(*facts, f"duplicate: the same bytes as {listing.source(found[digest])}"))
             else:
                 found[digest] = row
-        for digest, row in found.items():
-            name = key if len(found) == 1 else f"{key}~{digest[:DIGITS]}"
+        for digest, row in sorted(found.items()):
+            name = key if len(found) == 1 else _with(key, digest[:DIGITS])
+            number = 1
             while name in keys or name in taken:
-                name = f"{key}~{digest[: len(name) - len(key)]}"
+                number += 1
+                name = _with(key, digest[:DIGITS], str(number))
             taken[name] = row
     rest = order[~collides]
     kept = np.concatenate([rest, np.fromiter(taken.values(), np.int64, len(taken))])

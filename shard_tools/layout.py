@@ -34,10 +34,10 @@ CONTAINER_FOLDERS = {"", "genimage", "ai", "data", "dataset", "datasets", "image
 _SYNSET = re.compile(r"n\d{8}\Z")
 _ARCHIVE_PREFIX = re.compile(r"imagenet(?:[_\- ]+ai(?=[_\- ]|\Z))?(?:[_\- ]+\d{4}(?=[_\- ]|\Z))?(?:[_\- ]+|\Z)")
 _ARCHIVE_SUFFIX = re.compile(r"[_\- ]+imagenet\Z")
-# What people append to a folder or archive name: "_extracted", "new", " (1)", "-001".
-_RENAME_SUFFIX = re.compile(
-    r"(?:[_\-. ]*(?:extracted|unzipped|unpacked|untar|new|old|copy|full|zip)|[_\-. ]*\(\d+\)|[_\-. ]+00\d)\Z"
-)
+# What people append to a folder or archive name: "_extracted", "-new", " (1)", "-001"; "ADMnew" only where "ADM" is a
+# listed name, for "scaffold" ends like that too.
+_RENAME_WORD = re.compile(r"(?:extracted|unzipped|unpacked|untar|new|old|copy|full|zip)\Z")
+_RENAME_SUFFIX = re.compile(rf"(?:[_\-. ]+{_RENAME_WORD.pattern}|[_\-. ]*\(\d+\)\Z|[_\-. ]+00\d\Z)")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ def folder_stem(name: str) -> str:
         if shorter in (stem, ""):
             break
         stem = shorter
+    word = _RENAME_WORD.sub("", stem)
+    stem = word if generator_alias(word) else stem
     stem = _ARCHIVE_PREFIX.sub("", stem, count=1) if stem.startswith("imagenet") else stem
     return _ARCHIVE_SUFFIX.sub("", stem)
 

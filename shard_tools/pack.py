@@ -23,7 +23,7 @@ from shard_tools.gather import gather, lost_groups
 from shard_tools.scan import Listing, scan
 from shard_tools.sources.unfold import unfold_all
 from shard_tools.target.lock import LOCK, locked
-from shard_tools.target.storage import Storage, explained, open_storage
+from shard_tools.target.storage import Storage, explained, is_unfinished, open_storage
 from shard_tools.terminal.progress import Progress
 from shard_tools.terminal.text import size_text
 from shard_tools.work import PackOptions, Work, plan_work, shard_task
@@ -176,7 +176,7 @@ def _carry_out(
     """Write all shards that are not finished yet; or `only` these, finished or not."""
     plan = work.plan
     for name in storage.files():
-        if name.endswith(".part"):
+        if is_unfinished(name):
             storage.remove(name)
     done = state.finished_shards(storage, plan) if only is None else set()
     pending = [number for number in range(len(plan.shards)) if (number not in done if only is None else number in only)]
@@ -216,7 +216,7 @@ def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
 def _clean(storage: Storage) -> None:
     """The dataset is finished: what only served to get there can go."""
     for name in storage.files():
-        if name.endswith(".part") or (name.startswith(PACK_FOLDER + "/") and name != LOCK):
+        if is_unfinished(name) or (name.startswith(PACK_FOLDER + "/") and name != LOCK):
             storage.remove(name)
 
 

@@ -28,6 +28,7 @@ from genimage_stream.schema import (
 )
 from genimage_stream.vocabulary import synsets
 from shard_tools.errors import TargetError
+from shard_tools.names import is_system_file
 from shard_tools.plan import Plan, Shard
 from shard_tools.scan import Rejected
 from shard_tools.shard import ShardResult
@@ -99,7 +100,11 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
                 "the source back as it was"
             )
         return state
-    foreign = [name for name in sorted(storage.files()) if not name.startswith(PACK_FOLDER + "/")]
+    foreign = [
+        name
+        for name in sorted(storage.files())
+        if not name.startswith(PACK_FOLDER + "/") and not is_system_file(name.rpartition("/")[2])
+    ]
     if foreign:
         raise TargetError(
             f"{storage.url} is not empty and holds no dataset (there is {foreign[0]}): choose another destination"

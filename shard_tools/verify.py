@@ -27,7 +27,7 @@ from shard_tools.inspect import image_facts
 from shard_tools.keys import UNSAFE
 from shard_tools.opening import finished_info, read_index
 from shard_tools.sample import index_line, sample_facts
-from shard_tools.target.storage import Storage, open_storage
+from shard_tools.target.storage import Storage, is_unfinished, open_storage
 from shard_tools.terminal.progress import Progress
 
 
@@ -39,6 +39,7 @@ class Verified:
     size_bytes: int = 0
     decoded: bool = False
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # about files that are none of the dataset's
 
     @property
     def intact(self) -> bool:
@@ -82,10 +83,13 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
         progress.end()
     known = {path for path, _, _ in runs} | {idx_path(path) for path, _, _ in runs}
     known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE}
-    for name in storage.files():
-        if name not in known:
-            what = "an unfinished file" if name.endswith(".part") else "not part of the dataset"
-            result.problems.append(f"{storage.shown(name)}: {what}")
+    foreign = sorted(set(storage.files()) - known)
+    for name in foreign:
+        if name.endswith((".tar", ".idx")):  # readers that go by file names would take it for a shard
+            result.problems.append(f"{storage.shown(name)}: not part of the dataset, although named like a shard of it")
+        else:
+            what = "an unfinished file of a packer" if is_unfinished(name) else "not part of the dataset"
+            result.notes.append(f"{storage.shown(name)}: {what}; it may be removed")
     result.problems.sort()
     return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,9 +23,15 @@ TOLD = 1000  # files after which it is told how far the listing is
 NOT_A_FILE = "unreadable: neither a file nor a link to one (a pipe, a socket or a device)"
 
 
+# A folder that is reached by links to links more often than this: a few dozen of them make millions of paths.
+MOST_PATHS = 100
+
+
 class _Folder(NamedTuple):
     path: str  # within the root
     above: frozenset[tuple[int, int]]  # itself and the folders it was reached through: links may lead back to them
+    itself: tuple[int, int]
+    links: int = 0  # on the way to it
 
 
 def _identity(facts: os.stat_result) -> tuple[int, int]:
@@ -49,11 +56,22 @@ class FolderContainer:
         `found` is told of every thousand or so.
         """
         listing = ContainerListing()
+        paths: Counter[tuple[int, int]] = Counter()  # to folders behind two links and more
+        root = _identity(os.stat(self.root))
         with ThreadPoolExecutor(8) as pool:
-            pending = [pool.submit(self._scan, _Folder("", frozenset({_identity(os.stat(self.root))})), found)]
+            pending = [pool.submit(self._scan, _Folder("", frozenset({root}), root), found)]
             while pending:
                 folder, below, part = pending.pop().result()
-                pending.extend(pool.submit(self._scan, inner, found) for inner in below)
+                for inner in below:
+                    paths[inner.itself] += inner.links > 1
+                    if paths[inner.itself] > MOST_PATHS:
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        raise SourceError(
+                            f"{os.path.join(self.root, inner.path)} is one of more than {MOST_PATHS} paths to the same "
+                            "folder by links within linked folders: put folders, or links to files, in place of these "
+                            "links"
+                        )
+                    pending.append(pool.submit(self._scan, inner, found))
                 listing.system_files += part.system_files
                 listing.problems += part.problems
                 listing.incomplete += part.incomplete
@@ -86,7 +104,8 @@ class FolderContainer:
                                     f"{entry.path} is a link to a folder above itself; it is not followed"
                                 )
                             else:
-                                below.append(_Folder(prefix + name, of.above | {inner}))
+                                links = of.links + entry.is_symlink()
+                                below.append(_Folder(prefix + name, of.above | {inner}, inner, links))
                             continue
                         facts = entry.stat()
                         size = facts.st_size
@@ -106,12 +125,11 @@ class FolderContainer:
         except OSError as error:
             self._unlisted(part, path, error)
         # A few such files are bad files; most of them are a folder that may not be searched, or links to a lost disk.
-        if 2 * len(refused) >= len(names) > 1:
+        if 2 * len(refused) > len(names) > 1:
             place = os.path.join(self.root, path)
             part.incomplete.append(
                 f"{place}: {len(refused)} of its {len(names)} files cannot be read "
-                f"({refused[0]}): make them readable, mount the disk that they are on, or take them out of the "
-                "the source"
+                f"({refused[0]}): make them readable, mount their disk, or take them out of the source"
             )
         return folder, below, part
 
@@ -171,7 +189,8 @@ class FolderReader:
             # Without O_NONBLOCK, opening a pipe waits for somebody to write to it.
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                facts = os.fstat(descriptor)
+                if not stat.S_ISREG(facts.st_mode):
                     raise UnreadableImageError(NOT_A_FILE)
                 # One byte more than planned shows a file that grew; a short read shows one that shrank.
                 data = os.read(descriptor, where.size + 1)
@@ -184,6 +203,8 @@ class FolderReader:
                 os.close(descriptor)
         except OSError as error:
             raise self._fault(path, error) from error
+        if data and not where.size and not facts.st_size:
+            raise UnreadableImageError("the system does not tell the file's size (a link to a file of /proc?)")
         if len(data) != where.size:
             raise SourceError(
                 f"{path} had {where.size} bytes when it was listed and has another size now: somebody is changing the "

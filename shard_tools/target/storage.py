@@ -73,6 +73,12 @@ class Storage(Protocol):
     def remove(self, name: str) -> None: ...
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file is one that LocalFile was writing when its packer was killed."""
+    base = name.rpartition("/")[2]
+    return base.startswith(".") and base.endswith(".part")
+
+
 class LocalFile:
     """A file that is written beside its final place under a name of its own, synced, then renamed.
 

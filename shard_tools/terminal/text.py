@@ -23,8 +23,8 @@ def print_reasons(reasons: list[tuple[str, int]]) -> None:
         print(f"{rest:>9,}  {len(reasons) - SHOWN_PROBLEMS:,} other reasons")
 
 
-def print_problems(problems: list[str]) -> None:
+def print_problems(problems: list[str], what: str = "problem") -> None:
     for problem in problems[:SHOWN_PROBLEMS]:
-        print(f"problem: {problem}")
+        print(f"{what}: {problem}")
     if len(problems) > SHOWN_PROBLEMS:
         print(f"... and {len(problems) - SHOWN_PROBLEMS:,} more; --json lists all")

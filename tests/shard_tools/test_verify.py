@@ -69,8 +69,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no shard": (lambda root: (root / SHARD).unlink(), "cannot be read"),
     "no idx": (lambda root: (root / SHARD).with_suffix(".idx").unlink(), ".idx is missing"),
     "idx": (lambda root: flip((root / SHARD).with_suffix(".idx"), 20), "does not describe its shard"),
-    "stray file": (lambda root: (root / "adm" / "notes.txt").write_text("x"), "not part of the dataset"),
-    "unfinished file": (lambda root: (root / "adm" / ".x.tar.h-1.part").write_text("x"), "an unfinished file"),
+    "stray shard": (lambda root: (root / "adm" / "train" / "x.tar").write_text("x"), "not part of the dataset"),
     "index": (edit_index, ".cls or .json are not what the index says"),
     "no index": (lambda root: (root / "index.parquet").unlink(), "index.parquet is missing"),
     "torn index": (lambda root: (root / "index.parquet").write_bytes(b"PAR1"), "index.parquet cannot be read"),
@@ -90,6 +89,27 @@ def test_damage_is_found_and_named(kind: str, packed: Path, tmp_path: Path) -> N
     assert not found.intact
     assert any(message in problem for problem in found.problems), found.problems
     assert len(found.problems) <= 4
+
+
+def test_files_of_others_are_a_note(packed: Path, tmp_path: Path) -> None:
+    """What systems, viewers and people leave beside a sound dataset does not break it."""
+    shutil.copytree(packed, tmp_path / "dst")
+    names = [
+        ".DS_Store",
+        "README.md",
+        "adm/notes.txt",
+        "adm/.x.tar.h-1.part",
+        ".cache/huggingface/x",
+        ".nv-meta/split.yaml",
+    ]
+    for name in names:
+        (tmp_path / "dst" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "dst" / name).write_text("x")
+    done = shard_tools_here("verify", tmp_path / "dst", "--json")
+    assert (done.code, done.json["problems"]) == (0, [])
+    assert len(done.json["notes"]) == len(names)
+    assert all(any(name in note for note in done.json["notes"]) for name in names)
+    assert "note: " in shard_tools_here("verify", tmp_path / "dst").out
 
 
 def test_exit_codes(packed: Path, tmp_path: Path) -> None:
