@@ -38,11 +38,16 @@ COMMANDS = {
 # Appended to a section's last Python block: one image of the page's resize as Pillow makes it.
 AS_PILLOW = """
 import io
+import numpy as np
 from PIL import Image
-with open(f"{val.path}/{names[0]}", "rb") as shard:
-    shard.seek(part["offset"][0].as_py())
-    image = Image.open(io.BytesIO(shard.read(part["size"][0].as_py()))).convert("RGB")
-image = image.resize(tuple(resized[0].tolist()), Image.Resampling.BILINEAR)
+images, _ = next(iter(loader))
+row = val.table(["shard", "offset", "size"]).slice(0, 1).to_pylist()[0]
+with open(f"{val.path}/{row['shard']}", "rb") as shard:
+    shard.seek(row["offset"])
+    image = Image.open(io.BytesIO(shard.read(row["size"]))).convert("RGB")
+width, height = image.size
+short = min(image.size)
+image = image.resize((256 * width // short, 256 * height // short), Image.Resampling.BILINEAR)
 x, y = (round((side - 224) / 2) for side in image.size)
 pixels = np.asarray(image.crop((x, y, x + 224, y + 224))).transpose(2, 0, 1) / 255
 mean, std = (np.array(v).reshape(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))

@@ -102,11 +102,13 @@ ByteView FileSource::bytes(int item, const Limits& limits, Buffer& scratch, Fetc
     return all;
 }
 
-Batch::Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<ForeignDecoder> foreign)
+Batch::Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<ForeignDecoder> foreign,
+             std::vector<Transformed> transformed)
     : Work(static_cast<int>(plan.crops.size())),
       plan_(std::move(plan)),
       source_(std::move(source)),
       foreign_(std::move(foreign)),
+      transformed_(std::move(transformed)),
       order_(plan_.crops.size()),
       diverted_(plan_.divert.size()) {
     failures_.reserve(plan_.crops.size());  // so that reporting a lack of memory needs none
@@ -123,7 +125,10 @@ void Batch::run(int item, Workspace& workspace) noexcept {
         const ByteView bytes = source_->bytes(index, plan_.options.limits, workspace.encoded, fetched);
         const auto i = static_cast<std::size_t>(index);
         Diverted* diverted = !plan_.divert.empty() && plan_.divert[i] != 0 ? &diverted_[i] : nullptr;
-        render(plan_, index, bytes, foreign_.get(), workspace, diverted, fetched.rest);
+        if (transformed_.empty())
+            render(plan_, index, bytes, foreign_.get(), workspace, diverted, fetched.rest);
+        else
+            render_transformed(plan_, index, transformed_[i], bytes, foreign_.get(), workspace, fetched.rest);
     } catch (const ReadError& error) {
         fail(index, Failure::io, error.what());
     } catch (const std::bad_alloc&) {

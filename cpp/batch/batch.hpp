@@ -11,6 +11,7 @@
 #include "base/lazy_bytes.hpp"
 #include "batch/pool.hpp"
 #include "batch/reader.hpp"
+#include "batch/transformed.hpp"
 #include "image/render.hpp"
 
 namespace gs {
@@ -125,7 +126,9 @@ struct ImageFailure {
 
 class Batch : public Work {
   public:
-    Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<ForeignDecoder> foreign);
+    // `transformed` has one entry per image, or none.
+    Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<ForeignDecoder> foreign,
+          std::vector<Transformed> transformed = {});
     void run(int item, Workspace& workspace) noexcept override;
 
     // What was left to another decoder, by index; its place in the output is not touched. Only when done.
@@ -143,6 +146,7 @@ class Batch : public Work {
     const BatchPlan plan_;
     const std::unique_ptr<Source> source_;
     const std::shared_ptr<ForeignDecoder> foreign_;
+    const std::vector<Transformed> transformed_;
     std::vector<int> order_;  // item to index: large images first, so that no thread ends with one alone
     std::vector<Diverted> diverted_;  // one per image or none; each written by the thread that has the image
     mutable std::mutex failures_mutex_;

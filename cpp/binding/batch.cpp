@@ -13,6 +13,7 @@
 
 #include "binding/callbacks.hpp"
 #include "binding/common.hpp"
+#include "binding/steps.hpp"
 
 namespace gs_binding {
 namespace {
@@ -215,10 +216,20 @@ std::vector<T> rows_of(const py::object& object, std::size_t n, const char* name
     return rows;
 }
 
-struct OutSpec {
-    std::uintptr_t address;
-    int element, count, height, width;
-};
+// Of each image its steps, and the size it was planned for; empty where `steps` is None.
+std::vector<gs::Transformed> transformed_of(const py::object& steps, const py::object& sizes, std::size_t n) {
+    std::vector<gs::Transformed> found;
+    if (steps.is_none()) return found;
+    const auto planned = rows_of<gs::Size, std::int32_t>(sizes, n, "sizes");
+    if (planned.size() != n || py::len(steps) != n)
+        throw std::invalid_argument("steps and sizes have one entry per image");
+    found.reserve(n);
+    for (const py::handle list : steps) {
+        const gs::Size size = planned[found.size()];
+        found.push_back({size_of(size.width, size.height), steps_of(list.cast<std::vector<MadeStep>>())});
+    }
+    return found;
+}
 
 std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::object& source,
                             const py::object& out,
@@ -228,7 +239,7 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
                             int small, const std::array<int, 3>& fill,
                             std::optional<std::array<double, 3>> mean,
                             std::optional<std::array<double, 3>> std, bool strict, std::int64_t max_pixels,
-                            std::int64_t max_bytes) {
+                            std::int64_t max_bytes, const py::object& steps, const py::object& sizes) {
     const auto [address, element, count, height, width] = where;
     const auto n = static_cast<std::size_t>(count);
     gs::BatchPlan plan;
@@ -237,6 +248,8 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
     plan.out = reinterpret_cast<std::uint8_t*>(address);
     plan.normalizer = gs::Normalizer(mean ? mean->data() : nullptr, std ? std->data() : nullptr);
     plan.crops = rows_of<gs::Point, std::int32_t>(crops, n, "crops");
+    std::vector<gs::Transformed> transformed = transformed_of(steps, sizes, n);
+    plan.crops.resize(n);
     plan.flips = rows_of<std::uint8_t, std::uint8_t>(flips, n, "flips");
     plan.divert = rows_of<std::uint8_t, std::uint8_t>(divert, n, "divert");
     plan.boxes = rows_of<gs::Box, float>(boxes, n, "boxes");
@@ -292,7 +305,8 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
         if (views.size() != n) throw std::invalid_argument("source has not as many images as out");
         from = std::make_unique<gs::MemorySource>(std::move(views), std::move(partials), std::move(whole));
     }
-    auto batch = std::make_shared<gs::Batch>(std::move(plan), std::move(from), decoder->foreign());
+    auto batch = std::make_shared<gs::Batch>(std::move(plan), std::move(from), decoder->foreign(),
+                                             std::move(transformed));
     decoder->submit(batch, borrowed);
     return std::make_unique<Job>(decoder, std::move(batch), std::move(borrowed));
 }
@@ -340,7 +354,8 @@ void add_batch(py::module_& m) {
         .def("submit", &submit, py::arg("source"), py::arg("out"), py::arg("where"), py::arg("crops"),
              py::arg("flips"), py::arg("divert"), py::arg("boxes"), py::arg("resized"), py::arg("filter"),
              py::arg("dct_scale"), py::arg("small"), py::arg("fill"), py::arg("mean"), py::arg("std"),
-             py::arg("strict"), py::arg("max_pixels"), py::arg("max_bytes"));
+             py::arg("strict"), py::arg("max_pixels"), py::arg("max_bytes"), py::arg("steps"),
+             py::arg("sizes"));
 
     m.def("covering_size", [](std::array<int, 2> size, std::array<int, 2> window) {
         if (std::min({size[0], size[1], window[0], window[1]}) < 1)

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "binding/common.hpp"
+#include "binding/steps.hpp"
 #include "transform/blur.hpp"
 #include "transform/colour.hpp"
 #include "transform/geometry.hpp"
@@ -24,22 +25,12 @@ namespace {
 using namespace gs::transform;
 using Image = py::array_t<std::uint8_t, py::array::c_style>;
 using RectTuple = std::tuple<int, int, int, int>;
-using Made = std::shared_ptr<Step>;
+using Sizes = py::array_t<std::int32_t, py::array::c_style>;
+using Made = MadeStep;
 
 // pybind11 holds no pointers to const; Step has no other members than const ones.
 Made made(std::shared_ptr<const Step> step) {
     return std::const_pointer_cast<Step>(std::move(step));
-}
-
-Steps steps_of(const std::vector<Made>& made) {
-    for (const Made& step : made)
-        if (!step) throw py::value_error("a step is None");
-    return {made.begin(), made.end()};
-}
-
-Size size_of(int width, int height) {
-    if (width < 1 || height < 1) throw py::value_error("an image without pixels");
-    return {width, height};
 }
 
 gs::Rect rect_of(const RectTuple& r, Size in) {
@@ -108,6 +99,31 @@ void add_transform(py::module_& m) {
     m.def("step_needs", [](const std::vector<Made>& steps, int width, int height, const RectTuple& window) {
         return tuple_of(plan_of(steps_of(steps), size_of(width, height), window).needed.front());
     });
+    // Of each image the rectangle that its steps need, (n, 4) (x, y, width, height).
+    m.def("steps_need", [](const std::vector<std::vector<Made>>& lists, const Sizes& sizes) {
+        if (sizes.ndim() != 2 || sizes.shape(1) != 2 ||
+            static_cast<std::size_t>(sizes.shape(0)) != lists.size())
+            throw py::value_error("sizes are (n, 2)");
+        py::array_t<std::int32_t> found({static_cast<py::ssize_t>(lists.size()), py::ssize_t{4}});
+        for (std::size_t i = 0; i < lists.size(); i++) {
+            const auto row = static_cast<py::ssize_t>(i);
+            const Size size = size_of(sizes.at(row, 0), sizes.at(row, 1));
+            gs::Rect needed = all_of(size);
+            try {
+                needed = plan_steps(steps_of(lists[i]), size, nullptr).needed.front();
+            } catch (const std::invalid_argument&) {  // the image's error, once it is its turn
+            }
+            for (py::ssize_t j = 0; j < 4; j++)
+                found.mutable_at(row, j) =
+                    std::array{needed.x, needed.y, needed.width, needed.height}[static_cast<std::size_t>(j)];
+        }
+        return found;
+    });
+    m.def("hook_step", [](py::object call, std::string name) {
+        return made(std::make_shared<HookStep>(std::move(call), std::move(name)));
+    });
+    m.def("failing_step",
+          [](std::string message) { return made(std::make_shared<FailingStep>(std::move(message))); });
     m.def("philox", [](const std::array<std::uint32_t, 2>& key, const std::array<std::uint32_t, 4>& counter) {
         return philox4x32(counter, {key[0], key[1]});
     });

@@ -41,29 +41,6 @@ Stretch stretch(int at, int length, int size) {
     return {at, length};
 }
 
-// The image of one call: its bytes, and its pixels when a ForeignDecoder decoded it.
-struct Subject {
-    ByteView bytes;
-    const ImageInfo& info;
-    Size size;
-    const std::uint8_t* pixels = nullptr;
-};
-
-// Decodes a part into a sink and insists on every row: a decoder that stops early must not leave the pixels
-// of the image before.
-template <typename Sink>
-void decode_part(const Subject& subject, const Rect& part, const DecodeOptions& options, Workspace& workspace,
-                 Sink& sink) {
-    if (subject.pixels) {
-        const std::ptrdiff_t stride = std::ptrdiff_t{3} * subject.size.width;
-        sink.rows(0, part.height, subject.pixels + part.y * stride + std::ptrdiff_t{3} * part.x, stride);
-        return;
-    }
-    decode(subject.bytes, subject.info, &part, options, workspace, sink);
-    if (sink.delivered() < part.height)
-        throw DecodeError("the image ends after row " + std::to_string(part.y + sink.delivered()));
-}
-
 // What an image is resized from and to. `needed` is false when nothing changes.
 struct Resize {
     bool needed;
@@ -188,16 +165,8 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
     PlanarSink sink(plan.out + plan.image_bytes() * i, plan.element, window.width, window.height, flip,
                     plan.normalizer);
 
-    const ImageInfo info = inspect(bytes, plan.options.limits);
-    SettleAfter settle{workspace, std::int64_t{info.width} * info.height, bytes.size};
-    Subject subject{bytes, info, {info.width, info.height}};
-    if (info.format != Format::jpeg && info.format != Format::png) {
-        if (!foreign)
-            throw DecodeError(std::string("a ") + format_name(info.format) + " image: not decoded here");
-        subject.size = foreign->decode(bytes, plan.options, workspace.foreign);
-        subject.pixels = workspace.foreign.data();
-        settle.pixels = std::int64_t{subject.size.width} * subject.size.height;
-    }
+    Subject subject(bytes, plan.options, foreign, workspace);
+    const ImageInfo& info = subject.info;
     const Size image = subject.size;
     Resize resize = resize_of(plan, i, image);
     DecodeOptions options = plan.options;

@@ -6,21 +6,13 @@
 
 #include "base/types.hpp"
 #include "base/workspace.hpp"
-#include "image/decode.hpp"
 #include "image/divert.hpp"
 #include "image/output.hpp"
 #include "image/resample.hpp"
 #include "image/small.hpp"
+#include "image/subject.hpp"
 
 namespace gs {
-
-// Formats other than JPEG and PNG, decoded elsewhere.
-class ForeignDecoder {
-  public:
-    virtual ~ForeignDecoder() = default;
-    // Fills `pixels` with width * height interleaved RGB pixels. Throws DecodeError.
-    virtual Size decode(ByteView bytes, const DecodeOptions& options, Buffer& pixels) = 0;
-};
 
 struct Point {
     int x;

@@ -24,6 +24,11 @@ Plan plan_steps(const Steps& steps, Size in, const Rect* window);
 struct Runner {
     Buffer images[2];
     Scratch scratch;
+
+    void release() {
+        for (Buffer* buffer : {&images[0], &images[1], &scratch.a, &scratch.b, &scratch.c, &scratch.d})
+            buffer->release();
+    }
 };
 
 // `in` holds plan.needed[0], in rows that kRowSlack bytes may be read beyond. The result, plan.needed.back()

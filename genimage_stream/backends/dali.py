@@ -28,11 +28,11 @@ from genimage_stream.backends.dali_options import DaliOptions
 from genimage_stream.backends.dali_pipeline import DaliPipeline, Inputs
 from genimage_stream.backends.finishing import Finisher, Lane
 from genimage_stream.backends.renderer import Buffers, Renderer, Rendering
-from genimage_stream.decode import BatchDecoder, ImageError, PixelOptions
+from genimage_stream.decode import BatchDecoder, ImageError, PixelOptions, PlannedSteps
+from genimage_stream.order.geometry import Windows
 
 if TYPE_CHECKING:
     from genimage_stream.decode import Diverted, Job
-    from genimage_stream.order.geometry import Windows
 
 log = logging.getLogger("genimage_stream")
 
@@ -70,8 +70,9 @@ class DaliRenderer(Renderer):
         self._in_vain = 0  # batches in a row that DALI failed on and the CPU found nothing wrong with
         self._scheduled: deque[DaliRendering] = deque()  # with DALI
 
-    def _begin(self, images: torch.Tensor, job: Job | None, windows: Windows) -> DaliRendering:
-        return DaliRendering(self, images, job, windows.flips)
+    def _begin(self, images: torch.Tensor, job: Job | None, wanted: Windows | PlannedSteps) -> DaliRendering:
+        assert isinstance(wanted, Windows)  # the loader gives it no steps
+        return DaliRendering(self, images, job, wanted.flips)
 
     def _has_room(self) -> bool:
         return len(self._scheduled) < self._ahead

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats, PixelOptions
+from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStats, PixelOptions, PlannedSteps
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -54,24 +54,30 @@ class Renderer:
         self._pixels = pixels
         self._queue: deque[Rendering] = deque()  # the core works on them, or has them ready
 
-    def submit(self, source: Sequence[Buffer | PartialBytes] | FileRanges, windows: Windows) -> Rendering:
-        """Begin a batch of len(windows.flips) images."""
-        n = len(windows.flips)
+    def submit(self, source: Sequence[Buffer | PartialBytes] | FileRanges, wanted: Windows | PlannedSteps) -> Rendering:
+        """Begin a batch: of each image its window, or what its steps make of it."""
+        n = len(source)
         images = self._buffers.take(n)
         job = None
-        if n:
+        if isinstance(wanted, PlannedSteps):
+            job = (
+                self.decoder.submit(source, images, steps=wanted, mean=self._pixels.mean, std=self._pixels.std)
+                if n
+                else None
+            )
+        elif n:
             job = self.decoder.submit(
                 source,
                 images,
-                crops=windows.corners,
-                flips=windows.flips,
+                crops=wanted.corners,
+                flips=wanted.flips,
                 divert=np.full(n, self.divert, np.uint8) if self.divert else None,
                 small=self._pixels.small,
                 fill=self._pixels.fill,
                 mean=self._pixels.mean,
                 std=self._pixels.std,
             )
-        rendering = self._begin(images, job, windows)
+        rendering = self._begin(images, job, wanted)
         self._queue.append(rendering)
         try:
             self.advance()
@@ -85,7 +91,7 @@ class Renderer:
         while self._queue and self._has_room() and self._queue[0].decoded(0):
             self._queue.popleft().proceed()
 
-    def _begin(self, images: torch.Tensor, job: Job | None, windows: Windows) -> Rendering:
+    def _begin(self, images: torch.Tensor, job: Job | None, wanted: Windows | PlannedSteps) -> Rendering:
         return Rendering(self, images, job)
 
     def _has_room(self) -> bool:

@@ -207,6 +207,20 @@ class IndexColumns:
         places = rows - (ends - sizes)[group] + starts[np.searchsorted(wanted, group)]
         return column.take(pa.array(places)).combine_chunks()
 
+    _LACKS_HASHES = (
+        "{} has a sample without a sha256, which random crops, flips, transforms and subsets depend on: pack the "
+        "dataset again"
+    )
+
+    def need_hashes(self) -> None:
+        """Raises ValueError when the index says of itself that samples have no sha256, without reading them."""
+        with self._open([]) as file:
+            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            place = file.metadata.schema.names.index("sha256")
+        known = [group.column(place).statistics for group in groups]
+        if any(one is not None and one.has_null_count and one.null_count for one in known):
+            raise ValueError(self._LACKS_HASHES.format(self.name))
+
     def hashes(self) -> npt.NDArray[np.uint64]:
         """The first 64 bits of every sample's sha256. Raises ValueError when a hash is not one."""
         import pyarrow as pa
@@ -217,7 +231,7 @@ class IndexColumns:
                 column = self.table(["sha256"])["sha256"]
                 digits = column.cast(pa.large_string()).combine_chunks()
                 if digits.null_count or pc.any(pc.not_equal(pc.binary_length(digits), 64)).as_py():
-                    raise ValueError(f"{self.name} has a sample without a sha256: pack the dataset again")
+                    raise ValueError(self._LACKS_HASHES.format(self.name))
                 text = np.frombuffer(digits.buffers()[2], np.uint8, 64 * len(digits), 64 * digits.offset)
                 values = _DIGITS[text.reshape(-1, 64)[:, :16]]
                 if (values > 15).any():

@@ -21,6 +21,7 @@ from genimage_stream.decode.batch import (  # noqa: E402
 from genimage_stream.decode.crop_ready import crop_jpeg, make_crop_ready  # noqa: E402
 from genimage_stream.decode.image import DecodeError, ImageFacts, Limits, check, decode, inspect  # noqa: E402
 from genimage_stream.decode.pixels import PixelOptions  # noqa: E402
+from genimage_stream.decode.planned import PlannedSteps  # noqa: E402
 
 __all__ = [
     "BatchDecoder",
@@ -35,6 +36,7 @@ __all__ = [
     "Limits",
     "PartialBytes",
     "PixelOptions",
+    "PlannedSteps",
     "check",
     "covering_size",
     "crop_jpeg",

@@ -18,6 +18,7 @@ from genimage_stream.decode.arguments import LARGEST_WINDOW, thread_count
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import decode_for_batch
 from genimage_stream.decode.pixels import OUTPUTS, SMALL, PixelOptions, Small
+from genimage_stream.decode.planned import PlannedSteps
 from genimage_stream.resources import cores
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class BatchDecoder:
         source: Sequence[Buffer | PartialBytes] | FileRanges,
         out: Any,
         *,
-        crops: npt.ArrayLike,
+        crops: npt.ArrayLike | None = None,
         flips: npt.ArrayLike | None = None,
         divert: npt.ArrayLike | None = None,
         boxes: npt.ArrayLike | None = None,
@@ -193,6 +194,7 @@ class BatchDecoder:
         fill: Sequence[int] = (0, 0, 0),
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        steps: PlannedSteps | None = None,
     ) -> Job:
         """Begin to decode n images into `out`, (n, 3, height, width) uint8, float16 or float32, C-contiguous.
 
@@ -218,6 +220,9 @@ class BatchDecoder:
         `Job.diverted()`, cut down to the restart intervals around the window when the file is crop-ready. 2 does the
         same but decodes it here as well: one that is damaged inside is then among `errors()`, not in `diverted()`.
 
+        `steps` in place of `crops` and all that changes the image's geometry: what `genimage_stream.transforms` planned
+        for each image, which ends with an image as large as `out`.
+
         Raises ValueError or TypeError for arguments that do not fit together or have no effect. What is wrong with one
         image is in `Job.errors()`: its place is filled with zeros and its neighbours are not touched.
         """
@@ -226,6 +231,10 @@ class BatchDecoder:
         n = where[2]
         if len(source) != n:
             raise ValueError(f"source has {len(source)} images and out has room for {n}")
+        if (crops is None) == (steps is None):
+            raise ValueError("either crops or steps are needed")
+        if steps is not None and not (flips is divert is boxes is resized is None):
+            raise ValueError("flips, divert, boxes and resized go with crops; steps say all of that themselves")
         pixels = PixelOptions(OUTPUTS[where[1]], small, fill, mean, std)
         given: object = source
         if isinstance(source, FileRanges):
@@ -240,7 +249,7 @@ class BatchDecoder:
                 given,
                 keep,
                 where,
-                _column(crops, np.int32, (n, 2), "crops"),
+                None if crops is None else _column(crops, np.int32, (n, 2), "crops"),
                 None if flips is None else _column(flips, np.uint8, (n,), "flips"),
                 None if divert is None else _column(divert, np.uint8, (n,), "divert"),
                 None if boxes is None else _column(boxes, np.float32, (n, 4), "boxes"),
@@ -254,6 +263,8 @@ class BatchDecoder:
                 self._strict,
                 self._limits.max_pixels,
                 self._limits.max_bytes,
+                None if steps is None else steps.lists,
+                None if steps is None else _column(steps.sizes, np.int32, (n, 2), "steps.sizes"),
             )
         )
 

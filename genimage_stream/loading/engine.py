@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from genimage_stream.backends.cpu import CpuRenderer
@@ -23,7 +25,9 @@ from genimage_stream.loading.options import LoaderOptions, default_prefetch, def
 from genimage_stream.loading.samples import SampleTable
 from genimage_stream.loading.schedule import Progress, Schedule
 from genimage_stream.loading.stats import StatsCounter
+from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.storage.store import Reader
+from genimage_stream.transforms.step import Draw
 
 log = logging.getLogger("genimage_stream")
 
@@ -35,7 +39,15 @@ class Engine:
         if options.backend == "dali":
             load_dali()  # its absence is an error here, not in the first epoch
         self.options = options
-        self.schedule = Schedule(access, options)
+        self.transform = None if options.transform is None else LoaderTransform.of(options.transform, access)
+        if options.transform is not None or options.position == "random" or options.flip:
+            access.columns.need_hashes()
+        if options.backend == "dali" and self.transform is not None and self.transform.short is None:
+            raise ValueError(
+                'backend="dali" takes one crop and a RandomHorizontalFlip as transform, of images no smaller than the '
+                'crop; backend="cpu" takes all steps, with device="cuda" too'
+            )
+        self.schedule = Schedule(access, options, self.transform)
         self.device = resolve_device(options.device)
         self.dali = options.dali or DaliOptions()
         on_dali = options.backend == "dali"
@@ -50,6 +62,21 @@ class Engine:
         self._failures = Failures(access, skip=options.on_error == "skip", limit=options.most_errors)
         self._opened: tuple[int, SampleTable, Reader] | None = None  # with the process that opened it
         self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """(height, width) of a batch's images."""
+        if self.transform is None:
+            return self.options.crop_size
+        return self.transform.size.height, self.transform.size.width
+
+    def draws(self, rows: npt.NDArray[np.int64], epoch: int, visit: int) -> list[list[Draw]]:
+        """What is drawn for rows of the index."""
+        table = self._open()[0]
+        chances = table.chances(rows, visit, self.options.seed, epoch)
+        if self.transform is None:
+            return self.options.short_form().draws(chances, table.sizes(rows))
+        return table.draws(self.transform.steps, chances, rows)
 
     def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch:
         """Begin at a place of an epoch and keep `progress` up to date. Of the steps from there only `first`,
@@ -69,7 +96,15 @@ class Engine:
         table, reader = self._open()
         self._watch.look()
         pipeline = Pipeline(
-            self.options, self.prefetch, self._access.columns, table, reader, renderer, self._failures, self.counter
+            self.options,
+            self.transform,
+            self.prefetch,
+            self._access.columns,
+            table,
+            reader,
+            renderer,
+            self._failures,
+            self.counter,
         )
         turns = range(first, len(steps), every)
         return Epoch(pipeline, order, steps, turns, self.schedule.placement().rank, progress)
@@ -94,16 +129,21 @@ class Engine:
                 "process; DALI and CUDA do not survive a fork. Make the loader in a process of its own (start method "
                 "spawn)."
             )
-        renderer = new_renderer(self.options, decoder, self.device, self.dali, self.prefetch)
+        renderer = new_renderer(self.options, decoder, self.device, self.dali, self.prefetch, self.window)
         self._renderer = os.getpid(), renderer
         return renderer
 
 
 def new_renderer(
-    options: LoaderOptions, decoder: BatchDecoder, device: torch.device, dali: DaliOptions, prefetch: int
+    options: LoaderOptions,
+    decoder: BatchDecoder,
+    device: torch.device,
+    dali: DaliOptions,
+    prefetch: int,
+    window: tuple[int, int],
 ) -> Renderer:
-    """The backend that the options ask for, with buffers for `prefetch` batches."""
-    pixels, window = options.pixels(), options.crop_size
+    """The backend that the options ask for, with buffers for `prefetch` batches of `window` (height, width)."""
+    pixels = options.pixels()
     on_host = options.backend == "cpu" and device.type == "cpu"  # else the last steps happen on the device
     buffers = BufferPool(
         (options.batch_size, 3, *window),

@@ -23,16 +23,19 @@ from genimage_stream.loading.failures import Failures
 from genimage_stream.loading.options import LoaderOptions
 from genimage_stream.loading.samples import SampleTable
 from genimage_stream.loading.schedule import Progress
-from genimage_stream.order.geometry import Windows, sample_windows
+from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.storage.store import SampleRanges
 
 if TYPE_CHECKING:
     from genimage_stream.backends.renderer import Renderer, Rendering
     from genimage_stream.dataset.columns import IndexColumns
+    from genimage_stream.decode import PlannedSteps
+    from genimage_stream.order.geometry import Windows
     from genimage_stream.order.plan import Order, Steps
     from genimage_stream.storage.store import Reader, Request
 
 _BLOCK = 1024  # samples whose parameters are found at once: NumPy's cost per call is then shared by many batches
+_BLOCK_WITH_STEPS = 256  # fewer where steps are planned, which takes longer
 _LONG_POLL_SECONDS = 10.0  # where nothing but the core is waited for, which answers Ctrl-C itself
 _POLL_SECONDS = 0.2  # between looks for Ctrl-C while the threads of the core work
 
@@ -42,6 +45,7 @@ class Pipeline:
     """What the epochs of one loader share in one process. `prefetch`: batches decoded ahead."""
 
     options: LoaderOptions
+    transform: LoaderTransform | None
     prefetch: int
     columns: IndexColumns
     table: SampleTable
@@ -53,14 +57,14 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class _Planned:
-    """One batch of this rank: its samples, where their bytes are, what they are, and which windows they show."""
+    """One batch of this rank: its samples, where their bytes are, what they are, and what becomes of them."""
 
     step: int
     rows: npt.NDArray[np.int64]
     ranges: SampleRanges
     label: npt.NDArray[np.int64]
     subset: npt.NDArray[np.int64]
-    windows: Windows
+    wanted: Windows | PlannedSteps
 
 
 @dataclass
@@ -105,32 +109,21 @@ class Epoch(Iterator[Batch]):
     # -- planning ------------------------------------------------------------------------------------------------------
 
     def _plan_block(self) -> None:
-        """Find rows and windows of the next batches of this rank, about _BLOCK samples together."""
+        """Find rows and windows of the next batches of this rank, some hundred samples together."""
         options, table = self._pipeline.options, self._pipeline.table
-        turns = self._turns[self._next_planned : self._next_planned + max(1, _BLOCK // options.batch_size)]
+        together = _BLOCK if self._pipeline.transform is None else _BLOCK_WITH_STEPS
+        turns = self._turns[self._next_planned : self._next_planned + max(1, together // options.batch_size)]
         parts = [self._steps.part(step, self._rank) for step in turns]
         places = np.concatenate([np.arange(a, b) for a, b in parts])
         rows = self._order.rows[places]
         seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
-        sizes = np.stack([table.width[rows], table.height[rows]], axis=1).astype(np.int64)
-        crop = options.crop_size
-        found = sample_windows(
-            rows,
-            seen,
-            sizes,
-            crop=crop,
-            position=options.position,
-            flip=options.flip,
-            small=options.small,
-            seed=options.seed,
-            epoch=self.epoch,
-        )
+        wanted, tops, heights = self._wanted(rows, seen)
         shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
         label = table.label_number[table.label[rows]]
         subset = table.generator[rows].astype(np.int64)
         needed = None
         if table.segments is not None:
-            needed = table.segments.needed(rows, size, found.corners, sizes, crop)
+            needed = table.segments.needed(rows, size, tops, heights)
         at = 0
         for step, (a, b) in zip(turns, parts, strict=True):
             part = slice(at, at + b - a)
@@ -143,11 +136,30 @@ class Epoch(Iterator[Batch]):
                     ),
                     label=label[part],
                     subset=subset[part],
-                    windows=Windows(found.corners[part], found.flips[part]),
+                    wanted=wanted.part(part),
                 )
             )
             at += b - a
         self._next_planned += len(turns)
+
+    def _wanted(
+        self, rows: npt.NDArray[np.int64], visits: npt.NDArray[np.int64] | int
+    ) -> tuple[Windows | PlannedSteps, npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+        """What becomes of some samples, and of each the first row of its pixels that is needed and how many are."""
+        pipeline = self._pipeline
+        table, options = pipeline.table, pipeline.options
+        chances = table.chances(rows, visits, options.seed, self.epoch)
+        short = options.short_form() if pipeline.transform is None else pipeline.transform.short
+        if pipeline.transform is not None and short is None:
+            plan = table.plan(pipeline.transform.steps, chances, rows)
+            needed = plan.needed() if table.segments is not None else np.zeros((len(rows), 4), np.int32)
+            return plan, needed[:, 1], needed[:, 3]
+        sizes = table.sizes(rows)
+        assert short is not None
+        found = short.windows(chances, sizes)
+        height, width = short.crop
+        inside = (sizes[:, 0] >= width) & (sizes[:, 1] >= height)
+        return found, np.where(inside, found.corners[:, 1], 0), np.where(inside, height, sizes[:, 1])
 
     def _top_up(self) -> None:
         """Keep the queues full: requests for bytes ahead of decoding, decoding ahead of the consumer."""
@@ -170,7 +182,7 @@ class Epoch(Iterator[Batch]):
         except OSError as error:
             work.error = error  # raised in its turn: the batches before it are good
         else:
-            work.rendering = self._pipeline.renderer.submit(source, work.plan.windows)
+            work.rendering = self._pipeline.renderer.submit(source, work.plan.wanted)
         self._decoding.append(self._fetching.popleft())
 
     # -- handing over --------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from genimage_stream.arguments import WrongKindError
+from genimage_stream.arguments import WrongKindError, whole
 from genimage_stream.backends.dali_options import DaliOptions
 from genimage_stream.backends.dali_tuning import Work, tuned
 from genimage_stream.backends.device import resolve_device
@@ -20,12 +21,14 @@ from genimage_stream.decode.pixels import Output, Small
 from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.engine import Engine
 from genimage_stream.loading.epoch import Epoch, Pass
-from genimage_stream.loading.options import LoaderOptions, epoch_number
+from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions, Normalize, epoch_number
 from genimage_stream.loading.schedule import Place, Progress
 from genimage_stream.loading.stats import Stats
 from genimage_stream.loading.torch_dataset import LoaderDataset
+from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.order.geometry import Position
 from genimage_stream.order.mixing import EpochSize, Mix
+from genimage_stream.transforms.step import Step
 
 __all__ = ["Batch", "Loader"]
 
@@ -34,7 +37,7 @@ class Loader(Iterable[Batch]):
     """Batches of a dataset. Each `for` loop is one epoch; the next loop continues with the next epoch.
 
     Which samples come when follows from (dataset, seed, epoch, shuffle, mix) alone, and each sample's pixels from
-    (seed, epoch, sample): threads, prefetching, the number of ranks and interruptions change nothing.
+    (seed, epoch, image, transform): threads, prefetching, the number of ranks and interruptions change nothing.
 
     Samples and their order
         batch_size      samples in a batch of one rank
@@ -51,13 +54,16 @@ class Loader(Iterable[Batch]):
                         or repeated. When it would have fewer samples than ranks, it shares with the step before
 
     Pixels
-        crop            side of the square window, or (height, width), at most 65535 pixels
+        transform       steps of `genimage_stream.transforms`, after which all images have one size; in place of `crop`
+                        and the three below it
+        crop            side of the square window, by default 224, or (height, width), at most 65535 pixels
         crop_position   "random" or "center"; by default random where the order is, else center
         flip            mirror half of the samples; an augmentation, so False by default
         small           how an image smaller than the crop continues beyond its right and lower edges: "tile",
                         "reflect", "constant" (with the pixel `fill`), or "resize": enlarged beforehand
-        output          "uint8", or "float16" / "float32": (pixel / 255 - `mean`) / `std` per channel, by default
-                        ImageNet's
+        output          "uint8", or "float16" / "float32": (pixel / 255 - mean) / std per channel
+        normalize       of floats: "imagenet" (the default), "clip", "half" (mean and std 0.5), "none" (mean 0, std 1)
+                        or (mean, std), three numbers each
         channels_last   the same (n, 3, height, width) with the channels next to each other in memory
 
     Work
@@ -87,7 +93,7 @@ class Loader(Iterable[Batch]):
         dataset: Dataset,
         batch_size: int = 64,
         *,
-        crop: int | tuple[int, int] = 224,
+        crop: int | tuple[int, int] | None = None,
         shuffle: bool | Literal["full", "shards"] = True,
         seed: int = 0,
         rank: int | None = None,
@@ -107,8 +113,8 @@ class Loader(Iterable[Batch]):
         flip: bool = False,
         small: Small = "tile",
         fill: Sequence[int] = (0, 0, 0),
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        transform: Sequence[Step] | None = None,
+        normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None,
         prefetch: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         max_errors: int | None = None,
@@ -204,17 +210,38 @@ class Loader(Iterable[Batch]):
         """
         return self._engine.schedule.state(self._progress)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], allow: Sequence[str] = ()) -> None:
         """Go on where `state` was taken, exactly, whatever the world size and batch size are now.
 
-        The next `for` gives the rest of that epoch. Raises ValueError when the state belongs to another dataset,
-        selection, seed or order, naming what differs.
+        The next `for` gives the rest of that epoch. `allow=("transform",)` goes on with another transform on purpose.
+        Raises ValueError when the state belongs to another dataset, selection, seed, order or transform, naming what
+        differs.
         """
-        self._go_to(self._engine.schedule.place(state))
+        self._go_to(self._engine.schedule.place(state, allow))
 
     def _go_to(self, place: Place) -> None:
         self._next = place
         self._progress = Progress(*place)
+
+    # -- what is drawn -------------------------------------------------------------------------------------------------
+
+    def draws(self, rows: Sequence[int], epoch: int = 0, visit: int = 0) -> list[list[dict[str, Any]]]:
+        """What the transform draws for samples, by their places in the loader's dataset: one JSON-able dict per step.
+
+        `T.apply(data, steps, draws=...)` makes the loader's pixels of them. `visit` is 0; with a mix that shows samples
+        several times it is the round of its group that a sample comes in. Without a transform: a crop (RandomCrop or
+        CenterCrop) and a RandomHorizontalFlip. Raises IndexError for a place outside of the dataset, ValueError when a
+        step cannot take an image.
+        """
+        places = np.asarray(rows)
+        if places.ndim != 1 or (places.size and places.dtype.kind not in "iu"):
+            raise WrongKindError(f"rows={rows!r}: a list of whole numbers is needed")
+        if places.size and not 0 <= places.min() <= places.max() < len(self.dataset):
+            raise IndexError(
+                f"rows={rows!r}: the dataset has {len(self.dataset)} samples, 0 to {len(self.dataset) - 1}"
+            )
+        chosen = self.dataset.index_rows[places.astype(np.int64)]
+        return self._engine.draws(chosen, epoch_number(epoch), whole("visit", visit, 0, highest=LAST_EPOCH))
 
     # -- statistics ----------------------------------------------------------------------------------------------------
 
@@ -233,11 +260,17 @@ def _rebuild(dataset: Dataset, options: LoaderOptions, place: Place) -> Loader:
     return loader
 
 
+def _window_of(transform: Sequence[Step], dataset: Dataset) -> tuple[int, int]:
+    size = LoaderTransform.of(transform, dataset.access).size
+    return size.height, size.width
+
+
 def _tuned(dataset: Dataset, options: LoaderOptions) -> DaliOptions:
     """The fastest DALI options for this work, by trials or from memory."""
+    window = options.crop_size if options.transform is None else _window_of(options.transform, dataset)
     work = LoaderOptions(
         options.batch_size,
-        crop=options.crop,
+        crop=window,
         threads=options.threads,
         prefetch=options.prefetch,
         device=options.device,
@@ -252,7 +285,7 @@ def _tuned(dataset: Dataset, options: LoaderOptions) -> DaliOptions:
         Work(
             device,
             work.batch_size,
-            work.crop_size,
+            window,
             work.output,
             work.threads,
             work.prefetch,

@@ -15,14 +15,24 @@ from genimage_stream.decode import Limits, PixelOptions
 from genimage_stream.decode.arguments import thread_count, window_size
 from genimage_stream.decode.image import need_limits
 from genimage_stream.decode.pixels import Output, Small
+from genimage_stream.loading.transform import ShortForm, steps_of
 from genimage_stream.order.geometry import Position
 from genimage_stream.order.mixing import EpochSize, Mix, check_mix, epoch_size
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Shuffle
 from genimage_stream.resources import cores
+from genimage_stream.transforms.step import Step
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+#: What `normalize` names: (mean, std).
+NORMALISATIONS = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+Normalize = Literal["imagenet", "clip", "half", "none"]
 
 SHARDS_AT_ONCE = 16
 MOST_ERRORS = 100
@@ -35,15 +45,15 @@ _FLAGS = ("tune", "channels_last", "drop_last", "flip", "strict", "copy")
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """What `Loader` takes beside the dataset, and means there. `crop` becomes (height, width); None stays where it
-    stands for what depends on the machine or the process.
+    """What `Loader` takes beside the dataset, and means there. `crop` becomes (height, width) where there is no
+    transform; None stays where it means what depends on the machine or the process.
 
     Raises ValueError, naming the option, for a value that makes no sense or has no effect; RuntimeError for a device
     or page-locked memory that this machine does not have.
     """
 
     batch_size: int = 64
-    crop: int | tuple[int, int] = 224
+    crop: int | tuple[int, int] | None = None
     shuffle: bool | Literal["full", "shards"] = True
     seed: int = 0
     rank: int | None = None
@@ -63,8 +73,8 @@ class LoaderOptions:
     flip: bool = False
     small: Small = "tile"
     fill: Sequence[int] = (0, 0, 0)
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
+    transform: Sequence[Step] | None = None
+    normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None
     prefetch: int | None = None
     on_error: Literal["raise", "skip"] = "raise"
     max_errors: int | None = None
@@ -76,7 +86,6 @@ class LoaderOptions:
     def __post_init__(self) -> None:
         checked: dict[str, object] = {
             "batch_size": whole("batch_size", self.batch_size, 1),
-            "crop": window_size(self.crop),
             "seed": whole("seed", self.seed, -(1 << 64)),
             **{name: flag(name, getattr(self, name)) for name in _FLAGS},
         }
@@ -90,6 +99,7 @@ class LoaderOptions:
         split_seed(self.seed)
         one_of("shuffle", self.shuffle, (True, False, "full", "shards"))
         one_of("on_error", self.on_error, ("raise", "skip"))
+        self._check_geometry()
         if self.crop_position is not None:
             one_of("crop_position", self.crop_position, ("random", "center"))
         if self.limits is not None:
@@ -110,6 +120,19 @@ class LoaderOptions:
             check_mix(self.mix)
         elif self.epoch_size != "all":
             raise ValueError(f"epoch_size={self.epoch_size!r} needs a mix: without one an epoch is every sample once")
+
+    def _check_geometry(self) -> None:
+        if self.transform is None:
+            object.__setattr__(self, "crop", window_size(224 if self.crop is None else self.crop))
+            return
+        object.__setattr__(self, "transform", steps_of(self.transform))
+        fields = {"crop": None, "crop_position": None, "flip": False, "small": "tile", "fill": (0, 0, 0)}
+        given = [name for name, default in fields.items() if getattr(self, name) != default]
+        if given:
+            raise ValueError(
+                f"{' and '.join(f'{name}=' for name in given)} beside transform=: write it as a step of the transform, "
+                "e.g. T.RandomCrop(224) or T.RandomHorizontalFlip()"
+            )
 
     def _check_ranks(self) -> None:
         if (self.rank is None) != (self.world_size is None):
@@ -135,15 +158,31 @@ class LoaderOptions:
 
     def pixels(self) -> PixelOptions:
         """What becomes of the pixels. Raises ValueError for what the decoder does not take."""
-        mean, std = self.mean, self.std
-        if self.output in ("float16", "float32"):
-            mean, std = IMAGENET_MEAN if mean is None else mean, IMAGENET_STD if std is None else std
-        return PixelOptions(self.output, self.small, self.fill, mean, std)
+        return PixelOptions(self.output, self.small, self.fill, *self._mean_and_std())
+
+    def _mean_and_std(self) -> tuple[Sequence[float] | None, Sequence[float] | None]:
+        normalize = self.normalize
+        if self.output == "uint8":
+            if normalize is not None:
+                raise ValueError(f'normalize={normalize!r} needs output="float32" or "float16", and this one is uint8')
+            return None, None
+        if isinstance(normalize, str) and normalize in NORMALISATIONS:
+            return NORMALISATIONS[normalize]
+        if normalize is None:
+            return NORMALISATIONS["imagenet"]
+        if not isinstance(normalize, (tuple, list)) or len(normalize) != 2:
+            names = ", ".join(map(repr, NORMALISATIONS))
+            raise WrongKindError(f"normalize={normalize!r}: one of {names}, or (mean, std), is needed")
+        return normalize[0], normalize[1]
 
     @property
     def crop_size(self) -> tuple[int, int]:
-        """(height, width) of the window."""
+        """(height, width) of the window, where there is no transform."""
         return window_size(self.crop)
+
+    def short_form(self) -> ShortForm:
+        """Crops and flips, where there is no transform."""
+        return ShortForm(self.crop_size, self.position, 0.5 if self.flip else 0.0, self.small)
 
     @property
     def order(self) -> Shuffle:

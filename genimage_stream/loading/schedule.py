@@ -5,21 +5,22 @@ All of it follows from the dataset, the options and the process group; nothing h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 
-from genimage_stream.arguments import WrongKindError, whole
+from genimage_stream.arguments import WrongKindError, names, one_of, whole
 from genimage_stream.dataset.access import Access
 from genimage_stream.dataset.groups import mixture_of
 from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions
+from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.order.mixing import plain_mix
 from genimage_stream.order.plan import Order, Steps, epoch_order
 
-STATE_VERSION = 1
+STATE_VERSION = 2  # 1: random values were keyed by a sample's row
 
 _PLACE = ("version", "epoch", "position")  # what a state holds beside the identity of its run
 
@@ -60,11 +61,12 @@ class Schedule:
     Raises ValueError for an empty selection, a mix that does not fit the dataset, and when an epoch has no steps.
     """
 
-    def __init__(self, access: Access, options: LoaderOptions) -> None:
+    def __init__(self, access: Access, options: LoaderOptions, transform: LoaderTransform | None = None) -> None:
         if not len(access):
             raise ValueError(f"the selection of {access.store.name} is empty: nothing to load")
         self._access = access
         self._options = options
+        self._transform = None if transform is None else transform.identity()
         self._mixture = None if options.mix is None else mixture_of(access, options.mix, options.epoch_size)
         self._mix = None if options.mix is None else plain_mix(options.mix)
         self.epoch_samples = len(access) if self._mixture is None else self._mixture.size
@@ -110,31 +112,43 @@ class Schedule:
     # -- states --------------------------------------------------------------------------------------------------------
 
     def identity(self) -> dict[str, Any]:
-        """What decides which sample comes when; states can go between loaders that agree on it."""
+        """What decides which sample comes when, and the transform; states go between loaders that agree on it."""
         options = self._options
         order: dict[str, Any] = {"seed": options.seed, "shuffle": options.order, "window": options.shards_at_once}
         if self._mix is not None:
             order |= {"mix": self._mix, "epoch_samples": self.epoch_samples}
+        if self._transform is not None:
+            order["transform"] = self._transform
         return {"dataset": self._digest, **order}
 
     def state(self, at: Progress) -> dict[str, Any]:
         """A run of this schedule that is at this place."""
         return {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position, **self.identity()}
 
-    def place(self, state: Mapping[str, Any]) -> Place:
-        """Where a state was taken. Raises ValueError for what is no state, or belongs to another run."""
+    def place(self, state: Mapping[str, Any], allow: Sequence[str] = ()) -> Place:
+        """Where a state was taken; what `allow` names may differ. Raises ValueError for what is no state, or belongs to
+        another run."""
+        for name in names("allow", allow):
+            one_of("allow", name, ("transform",))
         if not isinstance(state, Mapping):
             raise WrongKindError(f"state {state!r}: a mapping is needed, as state_dict gave it")
         missing = [name for name in _PLACE if name not in state]
         if missing:
             raise ValueError(f"the state has no {', '.join(missing)}: it is not the state of a loader")
+        if state["version"] == 1:
+            raise ValueError(
+                "the state is of an earlier release, which drew crops and flips by other numbers (version 1): begin "
+                "the run anew, or finish it with that release"
+            )
         if state["version"] != STATE_VERSION:
             raise ValueError(f"the state has version {state.get('version')}; this loader reads version {STATE_VERSION}")
         mine = self.identity()
-        names = [name for name in {**mine, **state} if name not in _PLACE]
-        other = [f"{n}: {state.get(n)!r}, here {mine.get(n)!r}" for n in names if state.get(n) != mine.get(n)]
-        if other:
-            raise ValueError(f"the state belongs to another run ({'; '.join(other)})")
+        both = [name for name in {**mine, **state} if name not in _PLACE]
+        differ = [name for name in both if state.get(name) != mine.get(name) and name not in allow]
+        if differ:
+            other = "; ".join(f"{name}: {state.get(name)!r}, here {mine.get(name)!r}" for name in differ)
+            on = ' (allow=("transform",) goes on with this one)' if differ == ["transform"] else ""
+            raise ValueError(f"the state belongs to another run ({other}){on}")
         epoch, position = (whole(name, state[name], -(1 << 64)) for name in ("epoch", "position"))
         if not 0 <= epoch <= LAST_EPOCH or not 0 <= position <= self.epoch_samples:
             raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")

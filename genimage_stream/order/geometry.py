@@ -1,8 +1,4 @@
-"""Which window of each image a batch shows: crop and flip, pure functions of (seed, epoch, sample).
-
-Randomness comes from `philox.sample_words`, so a sample's window does not depend on the batch, the rank, the number of
-threads, or the point at which a run was resumed.
-"""
+"""Which window of each image a batch shows: crop and flip, pure functions of the image's size and random words."""
 
 from __future__ import annotations
 
@@ -13,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.decode.pixels import Small
-from genimage_stream.order.philox import Words, below, sample_words
+from genimage_stream.order.philox import Words, below, units
 
 Position = Literal["random", "center"]
-
-STREAM_WINDOW = 0  # word 0: x, word 1: y, word 2: flip
-_FLIP_BIT = np.uint32(0x80000000)
+Place = Literal["random", "center", "torchvision"]
 
 
 @dataclass(frozen=True)
@@ -28,19 +22,24 @@ class Windows:
     corners: npt.NDArray[np.int32]
     flips: npt.NDArray[np.uint8]
 
+    def part(self, which: slice) -> Windows:
+        return Windows(self.corners[which], self.flips[which])
+
 
 def windows(
     sizes: npt.NDArray[np.int64],
     words: Words,
     *,
     crop: tuple[int, int],
-    position: Position,
-    flip: bool,
+    position: Place,
+    flip: float,
     small: Small,
 ) -> Windows:
-    """The windows of `crop = (height, width)` in images of `sizes` (n, 2) (width, height), by (4, n) random words.
+    """The windows of `crop = (height, width)` in images of `sizes` (n, 2) (width, height), by random words (3, n): for
+    x, y and the flip.
 
-    `random`: every place within the image is as likely as any other; `center`: (size - crop) // 2. Along a side that
+    `random`: every place within the image is as likely as any other; `center`: (size - crop) // 2, or "torchvision":
+    round((size - crop) / 2), half to even. `flip` is the probability of mirroring. Along a side that
     is smaller than the crop the window starts at 0, where the image starts, and `small` says what lies beyond it; but
     with `tile` and `random` it starts anywhere on the canvas of as many whole tiles as cover the crop, as in NPR's
     training code. With `resize` the image is enlarged to the crop first, and sizes count after that.
@@ -51,8 +50,11 @@ def windows(
     if small == "tile" and position == "random":
         canvas = np.where(canvas < extent, -(-extent // np.maximum(canvas, 1)) * canvas, canvas)
     room = np.maximum(canvas - extent, 0)  # how far the window can move
-    corners = below(words[:2].T, room + 1) if position == "random" else room // 2
-    flips = (words[2] >= _FLIP_BIT) if flip else np.zeros(len(sizes), bool)
+    if position == "random":
+        corners = below(words[:2].T, room + 1)
+    else:
+        corners = room // 2 if position == "center" else np.rint(room / 2).astype(np.int64)
+    flips = units(words[2]) < flip
     return Windows(np.ascontiguousarray(corners, np.int32), flips.astype(np.uint8))
 
 
@@ -73,20 +75,3 @@ def enlarged(sizes: npt.NDArray[np.int64], crop: tuple[int, int]) -> npt.NDArray
     )
     small = (w < width) | (h < height)
     return np.where(small[:, None], covering, sizes)
-
-
-def sample_windows(
-    rows: npt.NDArray[np.int64],
-    occurrences: npt.NDArray[np.int64] | int,
-    sizes: npt.NDArray[np.int64],
-    *,
-    crop: tuple[int, int],
-    position: Position,
-    flip: bool,
-    small: Small,
-    seed: int,
-    epoch: int,
-) -> Windows:
-    """`windows` of the samples at `rows` of the index in one epoch."""
-    words = sample_words(rows, occurrences, seed=seed, epoch=epoch, stream=STREAM_WINDOW)
-    return windows(sizes, words, crop=crop, position=position, flip=flip, small=small)

@@ -18,12 +18,13 @@ _ROUNDS = 10
 _SHIFT = np.uint64(32)
 
 
-def philox4x32(counters: npt.ArrayLike, key: tuple[int, int]) -> Words:
-    """The four random words of each counter, (4, n) uint32 to (4, n) uint32, under a key of two words."""
+def philox4x32(counters: npt.ArrayLike, key: tuple[int, int] | Words) -> Words:
+    """The four random words of each counter, (4, n) uint32 to (4, n) uint32, under a key of two words, or under keys
+    (2, n)."""
     counter = np.asarray(counters, np.uint32)
     if counter.ndim != 2 or counter.shape[0] != 4:
         raise ValueError(f"counters have shape {counter.shape}; philox4x32 needs (4, n)")
-    keys = np.array([[key[0]], [key[1]]], np.uint32)
+    keys = np.asarray(key, np.uint32).reshape(2, -1)
     even, odd = counter[0::2], counter[1::2]  # words 0 and 2 are multiplied, words 1 and 3 are mixed in
     for _ in range(_ROUNDS):
         product = even.astype(np.uint64) * _MULTIPLIERS
@@ -36,22 +37,6 @@ def philox4x32(counters: npt.ArrayLike, key: tuple[int, int]) -> Words:
     words = np.empty_like(counter)
     words[0::2], words[1::2] = even, odd
     return words
-
-
-def sample_words(
-    rows: npt.NDArray[np.int64], occurrences: npt.NDArray[np.int64] | int, *, seed: int, epoch: int, stream: int
-) -> Words:
-    """Four random words for each sample: (4, n) uint32.
-
-    `rows` are places in the whole index (so a selection changes nothing), `occurrences` count the visits to the same
-    sample within an epoch, `stream` separates purposes. The seed is the key; the rest is the counter.
-    """
-    counters = np.empty((4, len(rows)), np.uint32)
-    counters[0] = rows
-    counters[1] = occurrences
-    counters[2] = epoch
-    counters[3] = stream
-    return philox4x32(counters, split_seed(seed))
 
 
 def split_seed(seed: int) -> tuple[int, int]:

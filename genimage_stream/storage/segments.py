@@ -33,24 +33,21 @@ class SegmentTable:
         self,
         rows: npt.NDArray[np.int64],
         sizes: npt.NDArray[np.int64],
-        corners: npt.NDArray[np.int32],
-        shapes: npt.NDArray[np.int64],
-        window: tuple[int, int],
+        tops: npt.NDArray[np.integer],
+        heights: npt.NDArray[np.integer],
     ) -> npt.NDArray[np.int64]:
         """(n, 3): of each image the number of bytes at its start, and the first and one past the last of another part.
 
-        `sizes` (n,) are bytes, `corners` (n, 2) the windows' (x, y), `shapes` (n, 2) the images' (width, height);
-        `window` is (height, width). The first number is the image's size where all of it is needed, or more than half
-        of it, by the same rule as the decoder's.
+        `sizes` (n,) are bytes; `tops` (n,) and `heights` (n,) say which rows of pixels are needed. The first number is
+        the image's size where all of it is needed, or more than half of it, by the same rule as the decoder's.
         """
         found = np.repeat(sizes[:, None], 3, axis=1)
         start, end = self.starts[rows].astype(np.int64), self.starts[rows + 1].astype(np.int64)
-        height, width = window
-        some = np.flatnonzero((end - start >= 3) & (shapes[:, 0] >= width) & (shapes[:, 1] >= height))
+        some = np.flatnonzero((end - start >= 3) & (heights > 0))
         if not len(some):
             return found
         start, end = start[some], end[some]
-        top = corners[some, 1].astype(np.int64)
+        top, height = tops[some].astype(np.int64), heights[some].astype(np.int64)
         band_rows, first = (self.values[start + i].astype(np.int64) for i in (0, 1))
         from_band, to_band = top // np.maximum(band_rows, 1), (top + height - 1) // np.maximum(band_rows, 1)
         sound = (band_rows > 0) & (start + 2 + to_band < end)

@@ -9,7 +9,7 @@ import numpy as np
 
 from genimage_stream.decode import _core, decode
 from genimage_stream.transforms.chance import Chance, default_identity, identity_of
-from genimage_stream.transforms.step import Draw, Image, Operation, Sample, Size, Step, ordinals_of
+from genimage_stream.transforms.step import Draw, Image, Operation, Sample, Size, Step, at_place, ordinals_of
 
 
 def apply(
@@ -48,6 +48,13 @@ def draws_of(
     """What `apply` draws with the same arguments: one JSON-able dict per step."""
     image, sample = _prepared(data_or_array, steps, seed, epoch, visit, sha256, label, generator)
     return _plan(steps, sample, Size(image.shape[1], image.shape[0]), None)[0]
+
+
+def draws_for(
+    steps: Sequence[Step], chance: Chance, size: Size, label: str | None, generator: str | None
+) -> list[Draw]:
+    """`draws_of` for an image of that size, without its pixels."""
+    return _plan(steps, Sample(chance, ordinals_of(steps), label, generator), size, None)[0]
 
 
 def _prepared(
@@ -90,7 +97,7 @@ def _plan(
             planned = step.plan(sample, place, size, None if given is None else given[number])
         except (ValueError, KeyError, TypeError) as error:
             lacking = f"its draw lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"step {number} of the transform, {step!r}: {lacking}") from error
+            raise ValueError(f"{at_place(number, step)}: {lacking}") from error
         place += sum(1 for _ in step.walk())
         draws.append(planned.draw)
         operations += planned.operations

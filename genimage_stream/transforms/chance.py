@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from genimage_stream.decode import _core
+from genimage_stream.order.philox import Words, below, philox4x32, split_seed, units
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -101,6 +107,101 @@ class Stream:
     def key(self) -> str:
         """16 hex digits that key a field of random numbers."""
         return f"{self.word():08x}{self.word():08x}"
+
+
+@dataclass(frozen=True)
+class Chances:
+    """What keys the draws of n samples of one epoch.
+
+    `visits` (n,); `identities`, called when something is drawn, gives uint64 (n,): the first 8 bytes of their sha256,
+    read as big-endian numbers.
+    """
+
+    seed: int
+    epoch: int
+    visits: npt.NDArray[np.int64]
+    identities: Callable[[], npt.NDArray[np.uint64]]
+
+    def of(self, which: int) -> Chance:
+        """That of one sample."""
+        identity = int(self._identities[which]).to_bytes(8, "big")
+        return Chance(self.seed, self.epoch, int(self.visits[which]), identity)
+
+    @cached_property
+    def _identities(self) -> npt.NDArray[np.uint64]:
+        return self.identities()
+
+    @cached_property
+    def words(self) -> Words:
+        """(4, n): of each sample what its streams are keyed by."""
+        counters = np.empty((4, len(self.visits)), np.uint32)
+        counters[:2] = np.ascontiguousarray(self._identities, ">u8").view("<u4").reshape(-1, 2).T
+        counters[2], counters[3] = self.epoch, self.visits
+        return philox4x32(counters, split_seed(self.seed))
+
+    def streams(self, name: str, ordinal: int, which: npt.NDArray[np.intp] | slice = slice(None)) -> Streams:
+        """Of the samples `which`, the streams of the step `name` that has `ordinal` of the same name before it."""
+
+        def keyed() -> tuple[Words, Words]:
+            words = self.words[:, which]
+            rest = np.empty((3, len(words[0])), np.uint32)
+            rest[0], rest[1:] = zlib.crc32(f"{name}:{ordinal}".encode()), words[2:]
+            return words[:2], rest
+
+        return Streams(keyed)
+
+
+class Streams:
+    """The `Stream` of each of n samples: the same words in the same order, one array (n,) per call.
+
+    `keyed` gives the keys (2, n) and the rest of the counters (3, n).
+    """
+
+    def __init__(self, keyed: Callable[[], tuple[Words, Words]], taken: int = 0) -> None:
+        self._keyed = keyed
+        self._taken = taken  # words of each stream
+        self._block: Words | None = None
+
+    def words(self) -> Words:
+        """The next word of each."""
+        place = self._taken % 4
+        if place == 0 or self._block is None:
+            keys, rest = self._keyed()
+            counters = np.empty((4, len(rest[0])), np.uint32)
+            counters[0], counters[1:] = self._taken // 4, rest
+            self._block = philox4x32(counters, keys)
+        self._taken += 1
+        found: Words = self._block[place]
+        return found
+
+    def units(self) -> npt.NDArray[np.float64]:
+        return units(self.words())
+
+    def uniform(self, low: float, high: float) -> npt.NDArray[np.float64]:
+        return low + (high - low) * self.units()
+
+    def below(self, limits: npt.NDArray[np.int64] | int) -> npt.NDArray[np.int64]:
+        return below(self.words(), np.asarray(limits, np.int64))
+
+    def whole(self, low: int, high: int) -> npt.NDArray[np.int64]:
+        return low + self.below(high - low + 1)
+
+    def happens(self, probability: float) -> npt.NDArray[np.bool_]:
+        return self.units() < probability
+
+    def only(self, which: npt.NDArray[np.intp]) -> Streams:
+        """Those of some samples, from here on."""
+        keys, rest = self._keyed()
+        return Streams(lambda: (keys[:, which], rest[:, which]), self._taken)
+
+    def orders(self, count: int) -> npt.NDArray[np.int64]:
+        """(n, count): the numbers 0 .. count - 1 in random order."""
+        rows = np.arange(len(self._keyed()[1][0]))
+        numbers = np.tile(np.arange(count), (len(rows), 1))
+        for i in range(count - 1, 0, -1):
+            j = self.below(i + 1)
+            numbers[:, i], numbers[rows, j] = numbers[rows, j], numbers[:, i].copy()
+        return numbers
 
 
 def default_identity(data: Buffer) -> bytes:

@@ -10,8 +10,9 @@ import numpy as np
 
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
-from genimage_stream.transforms.chance import Stream
-from genimage_stream.transforms.step import CoreStep, Draw, Operation, Size
+from genimage_stream.transforms.chance import Stream, Streams
+from genimage_stream.transforms.many import Sizes
+from genimage_stream.transforms.step import CoreStep, Draw, ManyDrawn, Operation, Size
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class GaussianNoise(CoreStep):
         key = int(draw["key"][:8], 16), int(draw["key"][8:], 16)
         return [_core.noise_step(key, self.mean * 255, draw["sigma"] * 255)]
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        sigmas = (streams.uniform(*values.bounds(self.sigma)) * 255).tolist()
+        keys = zip(streams.words().tolist(), streams.words().tolist(), strict=True)
+        mean = self.mean * 255
+        return ManyDrawn([_core.noise_step(key, mean, sigma) for key, sigma in zip(keys, sigmas, strict=True)])
+
 
 @dataclass(frozen=True)
 class RandomGrayscale(CoreStep):
@@ -52,6 +59,10 @@ class RandomGrayscale(CoreStep):
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_core.gray_step()]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        gray = self.operations({}, Size(1, 1))
+        return ManyDrawn([gray if happens else () for happens in streams.happens(self.p).tolist()])
 
 
 _JITTER = ("brightness", "contrast", "saturation", "hue")
@@ -103,6 +114,14 @@ class ColorJitter(CoreStep):
                 make = (_core.brightness_step, _core.contrast_step, _core.saturation_step)[which]
                 made.append(make(factor))
         return made
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        drawn: dict[str, list[Any]] = {"order": streams.orders(4).tolist()}
+        for name in _JITTER:
+            ends = self._range(name)
+            drawn[name] = [None] * len(sizes) if ends is None else streams.uniform(*ends).tolist()
+        draws = (dict(zip(drawn, one, strict=True)) for one in zip(*drawn.values(), strict=True))
+        return ManyDrawn([self.operations(draw, Size(1, 1)) for draw in draws])
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 
 from genimage_stream.transforms import values
+from genimage_stream.transforms.chance import Streams
+from genimage_stream.transforms.many import Many, Places
 from genimage_stream.transforms.step import (
     Draw,
     Hook,
@@ -32,6 +35,24 @@ def _steps(step: Step, name: str, given: Any) -> tuple[Step, ...]:
     return found
 
 
+Sizes = frozenset[Size] | None
+
+
+def _one_after_the_other(steps: Sequence[Step], sizes: Sizes) -> Sizes:
+    for step in steps:
+        sizes = step.sizes_after(sizes)
+    return sizes
+
+
+def _either(*sizes: Sizes) -> Sizes:
+    found: frozenset[Size] = frozenset()
+    for one in sizes:
+        if one is None:
+            return None
+        found |= one
+    return found
+
+
 class _Combined(Step):
     """Chooses which of its steps run, and in which order."""
 
@@ -42,6 +63,26 @@ class _Combined(Step):
     def run_order(self, draw: Draw) -> Sequence[int]:
         """The inner steps that run, by their place among `inner`."""
         return range(len(self.inner))
+
+    @abstractmethod
+    def select_many(self, many: Many, place: int, which: Places) -> Iterator[tuple[int, Places]]:
+        """As `select`, for the samples `which`: inner steps, by their place among `inner`, in the order in which they
+        run, and the samples that each runs for."""
+
+    def plan_many(self, many: Many, place: int, which: Places) -> None:
+        places = self._inner_places(place)
+        for inner, samples in self.select_many(many, place, many.sound(which)):
+            if len(samples):
+                self.inner[inner].plan_many(many, places[inner], samples)
+
+    def _streams(self, many: Many, place: int, which: Places) -> Streams:
+        return many.chances.streams(type(self).__name__, many.ordinals[place], which)
+
+    def _inner_places(self, place: int) -> list[int]:
+        places = [place + 1]
+        for step in self.inner:
+            places.append(places[-1] + sum(1 for _ in step.walk()))
+        return places
 
     def plan(self, sample: Sample, place: int, size: Size, given: Draw | None = None) -> Planned:
         name = type(self).__name__
@@ -56,9 +97,7 @@ class _Combined(Step):
         order = list(self.run_order(draw))
         if given is not None and len(inner_given) != len(order):
             raise ValueError(f'the draw for {name} has {len(inner_given)} entries in "inner"; {len(order)} are needed')
-        places = [place + 1]  # of the inner steps
-        for step in self.inner:
-            places.append(places[-1] + sum(1 for _ in step.walk()))
+        places = self._inner_places(place)
         operations: list[Operation] = []
         inner: list[Draw] = []
         for position, which in enumerate(order):
@@ -87,6 +126,13 @@ class RandomApply(_Combined):
     def select(self, sample: Sample, place: int) -> dict[str, Any]:
         stream = sample.chance.stream("RandomApply", sample.ordinals[place])
         return {"applied": stream.happens(self.p)}
+
+    def select_many(self, many: Many, place: int, which: Places) -> Iterator[tuple[int, Places]]:
+        chosen = which[self._streams(many, place, which).happens(self.p)]
+        return ((inner, chosen) for inner in range(len(self.transforms)))
+
+    def sizes_after(self, sizes: Sizes) -> Sizes:
+        return _either(sizes, _one_after_the_other(self.transforms, sizes))
 
 
 @dataclass(frozen=True)
@@ -125,6 +171,21 @@ class RandomChoice(_Combined):
     def run_order(self, draw: Draw) -> Sequence[int]:
         return (draw["chosen"],)
 
+    def select_many(self, many: Many, place: int, which: Places) -> Iterator[tuple[int, Places]]:
+        streams = self._streams(many, place, which)
+        if self.p is None:
+            chosen = streams.below(len(self.transforms))
+        else:
+            left = streams.units() * sum(self.p)
+            chosen = np.full(len(which), max(i for i, weight in enumerate(self.p) if weight > 0))
+            for inner, weight in enumerate(self.p):
+                left = left - weight
+                chosen = np.where(left < 0, np.minimum(chosen, inner), chosen)
+        return ((inner, which[chosen == inner]) for inner in range(len(self.transforms)))
+
+    def sizes_after(self, sizes: Sizes) -> Sizes:
+        return _either(*(step.sizes_after(sizes) for step in self.transforms))
+
 
 @dataclass(frozen=True)
 class RandomOrder(_Combined):
@@ -146,6 +207,16 @@ class RandomOrder(_Combined):
     def run_order(self, draw: Draw) -> Sequence[int]:
         order: list[int] = draw["order"]
         return order
+
+    def select_many(self, many: Many, place: int, which: Places) -> Iterator[tuple[int, Places]]:
+        count = len(self.transforms)
+        orders = self._streams(many, place, which).orders(count)
+        return ((inner, which[orders[:, turn] == inner]) for turn in range(count) for inner in range(count))
+
+    def sizes_after(self, sizes: Sizes) -> Sizes:
+        if len(self.transforms) > 5:  # 120 orders
+            return None
+        return _either(*(_one_after_the_other(order, sizes) for order in permutations(self.transforms)))
 
 
 @dataclass(frozen=True)
@@ -182,6 +253,17 @@ class OnlyIf(_Combined):
                 raise ValueError(f"the sample's {name} is not known; pass {name}=...")
         label_holds = self.label is None or sample.label == self.label
         return {"applied": label_holds and (self.generators is None or sample.generator in self.generators)}
+
+    def select_many(self, many: Many, place: int, which: Places) -> Iterator[tuple[int, Places]]:
+        holds = np.ones(len(which), bool)
+        if self.label is not None:
+            holds &= np.array([name == self.label for name in many.label_names])[many.labels[which]]
+        if self.generators is not None:
+            holds &= np.array([name in self.generators for name in many.generator_names])[many.generators[which]]
+        return iter([(0, which[holds])])
+
+    def sizes_after(self, sizes: Sizes) -> Sizes:
+        return _either(sizes, self.step.sizes_after(sizes))
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from genimage_stream.decode import _core
 from genimage_stream.transforms import kernels, values
-from genimage_stream.transforms.chance import Stream
-from genimage_stream.transforms.step import CoreStep, Draw, Operation, Size
+from genimage_stream.transforms.chance import Stream, Streams
+from genimage_stream.transforms.many import Sizes
+from genimage_stream.transforms.step import CoreStep, Draw, ManyDrawn, Operation, Size
 
 _CHROMA = {"420": 0, "422": 1, "444": 2}
 
@@ -43,7 +45,18 @@ class JPEG(CoreStep):
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         quality = values.whole(self, "quality", draw["quality"], 1, 100)
-        return [_core.jpeg_step(quality, _CHROMA[draw["chroma"]], self.channels == "bgr")]
+        return [_jpeg(quality, draw["chroma"], self.channels)]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        if not isinstance(self.quality, tuple):
+            return ManyDrawn([_jpeg(self.quality, self.chroma, self.channels)] * len(sizes))
+        drawn = streams.whole(*self.quality).tolist()
+        return ManyDrawn([_jpeg(quality, self.chroma, self.channels) for quality in drawn])
+
+
+@cache
+def _jpeg(quality: int, chroma: str, channels: str) -> _core.Step:
+    return _core.jpeg_step(quality, _CHROMA[chroma], channels == "bgr")
 
 
 @dataclass(frozen=True)
@@ -104,3 +117,21 @@ class GaussianBlur(CoreStep):
         if min(size) <= side // 2:
             raise ValueError(f"an image of {size.width}x{size.height} is too small for kernel_size={side}")
         return [_core.torch_blur_step(kernels.torch_weights(side, sigma), side, side)]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        if self.like == "scipy" and not isinstance(self.sigma, tuple):
+            return ManyDrawn([_core.scipy_blur_step(kernels.scipy_weights(self.sigma))] * len(sizes))
+        sigmas = streams.uniform(*values.bounds(self.sigma))
+        if self.like == "scipy":
+            return ManyDrawn([_core.scipy_blur_step(one) for one in kernels.scipy_weights_of_many(sigmas)])
+        lengths: list[int] = [self.kernel_size] * len(sigmas) if isinstance(self.kernel_size, int) else []
+        if isinstance(self.kernel_size, tuple):
+            low, high = self.kernel_size
+            lengths = (low + 2 * streams.below((high - low) // 2 + 1)).tolist()
+        draws = [{"sigma": sigma} for sigma in sigmas.tolist()]
+        for draw, length in zip(draws, lengths or map(kernels.cv2_size, sigmas.tolist()), strict=True):
+            draw["kernel_size"] = length
+        if self.like == "torchvision" and sizes.min(initial=1000) <= max(lengths) // 2:
+            return None
+        large = Size(1000, 1000)
+        return ManyDrawn([self.operations(draw, large) for draw in draws])

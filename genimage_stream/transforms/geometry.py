@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
-from genimage_stream.transforms.chance import Stream
-from genimage_stream.transforms.step import CoreStep, Draw, Operation, Size
+from genimage_stream.transforms.chance import Stream, Streams
+from genimage_stream.transforms.many import Sizes
+from genimage_stream.transforms.step import CoreStep, Draw, ManyDrawn, Operation, Size
 
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Pad = Literal["error", "zeros", "reflect", "symmetric", "tile"]
@@ -66,6 +69,19 @@ class Resize(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_resize(*self._sides(size), self.filter)]
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        unlike, which = np.unique(sizes, axis=0, return_inverse=True)
+        sides = [self._sides(Size(*size)) for size in unlike.tolist()]
+        if any(not 1 <= side <= _LARGEST for one in sides for side in one):
+            return None
+        made = [_resize(*one, self.filter) for one in sides]
+        return ManyDrawn([made[i] for i in which.ravel().tolist()], np.array(sides, np.int64)[which.ravel()])
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        if isinstance(self.size, tuple):
+            return _fixed(self.size)
+        return None if sizes is None else frozenset(Size(*self._sides(size)) for size in sizes)
+
 
 @dataclass(frozen=True)
 class RandomScale(CoreStep):
@@ -97,6 +113,20 @@ class RandomScale(CoreStep):
             return [_core.resize_linear_step(width, height)]
         return [_resize(width, height, self.filter)]
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        factors = streams.uniform(*self.scale)[:, None] if isinstance(self.scale, tuple) else self.scale
+        sides = (sizes * factors).astype(np.int64)
+        if sides.min(initial=1) < 1 or sides.max(initial=1) > _LARGEST:
+            return None
+        if self.like == "cv2":
+            return ManyDrawn([_core.resize_linear_step(w, h) for w, h in sides.tolist()], sides)
+        return ManyDrawn([_resize(w, h, self.filter) for w, h in sides.tolist()], sides)
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        if sizes is None or isinstance(self.scale, tuple):
+            return None
+        return frozenset(Size(int(w * self.scale), int(h * self.scale)) for w, h in sizes)
+
 
 @dataclass(frozen=True)
 class CenterCrop(CoreStep):
@@ -127,6 +157,17 @@ class CenterCrop(CoreStep):
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_crop(draw["x"], draw["y"], self.size, self.pad)]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        crop = np.array(values.sides(self.size)[::-1])
+        if self.pad == "error" and (sizes < crop).any():
+            return None
+        room = sizes - crop
+        inside = np.rint(room / 2).astype(np.int64) if self.rounding == "torchvision" else room // 2
+        return _crops(np.where(room < 0, -(-room // 2), inside), self.size, self.pad)
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        return _after_crop(self.size, self.pad, sizes)
 
 
 @dataclass(frozen=True)
@@ -177,12 +218,47 @@ class RandomCrop(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_crop(draw["x"], draw["y"], self.size, self.pad)]
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        crop = np.array(values.sides(self.size)[::-1])
+        missing = np.maximum(crop - sizes, 0)
+        if self.pad == "error" and missing.any():
+            return None
+        before, after = missing, missing
+        if self.pad == "tile":
+            before, after = np.zeros_like(missing), np.where(missing > 0, sizes * -(-crop // sizes) - sizes, 0)
+        elif self.place == "centre":
+            before, after = missing // 2, missing - missing // 2
+        room = before + sizes + after - crop + 1
+        x, y = streams.below(room[:, 0]), streams.below(room[:, 1])
+        return _crops(np.stack([x, y], axis=1) - before, self.size, self.pad)
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        return _after_crop(self.size, self.pad, sizes)
+
 
 def _need_room(pad: str, size: Size, height: int, width: int) -> None:
     if pad == "error" and (size.width < width or size.height < height):
         raise ValueError(
             f'a crop of {width}x{height} is larger than the image of {size.width}x{size.height}; pad="zeros" pads it'
         )
+
+
+def _fixed(size: int | tuple[int, int]) -> frozenset[Size]:
+    height, width = values.sides(size)
+    return frozenset([Size(width, height)])
+
+
+def _after_crop(size: int | tuple[int, int], pad: str, sizes: frozenset[Size] | None) -> frozenset[Size]:
+    for one in sizes or ():
+        _need_room(pad, one, *values.sides(size))
+    return _fixed(size)
+
+
+def _crops(corners: Sizes, size: int | tuple[int, int], pad: str) -> ManyDrawn:
+    height, width = values.sides(size)
+    padding = PADDINGS.get(pad, 0)
+    made = [_core.crop_step((x, y, width, height), padding) for x, y in corners.tolist()]
+    return ManyDrawn(made, np.full_like(corners, [width, height]))
 
 
 def _crop(x: int, y: int, size: int | tuple[int, int], pad: str) -> _core.Step:
@@ -220,17 +296,46 @@ class RandomResizedCrop(CoreStep):
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < w <= width and 0 < h <= height:
                 return {"x": stream.below(width - w + 1), "y": stream.below(height - h + 1), "width": w, "height": h}
-        w, h = width, height
+        return dict(zip(("x", "y", "width", "height"), self._central(size), strict=True))
+
+    def _central(self, size: Size) -> tuple[int, int, int, int]:
+        width, height = w, h = size
         if width / height < self.ratio[0]:
             h = round(width / self.ratio[0])
         elif width / height > self.ratio[1]:
             w = round(height * self.ratio[1])
-        return {"x": (width - w) // 2, "y": (height - h) // 2, "width": w, "height": h}
+        return (width - w) // 2, (height - h) // 2, w, h
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         height, width = values.sides(self.size)
         box = (draw["x"], draw["y"], draw["width"], draw["height"])
         return [_core.crop_step(box, PADDINGS["zeros"]), _resize(width, height, self.filter)]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        height, width = values.sides(self.size)
+        boxes = np.empty((len(sizes), 4), np.int64)
+        left = np.arange(len(sizes))  # those without a box
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        for _ in range(10):
+            if not len(left):
+                break
+            area = sizes[left, 0] * sizes[left, 1] * streams.uniform(*self.scale)
+            ratio = np.array([math.exp(u) for u in streams.uniform(low, high).tolist()])
+            sides = np.rint(np.sqrt(np.stack([area * ratio, area / ratio], axis=1))).astype(np.int64)
+            fits = ((sides > 0) & (sides <= sizes[left])).all(axis=1)
+            found, room = left[fits], sizes[left[fits]] - sides[fits] + 1
+            placed = streams.only(np.flatnonzero(fits))
+            boxes[found, 0], boxes[found, 1] = placed.below(room[:, 0]), placed.below(room[:, 1])
+            boxes[found, 2:] = sides[fits]
+            streams, left = streams.only(np.flatnonzero(~fits)), left[~fits]
+        for i in left.tolist():
+            boxes[i] = self._central(Size(*sizes[i].tolist()))
+        resize, zeros = _resize(width, height, self.filter), PADDINGS["zeros"]
+        made = [(_core.crop_step((x, y, w, h), zeros), resize) for x, y, w, h in boxes.tolist()]
+        return ManyDrawn(made, np.full_like(sizes, [width, height]))
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        return _fixed(self.size)
 
 
 @dataclass(frozen=True)
@@ -242,6 +347,10 @@ class _Flip(CoreStep):
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
         return {"applied": stream.happens(self.p)}
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        flip = self.operations({}, Size(1, 1))
+        return ManyDrawn([flip if happens else () for happens in streams.happens(self.p).tolist()])
 
 
 @dataclass(frozen=True)
@@ -269,6 +378,14 @@ class RandomRotate90(CoreStep):
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_core.quarter_turns_step(draw["angle"] // 90)]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        turns = streams.below(4)
+        made = [_core.quarter_turns_step(turn) for turn in turns.tolist()]
+        return ManyDrawn(made, np.where((turns % 2 == 1)[:, None], sizes[:, ::-1], sizes))
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        return None if sizes is None else sizes | {Size(height, width) for width, height in sizes}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from genimage_stream.remedies import needing_torch
 
@@ -26,6 +27,21 @@ def scipy_weights(sigma: float) -> list[float]:
     weights = np.exp(-0.5 / (sigma * sigma) * places**2)
     weights = weights / weights.sum()
     found: list[float] = weights[radius::-1].tolist()
+    return found
+
+
+def scipy_weights_of_many(sigmas: npt.NDArray[np.float64]) -> list[list[float]]:
+    """`scipy_weights` of each, to the bit: those of one radius are computed together."""
+    radii = np.where(sigmas <= 1e-15, -1, (4.0 * sigmas + 0.5).astype(np.int64))
+    found = [[1.0]] * len(sigmas)
+    for radius in np.unique(radii[radii >= 0]).tolist():
+        which = np.flatnonzero(radii == radius)
+        places = np.arange(-radius, radius + 1)
+        some = sigmas[which]
+        weights = np.exp((-0.5 / (some * some))[:, None] * places**2)
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        for i, one in zip(which.tolist(), weights[:, radius::-1].tolist(), strict=True):
+            found[i] = one
     return found
 
 

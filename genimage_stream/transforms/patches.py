@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
-from genimage_stream.transforms.chance import Stream
+from genimage_stream.transforms.chance import Stream, Streams
 from genimage_stream.transforms.geometry import FILTERS
-from genimage_stream.transforms.step import CoreStep, Draw, Operation, Size, Step
+from genimage_stream.transforms.many import Sizes
+from genimage_stream.transforms.step import CoreStep, Draw, ManyDrawn, Operation, Size, Step
 
 Colour = int | tuple[int, int, int]
 
@@ -141,6 +144,19 @@ class PatchMask(CoreStep):
         columns, side = size.width // self.cell, self.cell
         return [_fill([(c % columns * side, c // columns * side, side, side) for c in draw["cells"]], 0)]
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        if len(np.unique(sizes, axis=0)) != 1:
+            return None
+        size = Size(*sizes[0].tolist())
+        ratios = streams.uniform(*values.bounds(self.ratio)).tolist()
+        cells = (size.width // self.cell) * (size.height // self.cell)
+        orders = streams.orders(cells)
+        made = []
+        for ratio, order in zip(ratios, orders, strict=True):
+            count = int(size.height * size.width * ratio / self.cell**2)
+            made.append(self.operations({"cells": order[: min(count, cells)].tolist()}, size))
+        return ManyDrawn(made)
+
 
 @dataclass(frozen=True)
 class TexturePatches(CoreStep):
@@ -184,6 +200,10 @@ class TexturePatches(CoreStep):
             for _ in range(self.count or 0)
         ]
         return {"corners": corners}
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        side = self.patch * math.isqrt(self.kept)
+        return frozenset([Size(self.patch, self.patch) if self.rule == "ssp" else Size(side, 2 * side)])
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         corners = [(x, y) for x, y in draw["corners"]]

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.decode import _core
-from genimage_stream.transforms.chance import Chance, Stream
+from genimage_stream.transforms.chance import Chance, Stream, Streams
+from genimage_stream.transforms.many import Many, Places, Sizes
 
 Image = npt.NDArray[np.uint8]
 #: What was drawn for a step: JSON-able; "step" is the class's name, "applied" is always there.
@@ -59,6 +60,13 @@ class Planned(NamedTuple):
     size: Size  # of the image after it
 
 
+class ManyDrawn(NamedTuple):
+    """A step's part of the work on many samples."""
+
+    steps: Sequence[Any]  # of each sample a step of the core, or several
+    sizes: Sizes | None = None  # None: unchanged
+
+
 class Step(ABC):
     """A transform. Subclasses are frozen dataclasses, known by their class's name."""
 
@@ -81,6 +89,33 @@ class Step(ABC):
     @abstractmethod
     def plan(self, sample: Sample, place: int, size: Size, given: Draw | None = None) -> Planned:
         """Draw (unless the values are `given`) and turn it into operations. `place` counts inner steps."""
+
+    def plan_many(self, many: Many, place: int, which: Places) -> None:
+        """`plan` for the samples `which` of many: adds to their steps and changes their sizes."""
+        for i in many.sound(which).tolist():
+            sample = Sample(
+                many.chances.of(i),
+                many.ordinals,
+                many.label_names[many.labels[i]],
+                many.generator_names[many.generators[i]],
+            )
+            try:
+                planned = self.plan(sample, place, Size(*many.sizes[i].tolist()))
+            except ValueError as error:
+                many.fail(i, error)
+                continue
+            many.steps[i] += [
+                operation if isinstance(operation, _core.Step) else _core.hook_step(operation.call, many.step)
+                for operation in planned.operations
+            ]
+            many.sizes[i] = planned.size
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        """The sizes that images of these sizes may have after this step; None: any.
+
+        Raises ValueError when it takes no image of some size.
+        """
+        return sizes
 
     def as_json(self) -> dict[str, Any]:
         """The step as JSON holds it: {its name: its arguments}."""
@@ -108,6 +143,20 @@ class CoreStep(Step):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         """What the core has to do, for these values."""
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        """`choose` and `operations` for n images at once, with the same values; None: one image after the other."""
+        return None
+
+    def plan_many(self, many: Many, place: int, which: Places) -> None:
+        which = many.sound(which)
+        if len(which):
+            streams = many.chances.streams(type(self).__name__, many.ordinals[place], which)
+            drawn = self.draw_many(streams, many.sizes[which])
+            if drawn is None:
+                super().plan_many(many, place, which)
+            else:
+                many.put(which, drawn.steps, drawn.sizes)
+
     def plan(self, sample: Sample, place: int, size: Size, given: Draw | None = None) -> Planned:
         name = type(self).__name__
         if given is None:
@@ -117,6 +166,11 @@ class CoreStep(Step):
             draw = check_given(name, given)
         operations = list(self.operations(draw, size)) if draw["applied"] else []
         return Planned(draw, operations, size_after(operations, size))
+
+
+def at_place(number: int, step: Step) -> str:
+    """How messages name a step of a list."""
+    return f"step {number} of the transform, {step!r}"
 
 
 def check_given(name: str, given: Draw) -> Draw:

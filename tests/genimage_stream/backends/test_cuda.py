@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import genimage_stream as gs
+from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.backends.cuda import DeviceRenderer
 from genimage_stream.decode import BatchDecoder, PixelOptions
 from genimage_stream.loading import engine
@@ -54,7 +55,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loader(data: gs.Dataset, *, on_device: bool, **options: Any) -> gs.Loader:
-    made = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, threads=2, **options)
+    geometry = {} if "transform" in options else {"crop": CROP, "flip": True}
+    made = gs.Loader(data, 7, seed=3, threads=2, **geometry, **options)
     if on_device:
         with pytest.MonkeyPatch.context() as here:
             here.setattr(engine, "new_renderer", device_renderer)
@@ -69,9 +71,20 @@ def loader(data: gs.Dataset, *, on_device: bool, **options: Any) -> gs.Loader:
 def test_batches_are_those_of_the_host(folder: Path, output: Any, channels_last: bool, small: Any) -> None:
     options: dict[str, Any] = {"output": output, "channels_last": channels_last, "small": small}
     if output == "float16":
-        options |= {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+        options |= {"normalize": ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))}
     data = gs.open_dataset(folder)
     here, there = loader(data, on_device=False, **options), loader(data, on_device=True, **options)
+    assert_equal(data, here, there)
+
+
+def test_transforms_are_those_of_the_host(folder: Path) -> None:
+    steps = [T.Resize(CROP + 9), T.RandomApply(T.JPEG((30, 90))), T.RandomCrop(CROP), T.RandomHorizontalFlip()]
+    data = gs.open_dataset(folder)
+    options: dict[str, Any] = {"transform": steps, "output": "float32", "normalize": "clip"}
+    assert_equal(data, loader(data, on_device=False, **options), loader(data, on_device=True, **options))
+
+
+def assert_equal(data: gs.Dataset, here: gs.Loader, there: gs.Loader) -> None:
     count = 0
     for _ in range(2):
         for a, b in zip(here, there, strict=True):

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import genimage_stream as gs
+from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.loading.options import IMAGENET_MEAN, IMAGENET_STD
-from genimage_stream.order.geometry import sample_windows
 from tests.fixtures.shards import make_dataset
 
 CROP = 48
@@ -30,25 +30,18 @@ def dataset(root: Path) -> gs.Dataset:
 
 def expected_image(dataset: gs.Dataset, row: int, epoch: int, position: Any) -> np.ndarray:
     """The plain way: the sample's bytes, a full decode, the canvas laid out, the window cut out."""
-    table = dataset.table(["shard", "offset", "size", "width", "height"]).slice(row, 1).to_pylist()[0]
+    table = dataset.table(["shard", "offset", "size", "sha256"]).slice(row, 1).to_pylist()[0]
     with (Path(dataset.path) / table["shard"]).open("rb") as file:
         file.seek(table["offset"])
         pixels = gs.decode(file.read(table["size"]))
-    windows = sample_windows(
-        np.array([row]),
-        0,
-        np.array([[table["width"], table["height"]]]),
-        crop=(CROP, CROP),
-        position=position,
-        flip=True,
-        small="tile",
-        seed=3,
-        epoch=epoch,
-    )
-    x, y = windows.corners[0]
+    steps = [T.RandomCrop(CROP, pad="tile"), T.RandomHorizontalFlip()]
+    crop, flip = T.draws_of(pixels, steps, seed=3, epoch=epoch, sha256=table["sha256"])
+    x, y = crop["x"], crop["y"]
+    if position == "center":
+        x, y = (max(side - CROP, 0) // 2 for side in pixels.shape[1::-1])
     tiles = [-(-(at + CROP) // size) for at, size in zip((y, x), pixels.shape[:2], strict=True)]
     window = np.tile(pixels, (*tiles, 1))[y : y + CROP, x : x + CROP]
-    if windows.flips[0]:
+    if flip["applied"]:
         window = window[:, ::-1]
     return window.transpose(2, 0, 1)
 

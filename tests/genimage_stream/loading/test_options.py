@@ -32,17 +32,21 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> gs.Dataset:
         ({"fill": 0}, "fill must be three"),
         ({"fill": (255, 255, 255)}, "fill=.* has no effect with small='tile'"),
         ({"fill": (1, 2, 3), "small": "reflect"}, "fill=.* has no effect with small='reflect'"),
-        ({"output": "float32", "std": (0, 1, 1)}, "std must not be 0"),
-        ({"output": "float32", "std": (1, 1, float("inf"))}, "std must be three finite"),
-        ({"output": "float32", "std": (1e-50, 1, 1)}, "pixels would be larger than float32 holds"),
-        ({"output": "float16", "std": (1e-6, 1, 1)}, "pixels would be larger than float16 holds"),
-        ({"output": "float32", "mean": (1e300, 0, 0)}, "pixels would be larger than float32 holds"),
-        ({"output": "float16", "mean": (1, 2)}, "mean must be three finite"),
-        ({"output": "float16", "mean": (10**400, 0, 0)}, "mean must be three finite"),
+        ({"output": "float32", "normalize": ((0, 0, 0), (0, 1, 1))}, "std must not be 0"),
+        ({"output": "float32", "normalize": ((0, 0, 0), (1, 1, float("inf")))}, "std must be three finite"),
+        ({"output": "float32", "normalize": ((0, 0, 0), (1e-50, 1, 1))}, "pixels would be larger than float32 holds"),
+        ({"output": "float16", "normalize": ((0, 0, 0), (1e-6, 1, 1))}, "pixels would be larger than float16 holds"),
+        ({"output": "float32", "normalize": ((1e300, 0, 0), (1, 1, 1))}, "pixels would be larger than float32 holds"),
+        ({"output": "float16", "normalize": ((1, 2), (1, 1, 1))}, "mean must be three finite"),
+        ({"output": "float16", "normalize": ((10**400, 0, 0), (1, 1, 1))}, "mean must be three finite"),
+        (
+            {"output": "float16", "normalize": "imagnet"},
+            "normalize='imagnet': one of 'imagenet', 'clip'",
+        ),
+        ({"output": "float16", "normalize": 0.5}, "normalize=0.5: one of"),
+        ({"output": "float16", "normalize": (1, 2, 3)}, r"normalize=\(1, 2, 3\)"),
         ({"backend": "dali", "tune": True, "dali": gs.DaliOptions()}, "omit one of the two"),
-        ({"mean": (0.5, 0.5, 0.5)}, "mean needs a float16 or float32 output"),
-        ({"std": (0.5, 0.5, 0.5)}, "std needs a float16 or float32 output"),
-        ({"mean": (0, 0, 0), "std": (1, 1, 1)}, "mean and std need"),
+        ({"normalize": "clip"}, 'normalize=.clip. needs output="float32" or "float16"'),
         ({"limits": 5}, "limits must be gs.Limits"),
         ({"pin_memory": "no"}, "pin_memory='no'"),
         ({"copy": "yes"}, "copy='yes'"),
@@ -102,7 +106,7 @@ def test_the_loader_takes_what_the_options_are() -> None:
     signature = inspect.signature(gs.Loader).parameters
     assert list(signature)[1:] == NAMES
     plain = LoaderOptions()
-    assert {name: signature[name].default for name in NAMES} == {**vars(plain), "crop": 224}
+    assert {name: signature[name].default for name in NAMES} == {**vars(plain), "crop": None}
 
 
 def test_options_mean_the_same_when_checked_again() -> None:
@@ -115,6 +119,28 @@ def test_options_mean_the_same_when_checked_again() -> None:
     assert options.pixels().as_bytes() == PixelOptions("uint8", "constant", (1, 2, 3))
 
 
+@pytest.mark.parametrize(("name", "mean", "std"), [("imagenet", 0.485, 0.229), ("clip", 0.48145466, 0.26862954)])
+def test_normalisations_by_name(dataset: gs.Dataset, name: Any, mean: float, std: float) -> None:
+    options: dict[str, Any] = {"crop": 8, "shuffle": False}
+    pixels = next(iter(gs.Loader(dataset, 4, **options))).images[:, 0].double()
+    found = next(iter(gs.Loader(dataset, 4, output="float32", normalize=name, **options))).images[:, 0]
+    assert torch.equal(found, ((pixels / 255 - mean) / std).float())
+
+
+def test_half_and_none_are_ranges(dataset: gs.Dataset) -> None:
+    options: dict[str, Any] = {"crop": 8, "shuffle": False, "output": "float32"}
+    none = next(iter(gs.Loader(dataset, 4, normalize="none", **options))).images
+    half = next(iter(gs.Loader(dataset, 4, normalize="half", **options))).images
+    assert 0 <= none.min() < 0.5 < none.max() <= 1
+    assert torch.allclose(half, none * 2 - 1, atol=1e-6)
+
+
 def test_a_default_that_is_given_is_no_error(dataset: gs.Dataset) -> None:
-    options: dict[str, Any] = {"fill": (0, 0, 0), "window": None, "pin_memory": False, "mean": None, "device": "cpu"}
+    options: dict[str, Any] = {
+        "fill": (0, 0, 0),
+        "window": None,
+        "pin_memory": False,
+        "normalize": None,
+        "device": "cpu",
+    }
     assert len(next(iter(gs.Loader(dataset, 4, crop=8, **options)))) == 4

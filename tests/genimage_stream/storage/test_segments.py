@@ -12,19 +12,18 @@ def test_what_is_needed() -> None:
     starts = np.concatenate([[0], np.cumsum([len(one) for one in lists])])
     table = SegmentTable(starts, np.array([value for one in lists for value in one], np.int32))
 
-    def needed(row: int, y: int, size: int, shape: tuple[int, int], crop: int = 30) -> list[int]:
-        corners = np.array([[0, y]], np.int32)
-        rows, sizes, shapes = np.array([row]), np.array([size]), np.array([shape])
-        return [int(value) for value in table.needed(rows, sizes, corners, shapes, (crop, crop))[0]]
+    def needed(row: int, y: int, size: int, height: int = 30) -> list[int]:
+        found = table.needed(np.array([row]), np.array([size]), np.array([y]), np.array([height]))
+        return [int(value) for value in found[0]]
 
     whole = [90012] * 3
-    assert needed(0, 0, 90012, (200, 128)) == [1012, 1000, 3000]
-    assert needed(0, 2, 90012, (200, 128)) == [1012, 1000, 3000]
-    assert needed(0, 3, 90012, (200, 128)) == [1012, 1000, 6000]
-    assert needed(0, 40, 90012, (200, 128)) == [1012, 3000, 10000]
-    assert needed(0, 98, 90012, (200, 128)) == whole, "more than half"
-    assert needed(0, 0, 90012, (29, 128)) == whole, "smaller than the crop"
-    assert needed(0, 0, 90012, (200, 29)) == whole
-    assert needed(1, 0, 77, (200, 128)) == [77] * 3, "no entry"
-    assert needed(2, 0, 5012, (200, 64), crop=16) == [512, 500, 900]
-    assert needed(2, 60, 5012, (200, 64), crop=16) == [5012] * 3, "a window that leaves the bands"
+    assert needed(0, 0, 90012) == [1012, 1000, 3000]
+    assert needed(0, 2, 90012) == [1012, 1000, 3000]
+    assert needed(0, 3, 90012) == [1012, 1000, 6000]
+    assert needed(0, 40, 90012) == [1012, 3000, 10000]
+    assert needed(0, 98, 90012) == whole, "more than half"
+    assert needed(0, 0, 90012, 128) == whole, "all rows"
+    assert needed(0, 0, 90012, 0) == whole, "no rows"
+    assert needed(1, 0, 77) == [77] * 3, "no entry"
+    assert needed(2, 0, 5012, 16) == [512, 500, 900]
+    assert needed(2, 60, 5012, 16) == [5012] * 3, "a window that leaves the bands"

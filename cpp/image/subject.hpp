@@ -1,0 +1,51 @@
+// One encoded image on its way to pixels: its facts, its size, and any part of it, whoever decodes it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/types.hpp"
+#include "base/workspace.hpp"
+#include "image/decode.hpp"
+#include "image/inspect.hpp"
+#include "image/small.hpp"
+
+namespace gs {
+
+// Formats other than JPEG and PNG, decoded elsewhere.
+class ForeignDecoder {
+  public:
+    virtual ~ForeignDecoder() = default;
+    // Fills `pixels` with width * height interleaved RGB pixels. Throws DecodeError.
+    virtual Size decode(ByteView bytes, const DecodeOptions& options, Buffer& pixels) = 0;
+};
+
+struct Subject {
+    // `foreign` may be nullptr; it decodes its formats at once. Throws DecodeError.
+    Subject(ByteView encoded, const DecodeOptions& options, ForeignDecoder* foreign, Workspace& workspace);
+    Subject(const Subject&) = delete;
+    Subject& operator=(const Subject&) = delete;
+
+    const ByteView bytes;
+    const ImageInfo info;
+    SettleAfter settle;
+    Size size;
+    const std::uint8_t* pixels = nullptr;  // of a foreign format
+};
+
+// Decodes a part into a sink and insists on every row: a decoder that stops early must not leave the pixels
+// of the image before.
+template <typename Sink>
+void decode_part(const Subject& subject, const Rect& part, const DecodeOptions& options, Workspace& workspace,
+                 Sink& sink) {
+    if (subject.pixels) {
+        const std::ptrdiff_t stride = std::ptrdiff_t{3} * subject.size.width;
+        sink.rows(0, part.height, subject.pixels + part.y * stride + std::ptrdiff_t{3} * part.x, stride);
+        return;
+    }
+    decode(subject.bytes, subject.info, &part, options, workspace, sink);
+    if (sink.delivered() < part.height)
+        throw DecodeError("the image ends after row " + std::to_string(part.y + sink.delivered()));
+}
+
+}  // namespace gs

@@ -1,0 +1,59 @@
+"""A list of steps for many samples at once, and what can be said of it before any image is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.decode import PlannedSteps
+from genimage_stream.transforms.chance import Chances
+from genimage_stream.transforms.many import Many, Sizes
+from genimage_stream.transforms.step import Size, Step, at_place, ordinals_of
+
+
+def plan_samples(
+    steps: Sequence[Step],
+    chances: Chances,
+    sizes: Sizes,
+    labels: tuple[npt.NDArray[np.int64], Sequence[str]],
+    generators: tuple[npt.NDArray[np.int64], Sequence[str]],
+) -> PlannedSteps:
+    """Draw the values of all steps for n images of `sizes` (n, 2) (width, height), as `draws_of` draws them for each.
+
+    `labels` and `generators`: codes (n,) and their names. An image that a step cannot take gets a step that fails.
+    """
+    many = Many(chances, sizes, *labels, *generators, ordinals_of(steps))
+    many.step = "the transform"
+    for i in np.flatnonzero((sizes < 1).any(axis=1)).tolist():
+        many.fail(i, "the index has no size for this image")
+    everyone = np.arange(len(sizes))
+    place = 0
+    for number, step in enumerate(steps):
+        many.step = at_place(number, step)
+        step.plan_many(many, place, everyone)
+        place += sum(1 for _ in step.walk())
+    return PlannedSteps(many.steps, np.maximum(sizes, 1).astype(np.int32))
+
+
+def output_size(steps: Sequence[Step], sizes: frozenset[Size] | None) -> Size:
+    """The one size of what the steps make of images of these sizes (None: any).
+
+    Raises ValueError, naming the step and its place, when a step takes none of that size or the result may have
+    several.
+    """
+    ended = "a list without steps"
+    for number, step in enumerate(steps):
+        ended = at_place(number, step)
+        try:
+            sizes = step.sizes_after(sizes)
+        except ValueError as error:
+            raise ValueError(f"{ended}: {error}") from None
+    if sizes is None or len(sizes) != 1:
+        shown = "" if sizes is None else ", e.g. " + " and ".join(f"{w}x{h}" for w, h in sorted(sizes)[:2])
+        raise ValueError(
+            f"the images of a batch have one size, but after {ended} theirs differ{shown}: "
+            "add a crop, e.g. RandomCrop(224) or CenterCrop(224)"
+        )
+    return next(iter(sizes))
