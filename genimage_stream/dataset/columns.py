@@ -245,13 +245,25 @@ class IndexColumns:
         """The keys of some rows. The first call reads the whole column: tenths of a second for millions of rows."""
         import pyarrow as pa
 
+        found: list[str] = self._keys().take(pa.array(rows)).to_pylist()
+        return found
+
+    def row_of_key(self, key: str) -> int | None:
+        """The row with a key; None when there is none. The first call reads the whole column."""
+        import pyarrow.compute as pc
+
+        row = pc.index(self._keys(), key).as_py()
+        return None if row < 0 else int(row)
+
+    def _keys(self) -> pa.Array:
+        import pyarrow as pa
+
         with self._lock:
             if "key" not in self._cache:
                 column = self.table(["key"])["key"]
                 # 64-bit offsets: the keys of a large index may be more than 2 GiB together.
                 self._cache["key"] = column.cast(pa.large_string()).combine_chunks()
-            found: list[str] = self._cache["key"].take(pa.array(rows)).to_pylist()
-            return found
+            return self._cache["key"]
 
 
 def _parquet(memory: memoryview, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,13 @@ import numpy.typing as npt
 
 from genimage_stream.arguments import names
 from genimage_stream.dataset import subsets
+from genimage_stream.dataset.map_style import MapStyle, Transform, place
 from genimage_stream.dataset.sameness import Remembered
+from genimage_stream.dataset.sample import Sample, read_sample, row_of_key
 from genimage_stream.vocabulary import LABELS, alias
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.dataset as pads
 
@@ -43,8 +46,32 @@ class Dataset:
         return _reopened, (self.access.reopen, self._remembered)
 
     def __repr__(self) -> str:
-        part = "" if self.access.whole else f" of {self.access.columns.num_rows}"
-        return f"Dataset({self.path!r}, {len(self)}{part} samples)"
+        part = "" if self.access.whole else f" of {self.access.columns.num_rows:,}"
+        counts = self.counts()
+        generators, splits, labels = ({key[i]: 0 for key in counts} for i in range(3))
+        for (_, _, label), count in counts.items():
+            labels[label] += count
+        inside = [", ".join(f"{labels[name]:,} {name}" for name in labels), ", ".join(generators), ", ".join(splits)]
+        return f"Dataset({self.path!r}, {len(self):,}{part} samples" + (f": {'; '.join(inside)})" if counts else ")")
+
+    def __getitem__(self, which: int | str) -> Sample:
+        """The sample at a place in this dataset, from the end if negative, or with a key. For looking at: a `Loader`
+        reads many, `select` and `first` make smaller datasets.
+
+        Raises IndexError or KeyError when there is none, OSError when its shard cannot be read.
+        """
+        row = row_of_key(self.access, which) if isinstance(which, str) else place(which, len(self))
+        return read_sample(self.access, row)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a sample of this key is in this dataset."""
+        try:
+            return isinstance(key, str) and row_of_key(self.access, key) >= 0
+        except KeyError:
+            return False
 
     @property
     def path(self) -> str:
@@ -67,6 +94,23 @@ class Dataset:
 
         table = self.access.columns.table(self.access.columns.names if columns is None else columns)
         return table if self.access.whole else table.take(pa.array(self.access.rows))
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """`table` as a pandas DataFrame, a row per sample. Raises ImportError without pandas."""
+        try:
+            import pandas as pd  # noqa: F401 (Arrow imports it)
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas: pip install pandas. table() works without it") from error
+        return self.table(columns).to_pandas()
+
+    def as_map_style(self, transform: Transform = None, *, seed: int = 0) -> MapStyle:
+        """A map-style dataset of pairs (image, label), for code that needs one; label 0 is real, 1 is fake.
+
+        `transform`: a function of a Pillow image, e.g. torchvision's; a list of steps of `genimage_stream.transforms`,
+        drawn from the seed, the epoch (its `set_epoch`) and the image; or None for images (height, width, 3) uint8.
+        Raises ValueError for anything else.
+        """
+        return MapStyle(self.access, transform, seed)
 
     def counts(self) -> dict[tuple[str, str, str], int]:
         """Samples per (generator, split, label), those there are."""

@@ -1,0 +1,62 @@
+"""One sample, for looking at: its image, what it is, and all that the index says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genimage_stream.decode import decode
+from genimage_stream.page.picture import encode_png, shrink
+
+if TYPE_CHECKING:
+    from genimage_stream.dataset.access import Access
+
+_SHOWN = 512  # pixels of the longer side in a notebook
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """`dataset[i]` or `dataset["key"]`; in notebooks it shows its image.
+
+    `row`: its place in the dataset. `label`: "real" or "fake"; `generator`: the subset's name, for reals too; `facts`:
+    everything that the index says. `data`: the stored file, a JPEG or PNG.
+    """
+
+    row: int
+    key: str
+    label: str
+    generator: str
+    facts: dict[str, Any] = field(repr=False)
+    data: bytes = field(repr=False)
+
+    @cached_property
+    def image(self) -> npt.NDArray[np.uint8]:
+        """The decoded image, (height, width, 3) uint8. Raises DecodeError when it does not decode."""
+        return decode(self.data)
+
+    def _repr_png_(self) -> bytes:
+        return encode_png(shrink(self.image, _SHOWN))
+
+
+def read_sample(access: Access, row: int) -> Sample:
+    """The sample at a place in the selection. Raises OSError when its shard cannot be read."""
+    at = access.rows[row : row + 1]
+    columns = access.columns
+    facts = {name: columns.part(name, at)[0].as_py() for name in columns.names if name != "segments"}
+    data = access.store.read_range(facts["shard"], facts["offset"], facts["size"])
+    return Sample(row, facts["key"], facts["label"], facts["generator"], facts, bytes(data))
+
+
+def row_of_key(access: Access, key: str) -> int:
+    """The place of a key in the selection. Raises KeyError, saying whether it is elsewhere in the dataset."""
+    index_row = access.columns.row_of_key(key)
+    if index_row is None:
+        raise KeyError(f"{access.store.name} has no sample {key!r}")
+    row = index_row if access.chosen is None else int(np.searchsorted(access.chosen, index_row))
+    if access.chosen is not None and (row == len(access.chosen) or access.chosen[row] != index_row):
+        raise KeyError(f"{key!r} is in {access.store.name}, but not in this selection of it")
+    return row
