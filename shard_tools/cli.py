@@ -288,14 +288,15 @@ def info(destination: str, quarantine: bool, as_json: bool) -> None:
 @DESTINATION
 @click.option("--html", required=True, metavar="FILE", help="The page to write.")
 @click.option("--thumbnails", type=click.IntRange(min=0), default=4, help="Pictures per generator and label; 0: none.")
+@click.option("--spectra", type=click.IntRange(min=0), default=64, help="Images per mean spectrum; 0: no spectra.")
 @JSON
-def report(destination: str, html: str, thumbnails: int, as_json: bool) -> None:
+def report(destination: str, html: str, thumbnails: int, spectra: int, as_json: bool) -> None:
     """Write a page about a dataset: composition, sizes, quality, and what alone separates real from fake."""
 
     def work() -> int:
         from shard_tools.report.write import report as write_report
 
-        found = write_report(destination, html, thumbnails=thumbnails)
+        found = write_report(destination, html, thumbnails=thumbnails, images=spectra)
         for what, lost in (("shards", found["missing_shards"]), ("thumbnails", found["unreadable_thumbnails"])):
             if lost:
                 few = f"{len(lost):,} {what if len(lost) > 1 else what[:-1]} cannot be read, the first is {lost[0]}"

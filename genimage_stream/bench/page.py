@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genimage_stream.bench import answer
 from genimage_stream.bench.rate import Rate
 from genimage_stream.bench.run import TURNS, Results
 from genimage_stream.page import charts, html
@@ -14,22 +15,48 @@ BOTTLENECKS = {"storage": "Storage", "decode": "Decoding", "other": "Neither alo
 def render(results: Results) -> str:
     """The whole document."""
     best = max(results.end_to_end.values(), key=lambda rate: rate.images_per_second)
+    speed = best.images_per_second
     facts = [
-        ("Images/s end to end", number(round(best.images_per_second))),
+        ("Images/s end to end", number(round(speed))),
+        ("An epoch of these samples", answer.duration(results.samples / speed)),
         ("Bottleneck", BOTTLENECKS[results.verdict.bottleneck]),
         ("First batch after", f"{results.first_batch_seconds:.2f} s"),
         ("Samples", number(results.samples)),
         ("Cores", results.machine.cores),
         ("Crop", f"{results.options.crop} pixels"),
     ]
-    lead = f'<p class="lead">{html.text(results.verdict.sentence)}</p>{html.facts(facts)}'
+    lead = f'<p class="lead">{html.text(answer.sentence(speed, results.samples))}</p>{html.facts(facts)}'
+    lead += html.note(html.text(results.verdict.sentence))
     lead += "".join(html.note(html.text(note)) for note in results.notes)
     version = results.machine.genimage_stream
     return html.page(
         f"Loading {results.path.rstrip('/').rsplit('/', 1)[-1]} on this machine",
         lead=lead,
-        sections=[_speeds(results), _storage(results), _conditions(results)],
+        sections=[_answers(results, speed), _speeds(results), _storage(results), _conditions(results)],
         footer=f"Made by genimage-stream bench {version} on {results.path}.",
+    )
+
+
+def _answers(results: Results, speed: float) -> Section:
+    options = results.options
+    return Section("Is this enough for my GPU?").add(
+        html.paragraph(
+            "Time a training step of your model on random images: its batch size divided by the seconds of a step is",
+            "the speed that it needs. Where that is more than the images per second here, the GPU waits for data.",
+        ),
+        html.pair(
+            html.table(
+                "GPUs that this machine feeds",
+                ("A GPU that trains at", "Such GPUs that do not wait"),
+                answer.fed(speed),
+            ),
+            html.table(
+                f"Shortest epoch at this speed, crop {options.crop}, {options.output}",
+                ("Images", "Number", "Time"),
+                answer.epochs(speed, results.samples),
+                numeric=(1, 2),
+            ),
+        ),
     )
 
 

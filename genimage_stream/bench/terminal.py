@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from genimage_stream.bench import answer
 from genimage_stream.bench.options import Options
 from genimage_stream.bench.rate import Rate
 from genimage_stream.bench.run import Results, Say, steps
@@ -53,6 +54,8 @@ def lines(results: Results) -> Iterator[str]:
             yield from _line(f"{name}, {threads} thread{'s' if threads > 1 else ''}", rate)
     yield f"{'first batch after':34} {results.first_batch_seconds:>9.2f} s"
     yield ""
+    best = max(rate.images_per_second for rate in results.end_to_end.values())
+    yield answer.sentence(best, results.samples)
     yield results.verdict.sentence
     yield from results.notes
 

@@ -134,13 +134,13 @@ def histogram(
     *,
     x_label: str,
     log: bool = False,
-    height: float = 230,
+    height: float = 210,
 ) -> str:
     """Shares of samples per bin as overlaid stepped areas. `edges`: (bins + 1,); the values of each series: (bins,)."""
-    left, right, above, below = 44.0, WIDTH - 14.0, 32.0, height - 38
+    left, right, above, below = 44.0, WIDTH - 14.0, 12.0, height - 38
     x = Scale(float(edges[0]), float(edges[-1]), left, right, log)
     y = Scale(0, top([max(s.values, default=0) for s in series]), below, above)
-    out = [label(0, 14, title, css="title"), *y_axis(y, left, right, lambda v: percent(v, 0) if v else "0")]
+    out = y_axis(y, left, right, lambda v: percent(v, 0) if v else "0")
     out += x_axis(x, below, x_label, left, right)
     for one in series:
         points = [f"M{x(float(edges[0])):.1f} {below:.1f}"]
@@ -161,13 +161,13 @@ def lines(
     *,
     x_label: str,
     write: Callable[[float], str] = short,
-    height: float = 250,
+    height: float = 230,
 ) -> str:
     """Lines over a few points `at` (each is a tick), marked by a different shape per series."""
-    left, right, above, below = 48.0, WIDTH - 16.0, 32.0, height - 38
+    left, right, above, below = 48.0, WIDTH - 16.0, 12.0, height - 38
     x = Scale(0, max(at, default=1), left, right)
     y = Scale(0, top([max([*s.values, *(high for _, high in s.spread)], default=0) for s in series]), below, above)
-    out = [label(0, 14, title, css="title"), *y_axis(y, left, right, write)]
+    out = y_axis(y, left, right, write)
     out.append(f'<path class="axis" d="M{left:.1f} {below:.1f}H{right:.1f}"/>')
     out += [label(x(v), below + 15, f"{v:g}", anchor="middle") for v in at]
     out.append(label((left + right) / 2, below + 31, x_label, anchor="middle"))

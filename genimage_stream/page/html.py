@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from importlib import resources
 from string import Template
 
-#: Legend of the two labels, for figure().
-LABEL_KEYS = (("real", "real"), ("fake", "fake"))
+
+def label_keys(*labels: str) -> list[tuple[str, str]]:
+    """The legend of these labels, for figure(); none of a single one, which the words have to name."""
+    return [(label, label) for label in labels] if len(labels) > 1 else []
 
 
 def text(value: object) -> str:
@@ -30,8 +32,8 @@ class Cell:
     style_class: str = ""
     share: float | None = None
 
-    def render(self, tag: str, numeric: bool, column: str, role: str = "") -> str:
-        classes = " ".join(filter(None, ["number" if numeric else "", self.style_class]))
+    def render(self, tag: str, numeric: bool, column: str, role: str = "", aside: bool = False) -> str:
+        classes = " ".join(filter(None, ["number" if numeric else "", "aside" if aside else "", self.style_class]))
         attributes = f' class="{classes}"' if classes else ""
         attributes += f' data-column="{text(column)}"'
         if self.share is not None:
@@ -47,13 +49,15 @@ def table(
     *,
     numeric: Iterable[int] = (),
     cards: bool = False,
+    brief: Iterable[int] = (),
 ) -> str:
     """A table that scrolls inside itself when it is wider than the page; the first column heads each row.
 
     Cells are Cell or anything that str() takes; `numeric` are the columns set right-aligned. With `cards`, a narrow
-    page shows each row as a block of its own, cell below cell with the column's name.
+    page shows each row as a block of its own, cell below cell with the column's name; of the columns `brief` alone, if
+    there are any, so that a block stays short.
     """
-    right = set(numeric)
+    right, few = set(numeric), set(brief)
 
     def role(name: str) -> str:  # laid out as blocks, a table is one for screen readers only when it says so
         return f' role="{name}"' if cards else ""
@@ -66,7 +70,13 @@ def table(
     for row in rows:
         cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
         inner = "".join(
-            cell.render("td" if i else "th", i in right, name, role("cell" if i else "rowheader"))
+            cell.render(
+                "td" if i else "th",
+                i in right,
+                name,
+                role("cell" if i else "rowheader"),
+                bool(few) and i not in {0, *few},
+            )
             for i, (cell, name) in enumerate(zip(cells, columns, strict=True))
         )
         lines.append(f"<tr{role('row')}>{inner}</tr>")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shard_tools.report.shortcuts import Shortcut
+from shard_tools.report.spectra import Spectra
 from shard_tools.report.statistics import Part, Samples
 from shard_tools.report.thumbnails import Thumbnail
 
@@ -23,4 +24,5 @@ class Findings:
     by_generator: dict[str, list[Shortcut]]
     borrowed_reals: list[str]  # generators compared with the pool of reals
     thumbnails: list[Thumbnail]
+    spectra: list[Spectra]
     version: str

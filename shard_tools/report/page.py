@@ -6,7 +6,7 @@ from genimage_stream.page import html
 from genimage_stream.page.scales import number, percent, size
 from genimage_stream.vocabulary import REAL_POOL
 from shard_tools.report.findings import Findings
-from shard_tools.report.sections import composition, images, quarantine, sheet, shortcuts
+from shard_tools.report.sections import composition, images, quarantine, selections, sheet, shortcuts, spectra
 
 
 def render(found: Findings) -> str:
@@ -14,10 +14,12 @@ def render(found: Findings) -> str:
     samples = found.samples
     sections = [
         composition.section(found),
+        sheet.section(found),
+        *([spectra.section(found)] if found.spectra else []),
         shortcuts.section(found),
         images.sizes(samples),
         images.encoding(samples),
-        sheet.section(found),
+        *([selections.section(found)] if samples.count else []),
         quarantine.section(found),
     ]
     fakes = int(samples.fake.sum())

@@ -20,6 +20,7 @@ from shard_tools.report.features import FEATURES
 from shard_tools.report.findings import Findings, Quarantine
 from shard_tools.report.page import headline, render
 from shard_tools.report.shortcuts import Shortcut, code, measure
+from shard_tools.report.spectra import spectra
 from shard_tools.report.statistics import Samples, composition
 from shard_tools.report.thumbnails import contact_sheet
 
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
 
 
-def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any]:
+def report(destination: str, html: str, *, thumbnails: int = 4, images: int = 64) -> dict[str, Any]:
     """Write the page about the dataset at `destination` to the file `html`; returns its main figures, ready for JSON.
 
-    `thumbnails` images of every generator and label go into the page, 0 for none. Raises ToolError when the dataset is
+    `thumbnails` images of every generator and label go into the page, and the mean spectra of `images`; 0 for none.
+    Raises ToolError when the dataset is
     not there, not finished or not readable, or the page cannot be written.
     """
     if not is_object_url(destination):
@@ -41,7 +43,7 @@ def report(destination: str, html: str, *, thumbnails: int = 4) -> dict[str, Any
             )
     try:
         check_writable(html)
-        found = findings(destination, thumbnails=thumbnails)
+        found = findings(destination, thumbnails=thumbnails, images=images)
         write_page(html, render(found))
     except OSError as error:
         raise ToolError(str(error)) from error
@@ -68,7 +70,7 @@ def _plain(shortcut: Shortcut) -> dict[str, Any]:
     return plain | {"rule": shortcut.rule, "reason": shortcut.reason}
 
 
-def findings(destination: str, *, thumbnails: int = 4) -> Findings:
+def findings(destination: str, *, thumbnails: int = 4, images: int = 0) -> Findings:
     """Everything the page shows. Raises ToolError."""
     dataset = open_finished(destination)
     try:
@@ -92,6 +94,7 @@ def findings(destination: str, *, thumbnails: int = 4) -> Findings:
         by_generator=by_generator,
         borrowed_reals=borrowed,
         thumbnails=contact_sheet(dataset, samples, thumbnails) if thumbnails else [],
+        spectra=spectra(dataset, samples, images) if images else [],
         version=genimage_stream.__version__,
     )
 

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from genimage_stream import open_dataset, schema
-from genimage_stream.bench import loading, page_cache, storage
+from genimage_stream.bench import answer, loading, page_cache, storage
 from genimage_stream.bench.memory import batches_bytes, obstacle
 from genimage_stream.bench.options import BenchError, Options, default_threads, parse_threads
 from genimage_stream.bench.page import render
@@ -79,11 +79,31 @@ def test_lines_and_page(packed: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "end to end, 2 threads" in done.stdout
     assert "images/s end to end with" in done.stdout
+    assert "an epoch of these 80 samples takes at least" in done.stdout
+    assert f"bench: the page is {tmp_path / 'out.html'}" in done.stderr
     assert all(line.startswith("bench: ") for line in done.stderr.splitlines())
     with look(tmp_path / "out.html") as view:
         assert_good_page(view)
         assert len(view.accessible("image")) == 2
         assert "images/s end to end with" in view.evaluate("document.querySelector('header').textContent")
+
+
+def test_the_answer_for_a_gpu() -> None:
+    assert answer.sentence(2000.0, 324_000) == (
+        "This machine feeds a model that trains at up to 2,000 images/s, all GPUs together; an epoch of these 324,000 "
+        "samples takes at least 2.7 min."
+    )
+    assert [answer.duration(s) for s in (0, 0.42, 48, 130, 7200, 9000, 200_000)] == [
+        "0 s", "0.42 s", "48 s", "2.2 min", "2 h", "2.5 h", "2.3 days",
+    ]  # fmt: skip
+    assert dict(answer.fed(1500.0)) == {
+        "250 images/s": "6",
+        "500 images/s": "3",
+        "1,000 images/s": "1",
+        "2,000 images/s": "none: one waits 25 % of the time",
+        "4,000 images/s": "none: one waits 62 % of the time",
+    }
+    assert answer.epochs(1000.0, 50)[2] == ("all of GenImage, train and val", "2,681,167", "45 min")
 
 
 def test_page_of_one_thread_and_a_hostile_name(packed: Path, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import html as unescape
 import json
 import os
 import re
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+from scipy import ndimage
 
+import genimage_stream as gs
 from genimage_stream import schema
 from shard_tools.cli import app
-from shard_tools.report import shortcuts, statistics
+from shard_tools.report import shortcuts, spectra, statistics
 from shard_tools.report.features import FEATURES
+from shard_tools.report.sections import selections
+from shard_tools.report.thumbnails import Thumbnail, middle
 from shard_tools.report.write import findings, report
 from tests.browser import assert_good_page, look
 from tests.fixtures.genimage import bad_files, make_tree
@@ -115,6 +122,95 @@ def test_lists_and_figures_have_names(packed: Path, tmp_path: Path) -> None:
     assert names
     assert len(set(names)) == len(names)
     assert all(f' id="{name}">' in page for name in names)
+
+
+def test_a_click_enlarges_a_picture(packed: Path, tmp_path: Path) -> None:
+    report(str(packed), str(tmp_path / "out.html"))
+    with look(tmp_path / "out.html") as view:
+        view.resize(1280)
+        first = "document.querySelector('.sheet li')"
+        assert view.evaluate(f"{first}.querySelector('img').getBoundingClientRect().width") == 128
+        view.evaluate(f"{first}.querySelector('a').click()")
+        assert view.evaluate(f"getComputedStyle({first}).position") == "fixed"
+        assert view.evaluate(f"{first}.querySelector('img').getBoundingClientRect().width") > 400
+        assert view.evaluate(f"getComputedStyle({first}.querySelector('code')).userSelect") == "all"
+        view.evaluate(f"{first}.querySelector('.more a').click()")
+        assert view.evaluate(f"getComputedStyle({first}).position") != "fixed"
+
+
+def test_reals_and_fakes_of_one_class_in_native_resolution(packed: Path) -> None:
+    sheet = findings(str(packed), thumbnails=3).thumbnails
+    pairs: dict[tuple[str, int], list[Thumbnail]] = defaultdict(list)
+    for one in sheet:
+        pairs[one.generator, one.pair].append(one)
+    assert len(pairs) == 8 * 3
+    assert all({one.label for one in pair} == {"real", "fake"} for pair in pairs.values())
+    assert all(len({one.class_index for one in pair}) == 1 for pair in pairs.values())
+    assert min(one.class_index for one in sheet) >= 0
+    rows = {row["key"]: row for row in gs.open_dataset(packed).table(["key", "shard", "offset", "size"]).to_pylist()}
+    for one in sheet[:6]:
+        row = rows[one.key]
+        with open(packed / row["shard"], "rb") as file:
+            file.seek(row["offset"])
+            whole = gs.decode(file.read(row["size"]))
+        assert np.array_equal(gs.decode(base64.b64decode(one.address.partition(",")[2])), middle(whole, 192))
+
+
+def test_middle_of_an_image() -> None:
+    pixels = np.arange(7 * 4 * 3, dtype=np.uint8).reshape(7, 4, 3)
+    assert np.array_equal(middle(pixels, 5), pixels[1:6])
+    assert np.array_equal(middle(pixels, 2), pixels[2:4, 1:3])
+
+
+def test_selections_leave_what_they_say(packed: Path) -> None:
+    found = findings(str(packed), thumbnails=0)
+    page = words(selections.section(found).render())
+    dataset = gs.open_dataset(packed)
+    code = re.findall(r"(dataset\.select\([^)]*(?:\([^)]*\)[^)]*)*\)) (\d+) (\d+)", page)
+    assert len(code) >= 16
+    for line, reals, fakes in code:
+        chosen = eval(line, {"dataset": dataset})  # what a reader copies
+        labels = chosen.table(["label"])["label"].to_pylist()
+        assert (labels.count("real"), labels.count("fake")) == (int(reals), int(fakes)), line
+
+
+def test_spectra_show_a_period_of_eight_pixels(tmp_path: Path) -> None:
+    """Fakes with a grid of that period, packed and read back, have their brightest points at multiples of 1/8."""
+    rng = np.random.default_rng(5)
+    for label in ("ai", "nature"):
+        folder = tmp_path / "tree/adm/train" / label
+        folder.mkdir(parents=True)
+        for number in range(6):
+            pixels = rng.normal(128, 12, (150, 170, 1)).repeat(3, axis=2)
+            if label == "ai":
+                pixels += 12 * (np.arange(170) % 8 == 0)[None, :, None]
+            Image.fromarray(np.uint8(np.clip(pixels, 0, 255))).save(folder / f"{number}_adm_{number}.png")
+    assert shard_tools("pack", tmp_path / "tree", tmp_path / "shards").code == 0
+    real, fake = findings(str(tmp_path / "shards"), thumbnails=0, images=4).spectra
+    assert (real.label, fake.label) == ("real", "fake")
+    assert (real.images, fake.images) == (4, 4)
+    bright = np.argsort((fake.residual - real.residual).ravel())[-6:]
+    y, x = np.unravel_index(bright, fake.residual.shape)
+    assert set(y.tolist()) <= {63, 64, 65}
+    assert {round(abs(place - 64) / 16) * 16 - abs(place - 64) for place in x.tolist()} <= {-1, 0, 1}
+    report(str(tmp_path / "shards"), str(tmp_path / "out.html"), images=4)
+    with look(tmp_path / "out.html") as view:
+        assert_good_page(view)
+        assert sum("residual spectrum" in name for name in view.accessible("image")) == 2
+
+
+def test_spectra_are_those_of_a_plain_computation() -> None:
+    windows = np.random.default_rng(1).random((3, 16, 16)).astype(np.float32)
+    log_mean, rest = spectra.of_windows(windows)
+    hann = np.hanning(16)[:, None] * np.hanning(16)
+    logs, powers = [], []
+    for window in windows:
+        transformed = np.fft.fftshift(np.fft.fft2((window - window.mean()) * hann))
+        logs.append(np.log(np.abs(transformed) ** 2 + 1))
+        around = ndimage.uniform_filter(window.astype(np.float64), 3, mode="nearest")
+        powers.append(np.abs(np.fft.fftshift(np.fft.fft2((window - around) * hann))) ** 2)
+    np.testing.assert_allclose(log_mean, np.mean(logs, axis=0), atol=1e-4)
+    np.testing.assert_allclose(rest, np.log(np.mean(powers, axis=0) + 1e-3), atol=1e-3)
 
 
 def test_missing_shards_are_told_beside_the_headline(packed: Path, tmp_path: Path) -> None:

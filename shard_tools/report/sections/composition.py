@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from genimage_stream.page import charts, html
 from genimage_stream.page.html import Cell, Section
 from genimage_stream.page.scales import NONE, number, percent
-from genimage_stream.vocabulary import PUBLISHED
+from genimage_stream.vocabulary import LABELS, PUBLISHED
 from shard_tools.report.findings import Findings
 from shard_tools.report.statistics import Part
 
@@ -30,17 +30,17 @@ def section(found: Findings) -> Section:
         list(totals.items()),
         ["real", "fake"],
     )
-    table = html.table(
-        "Packed images beside the published counts of GenImage", columns, rows, numeric=range(2, 7), cards=True
-    )
+    table = html.table("Packed images beside the published counts of GenImage", columns, rows, numeric=range(2, 7))
+    there = [label for k, label in enumerate(LABELS) if any(counts[k] for counts in totals.values())]
     section = Section("Composition").add(_completeness(found.parts))
-    pair = [html.figure("Images per generator", chart, legend=html.LABEL_KEYS)]
+    pair = [html.figure("Images per generator", chart, legend=html.label_keys(*there))]
     listed = {part.generator: PUBLISHED[part.generator] for part in found.parts if part.published is not None}
-    if listed:
+    shares = {name: sum(totals[name]) / sum(counts) for name, counts in listed.items()}
+    if max(shares.values(), default=0.0) >= 0.01:  # bars of less cannot be seen; the table has the figures
         complete = charts.bars(
             "Share of the published images",
             "Horizontal bars from nothing to all published images; the table holds the numbers.",
-            [(name, [min(1.0, sum(totals[name]) / sum(counts))]) for name, counts in listed.items()],
+            [(name, [min(1.0, share)]) for name, share in shares.items()],
             ["third"],
             write=percent,
             high=1.0,

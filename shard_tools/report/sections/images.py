@@ -28,7 +28,7 @@ def sizes(samples: Samples) -> Section:
         )
         maps.append(
             charts.heat(
-                f"{label.capitalize()} images",
+                f"{label} images",
                 f"Map of width and height on logarithmic axes, darker where there are more {label} images.",
                 statistics.size_map(samples, keep, edges),
                 edges,
@@ -83,7 +83,7 @@ def _shares_figure(title: str, words: Words, samples: Samples) -> str:
             shown = [(name, count / total) for name, count in found[:6]]
             if found[6:]:
                 shown.append(("others", sum(count for _, count in found[6:]) / total))
-            drawn.append(charts.share_bars(f"{title} of {label} images", "Horizontal bars of shares.", shown, label))
+            drawn.append(charts.share_bars(f"{label} images", f"{title}: horizontal bars of shares.", shown, label))
         rows += [(name, label, number(count), percent(count / total)) for name, count in found]
     data = html.table(f"{title} per label", (title, "Label", "Images", "Share"), rows, numeric=(2, 3))
     return html.figure(f"{title}, share of each label's images", drawn, data=data)
@@ -110,7 +110,9 @@ def _quality(samples: Samples) -> str:
     )
     columns = ("Label", "JPEGs", *(f"{q:.0%}".replace("%", " %") for q in statistics.QUANTILES))
     data = html.table("Quantiles of the JPEG quality", columns, rows, numeric=range(1, 7))
-    return html.figure("JPEG quality", chart, legend=html.LABEL_KEYS, data=data)
+    there = [one.name for one in series]
+    whose = f" of {there[0]} images" if len(there) == 1 else ""
+    return html.figure(f"JPEG quality{whose}, share of the JPEGs", chart, legend=html.label_keys(*there), data=data)
 
 
 def _missing_jpegs(samples: Samples) -> str:
@@ -149,4 +151,5 @@ def _bytes_per_pixel(samples: Samples) -> str:
                 rows.append((generator or "all", label, *(f"{q:.2f}" for q in statistics.quantiles(values[keep]))))
     columns = ("Generator", "Label", *(f"{q:.0%}".replace("%", " %") for q in statistics.QUANTILES))
     data = html.table("Quantiles of bytes per pixel", columns, rows, numeric=range(2, 7))
-    return html.figure("Bytes per pixel of the stored files", chart, legend=html.LABEL_KEYS, data=data)
+    keys = html.label_keys(*(one.name for one in series))
+    return html.figure("Bytes per pixel of the stored files, share of the images", chart, legend=keys, data=data)

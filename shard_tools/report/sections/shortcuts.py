@@ -34,7 +34,11 @@ def section(found: Findings) -> Section:
         section.add(html.figure("Accuracy of one property alone, all generators together (50 % is chance)", chart))
     rows = [_row(s) for s in sorted(found.shortcuts, key=lambda s: (bool(s.reason), -s.best if not s.reason else 0))]
     columns = ("Property", "Verdict", "Threshold", "Look-up", "AUC", "Best rule", "What takes it away")
-    section.add(html.table("Every property, all generators together", columns, rows, numeric=(2, 3, 4), cards=True))
+    section.add(
+        html.table(
+            "Every property, all generators together", columns, rows, numeric=(2, 3, 4), cards=True, brief=(1, 5)
+        )
+    )
     section.sub(
         "Each generator on its own",
         html.paragraph(
@@ -92,4 +96,4 @@ def _matrix(found: Findings) -> str:
             row.append(Cell(NONE) if s.reason else filled)
         rows.append(row)
     caption = f"Accuracy of one property alone, within each generator ({NONE} where one label has too few images)"
-    return html.table(caption, ["Property", *names], rows, numeric=range(1, len(names) + 1), cards=True)
+    return html.table(caption, ["Property", *names], rows, numeric=range(1, len(names) + 1))
