@@ -20,12 +20,13 @@ from PIL import Image
 
 import genimage_stream as gs
 from genimage_stream.backends import dali_tuning as tune
+from genimage_stream.backends import finishing
 from genimage_stream.backends.dali import divert_code
 from genimage_stream.backends.dali_options import OLDEST, DaliOptions, load_dali
 from genimage_stream.backends.dali_pipeline import DaliPipeline
 from genimage_stream.backends.device import resolve_device
-from genimage_stream.backends.finishing import Finisher, Normaliser
-from genimage_stream.decode import Job, PixelOptions, make_crop_ready
+from genimage_stream.backends.finishing import Normaliser
+from genimage_stream.decode import PixelOptions, make_crop_ready
 from tests.fixtures.jpegs import jpeg, jpeg_of_mode, photograph
 from tests.fixtures.shards import Sample, make_samples, write_dataset
 
@@ -98,15 +99,20 @@ def test_small_images_by_every_policy(tmp_path: Path, small: Any) -> None:
 
 
 def test_dali_gets_what_hardware_takes_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nvidia.dali
+
     seen: list[bytes] = []
-    diverted = Job.diverted
+    external_source = nvidia.dali.fn.external_source
 
-    def watch(job: Job) -> Any:
-        found = diverted(job)
-        seen.extend(bytes(one.data) for one in found)
-        return found
+    def watched(source: Any, **options: Any) -> Any:
+        def give(info: Any) -> Any:
+            given = source(info)
+            seen.extend(bytes(data) for data in given[0])
+            return given
 
-    monkeypatch.setattr(Job, "diverted", watch)
+        return external_source(source=give, **options)
+
+    monkeypatch.setattr(nvidia.dali.fn, "external_source", watched)
     epochs(dataset(tmp_path), "dali", 1)
     facts = [gs.inspect(data) for data in seen]
     assert len(facts) == 6 * 3 * 2 + 3  # the standard reals, the gray, the rotated and the tall one
@@ -228,25 +234,27 @@ def test_when_dali_always_fails_the_error_says_so(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("where", [(DaliPipeline, "define"), (Finisher, "__call__")], ids=lambda w: w[1])
+@pytest.mark.parametrize("where", ["pipeline_def", "channels_last"])
 def test_an_error_outside_the_images_ends_the_epoch_and_only_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """No driver for the pipeline, no memory for the batch: an error at once, and a new epoch works."""
-    data = dataset(tmp_path)
-    loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali", prefetch=3)
+    import nvidia.dali
 
-    def refuse(*_: Any) -> Any:
+    data = dataset(tmp_path)
+    loader = gs.Loader(data, 7, crop=CROP, seed=3, flip=True, backend="dali", prefetch=3, channels_last=True)
+
+    def refuse(*_: Any, **__: Any) -> Any:
         raise RuntimeError("out of everything")
 
     with monkeypatch.context() as broken:
         begun = iter(loader)
-        first = [] if where[1] == "define" else [next(begun)]
-        broken.setattr(*where, refuse)
+        first = [] if where == "pipeline_def" else [next(begun)]
+        broken.setattr(nvidia.dali if where == "pipeline_def" else finishing, where, refuse)
         with pytest.raises(RuntimeError, match="out of everything"):
             list(begun)
     loader.load_state_dict(loader.state_dict())
-    assert_same([*first, *loader], epochs(data, "cpu", 1))
+    assert_same([*first, *loader], epochs(data, "cpu", 1, channels_last=True))
 
 
 def test_a_forked_process_is_told_that_dali_stayed_behind(tmp_path: Path) -> None:
@@ -392,15 +400,15 @@ def test_fidelity_compares_so_many(tmp_path: Path, samples: int) -> None:
 
 
 def test_fidelity_counts_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = Finisher.__call__
+    """DALI's windows come through DLPack."""
+    from_dlpack = torch.utils.dlpack.from_dlpack
 
-    def spoil(self: Any, images: Any, places: list[int], windows: Any) -> torch.Tensor:
-        if windows is not None:
-            windows = windows.clone()
-            windows[:, 0, 0, 0] ^= 2
-        return finish(self, images, places, windows)
+    def spoil(windows: Any) -> torch.Tensor:
+        spoilt = from_dlpack(windows).clone()
+        spoilt[:, 0, 0, 0] ^= 2
+        return spoilt
 
-    monkeypatch.setattr(Finisher, "__call__", spoil)
+    monkeypatch.setattr(torch.utils.dlpack, "from_dlpack", spoil)
     real, *fakes = gs.fidelity(dataset(tmp_path), crop=CROP)
     assert real.largest == 2
     assert real.identical == 5  # those that DALI does not get
