@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -83,7 +83,7 @@ def end(
     click.get_current_context().exit(code)
 
 
-def json_text(value: dict[str, Any]) -> str:
+def json_text(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -310,7 +310,7 @@ def report(destination: str, html: str, thumbnails: int, spectra: int, as_json: 
     _end(work, as_json)
 
 
-def _json(value: dict[str, Any]) -> None:
+def _json(value: Mapping[str, Any]) -> None:
     print(command_line.json_text(value))
 
 

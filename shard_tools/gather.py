@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from genimage_stream import __version__
+from genimage_stream.dataset.info import GroupCounts, ShardEntry, WrittenFields
 from genimage_stream.schema import (
     DATASET_FILE,
     FORMAT_VERSION,
@@ -31,7 +31,7 @@ def gather(work: Work, options: PackOptions, storage: Storage) -> None:
     plan = work.plan
     counts: Counter[tuple[str, str, str]] = Counter()
     sizes: Counter[tuple[str, str, str]] = Counter()
-    shards: list[dict[str, Any]] = []
+    shards: list[ShardEntry] = []
     quarantined: list[tuple[int, list[tuple[int, str]]]] = []
 
     def tables() -> Iterator[pa.Table]:
@@ -53,7 +53,7 @@ def gather(work: Work, options: PackOptions, storage: Storage) -> None:
     table = pa.Table.from_pylist(rows, schema=quarantine_schema())
     storage.write(QUARANTINE_FILE, _parquet(iter([table]), quarantine_schema()))
     bad_counts = Counter((r["generator"] or "", r["split"] or "", r["label"] or "") for r in rows)
-    groups = [
+    groups: list[GroupCounts] = [
         {
             "generator": generator,
             "split": split,
@@ -64,26 +64,23 @@ def gather(work: Work, options: PackOptions, storage: Storage) -> None:
         }
         for generator, split, label in sorted({*counts, *(k for k in bad_counts if all(k))})
     ]
-    state.write_json(
-        storage,
-        DATASET_FILE,
-        {
-            "format_version": FORMAT_VERSION,
-            "written_by": f"genimage-stream {__version__}",
-            "seed": options.seed,
-            "options": plan.options,
-            "plan_digest": plan.digest,
-            "planned_files": len(work.row),
-            "counts": {
-                "samples": sum(counts.values()),
-                "quarantined": len(rows),
-                "shards": len(shards),
-                "size": sum(s["size"] for s in shards),
-                "groups": groups,
-            },
-            "shards": shards,
+    fields: WrittenFields = {
+        "format_version": FORMAT_VERSION,
+        "written_by": f"genimage-stream {__version__}",
+        "seed": options.seed,
+        "options": plan.options,
+        "plan_digest": plan.digest,
+        "planned_files": len(work.row),
+        "counts": {
+            "samples": sum(counts.values()),
+            "quarantined": len(rows),
+            "shards": len(shards),
+            "size": sum(s["size"] for s in shards),
+            "groups": groups,
         },
-    )
+        "shards": shards,
+    }
+    state.write_json(storage, DATASET_FILE, fields)
 
 
 def lost_groups(dataset: dict[str, Any]) -> list[str]:

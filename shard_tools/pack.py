@@ -223,7 +223,7 @@ def _clean(storage: Storage) -> None:
 def _summary(storage: Storage, work: Work, found: str) -> PackSummary:
     dataset = state.read_dataset(storage)
     assert dataset is not None
-    counts = dataset["counts"]
+    counts = dataset.fields["counts"]
     return PackSummary(
         storage.url,
         found,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genimage_stream.dataset.info import parse_info
+from genimage_stream.dataset.info import DatasetInfo, parse_info
 from genimage_stream.schema import (
     DATASET_FILE,
     INDEX_FILE,
@@ -61,18 +61,18 @@ def read_json(storage: Storage, name: str) -> dict[str, Any] | None:
     return value
 
 
-def read_dataset(storage: Storage) -> dict[str, Any] | None:
+def read_dataset(storage: Storage) -> DatasetInfo | None:
     """dataset.json, of which every field is there; None when there is none. Raises TargetError when it is another's."""
     raw = storage.read(DATASET_FILE)
     if raw is None:
         return None
     try:
-        return parse_info(raw, storage.shown(DATASET_FILE)).check_complete().fields
+        return parse_info(raw, storage.shown(DATASET_FILE)).check_complete()
     except ValueError as error:
         raise TargetError(str(error)) from error
 
 
-def write_json(storage: Storage, name: str, value: dict[str, Any]) -> None:
+def write_json(storage: Storage, name: str, value: Mapping[str, Any]) -> None:
     storage.write(name, (json.dumps(value, indent=1) + "\n").encode())
 
 
@@ -81,7 +81,11 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
     another's.
     """
     for name, state in ((DATASET_FILE, "finished"), (PLAN_FILE, "unfinished")):
-        stored = read_dataset(storage) if name == DATASET_FILE else read_json(storage, name)
+        stored: Mapping[str, Any] | None
+        if name == DATASET_FILE:
+            stored = None if (info := read_dataset(storage)) is None else info.fields
+        else:
+            stored = read_json(storage, name)
         if stored is None:
             continue
         what = f"{storage.url} holds {'a' if state == 'finished' else 'an unfinished'} dataset"
@@ -125,7 +129,7 @@ def lost_files(storage: Storage) -> list[str]:
     dataset = read_dataset(storage)
     assert dataset is not None
     lost = [name for name in (INDEX_FILE, QUARANTINE_FILE) if name not in there]
-    for shard in dataset["shards"]:
+    for shard in dataset.fields["shards"]:
         path = shard["path"]
         if there.get(path) != shard["size"] or idx_path(path) not in there:
             lost.append(path)

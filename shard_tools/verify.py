@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from genimage_stream.dataset.info import WrittenFields
 from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode import decode as decode_image
 from genimage_stream.resources import cores
@@ -63,7 +64,7 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
         return result
     result.samples = len(index)
     result.problems += _counts(storage, dataset, index)
-    listed = {shard["path"]: shard for shard in dataset["shards"]}
+    listed = {shard["path"]: shard["size"] for shard in dataset["shards"]}
     runs = shard_runs(index)
     result.shards = len(runs)
     progress.begin("verifying", len(index), int(pc.sum(index["size"]).as_py() or 0), "damaged")
@@ -71,10 +72,8 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
         with ThreadPoolExecutor(threads or cores()) as pool:
             waiting: set[Future[tuple[list[str], int]]] = set()
             for path, begin, end in runs:
-                size = listed.get(path, {}).get("size")
-                waiting.add(
-                    pool.submit(verify_shard, storage, path, index.slice(begin, end - begin), size, decode, progress)
-                )
+                rows = index.slice(begin, end - begin)
+                waiting.add(pool.submit(verify_shard, storage, path, rows, listed.get(path), decode, progress))
                 if len(waiting) >= 4 * (threads or cores()):
                     waiting = _take(waiting, result, FIRST_COMPLETED)
             while waiting:
@@ -105,7 +104,7 @@ def _take(
     return rest
 
 
-def _counts(storage: Storage, dataset: dict[str, Any], index: pa.Table) -> list[str]:
+def _counts(storage: Storage, dataset: WrittenFields, index: pa.Table) -> list[str]:
     problems = []
     counts = dataset["counts"]
     if counts["samples"] != len(index):

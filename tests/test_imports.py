@@ -34,11 +34,12 @@ ORDER = {
         ("__init__", "__main__"),
     ),
     "shard_tools": (
-        ("errors", "names", "tar", "read_ahead", "terminal"),
+        ("errors", "names", "tar", "read_ahead"),
         ("addresses", "inspect", "layout", "faults", "crop_ready", "sample", "opening", "plan"),
         ("sources", "target", "report"),
         ("scan", "shard"),
         ("keys", "readers", "state", "info"),
+        ("terminal",),
         ("work", "engines", "verify"),
         ("gather",),
         ("pack",),

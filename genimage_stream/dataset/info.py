@@ -4,20 +4,51 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from genimage_stream import schema
 from genimage_stream.storage.within import check_shard_paths
 
-_GROUP = {"generator": str, "split": str, "label": str, "samples": int, "quarantined": int, "size": int}
-_FIELDS = {
-    "format_version": int,
-    "seed": int,
-    "options": {},
-    "plan_digest": str,
-    "counts": {"samples": int, "quarantined": int, "shards": int, "size": int, "groups": [_GROUP]},
-    "shards": [{"path": str, "samples": int, "size": int}],
-}
+
+class GroupCounts(TypedDict):
+    generator: str
+    split: str
+    label: str
+    samples: int
+    quarantined: int
+    size: int  # bytes of the stored images
+
+
+class Counts(TypedDict):
+    samples: int
+    quarantined: int
+    shards: int
+    size: int  # bytes of the shards
+    groups: list[GroupCounts]
+
+
+class ShardEntry(TypedDict):
+    path: str
+    samples: int
+    size: int
+
+
+class DatasetFields(TypedDict):
+    """dataset.json as the packer writes it."""
+
+    format_version: int
+    seed: int
+    options: dict[str, Any]
+    plan_digest: str
+    counts: Counts
+    shards: list[ShardEntry]
+
+
+class WrittenFields(DatasetFields, total=False):
+    """With what is there for people."""
+
+    written_by: str
+    planned_files: int
 
 
 @dataclass(frozen=True)
@@ -25,7 +56,7 @@ class DatasetInfo:
     """`fields`: the object in the file called `name`. Loading needs none of them; tools call `check_complete` first."""
 
     name: str
-    fields: dict[str, Any]
+    fields: WrittenFields
 
     @property
     def plan_digest(self) -> str | None:
@@ -39,7 +70,7 @@ class DatasetInfo:
 
     def check_complete(self) -> DatasetInfo:
         """Raises ValueError unless every field that the packer writes is there and every shard's path is sound."""
-        if wrong := _misfit(self.fields, _FIELDS, ""):
+        if wrong := _misfit(self.fields, DatasetFields, ""):
             raise ValueError(
                 f"{self.name} is not one that this program writes ({wrong}): restore it, or remove the dataset and "
                 "pack again"
@@ -62,19 +93,21 @@ def parse_info(text: bytes | bytearray, name: str) -> DatasetInfo:
             f"{name} has format version {version}, this genimage-stream reads up to {schema.FORMAT_VERSION}: "
             "install a newer one"
         )
-    return DatasetInfo(name, fields)
+    return DatasetInfo(name, cast(WrittenFields, fields))
 
 
 def _misfit(value: Any, wanted: Any, where: str) -> str | None:
-    """Where a JSON value differs from the wanted form: a type, {name: form} or [form of each]; None when it fits."""
-    if isinstance(wanted, dict):
+    """Where a JSON value differs from the wanted type: a TypedDict, list[...], dict[...] or class; None: nowhere."""
+    inner: list[tuple[Any, Any, str]] = []
+    if is_typeddict(wanted) or get_origin(wanted) is dict:
         if not isinstance(value, dict):
             return f"{where or 'it'} is not an object"
-        inner = [(value.get(name), form, f"{where}.{name}".lstrip(".")) for name, form in wanted.items()]
-    elif isinstance(wanted, list):
+        forms = get_type_hints(wanted) if is_typeddict(wanted) else {}
+        inner = [(value.get(name), form, f"{where}.{name}".lstrip(".")) for name, form in forms.items()]
+    elif get_origin(wanted) is list:
         if not isinstance(value, list):
             return f"{where} is not a list"
-        inner = [(one, wanted[0], f"{where}[{at}]") for at, one in enumerate(value)]
+        inner = [(one, get_args(wanted)[0], f"{where}[{at}]") for at, one in enumerate(value)]
     else:
         return None if isinstance(value, wanted) and not isinstance(value, bool) else f"{where} is missing or damaged"
     return next((wrong for one in inner if (wrong := _misfit(*one))), None)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from shard_tools.info import DatasetSummary, ScanSummary
 from shard_tools.terminal.text import print_problems, size_text
 
 
@@ -42,7 +43,7 @@ def _range(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def print_scan(info: dict[str, Any]) -> None:
+def print_scan(info: ScanSummary) -> None:
     console = _console()
     columns = ("generator", "split", "label", "files", "published", "missing", "rejected", "size")
     rows = []
@@ -70,7 +71,7 @@ def print_scan(info: dict[str, Any]) -> None:
     print_problems(info["problems"])
 
 
-def print_info(info: dict[str, Any]) -> None:
+def print_info(info: DatasetSummary) -> None:
     console = _console()
     columns = ("generator", "split", "label", "samples", "published", "quarantined", "size", "formats", "sides")
     rows = []
@@ -78,7 +79,8 @@ def print_info(info: dict[str, Any]) -> None:
         formats = ", ".join(f"{name} {count:,}" for name, count in sorted(group.get("format", {}).items()))
         sides = ""
         if "width_min" in group:
-            sides = " x ".join(_range(group[f"{side}_min"], group[f"{side}_max"]) for side in ("width", "height"))
+            width, height = (group["width_min"], group["width_max"]), (group["height_min"], group["height_max"])
+            sides = f"{_range(*width)} x {_range(*height)}"
         numbers = (_number(group[name]) for name in ("samples", "published", "quarantined"))
         size = size_text(group["size"])
         rows.append((group["generator"], group["split"], group["label"], *numbers, size, formats, sides))
