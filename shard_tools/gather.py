@@ -83,7 +83,7 @@ def gather(work: Work, options: PackOptions, storage: Storage) -> None:
     state.write_json(storage, DATASET_FILE, fields)
 
 
-def lost_groups(dataset: dict[str, Any]) -> list[str]:
+def lost_groups(dataset: WrittenFields) -> list[str]:
     """Sentences about the groups of a dataset.json that ended in quarantine as a whole."""
     return [
         f"{group['generator']} {group['split']} {group['label']}: none of its files could be packed, "

@@ -234,5 +234,5 @@ def _summary(storage: Storage, work: Work, found: str) -> PackSummary:
         counts["size"],
         work.listing.problems,
         work.listing.notes,
-        lost_groups(dataset),
+        lost_groups(dataset.fields),
     )
