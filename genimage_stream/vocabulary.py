@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SPLITS = ("train", "val")
-LABELS = ("real", "fake")  # the label's number is its place: real = 0, fake = 1
+REAL, FAKE = "real", "fake"
+LABELS = (REAL, FAKE)  # the label's number is its place: real = 0, fake = 1
 
 #: Canonical names, in the order of the number that a loader gives them after 0 = real.
 GENERATORS = ("adm", "biggan", "glide", "midjourney", "sd14", "sd15", "vqdm", "wukong")

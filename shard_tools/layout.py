@@ -16,8 +16,10 @@ from dataclasses import dataclass
 
 from genimage_stream.vocabulary import (
     ALIASES,
+    FAKE,
     LABEL_ALIASES,
     LABELS,
+    REAL,
     REAL_POOL,
     SPLIT_ALIASES,
     SPLITS,
@@ -124,8 +126,8 @@ def place_of(folders: Sequence[str], context: Sequence[str] = ()) -> Place:
         elif not outside and not _is_container(name) and plain not in LABEL_ALIASES:
             unlisted = unlisted or generator_name(stem)
     generator = generator or unlisted
-    pool = pool and generator is None and label != "fake"
-    return Place(REAL_POOL if pool else generator, split, "real" if pool else label, pool)
+    pool = pool and generator is None and label != FAKE
+    return Place(REAL_POOL if pool else generator, split, REAL if pool else label, pool)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from genimage_stream.remedies import is_utf8, printable
-from genimage_stream.vocabulary import PUBLISHED, REAL_POOL
+from genimage_stream.vocabulary import FAKE, PUBLISHED, REAL, REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
@@ -214,9 +214,7 @@ class Scanner:
         unnamed = {
             _base(folder.path)
             for folder, place in zip(listed.folders, places, strict=True)
-            if place.generator is None
-            and place.label == "fake"
-            and not all(map(file_names.generator_hint, folder.names))
+            if place.generator is None and place.label == FAKE and not all(map(file_names.generator_hint, folder.names))
         }
         for folder, place in zip(listed.folders, places, strict=True):
             self.files += len(folder.names)
@@ -252,10 +250,10 @@ class Scanner:
         for at, name in enumerate(folder.names):
             generator, split, label = place.generator, place.split, place.label
             if label is None:
-                label = "fake" if file_names.generator_hint(name) else "real" if file_names.real_split(name) else None
+                label = FAKE if file_names.generator_hint(name) else REAL if file_names.real_split(name) else None
             if generator is None and label is not None:
-                generator = file_names.generator_hint(name) if label == "fake" else None
-                generator = generator or own_generator or (REAL_POOL if label == "real" else None)
+                generator = file_names.generator_hint(name) if label == FAKE else None
+                generator = generator or own_generator or (REAL_POOL if label == REAL else None)
             if split is None and label is not None:
                 # Only plain ImageNet is divided by its names: reals beside fakes of no split belong where these go.
                 split = (file_names.real_split(name) if place.generator == REAL_POOL else None) or "val"

@@ -12,6 +12,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.vocabulary import FAKE
+
 BLOCK = 512
 END = bytes(2 * BLOCK)
 
@@ -71,6 +73,6 @@ def small_members(key: str, label: str, facts: bytes) -> tuple[tuple[Small, Smal
     json_head = header(key + ".json", len(facts))
     json_at = len(cls_head) + BLOCK + len(json_head)
     raw = b"".join(
-        (cls_head, b"1" if label == "fake" else b"0", _PADDING[1], json_head, facts, _PADDING[len(facts) % BLOCK])
+        (cls_head, b"1" if label == FAKE else b"0", _PADDING[1], json_head, facts, _PADDING[len(facts) % BLOCK])
     )
     return (Small("cls", len(cls_head), 1), Small("json", json_at, len(facts))), raw

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import torch
 
+from genimage_stream.vocabulary import REAL
+
 
 class Compared(Protocol):
     """A batch: images (n, 3, height, width) uint8, their rows of the index and generators' codes, both int64 (n,)."""
@@ -47,7 +49,7 @@ def compare(pairs: Iterable[tuple[Compared, Compared]], samples: int, generators
         difference = (both[0].int() - both[1].cpu().int()).abs().flatten(1)[: len(rows)]
         for code in sorted(set(rows.tolist())):
             tallies.setdefault(code, _Tally()).add(difference[rows == code])
-    names = ["real", *generators]
+    names = [REAL, *generators]
     return [tallies[code].result(names[code]) for code in sorted(tallies)]
 
 

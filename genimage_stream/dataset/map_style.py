@@ -11,6 +11,7 @@ from genimage_stream.arguments import WrongKindError, whole
 from genimage_stream.decode import decode
 from genimage_stream.transforms.apply import apply
 from genimage_stream.transforms.step import Step
+from genimage_stream.vocabulary import LABELS
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.access import Access
@@ -64,7 +65,7 @@ class MapStyle:
             seed=self._seed,
             epoch=self._epoch,
             sha256=sha256,
-            label="fake" if label else "real",
+            label=LABELS[label],
             generator=generators[generator_codes[row]],
         )
         return image, label

@@ -12,6 +12,7 @@ from genimage_stream.arguments import one_of
 from genimage_stream.evaluation.forms import csv_text, heading, markdown_table, share, written
 from genimage_stream.evaluation.metrics import METRICS
 from genimage_stream.page import charts
+from genimage_stream.vocabulary import FAKE
 
 Reals = Literal["own", "pooled"]
 Row = dict[str, Any]
@@ -86,7 +87,7 @@ class Table:
             f"{heading(value)} in percent by {', '.join(self.by)}",
             shown,
             rows,
-            ["fake"],
+            [FAKE],
             write=share,
             high=1.0,
             heading=True,

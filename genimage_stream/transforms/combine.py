@@ -25,6 +25,7 @@ from genimage_stream.transforms.step import (
     Step,
     check_given,
 )
+from genimage_stream.vocabulary import LABELS
 
 
 def _steps(step: Step, name: str, given: Any) -> tuple[Step, ...]:
@@ -234,7 +235,7 @@ class OnlyIf(_Combined):
         if not isinstance(self.step, Step):
             raise self.wrong("step", self.step, "a step is needed")
         if self.label is not None:
-            values.one_of(self, "label", self.label, ("real", "fake"))
+            values.one_of(self, "label", self.label, LABELS)
         if self.generators is not None:
             if isinstance(self.generators, str) or not all(isinstance(name, str) for name in self.generators):
                 raise self.wrong("generators", self.generators, "a list of names is needed")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream import vocabulary
-from genimage_stream.vocabulary import LABELS, SPLITS
+from genimage_stream.vocabulary import FAKE, LABELS, SPLITS
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
@@ -52,7 +52,7 @@ class Samples:
         self.shards = len(columns.words("shard")[1])
         numbers = columns.numbers("width", "height", "size", "jpeg_quality")
         self.width, self.height, self.size_bytes, self.jpeg_quality = numbers  # a missing quality is -1
-        self.fake: Mask = dataset.access.targets()[0] == LABELS.index("fake")
+        self.fake: Mask = dataset.access.targets()[0] == LABELS.index(FAKE)
 
     @cached_property
     def pixels(self) -> Column:
@@ -86,7 +86,7 @@ class Samples:
         return rows
 
     def of_label(self, label: str) -> Mask:
-        return self.fake if label == "fake" else ~self.fake
+        return self.fake if label == FAKE else ~self.fake
 
     def counts(self) -> dict[tuple[str, str, str], int]:
         """Samples per (generator, split, label), those there are."""

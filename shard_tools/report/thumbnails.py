@@ -14,7 +14,7 @@ import numpy.typing as npt
 from genimage_stream import decode
 from genimage_stream.page.picture import data_address, encode_png
 from genimage_stream.page.scales import dimensions
-from genimage_stream.vocabulary import LABELS, REAL_POOL, synsets
+from genimage_stream.vocabulary import LABELS, REAL, REAL_POOL, synsets
 from shard_tools.report.statistics import Column, Samples
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def contact_sheet(dataset: Dataset, samples: Samples, each: int) -> list[Thumbna
     for generator in samples.generators:
         mine = [np.flatnonzero(samples.of(generator) & samples.of_label(label)) for label in LABELS]
         if not len(mine[0]) and REAL_POOL in samples.generators and generator != REAL_POOL:
-            mine[0] = np.flatnonzero(samples.of(REAL_POOL) & samples.of_label("real"))
+            mine[0] = np.flatnonzero(samples.of(REAL_POOL) & samples.of_label(REAL))
         both = [_chosen(own, others, classes, each) for own, others in (mine, mine[::-1])]
         for pair, rows in enumerate(zip(*both, strict=True)):
             chosen += [(generator, label, pair, int(row)) for label, row in zip(LABELS, rows, strict=True) if row >= 0]

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genimage_stream.vocabulary import LABEL_ALIASES, simplify
+from genimage_stream.vocabulary import FAKE, LABEL_ALIASES, REAL, simplify
 from shard_tools.addresses import first_line, is_object_url
 from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout import place_of
@@ -39,7 +39,7 @@ _BYTES = ("binary", "large_binary", "binary_view")
 _TEXTS = ("string", "large_string", "string_view")
 _IMAGE_COLUMNS = ("image", "img", "png", "jpg", "bytes")
 _PATH_COLUMNS = ("image_path", "path", "file_name", "filename", "file", "name")
-_LABEL_FOLDER = {"real": "nature", "fake": "ai"}
+_LABEL_FOLDER = {REAL: "nature", FAKE: "ai"}
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _list(path: str, listing: ContainerListing, folded: bool) -> list[FolderList
         if told is None and isinstance(label, str):
             told = LABEL_ALIASES.get(simplify(label))
         if told is None:
-            told = "fake" if generator_hint(name) else "real" if real_split(name) else None
+            told = FAKE if generator_hint(name) else REAL if real_split(name) else None
         if told is not None and isinstance(label, int):
             votes.setdefault(label, Counter())[told] += 1
         rows.append((folder, name, told))

@@ -28,7 +28,7 @@ def section(found: Findings) -> Section:
         "Images per generator",
         "Horizontal bars, reals and fakes of each generator end to end; the table holds the numbers.",
         list(totals.items()),
-        ["real", "fake"],
+        list(LABELS),
     )
     table = html.table("Packed images beside the published counts of GenImage", columns, rows, numeric=range(2, 7))
     there = [label for k, label in enumerate(LABELS) if any(counts[k] for counts in totals.values())]

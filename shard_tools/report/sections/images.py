@@ -7,7 +7,7 @@ import numpy as np
 from genimage_stream.page import charts, html
 from genimage_stream.page.html import Cell, Section
 from genimage_stream.page.scales import dimensions, number, percent
-from genimage_stream.vocabulary import LABELS
+from genimage_stream.vocabulary import FAKE, LABELS
 from shard_tools.report import statistics
 from shard_tools.report.statistics import Samples, Words
 
@@ -97,7 +97,7 @@ def _quality(samples: Samples) -> str:
         keep = samples.of_label(label) & (samples.jpeg_quality >= 0)
         values = samples.jpeg_quality[keep]
         if len(values):
-            series.append(charts.Series(label, label, statistics.shares(values, edges), dash=label == "fake"))
+            series.append(charts.Series(label, label, statistics.shares(values, edges), dash=label == FAKE))
             rows.append((label, number(len(values)), *(f"{q:.0f}" for q in statistics.quantiles(values))))
     if not series:
         return ""
@@ -131,7 +131,7 @@ def _bytes_per_pixel(samples: Samples) -> str:
     low, high = (float(q) for q in np.quantile(positive, (0.0005, 0.9995)))
     edges = np.geomspace(low * 0.95, high * 1.05, 49)
     series = [
-        charts.Series(label, label, statistics.shares(values[samples.of_label(label)], edges), dash=label == "fake")
+        charts.Series(label, label, statistics.shares(values[samples.of_label(label)], edges), dash=label == FAKE)
         for label in LABELS
         if samples.of_label(label).any()
     ]

@@ -7,7 +7,7 @@ import numpy as np
 from genimage_stream.page import html
 from genimage_stream.page.html import Cell, Section
 from genimage_stream.page.scales import number
-from genimage_stream.vocabulary import REAL_POOL
+from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.report.findings import Findings
 from shard_tools.report.statistics import Mask, Samples
 
@@ -40,7 +40,7 @@ def _selections(samples: Samples) -> list[tuple[str, str, Mask]]:
                 found.append((f"{generator}, {split}", f'generators=["{generator}"], splits=["{split}"]', keep))
     large = (samples.width >= CROP) & (samples.height >= CROP)
     found.append((f"nothing smaller than a crop of {CROP}", f"width=({CROP}, None), height=({CROP}, None)", large))
-    reals, fakes = (everything & samples.of_label(label) for label in ("real", "fake"))
+    reals, fakes = (everything & samples.of_label(label) for label in LABELS)
     if reals.any() and fakes.any():
         for side in ("width", "height"):
             values = getattr(samples, side)

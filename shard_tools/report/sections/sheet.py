@@ -7,6 +7,7 @@ from collections import defaultdict
 
 from genimage_stream.page import html
 from genimage_stream.page.html import Cell, Section
+from genimage_stream.vocabulary import REAL
 from shard_tools.report.findings import Findings
 from shard_tools.report.thumbnails import SIDE, Thumbnail
 
@@ -29,7 +30,7 @@ def section(found: Findings) -> Section:
         name = f"sheet-{number}"
         section.add(f'<h3 id="{name}">{html.text(generator)}</h3>')
         pictures = "".join(
-            _thumbnail(one, name) for one in sorted(sheet, key=lambda one: (one.pair, one.label != "real"))
+            _thumbnail(one, name) for one in sorted(sheet, key=lambda one: (one.pair, one.label != REAL))
         )
         section.add(f'<ul class="sheet" aria-labelledby="{name}">{pictures}</ul>')
     return section.add(html.details("Find one of these by its key", _keys(found.thumbnails)))
