@@ -13,7 +13,7 @@ help: ## list the targets
 setup: ## make .venv, install what is missing and build the extension; PYTHON=python3.12 chooses the interpreter
 	@scripts/setup.sh
 
-demo: setup ## the main job on photographs: scan, pack, verify, train a detector, compare the speed
+demo: setup ## the main job on photographs: scan, pack, verify, train a detector, two pages, compare the speed
 	@$(PYTHON_BIN) -m demo
 
 test: ## run the tests, two at a time; ARGS="tests/test_readme.py -k loop" chooses some

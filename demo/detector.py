@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,11 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import genimage_stream as gs
+from genimage_stream.transforms import JPEG, RandomCrop
+from genimage_stream.transforms.step import Step
 
 BATCH_SIZE = 64
 CROP = 224
 TIME_LIMIT_SECONDS = 60.0
 EPOCHS = 6
+#: As in GenImage, fakes are PNGs and reals JPEGs: unless all are compressed alike, a detector learns the file format.
+STEPS = (RandomCrop(CROP, pad="tile"), JPEG(quality=(70, 95)))
+#: What a fake goes through for the control: it becomes a JPEG as the reals are, before anything else.
+AS_REALS = (JPEG(quality=95), *STEPS)
 
 
 class Detector(nn.Module):
@@ -59,7 +66,8 @@ def train(dataset: gs.Dataset, epochs: int = EPOCHS) -> tuple[Detector, Training
     torch.manual_seed(0)
     model = Detector()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
-    loader = gs.Loader(dataset.select(splits=["train"]), batch_size=BATCH_SIZE, crop=CROP, seed=0, output="float32")
+    train = dataset.select(splits=["train"])
+    loader = gs.Loader(train, batch_size=BATCH_SIZE, transform=STEPS, seed=0, output="float32")
     start, images, epoch, losses = time.perf_counter(), 0, 0, [float("nan")]
     for epoch in range(1, epochs + 1):
         for group in optimizer.param_groups:
@@ -86,19 +94,34 @@ def evaluate(model: Detector, dataset: gs.Dataset) -> list[Score]:
         val = dataset.select(generators=[generator], splits=["val"])
         if not len(val):
             continue
-        logits, labels, keys = [], [], []
-        for batch in gs.Loader(val, batch_size=BATCH_SIZE, crop=CROP, shuffle=False, seed=0, output="float32"):
-            logits.append(model(batch.images))
-            labels.append(batch.labels)
-            keys += batch.keys
+        score, label, keys = predict(model, val, STEPS)
         if len(keys) != len(val) or len(set(keys)) != len(val):
             raise SystemExit(
                 f"demo: {generator}/val gave {len(keys)} samples, {len(set(keys))} different, of {len(val)}"
             )
-        score, label = torch.cat(logits), torch.cat(labels)
         accuracy = ((score > 0) == (label == 1)).float().mean().item()
         scores.append(Score(generator, len(val), accuracy, average_precision(score, label)))
     return scores
+
+
+@torch.no_grad()
+def control(model: Detector, dataset: gs.Dataset) -> tuple[float, float]:
+    """Shares of the val split's fakes classified as fake: as they are, and when they are JPEGs as the reals are."""
+    model.eval()
+    fakes = dataset.select(splits=["val"], labels=["fake"])
+    plain, as_reals = (predict(model, fakes, steps)[0] for steps in (STEPS, AS_REALS))
+    return (plain > 0).float().mean().item(), (as_reals > 0).float().mean().item()
+
+
+def predict(model: Detector, dataset: gs.Dataset, steps: Sequence[Step]) -> tuple[Tensor, Tensor, list[str]]:
+    """Logits, labels and keys of all samples in the index's order."""
+    logits, labels, keys = [], [], []
+    loader = gs.Loader(dataset, batch_size=BATCH_SIZE, transform=steps, shuffle=False, seed=0, output="float32")
+    for batch in loader:
+        logits.append(model(batch.images))
+        labels.append(batch.labels)
+        keys += batch.keys
+    return torch.cat(logits), torch.cat(labels), keys
 
 
 def average_precision(scores: Tensor, labels: Tensor) -> float:
