@@ -82,11 +82,12 @@ _LAZY = {
     "matrix": "evaluation.matrix",
     "degradations": "transforms.degradations",
 }
+_ROOMS = ("recipes", "transforms")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "transforms":
-        return import_module(f"{__name__}.transforms")
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with needing_torch(f"{__name__}.{name}"):
@@ -96,4 +97,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "transforms"})
+    return sorted({*globals(), *_LAZY, *_ROOMS})

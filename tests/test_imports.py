@@ -25,6 +25,7 @@ ORDER = {
         ("storage",),
         ("order",),
         ("transforms",),
+        ("recipes",),
         ("dataset",),
         ("backends",),
         ("loading",),

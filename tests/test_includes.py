@@ -15,6 +15,7 @@ FLOOR_OF = {
     "image": 3,
     "transform": 4,
     "recode": 5,
+    "lossy": 5,
     "batch": 6,
     "binding": 7,
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/row_sinks.hpp"
+#include "transform/erase.hpp"
 
 namespace gs {
 namespace {
@@ -50,6 +51,10 @@ void render_transformed(const BatchPlan& plan, int index, const Transformed& how
     PlanarSink sink(plan.out + plan.image_bytes() * static_cast<std::size_t>(index), plan.element, to.width,
                     to.height, false, plan.normalizer);
     sink.rows(0, to.height, result.rgb, result.stride);
+    for (const auto& step : how.steps)
+        if (const auto* finishing = dynamic_cast<const transform::FinishingStep*>(step.get()))
+            finishing->finish(plan.out + plan.image_bytes() * static_cast<std::size_t>(index), plan.element,
+                              to.width, to.height);
 }
 
 }  // namespace gs

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,11 +28,12 @@ inline gs::transform::Size size_of(int width, int height) {
     return {width, height};
 }
 
-// A Python function among the steps. It is given the whole image and gives one of the same size; whatever it
-// raises is the image's error. Steps may go on any thread, so the function goes with the GIL held.
+// A Python function among the steps. It is given the whole image and gives one of the size `to`, by default of
+// the same; whatever it raises is the image's error. Steps may go on any thread, so the function goes with the GIL held.
 class HookStep final : public gs::transform::WholeStep {
   public:
-    HookStep(py::object call, std::string name) : call_(std::move(call)), name_(std::move(name)) {}
+    HookStep(py::object call, std::string name, std::optional<gs::transform::Size> to)
+        : call_(std::move(call)), name_(std::move(name)), to_(to) {}
     ~HookStep() override {
         if (!Py_IsInitialized()) {
             call_.release();
@@ -40,6 +42,8 @@ class HookStep final : public gs::transform::WholeStep {
         py::gil_scoped_acquire gil;
         call_ = py::object();
     }
+
+    gs::transform::Size size(gs::transform::Size in) const override { return to_.value_or(in); }
 
     void run(const gs::transform::Part& in, const gs::Rect& window, const gs::transform::Canvas& out,
              gs::transform::Scratch&) const override {
@@ -56,13 +60,15 @@ class HookStep final : public gs::transform::WholeStep {
                 throw gs::DecodeError(name_ + ": it returned no uint8 array");
             const auto result =
                 found.cast<py::array_t<std::uint8_t, py::array::c_style | py::array::forcecast>>();
-            if (result.ndim() != 3 || result.shape(0) != height || result.shape(1) != width ||
+            const gs::transform::Size to = size(in.whole);
+            if (result.ndim() != 3 || result.shape(0) != to.height || result.shape(1) != to.width ||
                 result.shape(2) != 3)
                 throw gs::DecodeError(name_ + ": it returned an array of another shape");
             for (int y = 0; y < window.height; y++)
                 std::memcpy(out.row(y),
-                            result.data() + static_cast<std::size_t>(window.y + y) * row_bytes +
-                                std::size_t{3} * static_cast<std::size_t>(window.x),
+                            result.data() + std::size_t{3} * (static_cast<std::size_t>(window.y + y) *
+                                                                  static_cast<std::size_t>(to.width) +
+                                                              static_cast<std::size_t>(window.x)),
                             std::size_t{3} * static_cast<std::size_t>(window.width));
         } catch (py::error_already_set& error) {
             const auto kind = py::str(error.type().attr("__name__")).cast<std::string>();
@@ -73,6 +79,7 @@ class HookStep final : public gs::transform::WholeStep {
   private:
     py::object call_;
     const std::string name_;
+    const std::optional<gs::transform::Size> to_;
 };
 
 // Stands for an image whose steps cannot be planned: the message becomes its error.

@@ -9,10 +9,11 @@
 
 #include "binding/common.hpp"
 #include "binding/steps.hpp"
+#include "lossy/jpeg.hpp"
 #include "transform/blur.hpp"
 #include "transform/colour.hpp"
+#include "transform/erase.hpp"
 #include "transform/geometry.hpp"
-#include "transform/jpeg.hpp"
 #include "transform/noise.hpp"
 #include "transform/patches.hpp"
 #include "transform/philox.hpp"
@@ -40,6 +41,12 @@ gs::Rect rect_of(const RectTuple& r, Size in) {
         throw std::out_of_range("the window is not inside the image of " + std::to_string(in.width) + "x" +
                                 std::to_string(in.height));
     return rect;
+}
+
+std::vector<gs::Rect> rects_of(const std::vector<RectTuple>& tuples) {
+    std::vector<gs::Rect> found;
+    for (const auto& [x, y, width, height] : tuples) found.push_back({x, y, width, height});
+    return found;
 }
 
 RectTuple tuple_of(const gs::Rect& r) {
@@ -119,8 +126,10 @@ void add_transform(py::module_& m) {
         }
         return found;
     });
-    m.def("hook_step", [](py::object call, std::string name) {
-        return made(std::make_shared<HookStep>(std::move(call), std::move(name)));
+    m.def("hook_step", [](py::object call, std::string name, std::optional<std::tuple<int, int>> size) {
+        std::optional<Size> to;
+        if (size) to = size_of(std::get<0>(*size), std::get<1>(*size));
+        return made(std::make_shared<HookStep>(std::move(call), std::move(name), to));
     });
     m.def("failing_step",
           [](std::string message) { return made(std::make_shared<FailingStep>(std::move(message))); });
@@ -163,7 +172,7 @@ void add_transform(py::module_& m) {
             throw py::value_error("a kernel of odd width and height");
         return made(torch_blur_step(std::move(kernel), width, height));
     });
-    m.def("gray_step", [] { return made(gray_step()); });
+    m.def("gray_step", [](bool opencv) { return made(gray_step(opencv ? Gray::opencv : Gray::pillow)); });
     m.def("table_step", [](const std::array<std::uint8_t, 256>& table) { return made(table_step(table)); });
     m.def("brightness_step", [](double factor) { return made(brightness_step(factor)); });
     m.def("contrast_step", [](double factor) { return made(contrast_step(factor)); });
@@ -173,11 +182,25 @@ void add_transform(py::module_& m) {
         return made(noise_step({key[0], key[1]}, offset, scale));
     });
     m.def("fill_step", [](const std::vector<RectTuple>& rects, const std::array<std::uint8_t, 3>& colour) {
-        std::vector<gs::Rect> found;
-        for (const RectTuple& r : rects)
-            found.push_back({std::get<0>(r), std::get<1>(r), std::get<2>(r), std::get<3>(r)});
-        return made(fill_step(std::move(found), colour));
+        return made(fill_step(rects_of(rects), colour));
     });
+    m.def("erase_step",
+          [](const std::vector<RectTuple>& rects, const std::optional<std::array<std::uint32_t, 2>>& noise) {
+              std::optional<PhiloxKey> key;
+              if (noise) key = PhiloxKey{(*noise)[0], (*noise)[1]};
+              return made(erase_step(rects_of(rects), key));
+          });
+    m.def(
+        "finish_floats",
+        [](const Made& step, py::array_t<float, py::array::c_style>& image) {
+            const auto* finishing = dynamic_cast<const FinishingStep*>(step.get());
+            if (finishing == nullptr) throw py::value_error("this step does not act on normalised values");
+            if (image.ndim() != 3 || image.shape(0) != 3)
+                throw py::value_error("an image is float32 (3, h, w)");
+            finishing->finish(reinterpret_cast<std::uint8_t*>(image.mutable_data()), gs::Element::f32,
+                              static_cast<int>(image.shape(2)), static_cast<int>(image.shape(1)));
+        },
+        py::arg("step"), py::arg("image").noconvert());
     m.def("texture_step", [](const std::vector<std::tuple<int, int>>& corners, int side,
                              std::vector<int> chosen, int columns) {
         for (const int patch : chosen)

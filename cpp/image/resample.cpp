@@ -41,8 +41,8 @@ double weight_at(Filter filter, double x) {
     if (filter == Filter::lanczos) return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
     x = std::fabs(x);
     if (filter == Filter::bilinear) return x < 1.0 ? 1.0 - x : 0.0;
-    if (filter == Filter::hamming)
-        return x == 0.0 ? 1.0 : x >= 1.0 ? 0.0 : sinc(x) * (0.54 + 0.46 * std::cos(x * kPi));
+    if (filter == Filter::hamming)  // Pillow's two constants are in single precision
+        return x == 0.0 ? 1.0 : x >= 1.0 ? 0.0 : sinc(x) * (0.54f + 0.46f * std::cos(x * kPi));
     constexpr double kA = -0.5;  // Keys' cubic
     if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1.0;
     if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * kA;

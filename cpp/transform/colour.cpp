@@ -36,13 +36,29 @@ void look_up(const std::array<std::uint8_t, 256>& table, const std::uint8_t* fro
     for (int i = 0; i < 3 * pixels; i++) to[i] = table[from[i]];
 }
 
+std::uint8_t opencv_luma(const std::uint8_t* rgb) {
+    return static_cast<std::uint8_t>((9798 * rgb[0] + 19235 * rgb[1] + 3735 * rgb[2] + 16384) >> 15);
+}
+
 class GrayStep final : public PointStep {
   public:
+    explicit GrayStep(Gray rule) : rule_(rule) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        each_row(in, window, out, [](const std::uint8_t* from, std::uint8_t* to, int count) {
-            for (int i = 0; i < count; i++, from += 3, to += 3) to[0] = to[1] = to[2] = luma(from);
+        if (rule_ == Gray::pillow)
+            gray(in, window, out, luma);
+        else
+            gray(in, window, out, opencv_luma);
+    }
+
+  private:
+    template <typename Rule>
+    static void gray(const Part& in, const Rect& window, const Canvas& out, Rule rule) {
+        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int count) {
+            for (int i = 0; i < count; i++, from += 3, to += 3) to[0] = to[1] = to[2] = rule(from);
         });
     }
+
+    Gray rule_;
 };
 
 class TableStep final : public PointStep {
@@ -158,8 +174,8 @@ class HueStep final : public PointStep {
 
 }  // namespace
 
-std::shared_ptr<const Step> gray_step() {
-    return std::make_shared<GrayStep>();
+std::shared_ptr<const Step> gray_step(Gray rule) {
+    return std::make_shared<GrayStep>(rule);
 }
 
 std::shared_ptr<const Step> table_step(const std::array<std::uint8_t, 256>& table) {

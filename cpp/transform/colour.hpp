@@ -8,8 +8,9 @@
 
 namespace gs::transform {
 
-// Pillow's convert("L") in all three channels.
-std::shared_ptr<const Step> gray_step();
+// The gray of a colour in all three channels: Pillow's convert("L"), or OpenCV's, which rounds its weights to 15 bits.
+enum class Gray { pillow, opencv };
+std::shared_ptr<const Step> gray_step(Gray rule);
 
 // Every value goes through the table.
 std::shared_ptr<const Step> table_step(const std::array<std::uint8_t, 256>& table);

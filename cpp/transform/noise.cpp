@@ -130,6 +130,24 @@ void row_plain(const std::uint8_t* from, std::uint32_t first, int count, PhiloxK
     row_loop<PlainRoots>(from, first, count, key, offset, scale, to);
 }
 
+template <typename Roots>
+GS_LOOP void normals_loop(PhiloxKey key, std::uint32_t first, int count, float* to) {
+    for (int x = 0; x < count; x += kLanes) {
+        float z[4][kLanes];
+        pixel_normals<Roots>(first + static_cast<std::uint32_t>(x), key, z);
+        const int lanes = count - x < kLanes ? count - x : kLanes;
+        for (int c = 0; c < 3; c++)
+            std::memcpy(to + std::ptrdiff_t{c} * count + x, z[c],
+                        sizeof(float) * static_cast<unsigned>(lanes));
+    }
+}
+GS_VECTOR void normals_vector(PhiloxKey key, std::uint32_t first, int count, float* to) {
+    normals_loop<VectorRoots>(key, first, count, to);
+}
+void normals_plain(PhiloxKey key, std::uint32_t first, int count, float* to) {
+    normals_loop<PlainRoots>(key, first, count, to);
+}
+
 class NoiseStep final : public PointStep {
   public:
     NoiseStep(PhiloxKey key, float offset, float scale) : key_(key), offset_(offset), scale_(scale) {}
@@ -148,6 +166,10 @@ class NoiseStep final : public PointStep {
 };
 
 }  // namespace
+
+void normal_pixels(PhiloxKey key, std::uint32_t first, int count, float* to) {
+    (simd_level() == Simd::avx2 ? normals_vector : normals_plain)(key, first, count, to);
+}
 
 std::shared_ptr<const Step> noise_step(PhiloxKey key, float offset, float scale) {
     return std::make_shared<NoiseStep>(key, offset, scale);

@@ -17,4 +17,7 @@ namespace gs::transform {
 // `offset` and `scale` in levels of 0..255.
 std::shared_ptr<const Step> noise_step(PhiloxKey key, float offset, float scale);
 
+// The normal numbers of the pixels `first` .. `first` + `count` - 1, by number: `count` of each channel.
+void normal_pixels(PhiloxKey key, std::uint32_t first, int count, float* to);
+
 }  // namespace gs::transform

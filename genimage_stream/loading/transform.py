@@ -15,10 +15,11 @@ from genimage_stream.decode.pixels import Small
 from genimage_stream.order.geometry import Place, Windows, windows
 from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.combine import OnlyIf
-from genimage_stream.transforms.geometry import CenterCrop, RandomCrop, RandomHorizontalFlip
+from genimage_stream.transforms.geometry import CenterCrop, RandomCrop
 from genimage_stream.transforms.many import Sizes
 from genimage_stream.transforms.plan import output_size
 from genimage_stream.transforms.step import Draw, Size, Step, at_place
+from genimage_stream.transforms.turn import RandomHorizontalFlip
 from genimage_stream.transforms.values import sides
 from genimage_stream.vocabulary import generator_alias
 

@@ -8,19 +8,22 @@ from genimage_stream.transforms.combine import Map, OnlyIf, RandomApply, RandomC
 from genimage_stream.transforms.degrade import JPEG, GaussianBlur
 from genimage_stream.transforms.geometry import (
     CenterCrop,
-    RandomAffine,
     RandomCrop,
-    RandomHorizontalFlip,
     RandomResizedCrop,
-    RandomRotate90,
-    RandomRotation,
     RandomScale,
-    RandomVerticalFlip,
     Resize,
+    Tile,
 )
 from genimage_stream.transforms.laundering import CenterZoom, WebP
 from genimage_stream.transforms.patches import CoarseDropout, PatchMask, RandomErasing, TexturePatches
 from genimage_stream.transforms.step import Step, from_json, to_json
+from genimage_stream.transforms.turn import (
+    RandomAffine,
+    RandomHorizontalFlip,
+    RandomRotate90,
+    RandomRotation,
+    RandomVerticalFlip,
+)
 
 __all__ = [
     "JPEG",
@@ -50,6 +53,7 @@ __all__ = [
     "Resize",
     "Step",
     "TexturePatches",
+    "Tile",
     "WebP",
     "apply",
     "draws_of",

@@ -28,8 +28,14 @@ def apply(
 
     `draws` repeats what was drawn before, one entry per step; otherwise the values are drawn from (seed, epoch, visit,
     sha256), where `sha256` is by default that of the bytes passed in. `label` ("real", "fake") and `generator` are for
-    OnlyIf. Raises ValueError, naming the step and its place, when a step cannot take the image or its draw.
+    OnlyIf. Raises ValueError, naming the step and its place, when a step cannot take the image or its draw, or acts on
+    normalised values.
     """
+    for number, step in enumerate(steps):
+        if isinstance(step, Step) and step.acts_on_floats:
+            raise ValueError(
+                f"step {number} of the transform, {step!r}: it acts on normalised values, and this image stays uint8"
+            )
     image, sample = _prepared(data_or_array, steps, seed, epoch, visit, sha256, label, generator)
     return _run(image, _plan(steps, sample, Size(image.shape[1], image.shape[0]), draws)[1])
 

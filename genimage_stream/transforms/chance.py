@@ -204,6 +204,11 @@ class Streams:
         return numbers
 
 
+def halves(key: str) -> tuple[int, int]:
+    """The two words of what `Stream.key` returned."""
+    return int(key[:8], 16), int(key[8:], 16)
+
+
 def default_identity(data: Buffer) -> bytes:
     """The identity of a sample that is known by its bytes alone."""
     return hashlib.sha256(data).digest()[:8]

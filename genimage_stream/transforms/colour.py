@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
-from genimage_stream.transforms.chance import Stream, Streams
+from genimage_stream.transforms.chance import Stream, Streams, halves
 from genimage_stream.transforms.many import Sizes
 from genimage_stream.transforms.step import CoreStep, Draw, ManyDrawn, Operation, Size
 
@@ -20,26 +21,41 @@ class GaussianNoise(CoreStep):
     """Gaussian noise added to each value, clipped and rounded to the nearest whole number (half to even).
 
     `sigma` and `mean` are in units of the full range, as torchvision's: 0.1 is 25.5 levels. `sigma`: a number, or
-    (low, high). The field of normal numbers follows our own rule (cpp/transform/noise.hpp); other libraries' noise is
-    equal in distribution only. Draws `sigma` and `key`, 16 hex digits that give the field.
+    (low, high). `var_limit` in its place: (low, high) of the variance in squared levels, as albumentations 1's. The
+    field of normal numbers follows our own rule (cpp/transform/noise.hpp); other libraries' noise is equal in
+    distribution only. Draws `sigma` and `key`, 16 hex digits that give the field.
     """
 
-    sigma: float | tuple[float, float] = 0.1
+    sigma: float | tuple[float, float] | None = None
     mean: float = 0.0
+    var_limit: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        values.put(self, sigma=values.number_or_pair(self, "sigma", self.sigma, 0.0, 10.0))
+        if self.var_limit is not None:
+            if self.sigma is not None:
+                raise self.wrong("sigma", self.sigma, "either sigma or var_limit is needed")
+            values.put(self, var_limit=values.pair(self, "var_limit", self.var_limit, 0.0, 1e6))
+        else:
+            sigma = 0.1 if self.sigma is None else self.sigma
+            values.put(self, sigma=values.number_or_pair(self, "sigma", sigma, 0.0, 10.0))
         values.put(self, mean=values.number(self, "mean", self.mean, -1.0, 1.0))
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
-        return {"sigma": stream.uniform(*values.bounds(self.sigma)), "key": stream.key()}
+        if self.var_limit is not None:
+            sigma = math.sqrt(stream.uniform(*self.var_limit)) / 255
+        else:
+            sigma = stream.uniform(*values.bounds(self.sigma or 0.0))
+        return {"sigma": sigma, "key": stream.key()}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        key = int(draw["key"][:8], 16), int(draw["key"][8:], 16)
-        return [_core.noise_step(key, self.mean * 255, draw["sigma"] * 255)]
+        return [_core.noise_step(halves(draw["key"]), self.mean * 255, draw["sigma"] * 255)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
-        sigmas = (streams.uniform(*values.bounds(self.sigma)) * 255).tolist()
+        if self.var_limit is not None:
+            drawn = np.sqrt(streams.uniform(*self.var_limit)) / 255
+        else:
+            drawn = streams.uniform(*values.bounds(self.sigma or 0.0))
+        sigmas = (drawn * 255).tolist()
         keys = zip(streams.words().tolist(), streams.words().tolist(), strict=True)
         mean = self.mean * 255
         return ManyDrawn([_core.noise_step(key, mean, sigma) for key, sigma in zip(keys, sigmas, strict=True)])
@@ -47,18 +63,23 @@ class GaussianNoise(CoreStep):
 
 @dataclass(frozen=True)
 class RandomGrayscale(CoreStep):
-    """Pillow's luma (`convert("L")`) in all three channels, with probability `p`."""
+    """The gray of each colour in all three channels, with probability `p`.
+
+    `like="pillow"`: `convert("L")`, as torchvision on PIL images; "cv2": `cv2.COLOR_RGB2GRAY`, as albumentations'.
+    """
 
     p: float = 0.1
+    like: Literal["pillow", "cv2"] = "pillow"
 
     def __post_init__(self) -> None:
         values.put(self, p=values.probability(self, self.p))
+        values.one_of(self, "like", self.like, ("pillow", "cv2"))
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
         return {"applied": stream.happens(self.p)}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.gray_step()]
+        return [_core.gray_step(self.like == "cv2")]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         gray = self.operations({}, Size(1, 1))

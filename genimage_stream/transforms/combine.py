@@ -114,7 +114,7 @@ class _Combined(Step):
 class RandomApply(_Combined):
     """All of `transforms` (a step, or a list of them), with probability `p`. Draws `inner`, where it is applied."""
 
-    transforms: tuple[Step, ...]
+    transforms: Step | Sequence[Step]
     p: float = 0.5
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ class RandomApply(_Combined):
 
     @property
     def inner(self) -> tuple[Step, ...]:
-        return self.transforms
+        return _steps(self, "transforms", self.transforms)
 
     def select(self, sample: Sample, place: int) -> dict[str, Any]:
         stream = sample.chance.stream("RandomApply", sample.ordinals[place])
@@ -130,24 +130,24 @@ class RandomApply(_Combined):
 
     def select_many(self, many: Many, place: int, which: Places) -> Iterator[tuple[int, Places]]:
         chosen = which[self._streams(many, place, which).happens(self.p)]
-        return ((inner, chosen) for inner in range(len(self.transforms)))
+        return ((inner, chosen) for inner in range(len(self.inner)))
 
     def sizes_after(self, sizes: Sizes) -> Sizes:
-        return _either(sizes, _one_after_the_other(self.transforms, sizes))
+        return _either(sizes, _one_after_the_other(self.inner, sizes))
 
 
 @dataclass(frozen=True)
 class RandomChoice(_Combined):
     """One of `transforms`, each as likely as the others, or by weights `p`. Draws `chosen` (its place), `inner`."""
 
-    transforms: tuple[Step, ...]
+    transforms: Step | Sequence[Step]
     p: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         values.put(self, transforms=_steps(self, "transforms", self.transforms))
         if self.p is not None:
-            if not isinstance(self.p, (tuple, list)) or len(self.p) != len(self.transforms):
-                raise self.wrong("p", self.p, f"{len(self.transforms)} weights are needed")
+            if not isinstance(self.p, (tuple, list)) or len(self.p) != len(self.inner):
+                raise self.wrong("p", self.p, f"{len(self.inner)} weights are needed")
             weights = tuple(values.number(self, "p", weight, 0.0, 1e9) for weight in self.p)
             if sum(weights) <= 0:
                 raise self.wrong("p", self.p, "at least one weight must be above 0")
@@ -155,12 +155,12 @@ class RandomChoice(_Combined):
 
     @property
     def inner(self) -> tuple[Step, ...]:
-        return self.transforms
+        return _steps(self, "transforms", self.transforms)
 
     def select(self, sample: Sample, place: int) -> dict[str, Any]:
         stream = sample.chance.stream("RandomChoice", sample.ordinals[place])
         if self.p is None:
-            return {"chosen": stream.below(len(self.transforms))}
+            return {"chosen": stream.below(len(self.inner))}
         left = stream.unit() * sum(self.p)
         last = max(i for i, weight in enumerate(self.p) if weight > 0)
         for chosen, weight in enumerate(self.p):
@@ -175,49 +175,49 @@ class RandomChoice(_Combined):
     def select_many(self, many: Many, place: int, which: Places) -> Iterator[tuple[int, Places]]:
         streams = self._streams(many, place, which)
         if self.p is None:
-            chosen = streams.below(len(self.transforms))
+            chosen = streams.below(len(self.inner))
         else:
             left = streams.units() * sum(self.p)
             chosen = np.full(len(which), max(i for i, weight in enumerate(self.p) if weight > 0))
             for inner, weight in enumerate(self.p):
                 left = left - weight
                 chosen = np.where(left < 0, np.minimum(chosen, inner), chosen)
-        return ((inner, which[chosen == inner]) for inner in range(len(self.transforms)))
+        return ((inner, which[chosen == inner]) for inner in range(len(self.inner)))
 
     def sizes_after(self, sizes: Sizes) -> Sizes:
-        return _either(*(step.sizes_after(sizes) for step in self.transforms))
+        return _either(*(step.sizes_after(sizes) for step in self.inner))
 
 
 @dataclass(frozen=True)
 class RandomOrder(_Combined):
     """All of `transforms`, in random order. Draws `order`, their places, and `inner`, in that order."""
 
-    transforms: tuple[Step, ...]
+    transforms: Step | Sequence[Step]
 
     def __post_init__(self) -> None:
         values.put(self, transforms=_steps(self, "transforms", self.transforms))
 
     @property
     def inner(self) -> tuple[Step, ...]:
-        return self.transforms
+        return _steps(self, "transforms", self.transforms)
 
     def select(self, sample: Sample, place: int) -> dict[str, Any]:
         stream = sample.chance.stream("RandomOrder", sample.ordinals[place])
-        return {"order": stream.order(len(self.transforms))}
+        return {"order": stream.order(len(self.inner))}
 
     def run_order(self, draw: Draw) -> Sequence[int]:
         order: list[int] = draw["order"]
         return order
 
     def select_many(self, many: Many, place: int, which: Places) -> Iterator[tuple[int, Places]]:
-        count = len(self.transforms)
+        count = len(self.inner)
         orders = self._streams(many, place, which).orders(count)
         return ((inner, which[orders[:, turn] == inner]) for turn in range(count) for inner in range(count))
 
     def sizes_after(self, sizes: Sizes) -> Sizes:
-        if len(self.transforms) > 5:  # 120 orders
+        if len(self.inner) > 5:  # 120 orders
             return None
-        return _either(*(_one_after_the_other(order, sizes) for order in permutations(self.transforms)))
+        return _either(*(_one_after_the_other(order, sizes) for order in permutations(self.inner)))
 
 
 @dataclass(frozen=True)
@@ -271,15 +271,19 @@ class OnlyIf(_Combined):
 class Map(Step):
     """A Python function `function(image, rng)`: uint8 (h, w, 3) to the same shape, with a NumPy generator of its own.
 
-    Two are equal when name and version are. The name is by default `module:qualified.name`; a lambda or an inner
-    function needs one, and cannot be read back from JSON.
+    Two are equal when name, version and size are. The name is by default `module:qualified.name`; a lambda or an inner
+    function needs one, and cannot be read back from JSON. `size`: (height, width) of what the function returns, where
+    that is not the size of what it is given.
     """
 
     function: Callable[[Image, np.random.Generator], Image] = field(compare=False, repr=False)
     name: str | None = None
     version: int = 0
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.size is not None:
+            values.put(self, size=values.sides(values.size(self, "size", self.size)))
         if not callable(self.function):
             raise self.wrong("function", self.function, "a function of an image and a generator is needed")
         if self.name is None:
@@ -302,12 +306,17 @@ class Map(Step):
 
         def call(image: Image) -> Image:
             found = self.function(image, np.random.Generator(np.random.Philox(key=key)))
-            if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != image.shape:
+            wanted = image.shape if self.size is None else (*self.size, 3)
+            if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != wanted:
                 got = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
-                raise ValueError(f"{self.name} returned {got}; uint8 {image.shape} is needed")
+                raise ValueError(f"{self.name} returned {got}; uint8 {wanted} is needed")
             return found
 
-        return Planned(draw, [Hook(self.name or "", call)], size)
+        result = None if self.size is None else Size(self.size[1], self.size[0])
+        return Planned(draw, [Hook(self.name or "", call, result)], result or size)
+
+    def sizes_after(self, sizes: Sizes) -> Sizes:
+        return sizes if self.size is None else frozenset([Size(self.size[1], self.size[0])])
 
     @classmethod
     def from_json_fields(cls, arguments: dict[str, Any]) -> Step:

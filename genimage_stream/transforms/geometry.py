@@ -1,4 +1,4 @@
-"""Steps that resize, crop, mirror and turn."""
+"""Steps that resize and crop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from genimage_stream.decode import _core
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream, Streams
 from genimage_stream.transforms.many import Sizes
-from genimage_stream.transforms.step import CoreStep, Draw, ManyDrawn, Operation, Size
+from genimage_stream.transforms.step import CoreStep, Draw, ManyDrawn, Operation, Size, Step
 
 Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+Like = Literal["pillow", "cv2"]
 Pad = Literal["error", "zeros", "reflect", "symmetric", "tile"]
 
 FILTERS: dict[str, int | None] = {"nearest": None, "bilinear": 0, "bicubic": 1, "box": 2, "hamming": 3, "lanczos": 4}
@@ -24,9 +25,18 @@ _PADS = ("error", "zeros", "reflect", "symmetric", "tile")
 _LARGEST = 1 << 20
 
 
-def _resize(width: int, height: int, name: str) -> _core.Step:
+def _resize(width: int, height: int, name: str, like: str) -> _core.Step:
     _check_sides(width, height)
+    if like == "cv2":
+        return _core.resize_linear_step(width, height)
     return _core.resize_step(width, height, FILTERS[name])
+
+
+def _check_filter(step: Step, name: str, like: str) -> None:
+    values.one_of(step, "like", like, ("pillow", "cv2"))
+    values.one_of(step, "filter", name, tuple(FILTERS))
+    if like == "cv2" and name != "bilinear":
+        raise step.wrong("filter", name, 'like="cv2" interpolates linearly')
 
 
 def _check_sides(width: int, height: int) -> None:
@@ -39,12 +49,14 @@ class Resize(CoreStep):
     """Resize as torchvision does on PIL images: by Pillow, with antialiasing.
 
     `size`: the shorter side (the longer one is `int(size * long / short)`), or (height, width). `longest` in its place:
-    the longer side. `filter` is one of Pillow's six.
+    the longer side. `filter` is one of Pillow's six. `like="cv2"` is `cv2.resize` with linear interpolation and no
+    antialiasing, as albumentations' Resize.
     """
 
     size: int | tuple[int, int] | None = None
     filter: Filter = "bilinear"
     longest: int | None = None
+    like: Like = "pillow"
 
     def __post_init__(self) -> None:
         if (self.size is None) == (self.longest is None):
@@ -53,7 +65,7 @@ class Resize(CoreStep):
             values.put(self, size=values.size(self, "size", self.size))
         else:
             values.put(self, longest=values.whole(self, "longest", self.longest, 1))
-        values.one_of(self, "filter", self.filter, tuple(FILTERS))
+        _check_filter(self, self.filter, self.like)
 
     def _sides(self, size: Size) -> tuple[int, int]:
         """(width, height) of the result."""
@@ -67,14 +79,14 @@ class Resize(CoreStep):
         return (short, long) if size.width <= size.height else (long, short)
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_resize(*self._sides(size), self.filter)]
+        return [_resize(*self._sides(size), self.filter, self.like)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         unlike, which = np.unique(sizes, axis=0, return_inverse=True)
         sides = [self._sides(Size(*size)) for size in unlike.tolist()]
         if any(not 1 <= side <= _LARGEST for one in sides for side in one):
             return None
-        made = [_resize(*one, self.filter) for one in sides]
+        made = [_resize(*one, self.filter, self.like) for one in sides]
         return ManyDrawn([made[i] for i in which.ravel().tolist()], np.array(sides, np.int64)[which.ravel()])
 
     def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
@@ -93,34 +105,26 @@ class RandomScale(CoreStep):
     """
 
     scale: float | tuple[float, float]
-    like: Literal["pillow", "cv2"] = "pillow"
+    like: Like = "pillow"
     filter: Filter = "bilinear"
 
     def __post_init__(self) -> None:
         values.put(self, scale=values.number_or_pair(self, "scale", self.scale, 1e-3, 1e3))
-        values.one_of(self, "like", self.like, ("pillow", "cv2"))
-        values.one_of(self, "filter", self.filter, tuple(FILTERS))
-        if self.like == "cv2" and self.filter != "bilinear":
-            raise self.wrong("filter", self.filter, 'like="cv2" interpolates linearly')
+        _check_filter(self, self.filter, self.like)
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
         return {"factor": stream.uniform(*values.bounds(self.scale))}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         width, height = int(size.width * draw["factor"]), int(size.height * draw["factor"])
-        if self.like == "cv2":
-            _check_sides(width, height)
-            return [_core.resize_linear_step(width, height)]
-        return [_resize(width, height, self.filter)]
+        return [_resize(width, height, self.filter, self.like)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         factors = streams.uniform(*self.scale)[:, None] if isinstance(self.scale, tuple) else self.scale
         sides = (sizes * factors).astype(np.int64)
         if sides.min(initial=1) < 1 or sides.max(initial=1) > _LARGEST:
             return None
-        if self.like == "cv2":
-            return ManyDrawn([_core.resize_linear_step(w, h) for w, h in sides.tolist()], sides)
-        return ManyDrawn([_resize(w, h, self.filter) for w, h in sides.tolist()], sides)
+        return ManyDrawn([_resize(w, h, self.filter, self.like) for w, h in sides.tolist()], sides)
 
     def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
         if sizes is None or isinstance(self.scale, tuple):
@@ -267,8 +271,35 @@ def _crop(x: int, y: int, size: int | tuple[int, int], pad: str) -> _core.Step:
 
 
 @dataclass(frozen=True)
+class Tile(CoreStep):
+    """The image repeated to the right and downwards until both sides have `size`, where one of them is below it.
+
+    Each side is repeated whole: `side * ceil(size / side)`, as NPR's and Effort's translate_duplicate.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        values.put(self, size=values.whole(self, "size", self.size, 1))
+
+    def _sides(self, size: Size) -> Size:
+        return Size(*(side * -(-self.size // side) for side in size)) if min(size) < self.size else size
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return {"applied": min(size) < self.size}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        return [_core.crop_step((0, 0, *self._sides(size)), PADDINGS["tile"])]
+
+    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
+        return None if sizes is None else frozenset(map(self._sides, sizes))
+
+
+@dataclass(frozen=True)
 class RandomResizedCrop(CoreStep):
     """A box of random area and aspect ratio, cut out and then resized, as torchvision's on PIL images.
+
+    `like="cv2"` resizes as Resize's, which is albumentations' way.
 
     Ten tries to draw an area (a share of the image's, from `scale`) and a ratio (log-uniform, from `ratio`) that fit;
     otherwise the largest central box within the ratios.
@@ -278,6 +309,7 @@ class RandomResizedCrop(CoreStep):
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     filter: Filter = "bilinear"
+    like: Like = "pillow"
 
     def __post_init__(self) -> None:
         values.put(
@@ -286,7 +318,7 @@ class RandomResizedCrop(CoreStep):
             scale=values.pair(self, "scale", self.scale, 0.0, 1e3),
             ratio=values.pair(self, "ratio", self.ratio, 1e-3, 1e3),
         )
-        values.one_of(self, "filter", self.filter, tuple(FILTERS))
+        _check_filter(self, self.filter, self.like)
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
         width, height = size
@@ -309,7 +341,7 @@ class RandomResizedCrop(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         height, width = values.sides(self.size)
         box = (draw["x"], draw["y"], draw["width"], draw["height"])
-        return [_core.crop_step(box, PADDINGS["zeros"]), _resize(width, height, self.filter)]
+        return [_core.crop_step(box, PADDINGS["zeros"]), _resize(width, height, self.filter, self.like)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         height, width = values.sides(self.size)
@@ -330,156 +362,9 @@ class RandomResizedCrop(CoreStep):
             streams, left = streams.only(np.flatnonzero(~fits)), left[~fits]
         for i in left.tolist():
             boxes[i] = self._central(Size(*sizes[i].tolist()))
-        resize, zeros = _resize(width, height, self.filter), PADDINGS["zeros"]
+        resize, zeros = _resize(width, height, self.filter, self.like), PADDINGS["zeros"]
         made = [(_core.crop_step((x, y, w, h), zeros), resize) for x, y, w, h in boxes.tolist()]
         return ManyDrawn(made, np.full_like(sizes, [width, height]))
 
     def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
         return _fixed(self.size)
-
-
-@dataclass(frozen=True)
-class _Flip(CoreStep):
-    p: float = 0.5
-
-    def __post_init__(self) -> None:
-        values.put(self, p=values.probability(self, self.p))
-
-    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
-        return {"applied": stream.happens(self.p)}
-
-    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
-        flip = self.operations({}, Size(1, 1))
-        return ManyDrawn([flip if happens else () for happens in streams.happens(self.p).tolist()])
-
-
-@dataclass(frozen=True)
-class RandomHorizontalFlip(_Flip):
-    """Mirrored left to right, with probability `p`."""
-
-    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.flip_step(True, False)]
-
-
-@dataclass(frozen=True)
-class RandomVerticalFlip(_Flip):
-    """Turned upside down by mirroring, with probability `p`."""
-
-    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.flip_step(False, True)]
-
-
-@dataclass(frozen=True)
-class RandomRotate90(CoreStep):
-    """Turned counter-clockwise by 0, 90, 180 or 270 degrees, with equal chances, as numpy.rot90. Draws `angle`."""
-
-    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
-        return {"angle": 90 * stream.below(4)}
-
-    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.quarter_turns_step(draw["angle"] // 90)]
-
-    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
-        turns = streams.below(4)
-        made = [_core.quarter_turns_step(turn) for turn in turns.tolist()]
-        return ManyDrawn(made, np.where((turns % 2 == 1)[:, None], sizes[:, ::-1], sizes))
-
-    def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
-        return None if sizes is None else sizes | {Size(height, width) for width, height in sizes}
-
-
-@dataclass(frozen=True)
-class RandomRotation(CoreStep):
-    """Turned about its centre by an angle from `degrees` (a number d for (-d, d)), as torchvision's on PIL images.
-
-    Nearest neighbour, the image keeps its size, zeros come in from outside. Draws `angle`, counter-clockwise.
-    """
-
-    degrees: float | tuple[float, float]
-
-    def __post_init__(self) -> None:
-        values.put(self, degrees=values.number_or_pair(self, "degrees", self.degrees, -1e6, 1e6))
-        if not isinstance(self.degrees, tuple) and self.degrees < 0:
-            raise self.wrong("degrees", self.degrees, "one number means (-d, d) and must not be negative")
-
-    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
-        low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
-        return {"angle": stream.uniform(low, high)}
-
-    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        angle = draw["angle"] % 360.0
-        # Pillow's short cuts: exact where no pixel has to move between places.
-        if angle == 180 or (angle in (0, 90, 270) and (angle == 0 or size.width == size.height)):
-            return [_core.quarter_turns_step(int(angle) // 90)]
-        turn = -math.radians(angle)
-        cos, sin = round(math.cos(turn), 15), round(math.sin(turn), 15)
-        matrix = [cos, sin, 0.0, round(-math.sin(turn), 15), cos, 0.0]
-        x, y = size.width / 2, size.height / 2
-        matrix[2], matrix[5] = (
-            matrix[0] * -x + matrix[1] * -y + 0.0 + x,
-            matrix[3] * -x + matrix[4] * -y + 0.0 + y,
-        )
-        return [_core.affine_step(matrix)]
-
-
-@dataclass(frozen=True)
-class RandomAffine(CoreStep):
-    """Rotation, shift, scale and shear about the centre, as torchvision's RandomAffine on PIL images (nearest, zeros).
-
-    `degrees` as RandomRotation's; `translate`: largest shifts as shares of (width, height); `scale`: (low, high);
-    `shear`: d for (-d, d) across, (low, high) across, or (x low, x high, y low, y high), in degrees.
-    Draws `angle`, `translate` (pixels), `scale`, `shear`.
-    """
-
-    degrees: float | tuple[float, float]
-    translate: tuple[float, float] | None = None
-    scale: tuple[float, float] | None = None
-    shear: float | tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        values.put(self, degrees=values.number_or_pair(self, "degrees", self.degrees, -1e6, 1e6))
-        if self.translate is not None:
-            if not isinstance(self.translate, (tuple, list)) or len(self.translate) != 2:
-                raise self.wrong("translate", self.translate, "(across, down) is needed")
-            shares = tuple(values.number(self, "translate", share, 0.0, 1.0) for share in self.translate)
-            values.put(self, translate=shares)
-        if self.scale is not None:
-            values.put(self, scale=values.pair(self, "scale", self.scale, 1e-3, 1e3))
-        if isinstance(self.shear, (tuple, list)):
-            if len(self.shear) not in (2, 4):
-                raise self.wrong("shear", self.shear, "a number, two or four are needed")
-            values.put(self, shear=tuple(values.number(self, "shear", angle, -89.0, 89.0) for angle in self.shear))
-        elif self.shear is not None:
-            values.put(self, shear=values.number(self, "shear", self.shear, 0.0, 89.0))
-
-    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
-        low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
-        angle = stream.uniform(low, high)
-        shift = [0, 0]
-        if self.translate is not None:
-            across, down = self.translate[0] * size.width, self.translate[1] * size.height
-            shift = [round(stream.uniform(-across, across)), round(stream.uniform(-down, down))]
-        scale = 1.0 if self.scale is None else stream.uniform(*self.scale)
-        shear = [0.0, 0.0]
-        if self.shear is not None:
-            angles = self.shear if isinstance(self.shear, tuple) else (-self.shear, self.shear)
-            shear[0] = stream.uniform(angles[0], angles[1])
-            if len(angles) == 4:
-                shear[1] = stream.uniform(angles[2], angles[3])
-        return {"angle": angle, "translate": shift, "scale": scale, "shear": shear}
-
-    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        # torchvision's _get_inverse_affine_matrix, operation by operation: the result is rounded to 1 / 65536.
-        rot, sx, sy = (math.radians(angle) for angle in (draw["angle"], *draw["shear"]))
-        cx, cy = size.width * 0.5, size.height * 0.5
-        tx, ty = draw["translate"]
-        a = math.cos(rot - sy) / math.cos(sy)
-        b = -math.cos(rot - sy) * math.tan(sx) / math.cos(sy) - math.sin(rot)
-        c = math.sin(rot - sy) / math.cos(sy)
-        d = -math.sin(rot - sy) * math.tan(sx) / math.cos(sy) + math.cos(rot)
-        matrix = [value / draw["scale"] for value in (d, -b, 0.0, -c, a, 0.0)]
-        matrix[2] += matrix[0] * (-cx - tx) + matrix[1] * (-cy - ty)
-        matrix[5] += matrix[3] * (-cx - tx) + matrix[4] * (-cy - ty)
-        matrix[2] += cx
-        matrix[5] += cy
-        return [_core.affine_step(matrix)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
-from genimage_stream.transforms.chance import Stream, Streams
+from genimage_stream.transforms.chance import Stream, Streams, halves
 from genimage_stream.transforms.geometry import FILTERS
 from genimage_stream.transforms.many import Sizes
 from genimage_stream.transforms.step import CoreStep, Draw, ManyDrawn, Operation, Size, Step
@@ -38,13 +38,17 @@ class RandomErasing(CoreStep):
     """A rectangle of random area and aspect ratio filled with `value`, with probability `p`, as torchvision's.
 
     `value`: a level, or three. Ten tries to draw an area (a share of the image's) and a ratio (log-uniform) that fit;
-    otherwise nothing is erased. Draws `x`, `y`, `width`, `height`.
+    otherwise nothing is erased. `after_normalize` fills the normalised values, as timm does: with 0, or, by
+    `value="random"`, with standard normal noise of each value (the rule of cpp/transform/noise.hpp; timm's is equal in
+    distribution). Such a step comes last and needs float batches. Draws `x`, `y`, `width`, `height`, and `key` of the
+    noise.
     """
 
     p: float = 0.5
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
-    value: Colour = 0
+    value: Colour | Literal["random"] = 0
+    after_normalize: bool = False
 
     def __post_init__(self) -> None:
         values.put(
@@ -52,8 +56,13 @@ class RandomErasing(CoreStep):
             p=values.probability(self, self.p),
             scale=values.pair(self, "scale", self.scale, 0.0, 1.0),
             ratio=values.pair(self, "ratio", self.ratio, 1e-3, 1e3),
-            value=_colour(self, "value", self.value),
+            value="random" if self.value == "random" else _colour(self, "value", self.value),
+            after_normalize=values.truth(self, "after_normalize", self.after_normalize),
         )
+        if self.value == "random" and not self.after_normalize:
+            raise self.wrong("value", self.value, "noise is for normalised values: pass after_normalize=True")
+        if self.after_normalize and self.value not in (0, "random"):
+            raise self.wrong("value", self.value, 'after_normalize=True fills with 0 or "random"')
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
         if not stream.happens(self.p):
@@ -64,11 +73,15 @@ class RandomErasing(CoreStep):
             height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if height < size.height and width < size.width:
                 x, y = stream.below(size.width - width + 1), stream.below(size.height - height + 1)
-                return {"x": x, "y": y, "width": width, "height": height}
+                drawn: dict[str, Any] = {"x": x, "y": y, "width": width, "height": height}
+                return drawn | {"key": stream.key()} if self.value == "random" else drawn
         return {"applied": False}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_fill([(draw["x"], draw["y"], draw["width"], draw["height"])], self.value)]
+        rect = (draw["x"], draw["y"], draw["width"], draw["height"])
+        if isinstance(self.value, str):
+            return [_core.erase_step([rect], halves(draw["key"]))]
+        return [_core.erase_step([rect], None) if self.after_normalize else _fill([rect], self.value)]
 
 
 @dataclass(frozen=True)
@@ -123,14 +136,17 @@ class CoarseDropout(CoreStep):
 class PatchMask(CoreStep):
     """Cells of a grid set to zero, as SAFE's RandomMask: `int(h * w * ratio / cell**2)` distinct cells of cell x cell.
 
-    The grid starts at the upper left corner; only whole cells count. `ratio`: a share, or (low, high). Draws `ratio`
-    and `cells`, numbers of the cells row by row.
+    The grid starts at the upper left corner; only whole cells count. `ratio`: a share, or (low, high).
+    `after_normalize` sets normalised values to zero: such a step comes last and needs float batches. Draws `ratio` and
+    `cells`, numbers of the cells row by row.
     """
 
     cell: int = 16
     ratio: float | tuple[float, float] = (0.0, 0.75)
+    after_normalize: bool = False
 
     def __post_init__(self) -> None:
+        values.put(self, after_normalize=values.truth(self, "after_normalize", self.after_normalize))
         values.put(self, cell=values.whole(self, "cell", self.cell, 1))
         values.put(self, ratio=values.number_or_pair(self, "ratio", self.ratio, 0.0, 1.0))
 
@@ -142,7 +158,8 @@ class PatchMask(CoreStep):
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         columns, side = size.width // self.cell, self.cell
-        return [_fill([(c % columns * side, c // columns * side, side, side) for c in draw["cells"]], 0)]
+        rects = [(c % columns * side, c // columns * side, side, side) for c in draw["cells"]]
+        return [_core.erase_step(rects, None) if self.after_normalize else _fill(rects, 0)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         if len(np.unique(sizes, axis=0)) != 1:

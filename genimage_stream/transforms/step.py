@@ -33,10 +33,11 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Hook:
-    """A Python function among the operations: it is given an image and gives one of the same size."""
+    """A Python function among the operations: it is given an image and gives one of `size`, or of the same size."""
 
     name: str
     call: Callable[[Image], Image]
+    size: Size | None = None
 
 
 Operation = _core.Step | Hook
@@ -105,7 +106,9 @@ class Step(ABC):
                 many.fail(i, error)
                 continue
             many.steps[i] += [
-                operation if isinstance(operation, _core.Step) else _core.hook_step(operation.call, many.step)
+                operation
+                if isinstance(operation, _core.Step)
+                else _core.hook_step(operation.call, many.step, operation.size)
                 for operation in planned.operations
             ]
             many.sizes[i] = planned.size
@@ -126,6 +129,11 @@ class Step(ABC):
     def from_json_fields(cls, arguments: dict[str, Any]) -> Step:
         """The step with these arguments. Raises TypeError or ValueError for others than it has."""
         return cls(**arguments)
+
+    @property
+    def acts_on_floats(self) -> bool:
+        """Whether it acts on normalised values, and has to come last; all steps inside of it count."""
+        return any(getattr(step, "after_normalize", False) for step in self.walk())
 
     def wrong(self, argument: str, value: object, wanted: str) -> ValueError:
         """The error for a value that cannot be."""
@@ -181,9 +189,13 @@ def check_given(name: str, given: Draw) -> Draw:
 
 
 def size_after(operations: Sequence[Operation], size: Size) -> Size:
-    """Of the image after all operations; hooks keep it."""
-    core = [operation for operation in operations if isinstance(operation, _core.Step)]
-    return Size(*_core.step_sizes(core, size.width, size.height)[-1])
+    """Of the image after all operations."""
+    for operation in operations:
+        if isinstance(operation, _core.Step):
+            size = Size(*_core.step_sizes([operation], *size)[-1])
+        elif isinstance(operation, Hook):
+            size = operation.size or size
+    return size
 
 
 def ordinals_of(steps: Sequence[Step]) -> tuple[int, ...]:

@@ -75,6 +75,13 @@ def bounds(value: float | tuple[float, float]) -> tuple[float, float]:
     return value if isinstance(value, tuple) else (value, value)
 
 
+def truth(step: Step, name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise step.wrong(name, value, "True or False is needed")
+    return value
+
+
 def probability(step: Step, value: Any, name: str = "p") -> float:
     """From 0 to 1."""
     return number(step, name, value, 0.0, 1.0)

@@ -13,9 +13,16 @@ from PIL import Image, ImageEnhance
 
 from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.decode import _core
-from genimage_stream.order.philox import philox4x32
 from genimage_stream.transforms.step import Image as Pixels
-from tests.genimage_stream.transforms.references import SEEDS, SIDES, albumentations, picture, torchvision
+from tests.genimage_stream.transforms.references import (
+    SEEDS,
+    SIDES,
+    albumentations,
+    cv2,
+    normals_by_rule,
+    picture,
+    torchvision,
+)
 
 ANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FACTORS = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 2.0]), st.floats(0, 4))
@@ -33,6 +40,12 @@ def test_gray_equals_torchvision() -> None:
     image = all_colours()
     expected = functional.rgb_to_grayscale(Image.fromarray(image), num_output_channels=3)
     assert np.array_equal(T.apply(image, [T.RandomGrayscale(1.0)]), np.asarray(expected))
+
+
+def test_gray_equals_opencv() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
+    expected = cv2().cvtColor(image, cv2().COLOR_RGB2GRAY)[..., None].repeat(3, 2)
+    assert np.array_equal(T.apply(image, [T.RandomGrayscale(1.0, like="cv2")]), expected)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.3, 1.0, 1.7, 5.0])
@@ -107,35 +120,8 @@ def test_brightness_and_contrast_equal_albumentations(seed: int, brightness: flo
 
 
 def noise_by_rule(image: Pixels, key: str, offset: float, scale: float) -> Pixels:
-    """The rule of cpp/transform/noise.hpp, operation by operation in single precision."""
     f = np.float32
-    height, width, _ = image.shape
-    counters = np.zeros((4, height * width), np.uint32)
-    counters[0] = np.arange(height * width)
-    words = philox4x32(counters, (int(key[:8], 16), int(key[8:], 16)))
-    normals = []
-    for a, b in ((words[0], words[1]), (words[2], words[3])):
-        u = ((a >> np.uint32(8)).astype(np.int32) + 1).astype(f) * f(2**-24)
-        bits = u.view(np.int32)
-        e = (bits - np.int32(0x3F2AAAAB)) >> 23
-        m = (bits - e * np.int32(1 << 23)).view(f)
-        s = (m - f(1)) / (m + f(1))
-        s2 = s * s
-        third, fifth, seventh, ninth = (f(2) / f(n) for n in (3, 5, 7, 9))
-        series = f(2) + s2 * (third + s2 * (fifth + s2 * (seventh + s2 * ninth)))
-        radius = np.sqrt(f(-2) * (e.astype(f) * f(0.693147182) + s * series))
-        quarter = (b + np.uint32(0x20000000)) >> np.uint32(30)
-        rest = (b - (quarter << np.uint32(30))).view(np.int32)
-        x = rest.astype(f) * f(1.46291808e-9)
-        x2 = x * x
-        sine = x * (f(1) + x2 * (f(-1) / f(6) + x2 * (f(1) / f(120) + x2 * (f(-1) / f(5040)))))
-        cosine = f(1) / f(720)
-        cosine = f(1) + x2 * (f(-0.5) + x2 * (f(1) / f(24) + x2 * (-cosine + x2 * (f(1) / f(40320)))))
-        odd = quarter % 2 == 1
-        across, up = np.where(odd, sine, cosine), np.where(odd, cosine, sine)
-        normals.append(radius * np.where((quarter == 1) | (quarter == 2), -across, across))
-        normals.append(radius * np.where((quarter == 2) | (quarter == 3), -up, up))
-    z = np.stack(normals[:3], -1).reshape(image.shape)
+    z = normals_by_rule(*image.shape[:2], key)
     value = np.clip(image.astype(f) + (f(offset) + f(scale) * z), f(0), f(255))
     return np.rint(value).astype(np.uint8)
 
@@ -163,9 +149,21 @@ def test_noise_is_normal_and_independent_between_channels_and_pixels() -> None:
     assert max(map(abs, correlations)) < 0.02
 
 
+def test_noise_by_variance_draws_the_variance() -> None:
+    image = np.zeros((1, 1, 3), np.uint8)
+    variances = [
+        (T.draws_of(image, [T.GaussianNoise(var_limit=(10, 50))], seed=seed)[0]["sigma"] * 255) ** 2
+        for seed in range(400)
+    ]
+    assert all(10 <= variance <= 50.001 for variance in variances)
+    assert abs(np.mean(variances) - 30) < 2
+
+
 @pytest.mark.parametrize(
     ("make", "wanted"),
     [
+        (lambda: T.GaussianNoise(0.1, var_limit=(1, 2)), "var_limit"),
+        (lambda: T.RandomGrayscale(like="PIL"), "one of"),  # type: ignore[arg-type]
         (lambda: T.ColorJitter(hue=0.7), "hue"),
         (lambda: T.ColorJitter(brightness=-1), "brightness"),
         (lambda: T.ColorJitter(contrast=(2, 1)), "contrast"),

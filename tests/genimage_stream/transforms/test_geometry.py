@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -51,6 +51,7 @@ def test_resize_by_a_side_equals_torchvision(seed: int, height: int, width: int,
 
 
 @ANY
+@example(933460, 10, 77, 0.625, "hamming")
 @given(SEEDS, SIDES, SIDES, st.floats(0.3, 2.5), FILTERS)
 def test_scale_equals_pillow_and_opencv(seed: int, height: int, width: int, factor: float, name: Any) -> None:
     image = picture(seed, height, width)
@@ -124,6 +125,9 @@ def test_tiling_repeats_the_image(seed: int, height: int, width: int, crop: int)
     expected = tiled[draw["y"] :, draw["x"] :][:crop, :crop]
     assert expected.shape == (crop, crop, 3)
     assert np.array_equal(T.apply(image, steps, seed=seed), expected)
+    if min(height, width) >= crop:
+        tiled = image
+    assert np.array_equal(T.apply(image, [T.Tile(crop)]), tiled)
 
 
 @ANY
@@ -143,6 +147,20 @@ def test_random_resized_crop_crops_and_then_resizes(seed: int, height: int, widt
         interpolation=v2.InterpolationMode(name),
     )
     assert np.array_equal(T.apply(image, steps, seed=seed), np.asarray(expected))
+
+
+@ANY
+@given(SEEDS, SIDES, SIDES, SIDES, SIDES)
+def test_linear_resize_equals_opencv(seed: int, height: int, width: int, to_height: int, to_width: int) -> None:
+    image = picture(seed, height, width)
+    for size in ((to_height, to_width), (max(height // 2, 1), max(width // 2, 1))):  # OpenCV halves by another path
+        expected = cv2().resize(image, size[::-1], interpolation=cv2().INTER_LINEAR)
+        assert np.array_equal(T.apply(image, [T.Resize(size, like="cv2")]), expected)
+    steps = [T.RandomResizedCrop((to_height, to_width), like="cv2")]
+    draw = T.draws_of(image, steps, seed=seed)[0]
+    x, y, w, h = (draw[name] for name in ("x", "y", "width", "height"))
+    expected = cv2().resize(image[y : y + h, x : x + w], (to_width, to_height), interpolation=cv2().INTER_LINEAR)
+    assert np.array_equal(T.apply(image, steps, seed=seed), expected)
 
 
 def test_random_resized_crop_draws_areas_and_ratios_within_bounds() -> None:
@@ -233,6 +251,9 @@ def test_an_affine_map_without_turning_equals_torchvision() -> None:
         (lambda: T.Resize((3, 4, 5)), "height, width"),  # type: ignore[arg-type]
         (lambda: T.Resize(8, filter="gauss"), "one of"),  # type: ignore[arg-type]
         (lambda: T.RandomCrop(8, pad="mirror"), "one of"),  # type: ignore[arg-type]
+        (lambda: T.Resize(8, "bicubic", like="cv2"), "linearly"),
+        (lambda: T.RandomResizedCrop(8, like="PIL"), "one of"),  # type: ignore[arg-type]
+        (lambda: T.Tile(0), "from 1"),
         (lambda: T.RandomHorizontalFlip(1.5), "from 0 to 1"),
         (lambda: T.RandomResizedCrop(8, scale=(0.5, 0.1)), "not be above"),
         (lambda: T.RandomRotation(-3), "negative"),

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from genimage_stream import transforms as T  # noqa: N812
+from genimage_stream.decode import _core
+from genimage_stream.transforms.chance import Chance
 from genimage_stream.transforms.step import Image as Pixels
-from tests.genimage_stream.transforms.references import SEEDS, SIDES, albumentations, picture, torchvision
+from genimage_stream.transforms.step import Sample, Size, ordinals_of
+from tests.genimage_stream.transforms.references import (
+    SEEDS,
+    SIDES,
+    albumentations,
+    normals_by_rule,
+    picture,
+    torchvision,
+)
 
-ANY = settings(max_examples=100, deadline=None)
+ANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @ANY
@@ -118,9 +129,57 @@ def test_patchcraft_lays_the_poorest_and_richest_out(seed: int, height: int, wid
     assert np.array_equal(T.apply(image, steps, seed=seed), expected)
 
 
+def planned(step: T.Step, height: int, width: int, seed: int) -> tuple[Any, Any]:
+    """What a step draws, and its operation on normalised values."""
+    sample = Sample(Chance(seed, 0, 0, bytes(8)), ordinals_of([step]))
+    draw, operations, _ = step.plan(sample, 0, Size(width, height))
+    return draw, operations
+
+
+@ANY
+@given(SEEDS, SIDES, SIDES)
+def test_pixel_noise_of_normalised_values_follows_its_rule(
+    instructions: str, seed: int, height: int, width: int
+) -> None:
+    draw, operations = planned(T.RandomErasing(1.0, value="random", after_normalize=True), height, width, seed)
+    image = np.random.default_rng(seed).normal(size=(3, height, width)).astype(np.float32)
+    expected = image.copy()
+    if draw["applied"]:
+        rows, columns = (slice(draw[at], draw[at] + draw[side]) for at, side in (("y", "height"), ("x", "width")))
+        expected[:, rows, columns] = normals_by_rule(height, width, draw["key"]).transpose(2, 0, 1)[:, rows, columns]
+    for operation in operations:
+        _core.finish_floats(operation, image)
+    assert np.array_equal(image, expected)
+
+
+@ANY
+@given(SEEDS, SIDES, SIDES, st.booleans())
+def test_zeros_of_normalised_values_are_where_those_of_pixels_are(
+    seed: int, height: int, width: int, erasing: bool
+) -> None:
+    image = np.full((height, width, 3), 9, np.uint8)
+    plain: T.Step = T.RandomErasing(1.0) if erasing else T.PatchMask(4)
+    after = replace(plain, after_normalize=True)  # type: ignore[type-var]
+    values = np.full((3, height, width), 9, np.float32)
+    for operation in planned(after, height, width, seed)[1]:
+        _core.finish_floats(operation, values)
+    expected = T.apply(image, [plain], seed=seed, sha256=bytes(8)).transpose(2, 0, 1)
+    assert np.array_equal(values, expected)
+
+
+@pytest.mark.parametrize("step", [T.PatchMask(after_normalize=True), T.RandomErasing(1.0, after_normalize=True)])
+def test_what_acts_on_normalised_values_is_refused_for_pixels(step: T.Step) -> None:
+    steps = [T.CenterCrop(8), T.RandomApply(step)]
+    with pytest.raises(ValueError, match=r"step 1 of the transform, RandomApply.*normalised values"):
+        T.apply(picture(0, 9, 9), steps)
+
+
 @pytest.mark.parametrize(
     ("make", "wanted"),
     [
+        (lambda: T.RandomErasing(value="random"), "after_normalize=True"),
+        (lambda: T.RandomErasing(value=3, after_normalize=True), "fills with 0"),
+        (lambda: T.PatchMask(after_normalize=1), "True or False"),  # type: ignore[arg-type]
         (lambda: T.RandomErasing(value=256), "from 0 to 255"),
         (lambda: T.RandomErasing(value=(1, 2)), "one value, or three"),  # type: ignore[arg-type]
         (lambda: T.CoarseDropout((3, 1)), "not be above"),

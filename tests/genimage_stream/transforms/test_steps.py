@@ -25,6 +25,10 @@ def halve(image: Image, rng: np.random.Generator) -> Image:
     return image // 2
 
 
+def quartered(image: Image, rng: np.random.Generator) -> Image:
+    return image[:4, :6]
+
+
 def noisy(image: Image, rng: np.random.Generator) -> Image:
     return image ^ rng.integers(0, 256, image.shape, dtype=np.uint8)
 
@@ -39,6 +43,8 @@ CORE_STEPS: list[st.SearchStrategy[Step]] = [
     st.builds(T.CenterCrop, st.integers(1, 90), st.sampled_from(["zeros", "reflect", "symmetric", "tile"])),
     st.builds(T.RandomCrop, st.integers(1, 90), st.sampled_from(["zeros", "reflect", "symmetric", "tile"])),
     st.builds(T.RandomResizedCrop, st.integers(1, 60)),
+    st.builds(T.Tile, st.integers(1, 90)),
+    st.builds(lambda side: T.Resize(side, like="cv2"), st.integers(4, 90)),
     st.builds(T.RandomHorizontalFlip),
     st.builds(T.RandomVerticalFlip),
     st.builds(T.RandomRotate90),
@@ -48,7 +54,7 @@ CORE_STEPS: list[st.SearchStrategy[Step]] = [
     st.builds(T.GaussianBlur, st.floats(0, 3)),
     st.builds(lambda s: T.GaussianBlur(s, like="cv2"), st.floats(0.1, 3)),
     st.builds(T.GaussianNoise, st.floats(0, 0.2)),
-    st.builds(T.RandomGrayscale),
+    st.builds(T.RandomGrayscale, st.floats(0, 1), st.sampled_from(["pillow", "cv2"])),
     st.builds(T.ColorJitter, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.5)),
     st.builds(T.RandomBrightnessContrast),
     st.builds(T.RandomErasing),
@@ -223,6 +229,15 @@ def test_map_is_known_by_name_and_version() -> None:
         T.Map(lambda image, rng: image)
     with pytest.raises(ValueError, match="construct it from the function"):
         T.from_json(T.to_json([T.Map(lambda image, rng: image, name="same")]))
+
+
+def test_a_map_may_change_the_size_when_it_says_so() -> None:
+    image = picture(0, 6, 7)
+    steps = [T.Map(quartered, size=(4, 6)), T.CenterCrop(3)]
+    assert T.from_json(T.to_json(steps)) == steps
+    assert np.array_equal(T.apply(image, steps), T.apply(image[:4, :6], [T.CenterCrop(3)]))
+    with pytest.raises(ValueError, match=r"quartered returned uint8 \(4, 6, 3\); uint8 \(4, 5, 3\) is needed"):
+        T.apply(image, [T.Map(quartered, size=(4, 5))])
 
 
 @pytest.mark.parametrize("wrong", [lambda i, r: i[1:], lambda i, r: i.astype(float), lambda i, r: None])

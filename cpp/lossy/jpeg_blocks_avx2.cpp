@@ -1,6 +1,6 @@
 // The inner loops of the JPEG round trip for processors with AVX2; what each computes is said in the plain
 // form.
-#include "transform/jpeg_blocks.hpp"
+#include "lossy/jpeg_blocks.hpp"
 
 #if defined(__x86_64__)
 #include "jpeg/jpeg_idct_avx2.hpp"

@@ -1,10 +1,10 @@
-#include "transform/jpeg.hpp"
+#include "lossy/jpeg.hpp"
 
 #include <cstring>
 
 #include "base/cpu.hpp"
 #include "jpeg/jpeg_scan.hpp"
-#include "transform/jpeg_blocks.hpp"
+#include "lossy/jpeg_blocks.hpp"
 
 namespace gs::transform {
 namespace {

@@ -1,5 +1,5 @@
 // The plain form: what the vector form is compared with, and what other processors run.
-#include "transform/jpeg_blocks.hpp"
+#include "lossy/jpeg_blocks.hpp"
 
 #include <algorithm>
 #include <cstdlib>
