@@ -95,6 +95,9 @@ if ! is_done place "$root" || ! new_enough "$venv/bin/python" || ! is_wanted_pyt
     for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
         if new_enough "$python"; then break; fi
     done
+    if ! new_enough "$python" && [ -n "${PYTHON:-}" ] && new_enough python3; then
+        die "PYTHON=$PYTHON: Python 3.10 or newer is needed and this is $("$PYTHON" -V 2>/dev/null || echo missing); omit PYTHON, python3 is $(python3 -V)"
+    fi
     new_enough "$python" ||
         die "Python 3.10 or newer is needed and ${PYTHON:-python3} is $("${PYTHON:-python3}" -V 2>/dev/null || echo missing); install one and choose it, e.g. make setup PYTHON=python3.12"
     packages=$(missing_packages build)$(missing_for_python) || exit 2

@@ -89,7 +89,8 @@ def test_setup_without_a_new_enough_python(checkout: Path, tools: Path) -> None:
     code, lines = setup_lines(checkout, tools, PYTHON="no-such-python")
     assert (code, len(lines)) == (2, 1)
     assert "Python 3.10 or newer" in lines[0]
-    assert "no-such-python" in lines[0]
+    assert "PYTHON=no-such-python" in lines[0]
+    assert "omit PYTHON" in lines[0], "python3 would do"
 
 
 def test_setup_rejects_an_unknown_option(checkout: Path, tools: Path) -> None:

@@ -62,7 +62,7 @@ def _sizes_by_generator(samples: Samples) -> str:
                 listed = ", ".join(f"{dimensions(w, h)} ({percent(n / total)})" for w, h, n in common)
                 rows.append((generator, label, listed, number(different)))
     columns = ("Generator", "Label", "Most common sizes", "Different sizes")
-    return html.table("Most common sizes of each generator", columns, rows, numeric=(3,), cards=True)
+    return html.table("Up to three sizes of each label", columns, rows, numeric=(3,), cards=True)
 
 
 def encoding(samples: Samples) -> Section:

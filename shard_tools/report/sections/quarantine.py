@@ -34,7 +34,9 @@ def section(found: Findings) -> Section:
         )
         for row in found.quarantine[:LISTED]
     ]
-    listing = html.table("Quarantined files", ("File", "Generator", "Split", "Label", "Reason"), rows, cards=True)
+    listing = html.table(
+        "Each file that was not packed", ("File", "Generator", "Split", "Label", "Reason"), rows, cards=True
+    )
     if len(found.quarantine) > LISTED:
         rest = number(len(found.quarantine) - LISTED)
         listing += html.paragraph(f"{rest} more are listed in quarantine.parquet.")
