@@ -24,3 +24,9 @@ class PlannedSteps(NamedTuple):
     def needed(self) -> npt.NDArray[np.int32]:
         """(n, 4): the rectangle (x, y, width, height) of each image that its steps need."""
         return _core.steps_need(self.lists, self.sizes)
+
+
+def interleaved(plans: Sequence[PlannedSteps]) -> PlannedSteps:
+    """Plans for the same n images as one of n * len(plans): all of the first image, then all of the second."""
+    lists = [steps for of_image in zip(*(plan.lists for plan in plans), strict=True) for steps in of_image]
+    return PlannedSteps(lists, np.repeat(plans[0].sizes, len(plans), axis=0))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,31 +76,34 @@ class Scores:
         """Keep the scores of a batch of a loader of `dataset`, or of places in `dataset`, int (n,).
 
         `p`: a tensor or array of n probabilities of 0 to 1 that the sample is fake, (n,) or (n, 1). With v views in the
-        batch's images, (n, v) or (n * v,): they are averaged. `logits=True` takes numbers before the sigmoid.
-        `degradation` names what was done to the images, if anything.
+        batch's images (n, v) or (n * v,): they are averaged. With m degradations (n, m), with both (n, m, v), or flat.
+        `logits=True` takes numbers before the sigmoid. `degradation` names what was done to the images, if anything.
 
         Raises ValueError, and keeps nothing of the batch, for another number of scores, a score that is nan or no
         probability, a sample that the dataset does not have or that has a score already.
         """
         if self._gathered:
             raise ValueError("these scores are gathered, each rank has all of them: others need a new gs.Scores")
-        rows, labels, views = _parts_of(batch)
-        self._check_rows(rows, labels)
-        scores = self._averaged(rows, _as_floats(p), views, flag("logits", logits))
-        name = NOT_DEGRADED if degradation is None else degradation
-        if not isinstance(name, str) or not name:
+        part = _Part.of(batch)
+        self._check_rows(part.rows, part.labels)
+        names = part.degradations or (NOT_DEGRADED if degradation is None else degradation,)
+        if part.degradations and degradation is not None:
+            raise ValueError(f"degradation={degradation!r}: the batch has its own, {', '.join(names)}; omit it")
+        if not all(isinstance(name, str) and name for name in names):
             raise WrongKindError(f"degradation={degradation!r}: a name is needed, e.g. 'jpeg:65'")
-        kept = self._scores.get(name)
-        if kept is None:
-            kept = np.full(len(self.dataset), np.nan)
-        twice = rows[~np.isnan(kept[rows])]
-        if not len(twice):
-            ordered = np.sort(rows)
-            twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        scores = self._averaged(part, _as_floats(p), flag("logits", logits))
+        for name in names:
+            self._check_once(part.rows, name)
+        for name, of_name in zip(names, scores.T, strict=True):
+            self._scores.setdefault(name, np.full(len(self.dataset), np.nan))[part.rows] = of_name
+
+    def _check_once(self, rows: npt.NDArray[np.int64], name: str) -> None:
+        ordered = np.sort(rows)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if name in self._scores and not len(twice):
+            twice = rows[~np.isnan(self._scores[name][rows])]
         if len(twice):
             raise ValueError(f"{self._named(twice)}: scored already{_for(name)}; each sample is scored once")
-        kept[rows] = scores
-        self._scores[name] = kept
 
     def _check_rows(self, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None) -> None:
         outside = rows[(rows < 0) | (rows >= len(self.dataset))]
@@ -113,30 +118,30 @@ class Scores:
                 "Make the scores with gs.Scores(loader.dataset)"
             )
 
-    def _averaged(self, rows: npt.NDArray[np.int64], p: Floats, views: int | None, logits: bool) -> Floats:
-        """One probability a row, (n,)."""
-        n = len(rows)
-        of_views = views is not None and p.size == n * views and p.shape[:1] in {(n,), (n * views,)}
-        if p.shape not in {(n,), (n, 1)} and not of_views:
-            wanted = f"({n},) or ({n}, 1)" + (f", or ({n}, {views}) for its {views} views" if views else "")
-            raise ValueError(
-                f"scores of the shape {p.shape} for a batch of {n} samples: {wanted} is needed, a probability of "
-                "fake each"
-            )
-        p = p.reshape(n, p.size // n if n else 1)
-        unusable = np.isnan(p).any(axis=1)
+    def _averaged(self, part: _Part, p: Floats, logits: bool) -> Floats:
+        """One probability for each row and degradation, (n, m)."""
+        rows, n = part.rows, len(part.rows)
+        whole, averaged = (n, *part.pictures), (n, *map(len, filter(None, [part.degradations])))
+        allowed = {whole, averaged, (math.prod(whole),)}
+        if not allowed & {p.shape, p.shape[:-1] if p.shape[-1:] == (1,) else p.shape}:
+            wanted = f"{whole} or ({math.prod(whole)},)" if part.pictures else f"({n},) or ({n}, 1)"
+            raise ValueError(f"scores of the shape {p.shape} for a batch of {n} samples: {wanted} is needed")
+        degradations = len(part.degradations or (NOT_DEGRADED,))
+        p = p.reshape(n, degradations, p.size // (n * degradations) if n else 1)
+        unusable = np.isnan(p).any(axis=(1, 2))
         if unusable.any():
             raise ValueError(f"{self._named(rows[unusable])}: the score is nan")
         if logits:
             p = 0.5 * (1 + np.tanh(0.5 * p))  # the sigmoid, without an overflow
-        outside = ((p < 0) | (p > 1)).any(axis=1)
+        outside = (p < 0) | (p > 1)
         if outside.any():
+            named = self._named(rows[outside.any(axis=(1, 2))])
             raise ValueError(
-                f"{self._named(rows[outside])}: the score is {p[outside][0][0]:g}, no probability of 0 to 1. "
+                f"{named}: the score is {p[outside][0]:g}, no probability of 0 to 1. "
                 "If the model gives logits, add(batch, p, logits=True)"
             )
-        averaged: Floats = p.mean(axis=1)
-        return averaged
+        means: Floats = p.mean(axis=2)
+        return means
 
     # -- all ranks -----------------------------------------------------------------------------------------------------
 
@@ -273,16 +278,26 @@ def _for(degradation: str) -> str:
     return "" if degradation == NOT_DEGRADED else f" for {degradation}"
 
 
-def _parts_of(batch: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None, int | None]:
-    """The rows and labels of a batch (n,), and its number of views."""
-    if hasattr(batch, "rows"):
-        shape = batch.images.shape
-        rows, labels = (np.asarray(tensor.cpu(), np.int64) for tensor in (batch.rows, batch.labels))
-        return rows, labels, int(shape[1]) if len(shape) == 5 else None
-    rows = np.asarray(batch)
-    if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
-        raise WrongKindError(f"{type(batch).__name__} is neither a batch nor whole numbers (n,), places in the dataset")
-    return rows.astype(np.int64), None, None
+@dataclass(frozen=True)
+class _Part:
+    """What scores are for: rows (n,), their labels if known, and the pictures of each, () for one."""
+
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64] | None = None
+    pictures: tuple[int, ...] = ()
+    degradations: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, batch: Any) -> _Part:
+        if hasattr(batch, "rows"):
+            rows, labels = (np.asarray(tensor.cpu(), np.int64) for tensor in (batch.rows, batch.labels))
+            return cls(rows, labels, tuple(batch.images.shape[1:-3]), getattr(batch, "degradations", None))
+        rows = np.asarray(batch)
+        if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
+            raise WrongKindError(
+                f"{type(batch).__name__} is neither a batch nor whole numbers (n,), places in the dataset"
+            )
+        return cls(rows.astype(np.int64))
 
 
 def _as_floats(p: Any) -> Floats:

@@ -14,16 +14,17 @@ _FIELDS = (*_TENSORS, "epoch", "step")
 class Batch:
     """n samples. `images, labels = batch` works, and so do `batch[0]`, `batch[1]`, `batch[-1]` and `batch["images"]`.
 
-    * `images` (n, 3, height, width); `labels` int64 (n,), 0 real, 1 fake.
+    * `images` (n, 3, height, width), with v views (n, v, 3, height, width); `labels` int64 (n,), 0 real, 1 fake.
     * `generators` int64 (n,), 0 for every real, 1 + place in `dataset.generators` for a fake; `subsets` int64 (n,), the
       place in `dataset.generators` of a real too: whose reals they are.
     * `rows` int64 (n,), places in the loader's dataset: `dataset.table().take(batch.rows.numpy())` is the batch.
+    * `degradations`: with several of them their names, m of them, in the order of the images (n, m, 3, height, width).
     * `keys`, the samples' names. `epoch` and `step` count from 0, `step` from the beginning of the epoch.
 
     `len(batch)` is n. A batch does not change as long as it, or a part of it, is held.
     """
 
-    __slots__ = ("_keys", *_FIELDS)
+    __slots__ = ("_keys", "degradations", *_FIELDS)
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -32,6 +33,7 @@ class Batch:
     rows: torch.Tensor
     epoch: int
     step: int
+    degradations: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Batch:
         keys: list[str] | Callable[[], list[str]],
         epoch: int,
         step: int,
+        degradations: tuple[str, ...] | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
@@ -52,6 +55,7 @@ class Batch:
         self.rows = rows
         self.epoch = epoch
         self.step = step
+        self.degradations = degradations
         self._keys = keys  # or a function that reads them: few consumers need them
 
     @property
@@ -98,12 +102,12 @@ class Batch:
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         tensors = {name: change(getattr(self, name)) for name in _TENSORS}
-        return Batch(**tensors, keys=self._keys, epoch=self.epoch, step=self.step)
+        return Batch(**tensors, keys=self._keys, epoch=self.epoch, step=self.step, degradations=self.degradations)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("keys", *_FIELDS)}
+        return {name: getattr(self, name) for name in ("keys", "degradations", *_FIELDS)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._keys = state["keys"]
-        for name in _FIELDS:
+        for name in ("degradations", *_FIELDS):
             setattr(self, name, state[name])

@@ -39,8 +39,9 @@ class Engine:
         if options.backend == "dali":
             load_dali()  # its absence is an error here, not in the first epoch
         self.options = options
-        self.transform = None if options.transform is None else LoaderTransform.of(options.transform, access)
-        if options.transform is not None or options.position == "random" or options.flip:
+        variants = options.variants()
+        self.transform = None if variants is None else LoaderTransform.of(variants, access)
+        if variants is not None or options.position == "random" or options.flip:
             access.columns.need_hashes()
         if options.backend == "dali" and self.transform is not None and self.transform.short is None:
             raise ValueError(
@@ -129,7 +130,8 @@ class Engine:
                 "process; DALI and CUDA do not survive a fork. Make the loader in a process of its own (start method "
                 "spawn)."
             )
-        renderer = new_renderer(self.options, decoder, self.device, self.dali, self.prefetch, self.window)
+        pictures = 1 if self.transform is None else len(self.transform.lists)
+        renderer = new_renderer(self.options, decoder, self.device, self.dali, self.prefetch, self.window, pictures)
         self._renderer = os.getpid(), renderer
         return renderer
 
@@ -141,12 +143,14 @@ def new_renderer(
     dali: DaliOptions,
     prefetch: int,
     window: tuple[int, int],
+    pictures: int,
 ) -> Renderer:
-    """The backend that the options ask for, with buffers for `prefetch` batches of `window` (height, width)."""
+    """The backend that the options ask for, with buffers for `prefetch` batches of `window` (height, width), of several
+    `pictures` of each sample."""
     pixels = options.pixels()
     on_host = options.backend == "cpu" and device.type == "cpu"  # else the last steps happen on the device
     buffers = BufferPool(
-        (options.batch_size, 3, *window),
+        (options.batch_size * pictures, 3, *window),
         pixels.output if on_host else "uint8",
         pinned=torch.cuda.is_available() if options.pin_memory is None else options.pin_memory,
         reuse=not options.copy,

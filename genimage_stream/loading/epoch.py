@@ -17,6 +17,8 @@ import numpy.typing as npt
 import torch
 
 from genimage_stream.backends.finishing import kept
+from genimage_stream.decode import PlannedSteps
+from genimage_stream.decode.planned import interleaved
 from genimage_stream.loading import stats
 from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.failures import Failures
@@ -29,7 +31,6 @@ from genimage_stream.storage.store import SampleRanges
 if TYPE_CHECKING:
     from genimage_stream.backends.renderer import Renderer, Rendering
     from genimage_stream.dataset.columns import IndexColumns
-    from genimage_stream.decode import PlannedSteps
     from genimage_stream.order.geometry import Windows
     from genimage_stream.order.plan import Order, Steps
     from genimage_stream.storage.store import Reader, Request
@@ -53,6 +54,11 @@ class Pipeline:
     renderer: Renderer
     failures: Failures
     counter: stats.StatsCounter
+
+    @property
+    def pictures(self) -> int:
+        """Pictures of each sample."""
+        return 1 if self.transform is None else len(self.transform.lists)
 
 
 @dataclass(frozen=True)
@@ -118,24 +124,27 @@ class Epoch(Iterator[Batch]):
         rows = self._order.rows[places]
         seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
         wanted, tops, heights = self._wanted(rows, seen)
-        shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
+        pictures = self._pipeline.pictures
+        of_picture = rows if pictures == 1 else np.repeat(rows, pictures)
+        shard, offset, size = table.shard[of_picture], table.offset[of_picture], table.size[of_picture]
         label = table.label_number[table.label[rows]]
         subset = table.generator[rows].astype(np.int64)
         needed = None
         if table.segments is not None:
-            needed = table.segments.needed(rows, size, tops, heights)
+            needed = table.segments.needed(of_picture, size, tops, heights)
         at = 0
         for step, (a, b) in zip(turns, parts, strict=True):
-            part = slice(at, at + b - a)
+            samples = slice(at, at + b - a)
+            part = slice(at * pictures, (at + b - a) * pictures)
             self._planned.append(
                 _Planned(
                     step=step,
-                    rows=rows[part],
+                    rows=rows[samples],
                     ranges=SampleRanges(
                         shard[part], offset[part], size[part], None if needed is None else needed[part]
                     ),
-                    label=label[part],
-                    subset=subset[part],
+                    label=label[samples],
+                    subset=subset[samples],
                     wanted=wanted.part(part),
                 )
             )
@@ -145,14 +154,19 @@ class Epoch(Iterator[Batch]):
     def _wanted(
         self, rows: npt.NDArray[np.int64], visits: npt.NDArray[np.int64] | int
     ) -> tuple[Windows | PlannedSteps, npt.NDArray[np.integer], npt.NDArray[np.integer]]:
-        """What becomes of some samples, and of each the first row of its pixels that is needed and how many are."""
+        """What becomes of some samples, picture by picture, and of each the first row of its pixels that is needed and
+        how many are."""
         pipeline = self._pipeline
         table, options = pipeline.table, pipeline.options
         chances = table.chances(rows, visits, options.seed, self.epoch)
         short = options.short_form() if pipeline.transform is None else pipeline.transform.short
         if pipeline.transform is not None and short is None:
-            plan = table.plan(pipeline.transform.steps, chances, rows)
-            needed = plan.needed() if table.segments is not None else np.zeros((len(rows), 4), np.int32)
+            plans = [
+                table.plan(steps, table.chances(rows, visits, options.seed, self.epoch), rows)
+                for steps in pipeline.transform.lists
+            ]
+            plan = plans[0] if len(plans) == 1 else interleaved(plans)
+            needed = plan.needed() if table.segments is not None else np.zeros((len(plan.lists), 4), np.int32)
             return plan, needed[:, 1], needed[:, 3]
         sizes = table.sizes(rows)
         assert short is not None
@@ -229,7 +243,7 @@ class Epoch(Iterator[Batch]):
         reading = times.read_seconds / max(times.read_seconds + times.decode_seconds, 1e-9)
         self._pipeline.counter.add(
             images=len(batch),
-            size_bytes=int(work.plan.ranges.sizes.sum()),
+            size_bytes=int(work.plan.ranges.sizes.sum()) // self._pipeline.pictures,
             skipped=skipped,
             ready=ready,
             wait=stats.now() - began,
@@ -244,17 +258,20 @@ class Epoch(Iterator[Batch]):
     def _collect(self, work: _Work) -> tuple[Batch, int]:
         assert work.rendering is not None
         errors = work.rendering.errors()
-        images, plan = work.rendering.images(), work.plan
+        images, plan, pictures = work.rendering.images(), work.plan, self._pipeline.pictures
         # Copies: a batch that is kept or sent elsewhere should not take its block of the plan along.
         rows, label, subset = plan.rows.copy(), plan.label.copy(), plan.subset.copy()
         if errors:
-            for error in errors:
-                self._pipeline.failures.judge(error, int(rows[error.index]), self._pipeline.table)
+            failed = {error.index // pictures: error for error in reversed(errors)}  # of each sample the first
+            for index, error in sorted(failed.items()):
+                self._pipeline.failures.judge(error, int(rows[index]), self._pipeline.table)
             keep = np.ones(len(rows), bool)
-            keep[[error.index for error in errors]] = False
+            keep[list(failed)] = False
             rows, label, subset = rows[keep], label[keep], subset[keep]
-            images = kept(images, keep)
-        columns = self._pipeline.columns
+            images = kept(images, keep if pictures == 1 else keep.repeat(pictures))
+        columns, transform = self._pipeline.columns, self._pipeline.transform
+        if transform is not None and transform.shape:
+            images = images.view(len(rows), *transform.shape, *images.shape[1:])
         batch = Batch(
             images=images,
             labels=torch.from_numpy(label),
@@ -264,8 +281,9 @@ class Epoch(Iterator[Batch]):
             keys=lambda: columns.keys(rows),
             epoch=self.epoch,
             step=-(-self._steps.start // self._steps.global_batch) + plan.step,  # resumed: those before count too
+            degradations=None if transform is None else transform.degradations,
         )
-        return batch, len(errors)
+        return batch, len(plan.rows) - len(rows)
 
     # -- ending --------------------------------------------------------------------------------------------------------
 

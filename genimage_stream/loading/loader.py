@@ -26,9 +26,11 @@ from genimage_stream.loading.schedule import Place, Progress
 from genimage_stream.loading.stats import Stats
 from genimage_stream.loading.torch_dataset import LoaderDataset
 from genimage_stream.loading.transform import LoaderTransform
+from genimage_stream.loading.variants import Degrade, Variants
 from genimage_stream.order.geometry import Position
 from genimage_stream.order.mixing import EpochSize, Mix
 from genimage_stream.transforms.step import Step
+from genimage_stream.transforms.views import Views
 
 __all__ = ["Batch", "Loader"]
 
@@ -56,6 +58,11 @@ class Loader(Iterable[Batch]):
     Pixels
         transform       steps of `genimage_stream.transforms`, after which all images have one size; in place of `crop`
                         and the three below it
+        degrade         a degradation of every image that comes first, e.g. "jpeg:65" or "blur:2+jpeg:50"
+                        (docs/transforms.md). A list of m gives images (n, m, 3, height, width) and their names in
+                        `batch.degradations`
+        views           "center", "five" or "ten" crops of each image in torchvision's order, in place of the last
+                        CenterCrop or RandomCrop, of its size: images (n, v, 3, height, width), or (n, m, v, ...)
         crop            side of the square window, by default 224, or (height, width), at most 65535 pixels
         crop_position   "random" or "center"; by default random where the order is, else center
         flip            mirror half of the samples; an augmentation, so False by default
@@ -114,6 +121,8 @@ class Loader(Iterable[Batch]):
         small: Small = "tile",
         fill: Sequence[int] = (0, 0, 0),
         transform: Sequence[Step] | None = None,
+        degrade: Degrade | None = None,
+        views: Views | None = None,
         normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None,
         prefetch: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
@@ -261,7 +270,7 @@ def _rebuild(dataset: Dataset, options: LoaderOptions, place: Place) -> Loader:
 
 
 def _window_of(transform: Sequence[Step], dataset: Dataset) -> tuple[int, int]:
-    size = LoaderTransform.of(transform, dataset.access).size
+    size = LoaderTransform.of(Variants.of(transform), dataset.access).size
     return size.height, size.width
 
 

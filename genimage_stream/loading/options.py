@@ -16,12 +16,14 @@ from genimage_stream.decode.arguments import thread_count, window_size
 from genimage_stream.decode.image import need_limits
 from genimage_stream.decode.pixels import Output, Small
 from genimage_stream.loading.transform import ShortForm, steps_of
+from genimage_stream.loading.variants import Degrade, Variants, plain_steps
 from genimage_stream.order.geometry import Position
 from genimage_stream.order.mixing import EpochSize, Mix, check_mix, epoch_size
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Shuffle
 from genimage_stream.resources import cores
 from genimage_stream.transforms.step import Step
+from genimage_stream.transforms.views import Views
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -74,6 +76,8 @@ class LoaderOptions:
     small: Small = "tile"
     fill: Sequence[int] = (0, 0, 0)
     transform: Sequence[Step] | None = None
+    degrade: Degrade | None = None
+    views: Views | None = None
     normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None
     prefetch: int | None = None
     on_error: Literal["raise", "skip"] = "raise"
@@ -102,6 +106,9 @@ class LoaderOptions:
         self._check_geometry()
         if self.crop_position is not None:
             one_of("crop_position", self.crop_position, ("random", "center"))
+        if isinstance(self.degrade, list):
+            object.__setattr__(self, "degrade", tuple(self.degrade))
+        self.variants()
         if self.limits is not None:
             need_limits(self.limits)
         self.pixels()
@@ -183,6 +190,15 @@ class LoaderOptions:
     def short_form(self) -> ShortForm:
         """Crops and flips, where there is no transform."""
         return ShortForm(self.crop_size, self.position, 0.5 if self.flip else 0.0, self.small)
+
+    def variants(self) -> Variants | None:
+        """What becomes of each sample; None where there is neither transform nor degradation nor view."""
+        if self.transform is None and self.degrade is None and self.views is None:
+            return None
+        steps = self.transform
+        if steps is None:
+            steps = plain_steps(self.crop_size, self.position, flip=self.flip, small=self.small)
+        return Variants.of(steps, self.degrade, self.views)
 
     @property
     def order(self) -> Shuffle:

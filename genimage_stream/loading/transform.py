@@ -12,6 +12,7 @@ import numpy.typing as npt
 from genimage_stream.arguments import WrongKindError
 from genimage_stream.dataset.access import Access
 from genimage_stream.decode.pixels import Small
+from genimage_stream.loading.variants import Variants
 from genimage_stream.order.geometry import Place, Windows, windows
 from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.combine import OnlyIf
@@ -21,6 +22,7 @@ from genimage_stream.transforms.plan import output_size
 from genimage_stream.transforms.step import Draw, Size, Step, at_place
 from genimage_stream.transforms.turn import RandomHorizontalFlip
 from genimage_stream.transforms.values import sides
+from genimage_stream.transforms.views import ViewCrop
 from genimage_stream.vocabulary import generator_alias
 
 _MOST_SIZES = 1 << 16  # unlike ones, beyond which steps are not tried on all of them
@@ -109,25 +111,40 @@ class LoaderTransform:
     `short`: the same result by windows alone, where the steps do nothing else.
     """
 
-    steps: tuple[Step, ...]
+    lists: tuple[tuple[Step, ...], ...]  # of each picture of a sample
+    shape: tuple[int, ...]  # of a sample's pictures: () for one
+    degradations: tuple[str, ...] | None  # their names, where the shape has them
     size: Size
     short: ShortForm | None
 
     @classmethod
-    def of(cls, steps: Sequence[Step], access: Access) -> LoaderTransform:
+    def of(cls, variants: Variants, access: Access) -> LoaderTransform:
         """Check the steps with the sizes of the dataset's images. Raises ValueError, naming the step and its place."""
-        fixed = fix_to_dataset(steps, access)
-        return cls(fixed, output_size(fixed, _sizes(access)), _short_form(fixed, access))
+        lists = tuple(fix_to_dataset(steps, access) for steps in variants.lists)
+        before = _sizes(access)
+        sizes = {output_size(steps, before) for steps in lists}
+        if len(sizes) > 1:
+            raise ValueError(f"the degradations give images of unlike sizes, {sorted(sizes)}: add a crop after them")
+        short = None if variants.shape else _short_form(lists[0], access)
+        return cls(lists, variants.shape, variants.degradations, sizes.pop(), short)
 
-    def identity(self) -> list[dict[str, Any]]:
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Those of the one picture. Raises ValueError where there are several."""
+        if self.shape:
+            raise ValueError("with views= or several degrade= a sample has several pictures, each with its own steps")
+        return self.lists[0]
+
+    def identity(self) -> list[Any]:
         """What tells it from others in a state, JSON-able."""
-        return [step.as_json() for step in self.steps]
+        found = [[step.as_json() for step in steps] for steps in self.lists]
+        return found if self.shape else found[0]
 
 
 def _short_form(steps: Sequence[Step], access: Access) -> ShortForm | None:
     crop, *rest = steps
     flips = [step for step in rest if isinstance(step, RandomHorizontalFlip)]
-    if not isinstance(crop, (CenterCrop, RandomCrop)) or len(flips) < len(rest):
+    if not isinstance(crop, (CenterCrop, RandomCrop)) or isinstance(crop, ViewCrop) or len(flips) < len(rest):
         return None
     tiles = isinstance(crop, RandomCrop) and crop.pad == "tile"
     height, width = sides(crop.size)
