@@ -49,7 +49,8 @@ def _thumbnail(one: Thumbnail, sheet: str) -> str:
     alt = html.text(f"{one.label} of {one.generator}, {one.key}")
     name = _anchor(one)
     picture = f'<a href="#{name}"><img src="{one.address}" alt="{alt}"></a>'
-    key = f'<span class="more"><code class="copy">{html.text(one.key)}</code> <a href="#{sheet}">Close</a></span>'
+    code = f'dataset["{one.key}"]'
+    key = f'<span class="more"><code class="copy">{html.text(code)}</code> <a href="#{sheet}">Close</a></span>'
     return f'<li id="{name}" title="{html.text(one.key)}">{picture}{about}{key}</li>'
 
 
