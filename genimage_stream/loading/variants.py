@@ -10,8 +10,9 @@ from genimage_stream.arguments import WrongKindError, one_of
 from genimage_stream.decode.pixels import Small
 from genimage_stream.order.geometry import Position
 from genimage_stream.transforms.degradations import steps_of_degradation
-from genimage_stream.transforms.geometry import RandomCrop, RandomHorizontalFlip
+from genimage_stream.transforms.geometry import RandomCrop
 from genimage_stream.transforms.step import Step
+from genimage_stream.transforms.turn import RandomHorizontalFlip
 from genimage_stream.transforms.views import VIEWS, ViewCrop, Views, steps_by_view
 
 Degrade = str | Sequence[str]
