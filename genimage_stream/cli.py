@@ -1,4 +1,4 @@
-"""The command line: `genimage-stream bench`.
+"""The command line: `genimage-stream bench` and `genimage-stream recipes`.
 
 Exit codes: 0 done; 2 wrong usage, or a dataset that cannot be read. Results go to standard output, progress and
 messages to standard error.
@@ -102,6 +102,29 @@ def bench(
             print("\n".join(lines(results)))
         if html is not None:
             print(f"bench: the page is {os.path.abspath(html)}", file=sys.stderr)
+        return 0
+
+    _end(work, as_json)
+
+
+@app.command(short_help="List the transforms of published detectors.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+def recipes(names: tuple[str, ...], as_json: bool) -> None:
+    """List the transforms of published detectors: the steps of training and evaluation, and their sources.
+
+    A loader takes them by name: transform="univfd", or "univfd:eval".
+    """
+
+    def work() -> int:
+        from genimage_stream import recipes as all_recipes
+        from genimage_stream.recipes.listing import lines
+
+        chosen = [all_recipes.get(name) for name in names or all_recipes.names()]
+        if as_json:
+            print(command_line.json_text({recipe.name: recipe.as_json() for recipe in chosen}))
+        else:
+            print("\n".join(lines(chosen)).rstrip())
         return 0
 
     _end(work, as_json)

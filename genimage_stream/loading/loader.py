@@ -25,7 +25,7 @@ from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions, Normalize
 from genimage_stream.loading.schedule import Place, Progress
 from genimage_stream.loading.stats import Stats
 from genimage_stream.loading.torch_dataset import LoaderDataset
-from genimage_stream.loading.transform import LoaderTransform
+from genimage_stream.loading.transform import LoaderTransform, steps_of
 from genimage_stream.loading.variants import Degrade, Variants
 from genimage_stream.order.geometry import Position
 from genimage_stream.order.mixing import EpochSize, Mix
@@ -57,7 +57,9 @@ class Loader(Iterable[Batch]):
 
     Pixels
         transform       steps of `genimage_stream.transforms`, after which all images have one size; in place of `crop`
-                        and the three below it
+                        and the three below it. Or a recipe's name, e.g. "univfd" (training) or "univfd:eval", which
+                        also sets `normalize` and `views` unless those are
+                        given
         degrade         a degradation of every image that comes first, e.g. "jpeg:65" or "blur:2+jpeg:50"
                         (docs/transforms.md). A list of m gives images (n, m, 3, height, width) and their names in
                         `batch.degradations`
@@ -120,7 +122,7 @@ class Loader(Iterable[Batch]):
         flip: bool = False,
         small: Small = "tile",
         fill: Sequence[int] = (0, 0, 0),
-        transform: Sequence[Step] | None = None,
+        transform: Sequence[Step] | str | None = None,
         degrade: Degrade | None = None,
         views: Views | None = None,
         normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None,
@@ -269,8 +271,8 @@ def _rebuild(dataset: Dataset, options: LoaderOptions, place: Place) -> Loader:
     return loader
 
 
-def _window_of(transform: Sequence[Step], dataset: Dataset) -> tuple[int, int]:
-    size = LoaderTransform.of(Variants.of(transform), dataset.access).size
+def _window_of(transform: Sequence[Step] | str, dataset: Dataset) -> tuple[int, int]:
+    size = LoaderTransform.of(Variants.of(steps_of(transform)), dataset.access).size
     return size.height, size.width
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from genimage_stream import recipes
 from genimage_stream.arguments import WrongKindError, flag, one_of, whole
 from genimage_stream.backends.dali_options import DaliOptions
 from genimage_stream.backends.device import resolve_device
@@ -22,6 +24,7 @@ from genimage_stream.order.mixing import EpochSize, Mix, check_mix, epoch_size
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Shuffle
 from genimage_stream.resources import cores
+from genimage_stream.transforms.plan import check_finishing
 from genimage_stream.transforms.step import Step
 from genimage_stream.transforms.views import Views
 
@@ -75,7 +78,7 @@ class LoaderOptions:
     flip: bool = False
     small: Small = "tile"
     fill: Sequence[int] = (0, 0, 0)
-    transform: Sequence[Step] | None = None
+    transform: Sequence[Step] | str | None = None
     degrade: Degrade | None = None
     views: Views | None = None
     normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None
@@ -132,13 +135,39 @@ class LoaderOptions:
         if self.transform is None:
             object.__setattr__(self, "crop", window_size(224 if self.crop is None else self.crop))
             return
-        object.__setattr__(self, "transform", steps_of(self.transform))
+        if isinstance(self.transform, str):
+            self._take_recipe(self.transform)
+        steps = steps_of(self.transform)
+        object.__setattr__(self, "transform", steps)
+        check_finishing(steps, self.output)
+        if any(step.acts_on_floats for step in steps) and resolve_device(self.device).type != "cpu":
+            raise ValueError(
+                f"device={str(self.device)!r}: steps that act on normalised values run on the CPU; omit device= and "
+                "move each batch with batch.to(device)"
+            )
         fields = {"crop": None, "crop_position": None, "flip": False, "small": "tile", "fill": (0, 0, 0)}
         given = [name for name, default in fields.items() if getattr(self, name) != default]
         if given:
             raise ValueError(
                 f"{' and '.join(f'{name}=' for name in given)} beside transform=: write it as a step of the transform, "
                 "e.g. T.RandomCrop(224) or T.RandomHorizontalFlip()"
+            )
+
+    def _take_recipe(self, name: str) -> None:
+        """The steps of a recipe, and its normalisation unless another is given."""
+        found = recipes.resolve(name)
+        if found.views == "whole":
+            raise ValueError(f"transform={name!r} evaluates whole images, of which this loader makes no batches")
+        object.__setattr__(self, "transform", found.steps)
+        if self.normalize is None and self.output != "uint8":
+            object.__setattr__(self, "normalize", found.normalize)
+        if self.views is None and found.views is not None:
+            object.__setattr__(self, "views", found.views)
+        if found.part == "train" and self.shuffle is False:
+            warnings.warn(
+                f"transform={name!r} is a training transform and shuffle=False; for evaluation, use "
+                f'"{found.recipe.name}:eval"',
+                stacklevel=6,  # the line that makes the loader
             )
 
     def _check_ranks(self) -> None:
@@ -195,8 +224,10 @@ class LoaderOptions:
         """What becomes of each sample; None where there is neither transform nor degradation nor view."""
         if self.transform is None and self.degrade is None and self.views is None:
             return None
-        steps = self.transform
-        if steps is None:
+        steps: Sequence[Step]
+        if self.transform is not None:
+            steps = steps_of(self.transform)
+        else:
             steps = plain_steps(self.crop_size, self.position, flip=self.flip, small=self.small)
         return Variants.of(steps, self.degrade, self.views)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
-from genimage_stream.transforms import Map, Step
+from genimage_stream.transforms import Map, RandomApply, Step
 
 Normalization = Literal["imagenet", "clip", "half", "none"]
 Views = Literal["center", "five", "ten", "all", "whole"]
@@ -61,11 +61,12 @@ def in_cpp(steps: Sequence[Step]) -> bool:
 
 
 def described(step: Step) -> str:
-    """A step as it is written in Python, without the arguments that have their default values."""
+    """A step as it is written in Python, without arguments that have their default values (but for RandomApply's p)."""
     arguments = []
     for place, field in enumerate(fields(step)):  # type: ignore[arg-type]  # every step is a dataclass
         value = getattr(step, field.name)
-        if value == field.default or not field.repr:
+        always = field.name == "p" and isinstance(step, RandomApply)
+        if not field.repr or (value == field.default and not always):
             continue
         text = _text(value)
         first = place == 0 and field.name in ("size", "transforms", "step", "p", "degrees", "quality", "scale")

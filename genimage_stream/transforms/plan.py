@@ -37,6 +37,31 @@ def plan_samples(
     return PlannedSteps(many.steps, np.maximum(sizes, 1).astype(np.int32))
 
 
+def check_finishing(steps: Sequence[Step], output: str) -> None:
+    """Steps that act on normalised values come last, and the batch has such values.
+
+    Raises ValueError, naming the step and its place, otherwise.
+    """
+    first: str | None = None  # of those steps
+    for number, step in enumerate(steps):
+        leaves = [inner for inner in step.walk() if not inner.inner]
+        finishing = [inner.acts_on_floats for inner in leaves]
+        if not any(finishing):
+            if first is not None:
+                raise ValueError(f"{at_place(number, step)}: it comes after {first}, which acts on normalised values")
+            continue
+        if not all(finishing):
+            raise ValueError(
+                f"{at_place(number, step)}: some of its steps act on normalised values and others do not; separate them"
+            )
+        if output == "uint8":
+            raise ValueError(
+                f'{at_place(number, step)}: it acts on normalised values; output="float32" or "float16" is needed, not '
+                '"uint8"'
+            )
+        first = first or at_place(number, step)
+
+
 def output_size(steps: Sequence[Step], sizes: frozenset[Size] | None) -> Size:
     """The one size of what the steps make of images of these sizes (None: any).
 

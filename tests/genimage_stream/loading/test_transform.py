@@ -17,6 +17,7 @@ import torch
 import genimage_stream as gs
 from genimage_stream import transforms as T  # noqa: N812
 from tests.fixtures.shards import edit_index, make_dataset
+from tests.genimage_stream.transforms.references import normals_by_rule
 
 
 def invert(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -25,6 +26,10 @@ def invert(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArra
 
 def noisy(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     return image ^ rng.integers(0, 256, image.shape, dtype=np.uint8)
+
+
+def quartered(image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    return np.resize(image, (20, 30, 3))
 
 
 CNNSPOT = [
@@ -327,3 +332,101 @@ def test_an_image_of_another_size_than_the_index_says(tmp_path: Path) -> None:
     edit_index(root, widen)
     with pytest.raises(gs.DecodeError, match=r"the image has 64x64 pixels, but the index says 65x64"):
         list(gs.Loader(gs.open_dataset(root), 4, transform=[T.Resize((9, 9))]))
+
+
+def test_a_recipe_by_name_is_its_steps_and_its_normalisation(dataset: gs.Dataset) -> None:
+    named = gs.Loader(dataset, 8, transform="univfd", output="float32", seed=3)
+    given = gs.Loader(dataset, 8, transform=gs.recipes.get("univfd").train, normalize="clip", output="float32", seed=3)
+    assert by_key(named) == by_key(given)
+    given.load_state_dict(named.state_dict())
+    other = gs.Loader(dataset, 8, transform="univfd", normalize="none", output="float32", seed=3)
+    assert by_key(other) != by_key(given)
+
+
+def test_an_evaluation_by_name_is_in_order_and_its_training_warns(dataset: gs.Dataset) -> None:
+    evaluated = gs.Loader(dataset, 8, transform="univfd:eval", shuffle=False)
+    plain = gs.Loader(dataset, 8, transform=[T.CenterCrop(224)], shuffle=False)
+    assert by_key(evaluated) == by_key(plain)
+    ten = next(iter(gs.Loader(dataset, 8, transform="rine-ten-crops:eval", shuffle=False)))
+    assert ten.images.shape == (8, 10, 3, 224, 224)
+    one = next(iter(gs.Loader(dataset, 8, transform="rine-ten-crops:eval", views="center", shuffle=False)))
+    assert one.images.shape[:2] == (8, 1)
+    with pytest.warns(UserWarning, match='"univfd:eval"') as caught:
+        gs.Loader(dataset, 8, transform="univfd", shuffle=False)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [
+        ("univdf", "did you mean 'univfd'"),
+        ("fatformer", "not published"),
+        ("aeroblade:eval", "whole images"),
+    ],
+)
+def test_names_that_cannot_be(dataset: gs.Dataset, transform: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        gs.Loader(dataset, transform=transform)
+
+
+def test_steps_after_normalising_act_on_the_floats(dataset: gs.Dataset) -> None:
+    """The rest of each image is as without them, and noise does not depend on how images were normalised."""
+    noise = T.RandomErasing(1.0, value="random", after_normalize=True)
+    zeros = T.RandomApply(T.PatchMask(8, 0.5, after_normalize=True), 1.0)
+    images = {}
+    for normalize in ("imagenet", "none"):
+        for name, steps in (("plain", []), ("both", [zeros, noise])):
+            loader = gs.Loader(
+                dataset, 8, transform=[T.Resize((48, 48)), *steps], shuffle=False, output="float32", normalize=normalize
+            )
+            images[normalize, name] = torch.cat([batch.images.clone() for batch in loader]).numpy()
+    half = gs.Loader(dataset, 8, transform=[T.Resize((48, 48)), zeros, noise], shuffle=False, output="float16")
+    halves = torch.cat([batch.images.clone() for batch in half]).numpy()
+    draws = half.draws(range(len(dataset)))
+    for i, (_, masked, erased) in enumerate(draws):
+        expected = {name: images[name, "plain"][i].copy() for name in ("imagenet", "none")}
+        for cell in masked["inner"][0]["cells"]:
+            y, x = cell // 6 * 8, cell % 6 * 8
+            for image in expected.values():
+                image[:, y : y + 8, x : x + 8] = 0
+        if erased["applied"]:
+            rows = slice(erased["y"], erased["y"] + erased["height"])
+            columns = slice(erased["x"], erased["x"] + erased["width"])
+            normal = normals_by_rule(48, 48, erased["key"]).transpose(2, 0, 1)[:, rows, columns]
+            for image in expected.values():
+                image[:, rows, columns] = normal
+        for name, image in expected.items():
+            assert np.array_equal(images[name, "both"][i], image)
+        assert np.array_equal(halves[i], expected["imagenet"].astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    ("steps", "output", "said"),
+    [
+        ([T.CenterCrop(8), T.PatchMask(4, after_normalize=True)], "uint8", r"step 1 .*PatchMask.*float32"),
+        (
+            [T.PatchMask(4, after_normalize=True), T.CenterCrop(8)],
+            "float32",
+            r"step 1 .*Crop.*comes after step 0",
+        ),
+        (
+            [T.CenterCrop(8), T.RandomOrder([T.JPEG(), T.PatchMask(4, after_normalize=True)])],
+            "float32",
+            "step 1 .*separate them",
+        ),
+    ],
+)
+def test_steps_after_normalising_come_last_and_need_floats(
+    dataset: gs.Dataset, steps: list[T.Step], output: Any, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        gs.Loader(dataset, transform=steps, output=output)
+
+
+def test_a_hook_may_change_the_size_when_it_says_so(dataset: gs.Dataset) -> None:
+    steps = [T.Map(quartered, size=(20, 30)), T.RandomCrop(16)]
+    loader = gs.Loader(dataset, 8, transform=steps, shuffle=False)
+    for batch in loader:
+        for row, image, draws in zip(batch.rows, batch.images, loader.draws(batch.rows), strict=True):
+            wanted = T.apply(gs.decode(dataset[int(row)].data), steps, draws)
+            assert np.array_equal(image.numpy().transpose(1, 2, 0), wanted)

@@ -6,14 +6,17 @@ import json
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from genimage_stream import recipes
 from genimage_stream import transforms as T  # noqa: N812
-from genimage_stream.recipes import randaugment
+from genimage_stream.cli import app
+from genimage_stream.recipes import listing, randaugment
 from genimage_stream.recipes.recipe import in_cpp
 from tests.genimage_stream.recipes import published
 from tests.genimage_stream.transforms.references import picture
@@ -139,3 +142,23 @@ def test_importing_the_package_does_not_import_recipes() -> None:
         "import sys, genimage_stream as gs; assert 'genimage_stream.recipes' not in sys.modules; gs.recipes.names()"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_the_page_has_every_recipe_as_it_is() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text()
+    assert page.endswith(listing.table(ALL.values()))
+
+
+def test_the_command_lists_what_recipes_consist_of() -> None:
+    shown = CliRunner().invoke(app, ["recipes"])
+    assert shown.exit_code == 0
+    assert all(f"{name}  " in shown.output for name in ALL)
+    assert "RandomApply(GaussianBlur(sigma=(0, 3)), p=0.1)" in shown.output
+    found = json.loads(CliRunner().invoke(app, ["recipes", "univfd", "drct", "--json"]).output)
+    assert list(found) == ["univfd", "drct"]
+    assert T.from_json(json.dumps(found["univfd"]["train"])) == ALL["univfd"].train
+    assert found["univfd"]["train_in_cpp"]
+    assert not found["drct"]["train_in_cpp"]
+    wrong = CliRunner().invoke(app, ["recipes", "univdf"])
+    assert wrong.exit_code == 2
+    assert "did you mean 'univfd'" in wrong.output
