@@ -169,7 +169,7 @@ def plan_all(scale: float) -> None:
     from shard_tools.shard import Packed, ShardResult
     from shard_tools.sources.base import ContainerListing, FolderListing
     from shard_tools.sources.folder import FolderContainer
-    from shard_tools.target.storage import LocalStorage
+    from shard_tools.target.local_storage import LocalStorage
     from shard_tools.work import PackOptions, plan_work
 
     rng = np.random.default_rng(1)

@@ -20,7 +20,7 @@ from genimage_stream.schema import (
 )
 from genimage_stream.vocabulary import LABELS
 from shard_tools import state
-from shard_tools.target.storage import Storage
+from shard_tools.target.local_storage import Storage
 from shard_tools.work import PackOptions, Work
 
 ROW_GROUP = 128 * 1024

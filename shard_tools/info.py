@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from genimage_stream.dataset.info import GroupCounts
 from genimage_stream.schema import QUARANTINE_FILE
 from genimage_stream.vocabulary import LABELS, PUBLISHED, SPLITS
-from shard_tools.opening import explained, open_finished
+from shard_tools.finished import explained, open_finished
 from shard_tools.scan import Listing
 
 

@@ -22,8 +22,8 @@ from shard_tools.errors import TargetError, ToolError
 from shard_tools.gather import gather, lost_groups
 from shard_tools.scan import Listing, scan
 from shard_tools.sources.unfold import unfold_all
+from shard_tools.target.local_storage import Storage, explained, is_unfinished, open_storage
 from shard_tools.target.lock import LOCK, locked
-from shard_tools.target.storage import Storage, explained, is_unfinished, open_storage
 from shard_tools.terminal.progress import Progress
 from shard_tools.terminal.text import size_text
 from shard_tools.work import PackOptions, Work, plan_work, shard_task

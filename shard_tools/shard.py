@@ -20,7 +20,7 @@ from shard_tools.faults import Faults
 from shard_tools.inspect import Check, image_facts
 from shard_tools.sample import index_line, sample_facts
 from shard_tools.sources.base import Location
-from shard_tools.target.storage import Storage
+from shard_tools.target.local_storage import Storage
 
 
 class Item(NamedTuple):

@@ -32,7 +32,7 @@ from shard_tools.names import is_system_file
 from shard_tools.plan import Plan, Shard
 from shard_tools.scan import Rejected
 from shard_tools.shard import ShardResult
-from shard_tools.target.storage import Storage
+from shard_tools.target.local_storage import Storage
 
 
 @dataclass

@@ -24,11 +24,11 @@ from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, id
 from shard_tools import tar
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
+from shard_tools.finished import finished_info, read_index
 from shard_tools.inspect import image_facts
 from shard_tools.keys import UNSAFE
-from shard_tools.opening import finished_info, read_index
 from shard_tools.sample import index_line, sample_facts
-from shard_tools.target.storage import Storage, is_unfinished, open_storage
+from shard_tools.target.local_storage import Storage, is_unfinished, open_storage
 from shard_tools.terminal.progress import Progress
 
 

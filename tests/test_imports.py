@@ -36,7 +36,7 @@ ORDER = {
     ),
     "shard_tools": (
         ("errors", "names", "tar", "read_ahead"),
-        ("addresses", "inspect", "layout", "faults", "crop_ready", "sample", "opening", "plan"),
+        ("addresses", "inspect", "layout", "faults", "crop_ready", "sample", "finished", "plan"),
         ("sources", "target", "report"),
         ("scan", "shard"),
         ("keys", "readers", "state", "info"),

@@ -89,7 +89,7 @@ def copies(dataset: Any, setting: Setting) -> dict[str, Any]:
 
 def pixels(dataset: Any, setting: Setting) -> dict[str, Any]:
     import genimage_stream as gs
-    from genimage_stream.backends.fidelity import as_table
+    from genimage_stream.backends.differences import as_table
 
     streams = gs.fidelity(dataset, crop=setting.crop, device=setting.device, samples=_SAMPLES)
     # PNGs are decoded by the same code everywhere, and without a GPU JPEGs by its equal.

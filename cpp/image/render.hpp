@@ -9,7 +9,7 @@
 #include "image/divert.hpp"
 #include "image/output.hpp"
 #include "image/resample.hpp"
-#include "image/small.hpp"
+#include "image/smaller_than_window.hpp"
 #include "image/subject.hpp"
 
 namespace gs {

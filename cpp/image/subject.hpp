@@ -8,7 +8,7 @@
 #include "base/workspace.hpp"
 #include "image/decode.hpp"
 #include "image/inspect.hpp"
-#include "image/small.hpp"
+#include "image/smaller_than_window.hpp"
 
 namespace gs {
 

@@ -29,7 +29,7 @@ from genimage_stream.backends.dali_pipeline import DaliPipeline, Inputs
 from genimage_stream.backends.finishing import Finisher, Lane
 from genimage_stream.backends.renderer import Buffers, Renderer, Rendering
 from genimage_stream.decode import BatchDecoder, ImageError, PixelOptions, PlannedSteps
-from genimage_stream.order.geometry import Windows
+from genimage_stream.order.windows import Windows
 
 if TYPE_CHECKING:
     from genimage_stream.decode import Diverted, Job

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from genimage_stream.decode import Job, PartialBytes
-    from genimage_stream.order.geometry import Windows
+    from genimage_stream.order.windows import Windows
 
 
 class Buffers(Protocol):

@@ -15,7 +15,7 @@ from genimage_stream.remedies import sentence
 from genimage_stream.resources import cores
 
 if TYPE_CHECKING:
-    from genimage_stream.bench.storage import Storage
+    from genimage_stream.bench.reading import Storage
     from genimage_stream.bench.verdict import Verdict
     from genimage_stream.dataset.dataset import Dataset
 
@@ -115,7 +115,7 @@ def run(path: str, options: Options, say: Say = lambda line: None) -> Results:
 
 def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     from genimage_stream.bench.loading import first_batch_seconds, in_memory
-    from genimage_stream.bench.storage import measure_storage
+    from genimage_stream.bench.reading import measure_storage
     from genimage_stream.bench.verdict import judge
 
     machine = describe(dataset.access.store.local_path(schema.DATASET_FILE))
@@ -179,7 +179,7 @@ def _speeds(
     """By number of threads: the speeds of decoding `held` from memory, those end to end, and the share of samples that
     was in the page cache then; and the number of images that did not decode."""
     from genimage_stream.bench.loading import Loading
-    from genimage_stream.bench.storage import cached_share
+    from genimage_stream.bench.reading import cached_share
 
     # Each number of threads has its own order: otherwise it would find the samples that another just brought into the
     # page cache, and the cached share that is measured would not be the one that it meets.

@@ -17,7 +17,7 @@ from genimage_stream.dataset.columns import IndexColumns
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.dataset.info import DatasetInfo, parse_info
 from genimage_stream.remedies import no_dataset
-from genimage_stream.storage.opening import open_store
+from genimage_stream.storage.store_at import open_store
 
 if TYPE_CHECKING:
     from genimage_stream.storage.store import Store

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from genimage_stream.arguments import WrongKindError, flag, one_of, whole
 from genimage_stream.decode import _core
-from genimage_stream.decode.arguments import LARGEST_WINDOW, thread_count
+from genimage_stream.decode.checks import LARGEST_WINDOW, thread_count
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import decode_for_batch
 from genimage_stream.decode.pixels import OUTPUTS, SMALL, PixelOptions, Small

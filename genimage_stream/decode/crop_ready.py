@@ -9,7 +9,7 @@ import numpy as np
 
 from genimage_stream.arguments import whole
 from genimage_stream.decode import _core
-from genimage_stream.decode.arguments import Crop, crop_rectangle
+from genimage_stream.decode.checks import Crop, crop_rectangle
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import FORMATS, decode_other
 

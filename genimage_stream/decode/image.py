@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from genimage_stream.arguments import WrongKindError, whole
 from genimage_stream.decode import _core
-from genimage_stream.decode.arguments import crop_rectangle
+from genimage_stream.decode.checks import crop_rectangle
 from genimage_stream.decode.other_formats import FORMATS, decode_other, inspect_other
 
 if TYPE_CHECKING:

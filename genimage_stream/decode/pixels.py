@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from genimage_stream.arguments import one_of
-from genimage_stream.decode.arguments import fill_pixel, normalisation
+from genimage_stream.decode.checks import fill_pixel, normalisation
 
 Small = Literal["tile", "reflect", "constant", "resize"]
 Output = Literal["uint8", "float16", "float32"]
 
-# In the order of the enums in cpp/image/small.hpp and cpp/image/output.hpp.
+# In the order of the enums in cpp.image.smaller_than_window.hpp and cpp/image/output.hpp.
 SMALL = ("tile", "reflect", "constant", "resize")
 OUTPUTS: tuple[Output, ...] = ("uint8", "float16", "float32")
 

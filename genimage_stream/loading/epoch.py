@@ -31,8 +31,8 @@ from genimage_stream.storage.store import SampleRanges
 if TYPE_CHECKING:
     from genimage_stream.backends.renderer import Renderer, Rendering
     from genimage_stream.dataset.columns import IndexColumns
-    from genimage_stream.order.geometry import Windows
     from genimage_stream.order.plan import Order, Steps
+    from genimage_stream.order.windows import Windows
     from genimage_stream.storage.store import Reader, Request
 
 _BLOCK = 1024  # samples whose parameters are found at once: NumPy's cost per call is then shared by many batches

@@ -10,7 +10,7 @@ from itertools import islice
 
 from genimage_stream.arguments import whole
 from genimage_stream.backends.dali_options import DaliOptions
-from genimage_stream.backends.fidelity import StreamFidelity, compare
+from genimage_stream.backends.differences import StreamFidelity, compare
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.loader import Loader

@@ -27,8 +27,8 @@ from genimage_stream.loading.stats import Stats
 from genimage_stream.loading.torch_dataset import LoaderDataset
 from genimage_stream.loading.transform import LoaderTransform, steps_of
 from genimage_stream.loading.variants import Degrade, Variants
-from genimage_stream.order.geometry import Position
 from genimage_stream.order.mixing import EpochSize, Mix
+from genimage_stream.order.windows import Position
 from genimage_stream.transforms.step import Step
 from genimage_stream.transforms.views import Views
 

@@ -14,15 +14,15 @@ from genimage_stream.arguments import WrongKindError, flag, one_of, whole
 from genimage_stream.backends.dali_options import DaliOptions
 from genimage_stream.backends.device import resolve_device
 from genimage_stream.decode import Limits, PixelOptions
-from genimage_stream.decode.arguments import thread_count, window_size
+from genimage_stream.decode.checks import thread_count, window_size
 from genimage_stream.decode.image import need_limits
 from genimage_stream.decode.pixels import Output, Small
 from genimage_stream.loading.transform import ShortForm, steps_of
 from genimage_stream.loading.variants import Degrade, Variants, plain_steps
-from genimage_stream.order.geometry import Position
 from genimage_stream.order.mixing import EpochSize, Mix, check_mix, epoch_size
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Shuffle
+from genimage_stream.order.windows import Position
 from genimage_stream.resources import cores
 from genimage_stream.transforms.plan import check_finishing
 from genimage_stream.transforms.step import Step

@@ -13,7 +13,7 @@ from genimage_stream.arguments import WrongKindError
 from genimage_stream.dataset.access import Access
 from genimage_stream.decode.pixels import Small
 from genimage_stream.loading.variants import Variants
-from genimage_stream.order.geometry import Place, Windows, windows
+from genimage_stream.order.windows import Place, Windows, windows
 from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.combine import OnlyIf
 from genimage_stream.transforms.geometry import CenterCrop, RandomCrop

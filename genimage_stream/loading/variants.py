@@ -8,7 +8,7 @@ from typing import Any
 
 from genimage_stream.arguments import WrongKindError, one_of
 from genimage_stream.decode.pixels import Small
-from genimage_stream.order.geometry import Position
+from genimage_stream.order.windows import Position
 from genimage_stream.transforms.degradations import steps_of_degradation
 from genimage_stream.transforms.geometry import RandomCrop
 from genimage_stream.transforms.step import Step

@@ -28,7 +28,7 @@ from shard_tools.errors import ToolError
 from shard_tools.readers import Readers
 from shard_tools.shard import Report, ShardResult, ShardTask, write_shard
 from shard_tools.sources.base import Container
-from shard_tools.target.storage import Storage
+from shard_tools.target.local_storage import Storage
 
 # glibc gives memory of an image's size back to the kernel at once, and every next image pays for fresh pages: kept
 # in one arena up to a bound, it takes a seventh less system time.

@@ -18,7 +18,7 @@ from shard_tools.errors import ToolError
 from shard_tools.readers import Readers
 from shard_tools.shard import Report, ShardResult, ShardTask, write_shard
 from shard_tools.sources.base import Container
-from shard_tools.target.storage import Storage
+from shard_tools.target.local_storage import Storage
 
 RETRIES = 5  # of a task whose worker or node was lost
 CONNECT_SECONDS = 10.0

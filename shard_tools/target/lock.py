@@ -11,7 +11,7 @@ from pathlib import Path
 
 from genimage_stream.schema import PACK_FOLDER
 from shard_tools.errors import TargetError
-from shard_tools.target.storage import Storage, explained, make_folder
+from shard_tools.target.local_storage import Storage, explained, make_folder
 
 LOCK = f"{PACK_FOLDER}/lock"
 

@@ -17,7 +17,7 @@ import genimage_stream as gs
 from genimage_stream import schema
 from genimage_stream.storage.cache import ShardCache
 from shard_tools.state import write_json
-from shard_tools.target.storage import LocalStorage
+from shard_tools.target.local_storage import LocalStorage
 from tests.fixtures.shards import make_dataset
 from tests.genimage_stream.storage.test_remote import QUICK, web_server
 

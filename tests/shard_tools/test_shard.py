@@ -22,7 +22,7 @@ from shard_tools.errors import SourceError
 from shard_tools.readers import Readers
 from shard_tools.scan import scan
 from shard_tools.shard import write_shard
-from shard_tools.target.storage import LocalStorage
+from shard_tools.target.local_storage import LocalStorage
 from shard_tools.work import PackOptions, plan_work, shard_task
 from tests.fixtures.genimage import bad_files, encode, fake_png, make_tree, pixels, real_jpeg
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, tars

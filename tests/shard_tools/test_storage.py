@@ -11,8 +11,8 @@ import pytest
 
 from shard_tools.errors import TargetError
 from shard_tools.target import lock, storage
+from shard_tools.target.local_storage import LocalStorage
 from shard_tools.target.lock import locked
-from shard_tools.target.storage import LocalStorage
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])

@@ -23,7 +23,7 @@ from shard_tools.shard import write_shard
 from shard_tools.sources import folder as folder_source
 from shard_tools.sources.base import Location
 from shard_tools.sources.folder import FolderReader
-from shard_tools.target.storage import LocalStorage
+from shard_tools.target.local_storage import LocalStorage
 from shard_tools.terminal.progress import Silent
 from shard_tools.work import PackOptions, plan_work, shard_task
 from tests.fixtures.genimage import fake_png, make_tree

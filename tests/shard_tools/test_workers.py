@@ -14,7 +14,7 @@ import pytest
 from shard_tools.engines.local import Worker
 from shard_tools.errors import ToolError
 from shard_tools.shard import ShardTask
-from shard_tools.target.storage import LocalStorage
+from shard_tools.target.local_storage import LocalStorage
 from tests.fixtures.genimage import make_tree
 
 ROOT = Path(__file__).parents[2]

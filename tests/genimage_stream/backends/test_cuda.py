@@ -19,7 +19,7 @@ from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.backends.cuda import DeviceRenderer
 from genimage_stream.decode import BatchDecoder, PixelOptions
 from genimage_stream.loading import engine
-from genimage_stream.order.geometry import Windows
+from genimage_stream.order.windows import Windows
 from tests.fixtures.shards import make_samples, write_dataset
 
 CROP = 48  # some fakes are smaller

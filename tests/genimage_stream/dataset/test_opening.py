@@ -13,7 +13,7 @@ import genimage_stream as gs
 from genimage_stream import schema
 from genimage_stream.dataset.info import parse_info
 from genimage_stream.dataset.opening import read_info
-from genimage_stream.storage.opening import open_store
+from genimage_stream.storage.store_at import open_store
 from tests.fixtures.shards import make_dataset
 from tests.genimage_stream.storage.test_remote import QUICK, web_server
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genimage_stream.order.geometry import Position, Small, enlarged, windows
 from genimage_stream.order.philox import Words
+from genimage_stream.order.windows import Position, Small, enlarged, windows
 
 SIDE = st.integers(1, 700)
 

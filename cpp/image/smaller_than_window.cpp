@@ -1,4 +1,4 @@
-#include "image/small.hpp"
+#include "image/smaller_than_window.hpp"
 
 #include <algorithm>
 #include <cstring>

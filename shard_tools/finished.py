@@ -30,7 +30,7 @@ def open_finished(destination: str) -> Dataset:
 def finished_info(destination: str) -> tuple[Store, DatasetInfo]:
     """The store and the complete dataset.json of a dataset whose index may be damaged. Raises TargetError."""
     from genimage_stream.dataset.opening import read_info
-    from genimage_stream.storage.opening import open_store
+    from genimage_stream.storage.store_at import open_store
 
     with explained():
         store = open_store(destination)
