@@ -5,6 +5,7 @@ The packer writes and the reader reads by these definitions, so neither depends 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ QUARANTINE_FILE = "quarantine.parquet"
 def shard_path(generator: str, split: str, number: int) -> str:
     """Path of a shard within the dataset; its DALI index is beside it with the suffix `.idx`."""
     return f"{generator}/{split}/{generator}-{split}-{number:05d}.tar"
+
+
+def stored_hash_column(names: Collection[str]) -> str:
+    """Of an index's columns, the SHA-256 of the stored bytes: `sha256` is that of the original file, which differs in
+    crop-ready shards."""
+    return "stored_sha256" if "stored_sha256" in names else "sha256"
 
 
 def idx_path(shard: str) -> str:

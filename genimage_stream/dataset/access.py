@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.dataset.sameness import selection_digest
+from genimage_stream.schema import stored_hash_column
 from genimage_stream.storage.store import ShardContents
 from genimage_stream.vocabulary import LABELS
 
@@ -77,8 +78,7 @@ class Access:
         order = np.argsort(codes, kind="stable")
         rows = np.split(order, np.searchsorted(codes[order], np.arange(1, len(shards))))
         offset, size = columns.numbers("offset", "size")
-        # In crop-ready shards `sha256` is that of the original file.
-        hash_name = "stored_sha256" if "stored_sha256" in columns.names else "sha256"
+        hash_name = stored_hash_column(columns.names)
 
         def images(shard: int) -> list[tuple[int, int, str]]:
             here = rows[shard]

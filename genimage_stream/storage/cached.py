@@ -23,6 +23,7 @@ from genimage_stream.storage.event_loop import run
 from genimage_stream.storage.ranges import CHUNK_BYTES
 from genimage_stream.storage.remote import RemoteStore, StoreError
 from genimage_stream.storage.remote_reader import RemoteReader
+from genimage_stream.storage.shard_checks import check_shard
 
 if TYPE_CHECKING:
     from genimage_stream.storage.store import ShardContents
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("genimage_stream")
 
 FILLS = 2  # shards downloaded at once; each of them by parallel ranges
-_TAR_BLOCK = 512
 _POLL_SECONDS = 0.1
 
 
@@ -200,7 +200,8 @@ class CachedReader(RemoteReader):
         ]
         try:
             await asyncio.gather(*parts)
-            await asyncio.to_thread(self._check, shard, download, size)
+            name, images = f"{self._store.name}/{self._shards[shard]}", self._contents.images(shard)
+            await asyncio.to_thread(check_shard, name, size, self._ends[shard], images, download.read)
             return await asyncio.to_thread(download.finish)
         except BaseException:
             for one in parts:
@@ -208,20 +209,6 @@ class CachedReader(RemoteReader):
             await asyncio.gather(*parts, return_exceptions=True)
             download.abandon()
             raise
-
-    def _check(self, shard: int, download: Download, size: int) -> None:
-        """Compare a downloaded shard with the index: a tar header before every image, the sizes, the hashes."""
-        name = f"{self._store.name}/{self._shards[shard]}"
-        if self._ends[shard] > size:
-            raise StoreError(
-                f"{name} ends at byte {size}, but its index goes to byte {self._ends[shard]}: it is truncated"
-            )
-        for start, n, expected in self._contents.images(shard):
-            header = download.read(start - _TAR_BLOCK, _TAR_BLOCK)
-            if header[257:262] != b"ustar" or _octal(header[124:136]) != n:
-                raise StoreError(f"{name}: no image of {n} bytes at byte {start}; index and shard do not match")
-            if hashlib.sha256(download.read(start, n)).hexdigest() != expected:
-                raise StoreError(f"{name}: the image at byte {start} is not the one that was packed")
 
 
 async def _work_ahead(reader: weakref.ref[CachedReader], order: list[int], window: int | None) -> None:
@@ -248,11 +235,3 @@ async def _work_ahead(reader: weakref.ref[CachedReader], order: list[int], windo
                 break  # full
     if running:
         await asyncio.wait(running)
-
-
-def _octal(field: bytes) -> int:
-    digits = field.rstrip(b"\0 ").lstrip()
-    try:
-        return int(digits, 8)
-    except ValueError:
-        return -1
