@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
     from genimage_stream.dataset.opening import open_dataset
     from genimage_stream.decode.webdataset_handler import webdataset_handler
+    from genimage_stream.evaluation.gathering import gather
     from genimage_stream.evaluation.matrix import Matrix, matrix
     from genimage_stream.evaluation.scores import Scores
     from genimage_stream.evaluation.table import Table
     from genimage_stream.loading.batch import Batch
+    from genimage_stream.loading.collating import collate_dict
     from genimage_stream.loading.fidelity import fidelity
+    from genimage_stream.loading.lightning import lightning_callback
     from genimage_stream.loading.loader import Loader
     from genimage_stream.transforms.degradations import degradations
 
@@ -56,12 +59,15 @@ __all__ = [
     "Scores",
     "Table",
     "check",
+    "collate_dict",
     "crop_jpeg",
     "decode",
     "decode_batch",
     "degradations",
     "fidelity",
+    "gather",
     "inspect",
+    "lightning_callback",
     "make_crop_ready",
     "matrix",
     "open_dataset",
@@ -74,7 +80,10 @@ _LAZY = {
     "Batch": "loading.batch",
     "Loader": "loading.loader",
     "DaliOptions": "backends.dali_options",
+    "collate_dict": "loading.collating",
+    "gather": "evaluation.gathering",
     "fidelity": "loading.fidelity",
+    "lightning_callback": "loading.lightning",
     "webdataset_handler": "decode.webdataset_handler",
     "Scores": "evaluation.scores",
     "Table": "evaluation.table",

@@ -7,10 +7,11 @@ that fetch), waits for the oldest batch and returns it.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ import torch
 from genimage_stream.backends.finishing import kept
 from genimage_stream.decode import PlannedSteps
 from genimage_stream.decode.planned import interleaved
-from genimage_stream.loading import stats
+from genimage_stream.loading import accelerator, stats
 from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.failures import Failures
 from genimage_stream.loading.options import LoaderOptions
@@ -285,6 +286,11 @@ class Epoch(Iterator[Batch]):
         )
         return batch, len(plan.rows) - len(rows)
 
+    @property
+    def left(self) -> int:
+        """Batches that are still to come."""
+        return len(self._turns) - self._given
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -308,30 +314,58 @@ class Epoch(Iterator[Batch]):
             self.close()
 
 
+def as_it_is(batch: Batch) -> Batch:
+    """The batch itself."""
+    return batch
+
+
 class Pass(Iterator[Batch]):
     """The iterator of `iter(loader)`: the epoch begins with the first batch that is asked for.
 
     Trainers call `iter` just to see whether it works (Lightning does before every fit): that must not use up an epoch,
-    or the rest of a resumed one.
+    or the rest of a resumed one. Several threads may take batches: each gets others.
     """
 
-    def __init__(self, begin: Callable[[], Epoch]) -> None:
+    def __init__(self, begin: Callable[[], Epoch], change: Callable[[Batch], Any] = as_it_is) -> None:
         self._begin = begin
+        self._change = change
         self._epoch: Epoch | None = None
         self._closed = False
+        self._lock = threading.RLock()
+        self._seen: accelerator.EpochUnderWay | None = None
 
     def __next__(self) -> Batch:
-        if self._closed:
-            raise StopIteration
-        if self._epoch is None:
-            self._epoch = self._begin()
-        return next(self._epoch)
+        with self._lock:
+            if self._closed:
+                raise StopIteration
+            if self._epoch is None:
+                self._epoch = self._begin()
+                self._seen = accelerator.enter()
+            try:
+                batch = next(self._epoch)
+            except BaseException:
+                self._leave()
+                raise
+            if self._seen is not None:
+                self._seen.end_of_dataloader = self._epoch.left == 0
+        return cast(Batch, self._change(batch))
 
     def close(self) -> None:
         """Stop: nothing of this epoch is worked on any more when this returns."""
-        self._closed = True
-        if self._epoch is not None:
-            self._epoch.close()
+        with self._lock:
+            self._closed = True
+            self._leave()
+            if self._epoch is not None:
+                self._epoch.close()
+
+    def _leave(self) -> None:
+        if self._seen is not None:
+            self._seen.end()
+            self._seen = None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_seen"):
+            self._leave()
 
 
 def _first_come(codes: npt.NDArray[np.int32]) -> list[int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -20,11 +22,12 @@ from genimage_stream.decode import Limits
 from genimage_stream.decode.pixels import Output, Small
 from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.engine import Engine
-from genimage_stream.loading.epoch import Epoch, Pass
+from genimage_stream.loading.epoch import Epoch, Pass, as_it_is
 from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions, Normalize, epoch_number
 from genimage_stream.loading.schedule import Place, Progress
 from genimage_stream.loading.stats import Stats
 from genimage_stream.loading.torch_dataset import LoaderDataset
+from genimage_stream.loading.trainer_epochs import LoadersDataset, LoaderSteps, StepsInOrder
 from genimage_stream.loading.transform import LoaderTransform, steps_of
 from genimage_stream.loading.variants import Degrade, Variants
 from genimage_stream.order.mixing import EpochSize, Mix
@@ -33,6 +36,8 @@ from genimage_stream.transforms.step import Step
 from genimage_stream.transforms.views import Views
 
 __all__ = ["Batch", "Loader"]
+
+log = logging.getLogger("genimage_stream")
 
 
 class Loader(Iterable[Batch]):
@@ -139,11 +144,16 @@ class Loader(Iterable[Batch]):
             raise WrongKindError(f"{dataset!r} is no dataset: gs.open_dataset(path) gives one")
         if options.tune:
             options = replace(options, tune=False, dali=_tuned(dataset, options))
-        self.dataset = dataset
+        self.dataset: Dataset = LoadersDataset(dataset.access)
         self.options = options
         self._engine = Engine(dataset.access, options)
         self._next = Place(0, 0)
         self._progress = Progress(0, 0)
+        #: What `for` gives of each batch, by default the `Batch`; `gs.collate_dict` makes dicts for transformers.
+        self.collate_fn: Callable[[Batch], Any] = as_it_is
+        self._placed = False  # whether a state or set_epoch says where the next `for` begins
+        self._last_trainer_epoch: int | None = None
+        self._sampler: weakref.ref[LoaderSteps] | None = None
 
     @property
     def batch_size(self) -> int:
@@ -175,6 +185,9 @@ class Loader(Iterable[Batch]):
         return len(self._engine.schedule.steps())
 
     def __iter__(self) -> Pass:
+        return Pass(self._begin, self.collate_fn)
+
+    def _batches(self) -> Pass:
         return Pass(self._begin)
 
     def _begin(self) -> Epoch:
@@ -183,6 +196,7 @@ class Loader(Iterable[Batch]):
         begun = self._engine.begin(progress)
         self._next = Place(progress.epoch + 1, 0)
         self._progress = progress
+        self._placed = False
         return begun
 
     def as_iterable_dataset(self) -> LoaderDataset:
@@ -194,7 +208,7 @@ class Loader(Iterable[Batch]):
         return LoaderDataset(self.dataset, self.options, self._engine.schedule.placement(), self._next)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.dataset, self.options, self._next)
+        return _rebuild, (self.dataset, self.options, self._next, self.collate_fn)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -204,15 +218,58 @@ class Loader(Iterable[Batch]):
         return self._next.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next `for` that epoch. A place inside it, by `load_state_dict`, stays."""
+        """Make the next `for` that epoch. A place inside it, by `load_state_dict`, stays; leaving one is logged."""
         epoch = epoch_number(epoch)
         if epoch != self.epoch:
+            if self._placed and self._next.start and self._steps_left():
+                log.warning("set_epoch(%d) leaves the place that was loaded, inside epoch %d", epoch, self.epoch)
             self._go_to(Place(epoch, 0))
+        self._placed = True
+
+    # -- for trainers, see trainer_epochs.py ---------------------------------------------------------------------------
+
+    @property
+    def sampler(self) -> LoaderSteps:
+        """What Lightning and accelerate look for on a DataLoader."""
+        found = None if self._sampler is None else self._sampler()
+        if found is None:
+            found = StepsInOrder(self) if self.options.order == "none" else LoaderSteps(self)
+            self._sampler = weakref.ref(found)
+        return found
 
     @property
     def batch_sampler(self) -> SimpleNamespace:
-        """Where Lightning looks for a `sampler.set_epoch`, which it calls before every epoch."""
-        return SimpleNamespace(sampler=self)
+        """The same, where a DataLoader has it too."""
+        return SimpleNamespace(sampler=self.sampler)
+
+    prefetch_factor = None  # accelerate's skip_first_batches hands this to a DataLoader without workers
+
+    def _trainer_epoch(self, number: int) -> None:
+        """A trainer begins an epoch, by its own count. A place that was loaded stays."""
+        number, last = epoch_number(number), self._last_trainer_epoch
+        self._last_trainer_epoch = number
+        if self._placed:
+            if not self._steps_left():
+                self._end_epoch()
+        elif last is None or number <= last:  # a new run, or one more validation
+            self._go_to(Place(number, 0))
+        else:
+            self._go_to(Place(self.epoch + number - last - 1, 0))
+
+    def _steps_left(self) -> int:
+        """Of the epoch that the next `for` begins or goes on with."""
+        return len(self._engine.schedule.steps(self._next.start))
+
+    def _skip(self, steps: int) -> None:
+        """Let the next `for` begin that many steps later."""
+        if steps:
+            self._go_to(Place(self.epoch, self._engine.schedule.steps(self._next.start).bounds(steps - 1)[1]))
+
+    def _end_epoch(self) -> None:
+        """Let the next `for` leave out the rest of the epoch that it would go on with."""
+        if self._next.start:
+            self._go_to(Place(self.epoch + 1, 0))
+            self._placed = True
 
     def state_dict(self) -> dict[str, Any]:
         """How far the consumer is: what it has received counts, what was prefetched does not.
@@ -229,10 +286,12 @@ class Loader(Iterable[Batch]):
         differs.
         """
         self._go_to(self._engine.schedule.place(state, allow))
+        self._placed = True
 
     def _go_to(self, place: Place) -> None:
         self._next = place
         self._progress = Progress(*place)
+        self._placed = False
 
     # -- what is drawn -------------------------------------------------------------------------------------------------
 
@@ -265,8 +324,11 @@ class Loader(Iterable[Batch]):
         self._engine.counter.reset()
 
 
-def _rebuild(dataset: Dataset, options: LoaderOptions, place: Place) -> Loader:
+def _rebuild(
+    dataset: Dataset, options: LoaderOptions, place: Place, collate_fn: Callable[[Batch], Any] = as_it_is
+) -> Loader:
     loader = Loader(dataset, **vars(options))
+    loader.collate_fn = collate_fn
     loader._go_to(place)
     return loader
 

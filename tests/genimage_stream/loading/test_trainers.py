@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import genimage_stream as gs
 from tests.fixtures.shards import make_dataset
@@ -29,7 +30,9 @@ class Detector(pl.LightningModule):
 
     def training_step(self, batch, _):
         self.heard(batch.keys)
-        return torch.nn.functional.cross_entropy(self.layer(batch.images.mean((2, 3))), batch.labels)
+        loss = torch.nn.functional.cross_entropy(self.layer(batch.images.mean((2, 3))), batch.labels)
+        self.log("loss", loss)  # which asks the batch how many samples it has
+        return loss
 
     validation_step = training_step
 
@@ -112,7 +115,11 @@ def test_lightning_trains_and_validates(lightning: Any, root: Path, tmp_path: Pa
     fit.fit(detector(heard.append), make_loader(root))
     assert heard == straight(root, 2)
     heard.clear()
-    fit.validate(detector(heard.append), make_loader(root, shuffle=False), verbose=False)
+    (logged,) = fit.validate(model := detector(heard.append), make_loader(root, shuffle=False), verbose=False)
+    with torch.no_grad():
+        batch = next(iter(gs.Loader(gs.open_dataset(root), 60, crop=16, output="float32", shuffle=False)))
+        expected = torch.nn.functional.cross_entropy(model.layer(batch.images.mean((2, 3))), batch.labels)
+    assert logged["loss"] == pytest.approx(float(expected), rel=1e-4)  # batches weigh by their samples
     keys = gs.open_dataset(root).table(["key"])["key"].to_pylist()
     assert [key for batch in heard for key in batch] == keys
 
@@ -132,6 +139,137 @@ def test_lightning_goes_on_from_its_checkpoints(lightning: Any, root: Path, tmp_
     again = trainer(max_epochs=3, enable_checkpointing=False)
     again.fit(detector(heard.append), make_loader(root), ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=False)
     assert heard == straight(root, 3)[step:]
+
+
+def one_cycle(detector: Any) -> Any:
+    """The model with a schedule that asks for the number of steps, before Lightning has loaded the checkpoint."""
+
+    class OneCycle(detector):  # type: ignore[misc]
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.parameters(), 0.1)
+            steps = self.trainer.estimated_stepping_batches
+            rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
+            return [optimizer], [{"scheduler": rate, "interval": "step"}]
+
+    return OneCycle
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("step", [4, 9, 13])
+def test_lightning_goes_on_after_estimated_stepping_batches(
+    lightning: Any, root: Path, tmp_path: Path, step: int
+) -> None:
+    """It sets the loaders up before the checkpoint is there; the epoch began anew."""
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    detector, trainer = lightning
+    heard: list[list[str]] = []
+    keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    trainer(max_epochs=3, callbacks=[keep, *places()]).fit(one_cycle(detector)(heard.append), make_loader(root))
+    heard.clear()
+    again = trainer(max_epochs=3, enable_checkpointing=False, callbacks=places())
+    model = one_cycle(detector)(heard.append)
+    again.fit(model, make_loader(root), ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=False)
+    assert heard == straight(root, 3)[step:]
+
+
+def places() -> list[Any]:
+    """The callback, where the package's entry point has not given it to the trainer already."""
+    from importlib.metadata import entry_points
+
+    named = entry_points(group="pytorch_lightning.callbacks_factory")
+    return [] if any(found.name == "genimage-stream" for found in named) else [gs.lightning_callback()]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("by", ["checkpoint", "the same trainer"])
+@pytest.mark.parametrize("stop", [4, 13])
+def test_lightning_goes_on_inside_an_epoch_that_max_steps_ended(
+    lightning: Any, root: Path, tmp_path: Path, by: str, stop: int
+) -> None:
+    detector, trainer = lightning
+    heard: list[list[str]] = []
+    first = trainer(
+        max_steps=stop, callbacks=places(), enable_checkpointing=by == "checkpoint", default_root_dir=tmp_path
+    )
+    loader = make_loader(root)
+    first.fit(detector(heard.append), loader)
+    assert heard == straight(root, 2)[:stop]
+    if by == "checkpoint":
+        first.save_checkpoint(tmp_path / "stopped.ckpt")
+        again = trainer(max_steps=25, enable_checkpointing=False, callbacks=places())
+        model = detector(heard.append)
+        again.fit(model, make_loader(root), ckpt_path=tmp_path / "stopped.ckpt", weights_only=False)
+    else:
+        first.fit_loop.epoch_loop.max_steps = 25
+        first.fit(detector(heard.append), loader)
+    assert heard == straight(root, 3)[:25]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("step", [None, 5, 9])
+def test_the_shorter_of_two_loaders_repeats_nothing(
+    lightning: Any, root: Path, tmp_path: Path, step: int | None
+) -> None:
+    """Lightning's default for a dict of loaders, max_size_cycle, iterates it again; its epochs go on, also resumed."""
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    detector, trainer = lightning
+
+    class Two(detector):  # type: ignore[misc]
+        def training_step(self, batch: Any, number: int) -> Any:
+            shorter = batch["b"]
+            self.heard((batch["a"].keys, shorter.epoch, shorter.step, shorter.keys, shorter.images.sum().item()))
+            return super(detector, self).training_step(batch["a"], number) or self.layer.weight.sum()
+
+    def loaders() -> dict[str, gs.Loader]:
+        return {"a": make_loader(root), "b": gs.Loader(gs.open_dataset(root).first(16, per=()), 4, crop=16, seed=4)}
+
+    heard: list[Any] = []
+    keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    trainer(max_epochs=4, callbacks=[keep, *places()]).fit(Two(heard.append), loaders())
+    assert [keys for keys, *_ in heard] == straight(root, 4)
+    seen = [entry[1:] for entry in heard]
+    assert len({entry[:2] for entry in seen}) == len(seen) == 36
+    assert [epoch for epoch, *_ in seen] == sorted(epoch for epoch, *_ in seen)
+    if step is not None:
+        expected, heard = heard[step:], []
+        again = trainer(max_epochs=4, enable_checkpointing=False, callbacks=places())
+        again.fit(Two(heard.append), loaders(), ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=False)
+        assert heard == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_place_that_was_loaded_is_never_turned_back(
+    lightning: Any, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector, trainer = lightning
+    loader = make_loader(root)
+    running = [iter(loader) for _ in range(2)]
+    list(running[0])
+    for _ in range(4):
+        next(running[1])
+    state = loader.state_dict()
+    heard: list[list[str]] = []
+    loader = make_loader(root)
+    loader.load_state_dict(state)
+    trainer(max_epochs=2, enable_checkpointing=False).fit(detector(heard.append), loader)
+    assert heard == straight(root, 3)[13:]
+    loader.load_state_dict(state)
+    caplog.clear()
+    loader.set_epoch(0)
+    assert caplog.messages == ["set_epoch(0) leaves the place that was loaded, inside epoch 1"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_overfit_batches_gives_the_same_batches_or_is_refused(lightning: Any, root: Path) -> None:
+    detector, trainer = lightning
+    heard: list[list[str]] = []
+    options = {"max_epochs": 3, "overfit_batches": 2, "enable_checkpointing": False}
+    trainer(**options).fit(detector(heard.append), make_loader(root, shuffle=False))
+    assert heard == 3 * heard[:2]
+    with pytest.raises(ValueError, match="DataLoader"):
+        trainer(**options).fit(detector(heard.append), make_loader(root))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4, 9, 13])
