@@ -14,8 +14,8 @@ namespace gs {
 constexpr int kLiteralBits = 12;        // the longest code
 constexpr int kMaxLiteralHeader = 512;  // bytes; 258 lengths of at most 7 + 7 bits each would take 463
 
-// Writes bits, least significant first, to memory that the caller has made sure of: 8 bytes more than are
-// written.
+// Writes bits, least significant first, to memory that the caller has made sure of: 8 bytes more
+// than are written.
 class BitWriter {
   public:
     explicit BitWriter(std::uint8_t* to) : begin_(to), to_(to) {}

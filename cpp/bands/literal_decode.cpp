@@ -204,9 +204,9 @@ bool is_complete(const std::uint8_t* lengths, int n, int limit) {
     return used == 1u << limit;
 }
 
-// The table, from the code lengths. An entry of a symbol s of l bits leaves b = 12 - l bits for what follows:
-// those entries differ only in what one or two symbols fit b bits, which is the same for all symbols of l
-// bits.
+// The table, from the code lengths. An entry of a symbol s of l bits leaves b = 12 - l bits for what
+// follows: those entries differ only in what one or two symbols fit b bits, which is the same for all
+// symbols of l bits.
 void fill_table(const std::uint8_t lengths[257], LiteralTable& table) {
     constexpr std::uint32_t kHalf = 1u << (kLiteralBits - 1);
     std::uint16_t codes[257];

@@ -77,8 +77,8 @@ struct BandReader::File {
         }
     }
 
-    // Whether the chunk at `at` is that of band `b`, with sound data when it is `wanted`, which `found` then
-    // gets.
+    // Whether the chunk at `at` is that of band `b`, with sound data when it is `wanted`, which
+    // `found` then gets.
     bool check_band(std::size_t at, int b, bool wanted, std::vector<ByteView>& found) const {
         if (!room_for_chunk(at)) return false;
         const std::uint8_t* chunk = bytes.data + at;

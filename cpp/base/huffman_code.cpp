@@ -10,12 +10,12 @@ constexpr int kMaxBits = 15;
 
 }  // namespace
 
-// Package-merge (Larmore and Hirschberg 1990). Row b holds the items from which a code of at most b + 1 bits
-// can choose: the symbols, and pairs of neighbours of the row before, by weight. Taking the 2 * (used - 1)
-// lightest of the last row, and the halves of every pair that was taken, adds one bit to a symbol's length
-// for each time it is taken. Of a row only the order matters in the end, and which items are pairs: since
-// pairs are taken in order, the number of pairs among the taken says how many items of the row before are
-// taken.
+// Package-merge (Larmore and Hirschberg 1990). Row b holds the items from which a code of at most b + 1
+// bits can choose: the symbols, and pairs of neighbours of the row before, by weight. Taking the 2 * (used
+// - 1) lightest of the last row, and the halves of every pair that was taken, adds one bit to a symbol's
+// length for each time it is taken. Of a row only the order matters in the end, and which items are pairs:
+// since pairs are taken in order, the number of pairs among the taken says how many items of the row
+// before are taken.
 void huffman_lengths(const std::uint32_t* counts, int n, int limit, std::uint8_t* lengths) {
     struct Leaf {
         std::uint32_t weight;
@@ -33,8 +33,8 @@ void huffman_lengths(const std::uint32_t* counts, int n, int limit, std::uint8_t
         return a.weight != b.weight ? a.weight < b.weight : a.symbol < b.symbol;
     });
 
-    // Rows end with weights that are never chosen, and the choice is made without branches: it is as good as
-    // random.
+    // Rows end with weights that are never chosen, and the choice is made without branches: it is as
+    // good as random.
     constexpr std::uint64_t kNever = UINT64_MAX;
     bool is_pair[kMaxBits][2 * kMaxSymbols];
     std::uint64_t leaf_weights[kMaxSymbols + 1], pair_weights[kMaxSymbols + 1], row[2 * kMaxSymbols];

@@ -18,8 +18,8 @@ class Work {
     Work(const Work&) = delete;
     Work& operator=(const Work&) = delete;
 
-    // Carries one item out, on one of the pool's threads; every item once, in rising order, several at a
-    // time.
+    // Carries one item out, on one of the pool's threads; every item once, in rising order, several
+    // at a time.
     virtual void run(int item, Workspace& workspace) noexcept = 0;
 
     int items() const { return items_; }

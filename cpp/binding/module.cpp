@@ -1,5 +1,5 @@
-// The Python extension `_core`: converts arguments, releases the GIL, turns DecodeError into the Python
-// exception.
+// The Python extension `_core`: converts arguments, releases the GIL, turns DecodeError into
+// the Python exception.
 #include "base/cpu.hpp"
 #include "binding/common.hpp"
 #include "jpeg/jpeg.hpp"

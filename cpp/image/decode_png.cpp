@@ -105,9 +105,9 @@ void send_black(int first, int end, const Rect& part, Buffer& rgb, RowSink& sink
     for (int y = first; y < end; y++) sink.rows(y, 1, black, 0);
 }
 
-// Unfilters rows [start, end) of a pass, of which `start` does not refer to the row above it, up to pixel
-// `right`. Calls use(first, count, rows, stride_bytes) for the unfiltered rows from `top` on, a band at a
-// time.
+// Unfilters rows [start, end) of a pass, of which `start` does not refer to the row above it, up to
+// pixel `right`. Calls use(first, count, rows, stride_bytes) for the unfiltered rows from `top` on, a
+// band at a time.
 template <class Use>
 void unfilter_bands(const Rows& rows, const Pass& pass, const png::RowConverter& converter, int start,
                     int top, int end, int right, Buffer& buffer, Use use) {

@@ -7,8 +7,8 @@
 
 namespace gs {
 
-// Decodes `part`, which lies inside the image, into `sink`. `header` is that of these bytes. Throws
-// DecodeError.
+// Decodes `part`, which lies inside the image, into `sink`. `header` is that of these
+// bytes. Throws DecodeError.
 void decode_png(ByteView bytes, const png::Header& header, const Rect& part, const DecodeOptions& options,
                 PngState& state, RowSink& sink);
 

@@ -1,5 +1,5 @@
-// Where the pixels of a batch end up: planar (3, h, w) uint8, float16 or float32, mirrored and normalised on
-// the way.
+// Where the pixels of a batch end up: planar (3, h, w) uint8, float16 or float32, mirrored and normalised
+// on the way.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +31,8 @@ struct Normalizer {
     bool affine = true;
 };
 
-// Writes `width` interleaved RGB pixels as one row of each of three planes. `planes[c]` is the row's first
-// element.
+// Writes `width` interleaved RGB pixels as one row of each of three planes. `planes[c]` is the
+// row's first element.
 using StoreRow = void (*)(const std::uint8_t* rgb, int width, const Normalizer& normalizer,
                           std::uint8_t* const planes[3]);
 

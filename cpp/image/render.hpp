@@ -50,10 +50,10 @@ struct BatchPlan {
     }
 };
 
-// Renders image `index` of the plan from its encoded bytes. Throws DecodeError; the image's place is then in
-// an undefined state. `foreign` may be nullptr. With `diverted`, an image that another decoder takes is left
-// to it: `diverted` holds its bytes, and nothing is rendered unless the plan asks for both. `lazy` as in
-// DecodeOptions.
+// Renders image `index` of the plan from its encoded bytes. Throws DecodeError; the image's place is then
+// in an undefined state. `foreign` may be nullptr. With `diverted`, an image that another decoder takes
+// is left to it: `diverted` holds its bytes, and nothing is rendered unless the plan asks for both.
+// `lazy` as in DecodeOptions.
 void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* foreign, Workspace& workspace,
             Diverted* diverted, LazyBytes* lazy = nullptr);
 

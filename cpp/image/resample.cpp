@@ -87,8 +87,8 @@ void down_plain(const Axis::Output& out, const std::uint8_t* rgb, std::ptrdiff_t
 // the plain sum is.
 
 // Four taps of one pixel per step: taps 0 and 1 in the lower half, 2 and 3 in the upper one. Reads 16 bytes
-// for 12, so outputs whose last step would reach beyond the row are left to the plain path. Returns the first
-// of those.
+// for 12, so outputs whose last step would reach beyond the row are left to the plain path. Returns the
+// first of those.
 __attribute__((target("avx2"))) int across_avx2(const Axis& axis, const std::uint8_t* rgb, std::uint8_t* to) {
     const __m256i pairs = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,  //
                                            6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);

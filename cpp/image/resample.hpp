@@ -28,8 +28,8 @@ SourceSpan source_span(Filter filter, int in_size, float begin, float end, int o
 class Axis {
   public:
     // Plans outputs out_first .. out_first + out_count - 1 of the `out_size` that the stretch begin..end of
-    // `in_size` pixels is resized to. Needs 0 <= begin < end <= in_size and positive sizes. The weights live
-    // in `memory`.
+    // `in_size` pixels is resized to. Needs 0 <= begin < end <= in_size and positive sizes. The weights
+    // live in `memory`.
     void plan(Filter filter, int in_size, float begin, float end, int out_size, int out_first, int out_count,
               Buffer& memory);
 

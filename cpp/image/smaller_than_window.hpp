@@ -26,8 +26,8 @@ struct WideSize {
 };
 WideSize covering_size(Size image, Size window);
 
-// Lays `width` pixels of the extended row out, beginning at x >= 0: `row` is the whole row of an image of
-// `image_width` pixels.
+// Lays `width` pixels of the extended row out, beginning at x >= 0: `row` is the whole row of an image
+// of `image_width` pixels.
 void extend_row(const std::uint8_t* row, int image_width, int x, int width, Small policy,
                 const std::uint8_t fill[3], std::uint8_t* to);
 

@@ -41,9 +41,9 @@ Rect cut(ByteView bytes, const Header& header, const Rect& crop, std::vector<std
         throw std::out_of_range("the crop is not inside the image");
     if (!header.rows_are_whole_intervals() || header.has_gaps) return crop;
 
-    // Fancy upsampling reads one chroma sample beyond the crop, which is up to mcu / 8 pixels away. Twice
-    // that also keeps at least three chroma samples in a row: libjpeg falls back to plain replication below
-    // that.
+    // Fancy upsampling reads one chroma sample beyond the crop, which is up to mcu / 8 pixels away.
+    // Twice that also keeps at least three chroma samples in a row: libjpeg falls back to plain
+    // replication below that.
     const bool subsampled_x = header.mcu_width() > 8, subsampled_y = header.mcu_height() > 8;
     const int interval_width = header.mcu_width() * header.restart_interval;
     const Span columns =

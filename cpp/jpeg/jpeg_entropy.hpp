@@ -1,10 +1,10 @@
 // The entropy-coded data of a scan, without decoding it: stuffed zero bytes removed, restart markers and the
 // end marker found.
 //
-// Doing this for the whole scan at once, with vectors, costs a few cycles for every hundred bytes, and it is
-// what makes the bit reader simple: it loads eight bytes without looking at them. It also finds a missing
-// end, a missing or misnumbered restart marker, and the place of each restart interval before a single code
-// is decoded.
+// Doing this for the whole scan at once, with vectors, costs a few cycles for every hundred bytes, and it
+// is what makes the bit reader simple: it loads eight bytes without looking at them. It also finds a
+// missing end, a missing or misnumbered restart marker, and the place of each restart interval before a
+// single code is decoded.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +28,9 @@ class EntropyData {
     // the decoder looks where it is (12 blocks of 64 symbols of at most 26 bits).
     static constexpr std::size_t kPadding = 4096;
 
-    // Reads the scan that begins at `begin` and must consist of `count` intervals, up to the marker behind
-    // it. Only the intervals from `first` to `last` are unwrapped. False when the data is not exactly like
-    // that.
+    // Reads the scan that begins at `begin` and must consist of `count` intervals, up to the marker
+    // behind it. Only the intervals from `first` to `last` are unwrapped. False when the data is not
+    // exactly like that.
     bool unwrap(ByteView bytes, std::size_t begin, std::size_t count, std::size_t first, std::size_t last);
 
     // Where the marker behind the scan is.

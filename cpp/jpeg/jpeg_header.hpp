@@ -35,8 +35,8 @@ struct Segment {
 class Markers {
   public:
     explicit Markers(ByteView bytes, std::size_t at = 2) : bytes_(bytes), at_(at) {}
-    // False when the file ends before the end of the next segment, or when that segment's length is
-    // impossible.
+    // False when the file ends before the end of the next segment, or when that segment's
+    // length is impossible.
     bool next(Segment& segment);
     // Whether bytes that belong to no segment were passed over; fill bytes do not count.
     bool passed_over_bytes() const { return passed_over_; }
@@ -101,8 +101,8 @@ struct Header {
     int adobe_transform = 0;
 
     bool has_gaps = false;  // bytes between the segments, which decoders pass over
-    // Anything that our decoder does not look into: unusual segments, tables and lengths that libjpeg may
-    // refuse.
+    // Anything that our decoder does not look into: unusual segments, tables and lengths that
+    // libjpeg may refuse.
     bool is_unusual = false;
     // What libjpeg refuses about the header, or nullptr. Inspection reads on all the same: a decoder says it.
     const char* contradiction = nullptr;

@@ -15,8 +15,8 @@ bool HuffmanTable::build(const HuffmanSpec& spec, Use use) {
     return spec_ok_;
 }
 
-// Fills `entry` with one code each, in the form of DC tables; the end of a block is a size of 0 with the run
-// kEndOfBlock.
+// Fills `entry` with one code each, in the form of DC tables; the end of a block is a size of 0 with
+// the run kEndOfBlock.
 bool HuffmanTable::build_codes(const HuffmanSpec& spec) {
     const bool is_dc = use_ == Use::dc;
     std::memcpy(symbols, spec.counts + 16, static_cast<std::size_t>(spec.symbols));

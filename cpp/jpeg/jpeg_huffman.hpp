@@ -77,8 +77,8 @@ struct BitReader {
     }
 };
 
-// A step of the AC decoder, by the next kBits bits: a first coefficient, and a second one where it is
-// complete.
+// A step of the AC decoder, by the next kBits bits: a first coefficient, and a second one where
+// it is complete.
 struct AcStep {
     std::uint8_t bits;     // of everything in this step
     std::uint8_t run;      // zeros before the first coefficient; kEndOfBlock; kRare
@@ -217,8 +217,8 @@ GS_INLINE std::uint32_t decode_block(BitReader& reader, const HuffmanTable& dc, 
         }
         if (k == 64) break;
         if (first <= 64) {
-            // The second coefficient runs past the end: with a block that ends here it belongs to the next
-            // one.
+            // The second coefficient runs past the end: with a block that ends here it belongs to
+            // the next one.
             in.unskip(e->bits);
             k = first - 1 - e->run;
         } else if (first > AcStep::kRare) {

@@ -26,9 +26,9 @@ extern const std::uint8_t kPairPlace[576];
 // Quantisers of the two blocks in the layout of a pair, from tables in zigzag order.
 void make_quant_pair(const std::uint8_t* lane0, const std::uint8_t* lane1, std::int16_t* pair);
 
-// Writes the 8 x 8 samples of lane 0 to `a` and of lane 1 to `b`, and zeroes the pair. `extent` is the number
-// of zigzag positions that may be other than zero in either block. Returns whether row 0 kept below
-// kRow0Limit.
+// Writes the 8 x 8 samples of lane 0 to `a` and of lane 1 to `b`, and zeroes the pair. `extent` is
+// the number of zigzag positions that may be other than zero in either block. Returns whether row 0
+// kept below kRow0Limit.
 bool idct_pair_plain(std::int16_t* pair, const std::int16_t* quant, int extent, std::uint8_t* a,
                      std::uint8_t* b, std::ptrdiff_t stride);
 

@@ -1,5 +1,5 @@
-// The AVX2 form of jpeg_idct.hpp's transform: each 128-bit lane is a block. Included by jpeg_kernels_avx2.cpp
-// alone.
+// The AVX2 form of jpeg_idct.hpp's transform: each 128-bit lane is a block. Included
+// by jpeg_kernels_avx2.cpp alone.
 #pragma once
 
 #include <immintrin.h>

@@ -1,5 +1,5 @@
-// The plain form of the JPEG kernels: what the vector forms are tested against, and what other processors
-// run.
+// The plain form of the JPEG kernels: what the vector forms are tested against, and what
+// other processors run.
 #include <algorithm>
 #include <cstring>
 

@@ -1,5 +1,5 @@
-// JPEG through libjpeg-turbo: every kind of JPEG that it knows. Our decoder gives the same pixels, bit for
-// bit.
+// JPEG through libjpeg-turbo: every kind of JPEG that it knows. Our decoder gives the same pixels,
+// bit for bit.
 #pragma once
 
 #include <cstdio>

@@ -175,8 +175,8 @@ void OwnDecoder::make_planes() {
     }
 }
 
-// Decodes nothing but goes on to MCU number `mcu`: from the start of its restart interval, or from where we
-// are.
+// Decodes nothing but goes on to MCU number `mcu`: from the start of its restart interval, or from
+// where we are.
 bool OwnDecoder::move_to(std::int64_t mcu, const Kernels& kernels) {
     const std::int64_t interval = mcu / scan_.interval_mcus;
     if (interval > (position_ - 1) / scan_.interval_mcus && interval * scan_.interval_mcus > position_) {

@@ -51,8 +51,8 @@ class ProgressiveImage {
     bool read(ByteView bytes, Header& header, Scan& scan, HuffmanTable* dc, HuffmanTable* ac,
               const Kernels& kernels);
 
-    // The same for the one scan of a sequential file, whose tables are built; its last interval ends at the
-    // scan's end.
+    // The same for the one scan of a sequential file, whose tables are built; its last interval ends at
+    // the scan's end.
     bool read_sequential(ByteView bytes, const Header& header, Scan& scan, const HuffmanTable* dc,
                          const HuffmanTable* ac, const Kernels& kernels);
 

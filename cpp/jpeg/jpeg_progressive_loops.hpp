@@ -22,9 +22,9 @@ GS_INLINE std::uint32_t ended_blocks(BitReader& in, std::uint32_t run) {
     return count;
 }
 
-// The first scan of AC coefficients; as decode_block (jpeg_huffman.hpp), but the block ends behind position
-// `last`. `ended` counts the blocks, this one included, that have none. False for what is not in a sound
-// file.
+// The first scan of AC coefficients; as decode_block (jpeg_huffman.hpp), but the block ends behind
+// position `last`. `ended` counts the blocks, this one included, that have none. False for what is not in
+// a sound file.
 GS_LOOP_TARGET GS_INLINE bool first_ac(BitReader& reader, const HuffmanTable& ac, const ProgressiveScan& scan,
                                        std::int16_t* block, std::uint32_t& ended) {
     if (ended > 0) {

@@ -31,8 +31,8 @@ struct ScanPair {
     ScanTarget target[2];
 };
 
-// The blocks of one MCU, or of two neighbours where that makes pairs that are alike (one MCU of 4:4:4 has
-// three blocks).
+// The blocks of one MCU, or of two neighbours where that makes pairs that are alike (one MCU of 4:4:4
+// has three blocks).
 struct ScanGroup {
     int mcus = 1;
     int blocks_per_mcu = 1;
@@ -69,8 +69,8 @@ struct Scan {
 struct CoefficientPlane;
 struct ProgressiveScan;
 
-// The inner loops for one instruction set. Rows may be read and written up to kRowSlack bytes behind their
-// end.
+// The inner loops for one instruction set. Rows may be read and written up to kRowSlack bytes
+// behind their end.
 constexpr int kRowSlack = 96;
 
 struct Kernels {

@@ -14,8 +14,8 @@ namespace gs::transform {
 
 enum class Chroma : std::uint8_t { c420, c422, c444 };
 
-// `quality` 1..100. `swapped`: red and blue change places for the codec, as albumentations' ImageCompression
-// has it.
+// `quality` 1..100. `swapped`: red and blue change places for the codec, as albumentations'
+// ImageCompression has it.
 std::shared_ptr<const Step> jpeg_step(int quality, Chroma chroma, bool swapped);
 
 }  // namespace gs::transform

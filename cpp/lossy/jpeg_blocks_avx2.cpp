@@ -1,5 +1,5 @@
-// The inner loops of the JPEG round trip for processors with AVX2; what each computes is said in the plain
-// form.
+// The inner loops of the JPEG round trip for processors with AVX2; what each computes is said in
+// the plain form.
 #include "lossy/jpeg_blocks.hpp"
 
 #if defined(__x86_64__)

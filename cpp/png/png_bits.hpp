@@ -112,8 +112,8 @@ class BitReader : public BitBuffer {
     bool in_tail_ = false;
     const std::uint8_t* from_ = nullptr;  // where reading began, and the bytes of the stream before that
     std::size_t before_ = 0;
-    // What may be left when reading stops to be safe, then where reading may stop to be safe again and its
-    // reach.
+    // What may be left when reading stops to be safe, then where reading may stop to be safe again
+    // and its reach.
     std::uint8_t tail_[kReach + 8 + 8 + kReach];
 };
 

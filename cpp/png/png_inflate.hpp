@@ -29,9 +29,9 @@ class Inflater {
     // Begins a stream; `out` is where its first byte goes.
     void start(ByteView stream, std::uint8_t* out);
 
-    // Where the last block of a stream of bare deflate blocks begins and ends, in bits. Inflates them to
-    // `out`, which holds `size` bytes and kInflateSlack more. False when they are damaged or give another
-    // size.
+    // Where the last block of a stream of bare deflate blocks begins and ends, in bits. Inflates
+    // them to `out`, which holds `size` bytes and kInflateSlack more. False when they are damaged or
+    // give another size.
     bool find_last_block(ByteView blocks, std::uint8_t* out, std::size_t size, std::size_t& begin,
                          std::size_t& end);
 
@@ -65,8 +65,8 @@ class Inflater {
     HuffmanTables tables_;
 };
 
-// How much there is before the damage of a stream, by zlib: slower and exact to the byte. At most `wanted`
-// bytes.
+// How much there is before the damage of a stream, by zlib: slower and exact to the byte. At
+// most `wanted` bytes.
 std::size_t inflate_partially(ByteView stream, std::uint8_t* out, std::size_t wanted);
 
 }  // namespace gs::png

@@ -1,5 +1,5 @@
-// The passes of an image: one for a plain PNG, seven for an interlaced one (Adam7, section 8.2 of the
-// specification).
+// The passes of an image: one for a plain PNG, seven for an interlaced one (Adam7, section 8.2
+// of the specification).
 #pragma once
 
 #include <cstddef>

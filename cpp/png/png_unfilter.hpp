@@ -31,14 +31,14 @@ struct Layout {
 
 // How far before and behind the rows the filtered data is read.
 constexpr std::size_t kUnfilterReach = 192;
-// How much longer the stride of the unfiltered rows must be than their pixels: what lies between is scribbled
-// on.
+// How much longer the stride of the unfiltered rows must be than their pixels: what lies between
+// is scribbled on.
 constexpr std::size_t kUnfilterGap = 160;
 
-// `count` rows that are `stride` bytes apart, each a filter byte (0..4) and its data, of which the first
-// `pixels` are unfiltered, to rows that are `out_stride` bytes apart. The unfiltered row above the first must
-// be at out - out_stride (zeros, for an image's first row), and there must be room for one row more than
-// `count`.
+// `count` rows that are `stride` bytes apart, each a filter byte (0..4) and its data, of which the
+// first `pixels` are unfiltered, to rows that are `out_stride` bytes apart. The unfiltered row above
+// the first must be at out - out_stride (zeros, for an image's first row), and there must be room for
+// one row more than `count`.
 void unfilter_rows(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count, int pixels,
                    std::uint8_t* out, std::size_t out_stride);
 

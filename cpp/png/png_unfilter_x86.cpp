@@ -38,8 +38,8 @@ GS_INLINE void store_128(std::uint8_t* p, __m128i v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), v);
 }
 
-// Where the rows of a wave are. Lanes without a row of their own repeat the last one and write to a spare
-// row.
+// Where the rows of a wave are. Lanes without a row of their own repeat the last one and write to
+// a spare row.
 template <int kRows>
 struct Lanes {
     const std::uint8_t* from[kRows];

@@ -32,13 +32,13 @@ const char* plan_crop_ready_jpeg(ByteView bytes, const jpeg::Header& header, int
 // Writes it to `out`: from the coefficients that `decoded` kept of this very file (OwnDecoder::decode with
 // `keep`), or, where that is nullptr or baseline cannot hold them, from those that libjpeg reads. Returns a
 // reason as above, with `out` empty (a progression that stops early, sampling factors or coefficients that
-// one baseline scan cannot hold, bytes that belong to nothing), or nullptr. Throws DecodeError when the file
-// is damaged.
+// one baseline scan cannot hold, bytes that belong to nothing), or nullptr. Throws DecodeError when the
+// file is damaged.
 const char* write_crop_ready_jpeg(ByteView bytes, const JpegRecoding& plan, const jpeg::OwnDecoder* decoded,
                                   jpeg::ScanEncoder& encoder, std::vector<std::uint8_t>& out);
 
-// The restart interval for such a file, in MCUs: the divisor of `mcus_per_row` nearest to `interval_width`
-// pixels.
+// The restart interval for such a file, in MCUs: the divisor of `mcus_per_row` nearest
+// to `interval_width` pixels.
 int restart_interval_for(int mcus_per_row, int mcu_width, int interval_width);
 
 }  // namespace gs

@@ -1,5 +1,5 @@
-// A PNG in the crop-ready form: the same pixels in bands of rows that are independent (see
-// png_band_table.hpp).
+// A PNG in the crop-ready form: the same pixels in bands of rows that are
+// independent (see png_band_table.hpp).
 #pragma once
 
 #include <vector>

@@ -57,8 +57,8 @@ struct Code {
     int used = 0;
 };
 
-// T.81, K.2 (figures K.1 to K.4), with a reserved symbol so that no code is all ones. Ties go to the larger
-// symbol.
+// T.81, K.2 (figures K.1 to K.4), with a reserved symbol so that no code is all ones. Ties go to
+// the larger symbol.
 Code best_code(const std::uint32_t counts[256]) {
     constexpr int kReserved = 256, kMost = 64;
     int length[257] = {}, other[257];

@@ -145,8 +145,8 @@ bool write_stored(const Header& header, const BandShape& shape, const Band& band
     return true;
 }
 
-// Filters the whole image into `out`, each band alone; `counts` (256 per band) gets how often each byte
-// occurs.
+// Filters the whole image into `out`, each band alone; `counts` (256 per band) gets how often
+// each byte occurs.
 void filter_bands(const Header& header, const BandShape& shape, int effort, const std::uint8_t* rows,
                   std::size_t stride, std::uint8_t* out, std::vector<std::uint32_t>& counts) {
     const std::size_t size = header.row_bytes(header.width), row = size + 1;

@@ -159,8 +159,8 @@ Filter FilterChooser::cheapest(const FilterKernels& fast, const Byte* row, const
     return chosen;
 }
 
-// The same by a sample: pieces of the row, from the second pixel on, where every filter sees its left
-// neighbour.
+// The same by a sample: pieces of the row, from the second pixel on, where every filter sees
+// its left neighbour.
 Filter FilterChooser::cheapest_by_sample(const Byte* row, const Byte* above, std::size_t size,
                                          std::size_t distance, Byte* scratch) const {
     Filter chosen = kNone;

@@ -21,9 +21,9 @@ using Byte = std::uint8_t;
 #define GS_AVX2 __attribute__((target("avx2")))
 #define GS_VBMI __attribute__((target("avx512f,avx512bw,avx512vbmi")))
 
-// Paeth in bytes: of the three distances, |b - c| and |a - c| fit, and the third, |a + b - 2c|, is their sum
-// or their difference, as a and b lie on the same side of c or not; a sum that saturates is still the
-// largest.
+// Paeth in bytes: of the three distances, |b - c| and |a - c| fit, and the third, |a + b - 2c|, is
+// their sum or their difference, as a and b lie on the same side of c or not; a sum that saturates is
+// still the largest.
 
 GS_AVX2 inline __m256i load(const Byte* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

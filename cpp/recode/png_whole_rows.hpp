@@ -16,8 +16,8 @@ struct RowsView {
 
 class WholeRows {
   public:
-    // Of an image that is not interlaced, from its compressed data. The view is good until the next call.
-    // Throws DecodeError.
+    // Of an image that is not interlaced, from its compressed data. The view is good until the next
+    // call. Throws DecodeError.
     RowsView read(const Header& header, ByteView stream);
     void release() {
         filtered_.release();

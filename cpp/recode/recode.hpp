@@ -21,8 +21,8 @@ struct RecodeOptions {
 // Used by one thread at a time.
 class Recoder {
   public:
-    // Decodes a JPEG or PNG in full into `pixels`. Throws DecodeError. `bytes` must stay until the proof is
-    // done.
+    // Decodes a JPEG or PNG in full into `pixels`. Throws DecodeError. `bytes` must stay until the
+    // proof is done.
     void read(ByteView bytes, const Limits& limits);
 
     // Recodes the image that was read into `file`. Returns nullptr, or the reason why it is kept as it is.

@@ -9,10 +9,10 @@
 
 namespace gs::transform {
 
-// scipy.ndimage.gaussian_filter(c, output=c, sigma) of each channel c. `weights`: the centre's, then those of
-// both neighbours 1, 2, ... pixels away. Rows, then columns; each pass sums in double precision, from the
-// centre and then from the farthest pair inwards, and truncates to 8 bits; edges are mirrored with the edge
-// pixel.
+// scipy.ndimage.gaussian_filter(c, output=c, sigma) of each channel c. `weights`: the centre's, then
+// those of both neighbours 1, 2, ... pixels away. Rows, then columns; each pass sums in double precision,
+// from the centre and then from the farthest pair inwards, and truncates to 8 bits; edges are mirrored
+// with the edge pixel.
 std::shared_ptr<const Step> scipy_blur_step(std::vector<double> weights);
 
 // cv2.GaussianBlur: `across` and `down` are symmetric kernels of odd length in 1/256 that sum to 256. No

@@ -189,8 +189,8 @@ class TorchBlur final : public Step {
     }
 
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch& scratch) const override {
-        // The rows that one output row needs, as floats, in a ring: row y of the image is in slot y modulo
-        // height.
+        // The rows that one output row needs, as floats, in a ring: row y of the image is in slot
+        // y modulo height.
         const int reach = width_ / 2, count = 3 * (window.width + 2 * reach);
         const auto stride = static_cast<std::size_t>(count + 64);
         auto* ring = reinterpret_cast<float*>(

@@ -26,8 +26,8 @@ struct Kernel {
     std::uint8_t flat[256];  // what a flat area of a value becomes
 };
 
-// What a row of output bytes is made of: byte x from centre[x], low[j][x] and high[j][x], j from 1 to the
-// radius.
+// What a row of output bytes is made of: byte x from centre[x], low[j][x] and high[j][x], j from 1
+// to the radius.
 struct Taps {
     const std::uint8_t* centre;
     const std::uint8_t* const* low;

@@ -22,8 +22,8 @@ inline int mirror_without_edge(int i, int size) {
     return at < size ? at : period - at;
 }
 
-// Pixels -reach .. width + reach - 1 of a window's row, copied together. `to` has room for that and
-// kRowSlack.
+// Pixels -reach .. width + reach - 1 of a window's row, copied together. `to` has room for
+// that and kRowSlack.
 template <typename Mirror>
 void continue_row(const Part& in, const std::uint8_t* held_row, int x, int width, int reach, Mirror mirror,
                   std::uint8_t* to) {

@@ -153,8 +153,8 @@ class QuarterTurnsStep final : public Step {
     }
 
     void run(const Part& in, const Rect& w, const Canvas& out, Scratch&) const override {
-        // Where the output's upper left pixel lies in the part, and the steps to the pixel right of it and
-        // below.
+        // Where the output's upper left pixel lies in the part, and the steps to the pixel right of
+        // it and below.
         const std::ptrdiff_t last_x = 3 * (std::ptrdiff_t{in.held.width} - 1);
         const std::ptrdiff_t last_y = in.stride * (std::ptrdiff_t{in.held.height} - 1);
         const std::uint8_t* first = in.rgb;

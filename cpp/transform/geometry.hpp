@@ -21,9 +21,9 @@ std::shared_ptr<const Step> flip_step(bool across, bool down);
 // As numpy.rot90(image, turns): counter-clockwise, `turns` from 0 to 3.
 std::shared_ptr<const Step> quarter_turns_step(int turns);
 
-// As Pillow's Image.transform(image.size, AFFINE, matrix, NEAREST): output pixel (x, y) comes from input
-// pixel (m0 x + m1 y + m2, m3 x + m4 y + m5) at pixel centres, in 16.16 fixed point; zeros where that is
-// outside.
+// As Pillow's Image.transform(image.size, AFFINE, matrix, NEAREST): output pixel (x, y) comes from
+// input pixel (m0 x + m1 y + m2, m3 x + m4 y + m5) at pixel centres, in 16.16 fixed point; zeros where
+// that is outside.
 std::shared_ptr<const Step> affine_step(const std::array<double, 6>& matrix);
 
 }  // namespace gs::transform

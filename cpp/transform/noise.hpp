@@ -1,5 +1,5 @@
-// Gaussian noise that depends on a key and a pixel's place alone, so that any window has the whole image's
-// noise.
+// Gaussian noise that depends on a key and a pixel's place alone, so that any window has the
+// whole image's noise.
 //
 // Rule: the four Philox words of counter (y * width + x, 0, 0, 0) give two pairs of normal numbers by Box and
 // Muller's transform, in single precision from additions, products, quotients and square roots alone, whose

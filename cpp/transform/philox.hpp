@@ -1,5 +1,5 @@
-// Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011): four random words that are a function of a key and a
-// counter.
+// Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011): four random words that are a function of a key
+// and a counter.
 #pragma once
 
 #include <array>

@@ -55,8 +55,8 @@ class FilteredResize final : public Step {
     }
 
   private:
-    // A side that keeps its length keeps its pixels: Pillow leaves the pass out, and no filter's reach
-    // counts.
+    // A side that keeps its length keeps its pixels: Pillow leaves the pass out, and no
+    // filter's reach counts.
     SourceSpan span(int in_size, int out_size, int first, int count) const {
         if (in_size == out_size) return {first, count};
         return source_span(filter_, in_size, 0.0f, static_cast<float>(in_size), out_size, first, count);
