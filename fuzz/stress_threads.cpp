@@ -38,7 +38,7 @@ struct Shared {
 
 class Foreign : public gs::ForeignDecoder {
   public:
-    gs::Size decode(gs::ByteView, const gs::DecodeOptions&, gs::Buffer&) override {
+    gs::Size decode(gs::ByteView, const gs::DecodeOptions&, gs::Buffer&, gs::MemoryLease&) override {
         throw gs::DecodeError("not decoded here");
     }
 };
@@ -53,7 +53,7 @@ Job make_job(Shared& shared, std::mt19937& random) {
     gs::BatchPlan plan;
     plan.window = {kSide, kSide};
     plan.crops.assign(static_cast<std::size_t>(n), {0, 0});
-    plan.options.limits = {1 << 18, 1 << 20};
+    plan.options.limits = {1 << 18, 1 << 20, 1 << 26};
     if (random() % 2 != 0)
         plan.divert.assign(static_cast<std::size_t>(n), static_cast<std::uint8_t>(random() % 3));
     Job job;
@@ -117,7 +117,7 @@ void recode(Shared& shared, unsigned seed) {
         const Bytes& image = shared.images[random() % shared.images.size()];
         const gs::ByteView bytes{image.data(), image.size()};
         gs::DecodeOptions options;
-        options.limits = {1 << 18, 1 << 20};
+        options.limits = {1 << 18, 1 << 20, 1 << 26};
         try {
             gs::decode(bytes, gs::inspect(bytes, options.limits), nullptr, options, workspace, nowhere);
             recoder.read(bytes, options.limits);

@@ -52,7 +52,8 @@ class Parameters {
 // Small, so that the fuzzer spends its time on structure and not on pixels.
 inline gs::DecodeOptions options(bool strict) {
     gs::DecodeOptions o;
-    o.limits = {std::int64_t{1} << 18, std::int64_t{1} << 20};
+    o.limits.max_pixels = std::int64_t{1} << 18;
+    o.limits.max_bytes = std::int64_t{1} << 20;
     o.strict = strict;
     return o;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,6 +35,35 @@ def is_utf8(path: str) -> bool:
 def printable(path: str) -> str:
     """A path for messages and tables: bytes that are not UTF-8 are escaped."""
     return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
+
+
+def read_error(number: int, text: str, dataset: str) -> OSError:
+    """The error for a file of a dataset that cannot be read: the system's number is kept, 0 where it gave none, and the
+    remedy is the one that fits."""
+    error = type(OSError(number, ""))(f"{text}; {_remedy(number, dataset)}")
+    error.errno = number or None
+    return error
+
+
+def _remedy(number: int, dataset: str) -> str:
+    match number:
+        case errno.ESTALE:
+            return (
+                "the file server gave the file up, and opening it again did not help: remount its file system, then go "
+                "on from the last saved state"
+            )
+        case errno.EIO:
+            return (
+                "the disk or the file server could not give these bytes, twice: look for its errors with dmesg, and "
+                "copy the dataset to a sound disk"
+            )
+        case errno.EACCES | errno.EPERM:
+            return "change its permissions with chmod, or run as its owner"
+        case errno.EMFILE | errno.ENFILE:
+            return "raise the limit on open files with `ulimit -n`"
+        case errno.ETIMEDOUT | errno.EHOSTDOWN | errno.EHOSTUNREACH | errno.ENOTCONN:
+            return "its file server does not answer: go on from the last saved state when it does"
+    return f"`shard-tools verify {dataset}` tells what is damaged"
 
 
 def no_dataset(destination: str, *, begun: bool, file: str) -> str:

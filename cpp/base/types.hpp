@@ -26,11 +26,12 @@ struct Rect {
 
 class LazyBytes;
 
-// What a decoder may spend on one image. Exceeding a limit is a DecodeError, raised before the memory is
-// taken.
+// What a decoder may spend on one image, and all of them together on those that they work on at once.
+// Exceeding a limit is a DecodeError, raised before the memory is taken.
 struct Limits {
     std::int64_t max_pixels = std::int64_t{1} << 28;  // width * height of the coded image
     std::int64_t max_bytes = std::int64_t{1} << 30;   // of the encoded image
+    std::int64_t memory = 2'000'000'000;              // bytes, over all threads of the process
 };
 
 struct DecodeOptions {

@@ -6,8 +6,10 @@
 #include <initializer_list>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "base/buffer.hpp"
+#include "base/memory_lease.hpp"
 
 namespace gs {
 
@@ -30,19 +32,22 @@ struct Workspace {
     Workspace& operator=(const Workspace&) = delete;
 
     // To be called after each image, sound or not. What an uncommonly large one needed is given back, so that
-    // a thread does not hold gigabytes permanently because of one file; below these bounds nothing is ever
-    // given back.
-    static constexpr std::int64_t kKeptPixels = std::int64_t{1} << 24;
-    static constexpr std::size_t kKeptBytes = std::size_t{1} << 26;
-    void settle(std::int64_t image_pixels, std::size_t encoded_bytes) noexcept {
-        if (image_pixels <= kKeptPixels && encoded_bytes <= kKeptBytes) return;
+    // a thread does not hold gigabytes permanently because of one file; below this bound nothing is ever given
+    // back. Returns whether it was one.
+    static constexpr std::int64_t kKeptBytes = std::int64_t{1} << 26;
+    bool settle() noexcept {
+        const MemoryLease over = std::move(memory);
+        if (over.bytes() <= kKeptBytes) return false;
         for (Buffer* buffer : {&encoded, &pixels, &foreign, &across, &down, &rows}) buffer->release();
         try {
             jpeg = make_jpeg_state();
             png = make_png_state();
         } catch (const std::bad_alloc&) {  // then the old state stays
         }
+        return true;
     }
+
+    MemoryLease memory;  // for the image that is worked on; `decode` takes it unless its caller has
 
     std::unique_ptr<JpegState, JpegStateDeleter> jpeg;
     std::unique_ptr<PngState, PngStateDeleter> png;
@@ -55,9 +60,7 @@ struct Workspace {
 // Settles a workspace at the end of a scope, whichever way it is left.
 struct SettleAfter {
     Workspace& workspace;
-    std::int64_t pixels;  // of the image
-    std::size_t bytes;    // of its file
-    ~SettleAfter() { workspace.settle(pixels, bytes); }
+    ~SettleAfter() { workspace.settle(); }
 };
 
 }  // namespace gs

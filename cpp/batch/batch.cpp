@@ -130,7 +130,7 @@ void Batch::run(int item, Workspace& workspace) noexcept {
         else
             render_transformed(plan_, index, transformed_[i], bytes, foreign_.get(), workspace, fetched.rest);
     } catch (const ReadError& error) {
-        fail(index, Failure::io, error.what());
+        fail(index, Failure::io, error.what(), error.error());
     } catch (const std::bad_alloc&) {
         fail(index, Failure::decode, "not enough memory to decode this image");
     } catch (const std::exception& error) {
@@ -142,14 +142,14 @@ void Batch::run(int item, Workspace& workspace) noexcept {
     decode_nanoseconds_ += nanoseconds_since(begin) - reading;
 }
 
-void Batch::fail(int index, Failure kind, const char* message) noexcept {
+void Batch::fail(int index, Failure kind, const char* message, int error) noexcept {
     const std::size_t image_bytes = plan_.image_bytes();
     std::memset(plan_.out + image_bytes * static_cast<std::size_t>(index), 0, image_bytes);
     const std::lock_guard<std::mutex> lock(failures_mutex_);
     try {
-        failures_.push_back({index, kind, message});
+        failures_.push_back({index, kind, message, error});
     } catch (const std::bad_alloc&) {  // the report must not be lost: an empty message fits everywhere
-        failures_.push_back({index, kind, {}});
+        failures_.push_back({index, kind, {}, error});
     }
 }
 
@@ -160,7 +160,8 @@ std::vector<ImageFailure> Batch::failures(bool done) const {
         all = failures_;
     }
     for (int item = done ? begun() : items(); item < items(); item++)
-        all.push_back({order_[static_cast<std::size_t>(item)], Failure::cancelled, "the job was cancelled"});
+        all.push_back(
+            {order_[static_cast<std::size_t>(item)], Failure::cancelled, "the job was cancelled", 0});
     std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.index < b.index; });
     return all;
 }

@@ -122,6 +122,7 @@ struct ImageFailure {
     int index;
     Failure kind;
     std::string message;
+    int error = 0;  // the system's number of an error of reading; 0: none
 };
 
 class Batch : public Work {
@@ -141,7 +142,7 @@ class Batch : public Work {
     double decode_seconds() const { return static_cast<double>(decode_nanoseconds_) * 1e-9; }
 
   private:
-    void fail(int index, Failure kind, const char* message) noexcept;
+    void fail(int index, Failure kind, const char* message, int error = 0) noexcept;
 
     const BatchPlan plan_;
     const std::unique_ptr<Source> source_;

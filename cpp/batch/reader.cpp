@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <mutex>
+#include <utility>
 
 namespace gs {
 namespace {
@@ -40,20 +42,24 @@ std::string reason(int error) {
 
 }  // namespace
 
+// Closed when the table and all reads that are under way have let go of it.
+struct FileSet::Descriptor {
+    explicit Descriptor(int number) : fd(number) {}
+    ~Descriptor() { close(fd); }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    const int fd;
+};
+
 // A doubly linked list through the entries, most recently used first; entry `count` is its head.
 struct FileSet::Table {
     struct Entry {
-        int fd = -1;
-        int users = 0;
+        std::shared_ptr<const Descriptor> open;
         int newer = -1;
         int older = -1;
     };
     explicit Table(int files) : entries(static_cast<std::size_t>(files) + 1), head(files) {
         at(head).newer = at(head).older = head;
-    }
-    ~Table() {
-        for (const Entry& entry : entries)
-            if (entry.fd >= 0) close(entry.fd);
     }
     Entry& at(int i) { return entries[static_cast<std::size_t>(i)]; }
     void unlink(int i) {
@@ -66,16 +72,16 @@ struct FileSet::Table {
         at(at(head).older).newer = i;
         at(head).older = i;
     }
+    void close_file(int i) {
+        unlink(i);
+        at(i).open.reset();
+        open--;
+    }
     // Closes the least recently used files that are not being read until at most `keep` are open.
     void shrink(int keep) {
         for (int i = at(head).newer; i != head && open > keep;) {
             const int next = at(i).newer;
-            if (at(i).users == 0) {
-                unlink(i);
-                close(at(i).fd);
-                at(i).fd = -1;
-                open--;
-            }
+            if (at(i).open.use_count() == 1) close_file(i);
             i = next;
         }
     }
@@ -108,47 +114,50 @@ void FileSet::after_fork() {
     table_.reset(new Table(static_cast<int>(paths_.size())));
 }
 
-int FileSet::acquire(int file) {
+std::shared_ptr<const FileSet::Descriptor> FileSet::open_file(int file) const {
+    int fd = open(path(file).c_str(), kReadOnly);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        {
+            const std::lock_guard<std::mutex> lock(table_->mutex);
+            table_->shrink(table_->open / 2);
+        }
+        fd = open(path(file).c_str(), kReadOnly);
+    }
+    const int error = errno;
+    if (fd < 0) throw ReadError(path(file) + ": cannot be opened: " + reason(error), error);
+    auto opened = std::make_shared<const Descriptor>(fd);
+    struct stat facts {};
+    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode))
+        throw ReadError(path(file) + ": is not a regular file");
+    return opened;
+}
+
+std::shared_ptr<const FileSet::Descriptor> FileSet::acquire(int file) {
     Table& t = *table_;
     {
         const std::lock_guard<std::mutex> lock(t.mutex);
         Table::Entry& entry = t.at(file);
-        if (entry.fd >= 0) {
-            entry.users++;
+        if (entry.open) {
             t.unlink(file);
             t.push_front(file);
-            return entry.fd;
+            return entry.open;
         }
     }
     // Opened without the lock: on a network file system this takes a while, and others need not wait.
-    int fd = open(path(file).c_str(), kReadOnly);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-        {
-            const std::lock_guard<std::mutex> lock(t.mutex);
-            t.shrink(t.open / 2);
-        }
-        fd = open(path(file).c_str(), kReadOnly);
-    }
-    if (fd < 0) throw ReadError(path(file) + ": cannot be opened: " + reason(errno));
-    struct stat facts {};
-    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
-        close(fd);
-        throw ReadError(path(file) + ": is not a regular file");
-    }
+    std::shared_ptr<const Descriptor> opened = open_file(file);
 
     const std::lock_guard<std::mutex> lock(t.mutex);
     Table::Entry& entry = t.at(file);
-    if (entry.fd >= 0) {  // another thread was faster
-        close(fd);
+    if (entry.open) {  // another thread was faster
         t.unlink(file);
+        opened = entry.open;
     } else {
-        entry.fd = fd;
+        entry.open = opened;
         t.open++;
     }
-    entry.users++;
     t.push_front(file);
     if (t.open > max_open_) t.shrink(max_open_);
-    return entry.fd;
+    return opened;
 }
 
 // Asked after every read, so that a file which is rewritten while it is open is noticed: 0.2 us beside a decode.
@@ -166,9 +175,10 @@ bool FileSet::changed(int file, int fd) const {
     return fstatfs(fd, &system) != 0 || system.f_type != kFuse;
 }
 
-void FileSet::release(int file) {
+void FileSet::release(int file, std::shared_ptr<const Descriptor> descriptor, bool dead) {
     const std::lock_guard<std::mutex> lock(table_->mutex);
-    table_->at(file).users--;
+    if (dead && table_->at(file).open == descriptor) table_->close_file(file);
+    descriptor.reset();
     if (table_->open > max_open_) table_->shrink(max_open_);
 }
 
@@ -176,25 +186,29 @@ void FileSet::read(int file, std::int64_t offset, std::size_t size, std::uint8_t
                    std::int64_t sample_end) {
     if (file < 0 || file >= count()) throw ReadError("there is no file number " + std::to_string(file));
     if (offset < 0) throw ReadError(path(file) + ": negative offset " + std::to_string(offset));
-    const int fd = acquire(file);
     std::size_t done = 0;
-    int error = 0;
-    while (done < size) {
-        const ssize_t got =
-            pread(fd, to + done, size - done, static_cast<off_t>(offset) + static_cast<off_t>(done));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) error = errno;
-        if (got <= 0) break;
-        done += static_cast<std::size_t>(got);
+    for (bool again = true;; again = false) {
+        std::shared_ptr<const Descriptor> descriptor = acquire(file);
+        int error = 0;
+        while (done < size) {
+            const ssize_t got = pread(descriptor->fd, to + done, size - done,
+                                      static_cast<off_t>(offset) + static_cast<off_t>(done));
+            if (got < 0 && errno == EINTR) continue;
+            if (got < 0) error = errno;
+            if (got <= 0) break;
+            done += static_cast<std::size_t>(got);
+        }
+        const bool dead = error == ESTALE || error == EIO;
+        const bool other = changed(file, descriptor->fd);
+        release(file, std::move(descriptor), dead);
+        if (other)
+            throw ReadError(path(file) +
+                            ": it changed after it was opened, so its index may belong to another version: "
+                            "open the dataset again");
+        if (error == 0) break;
+        if (!dead || !again) throw ReadError(path(file) + ": cannot be read: " + reason(error), error);
     }
-    const bool other = changed(file, fd);
-    release(file);
-    if (other)
-        throw ReadError(path(file) +
-                        ": it changed after it was opened, so its index may belong to another version: "
-                        "open the dataset again");
     if (done == size) return;
-    if (error) throw ReadError(path(file) + ": cannot be read: " + reason(error));
     throw ReadError(path(file) + ": it ends at byte " +
                     std::to_string(offset + static_cast<std::int64_t>(done)) +
                     ", but the sample reaches to byte " + std::to_string(sample_end) +

@@ -15,7 +15,12 @@ namespace gs {
 // A file could not be opened or read; what() names it.
 class ReadError : public std::runtime_error {
   public:
-    using std::runtime_error::runtime_error;
+    explicit ReadError(const std::string& what, int error = 0) : std::runtime_error(what), error_(error) {}
+    // The system's number of the error (errno); 0 when it gave none.
+    int error() const { return error_; }
+
+  private:
+    int error_;
 };
 
 // Tells versions of a file apart: a file that was replaced or rewritten has another one. `inode` -1: no file.
@@ -24,7 +29,9 @@ struct FileVersion {
 };
 
 // Files are opened when first read and stay open, the least recently used being closed beyond `max_open`.
-// Thread-safe. Reads are positional, so threads share a descriptor.
+// Thread-safe. Reads are positional, so threads share a descriptor. A descriptor whose reads fail with ESTALE or
+// EIO, as those of network file systems do for good when a file is replaced or a server restarts, is given up,
+// and the file opened again, once for each read.
 class FileSet {
   public:
     // `max_open` 0: as many as the process may well open; the soft limit on descriptors is raised towards the
@@ -49,10 +56,13 @@ class FileSet {
     void after_fork();
 
   private:
+    struct Descriptor;
     struct Table;
-    int acquire(int file);
-    void release(int file);
     bool changed(int file, int fd) const;
+    std::shared_ptr<const Descriptor> open_file(int file) const;
+    std::shared_ptr<const Descriptor> acquire(int file);
+    // `dead`: the descriptor is not used again.
+    void release(int file, std::shared_ptr<const Descriptor> descriptor, bool dead);
 
     std::vector<std::string> paths_;
     int max_open_;

@@ -13,13 +13,18 @@ std::string text(int width, int height) {
     return std::to_string(width) + "x" + std::to_string(height);
 }
 
+// Of the image, that the steps make: what they need of it, and two on the way. Scratch memory of a step is not
+// counted.
+constexpr int kCopies = 3;
+constexpr std::int64_t kKeptPixels = std::int64_t{1} << 24;
+
 // What steps need of memory is kept for the next image, unless it is uncommonly large.
 struct ReleaseLarge {
     transform::Runner& runner;
     const transform::Plan& plan;
     ~ReleaseLarge() {
         const bool large = std::any_of(plan.needed.begin(), plan.needed.end(), [](const Rect& held) {
-            return std::int64_t{held.width} * held.height > Workspace::kKeptPixels;
+            return std::int64_t{held.width} * held.height > kKeptPixels;
         });
         if (large) runner.release();
     }
@@ -35,7 +40,7 @@ void render_transformed(const BatchPlan& plan, int index, const Transformed& how
     if (to.width != plan.window.width || to.height != plan.window.height)
         throw DecodeError("the steps end with an image of " + text(to.width, to.height) + ", not " +
                           text(plan.window.width, plan.window.height));
-    const Subject subject(bytes, plan.options, foreign, workspace);
+    const Subject subject(bytes, plan.options, foreign, workspace, kCopies);
     if (subject.size.width != how.size.width || subject.size.height != how.size.height)
         throw DecodeError("the image has " + text(subject.size.width, subject.size.height) +
                           " pixels, but the index says " + text(how.size.width, how.size.height));

@@ -157,7 +157,7 @@ class Job {
         py::list list;
         for (const gs::ImageFailure& failure : batch_->failures(done()))
             list.append(py::make_tuple(failure.index, kKinds[static_cast<int>(failure.kind)],
-                                       shown(failure.message)));
+                                       shown(failure.message), failure.error));
         return list;
     }
     // [(index, bytes as uint8 array, x, y)] of the images left to another decoder. The arrays keep the
@@ -239,7 +239,8 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
                             int small, const std::array<int, 3>& fill,
                             std::optional<std::array<double, 3>> mean,
                             std::optional<std::array<double, 3>> std, bool strict, std::int64_t max_pixels,
-                            std::int64_t max_bytes, const py::object& steps, const py::object& sizes) {
+                            std::int64_t max_bytes, std::int64_t memory, const py::object& steps,
+                            const py::object& sizes) {
     const auto [address, element, count, height, width] = where;
     const auto n = static_cast<std::size_t>(count);
     gs::BatchPlan plan;
@@ -259,7 +260,7 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
     plan.small = static_cast<gs::Small>(small);
     for (int c = 0; c < 3; c++) plan.fill[c] = static_cast<std::uint8_t>(fill[static_cast<std::size_t>(c)]);
     plan.options.strict = strict;
-    plan.options.limits = {max_pixels, max_bytes};
+    plan.options.limits = {max_pixels, max_bytes, memory};
 
     auto borrowed = std::make_shared<Borrowed>();
     borrowed->source = source;
@@ -354,8 +355,8 @@ void add_batch(py::module_& m) {
         .def("submit", &submit, py::arg("source"), py::arg("out"), py::arg("where"), py::arg("crops"),
              py::arg("flips"), py::arg("divert"), py::arg("boxes"), py::arg("resized"), py::arg("filter"),
              py::arg("dct_scale"), py::arg("small"), py::arg("fill"), py::arg("mean"), py::arg("std"),
-             py::arg("strict"), py::arg("max_pixels"), py::arg("max_bytes"), py::arg("steps"),
-             py::arg("sizes"));
+             py::arg("strict"), py::arg("max_pixels"), py::arg("max_bytes"), py::arg("memory"),
+             py::arg("steps"), py::arg("sizes"));
 
     m.def("covering_size", [](std::array<int, 2> size, std::array<int, 2> window) {
         if (std::min({size[0], size[1], window[0], window[1]}) < 1)

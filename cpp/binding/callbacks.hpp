@@ -23,14 +23,17 @@ class PythonDecoder : public gs::ForeignDecoder {
         py::gil_scoped_acquire gil;
         call_ = py::object();
     }
-    // `call(data: memoryview, strict, max_pixels) -> (h, w, 3) uint8 array`; whatever it raises is the
-    // image's error.
-    gs::Size decode(gs::ByteView bytes, const gs::DecodeOptions& options, gs::Buffer& pixels) override {
+    // `call(data: memoryview, max_pixels, max_bytes, memory) -> ((h, w, 3) uint8 array, MemoryLease)`; whatever
+    // it raises is the image's error.
+    gs::Size decode(gs::ByteView bytes, const gs::DecodeOptions& options, gs::Buffer& pixels,
+                    gs::MemoryLease& memory) override {
         py::gil_scoped_acquire gil;
         try {
             const auto view = py::memoryview::from_memory(bytes.data, static_cast<py::ssize_t>(bytes.size));
-            const auto array = py::array_t<std::uint8_t, py::array::c_style>(
-                call_(view, options.strict, options.limits.max_pixels, options.limits.max_bytes));
+            const gs::Limits& limits = options.limits;
+            const auto both = py::tuple(call_(view, limits.max_pixels, limits.max_bytes, limits.memory));
+            const auto array = py::array_t<std::uint8_t, py::array::c_style>(both[0]);
+            memory = std::move(both[1].cast<gs::MemoryLease&>());
             if (array.ndim() != 3 || array.shape(2) != 3) throw gs::DecodeError("not an RGB image");
             const gs::Size size{static_cast<int>(array.shape(1)), static_cast<int>(array.shape(0))};
             const auto count = static_cast<std::size_t>(array.nbytes());

@@ -47,7 +47,8 @@ gs::RecodeOptions recode_options(int png_level, int band_rows, int tile_width, i
 
 // The recoded file, or the reason why the original is kept.
 py::object make_crop_ready(const py::object& data, int png_level, int band_rows, int tile_width,
-                           int interval_width, std::int64_t max_pixels, std::int64_t max_bytes) {
+                           int interval_width, std::int64_t max_pixels, std::int64_t max_bytes,
+                           std::int64_t memory) {
     const HeldBytes held(data.ptr());
     std::vector<std::uint8_t> out;
     const char* reason = nullptr;
@@ -55,7 +56,7 @@ py::object make_crop_ready(const py::object& data, int png_level, int band_rows,
         py::gil_scoped_release release;
         reason =
             gs::make_crop_ready(held.view(), recode_options(png_level, band_rows, tile_width, interval_width),
-                                {max_pixels, max_bytes}, out);
+                                {max_pixels, max_bytes, memory}, out);
     }
     if (reason != nullptr) return py::str(reason);
     return to_bytes(out);
@@ -64,8 +65,8 @@ py::object make_crop_ready(const py::object& data, int png_level, int band_rows,
 // Decodes, recodes, decodes the result and compares. Calls use(pixels), a view of (height, width, 3) that
 // holds no longer than the call; returns the recoded file, or the reason why the original is kept.
 py::object recode_proven(const py::object& data, const py::function& use, int png_level, int band_rows,
-                         int tile_width, int interval_width, std::int64_t max_pixels,
-                         std::int64_t max_bytes) {
+                         int tile_width, int interval_width, std::int64_t max_pixels, std::int64_t max_bytes,
+                         std::int64_t memory) {
     // Kept from call to call, and taken away during one: `use` may recode another image on this thread.
     thread_local std::unique_ptr<gs::Recoder> kept;
     const HeldBytes held(data.ptr());
@@ -80,7 +81,7 @@ py::object recode_proven(const py::object& data, const py::function& use, int pn
     std::string reason;
     {
         py::gil_scoped_release release;
-        recoder.read(held.view(), {max_pixels, max_bytes});
+        recoder.read(held.view(), {max_pixels, max_bytes, memory});
         try {
             const char* why =
                 recoder.recode(recode_options(png_level, band_rows, tile_width, interval_width));
@@ -104,11 +105,11 @@ py::object recode_proven(const py::object& data, const py::function& use, int pn
 
 // The proof alone, for tests: whether `file` is an image of the same format that holds what `original` holds.
 bool holds_the_same(const py::object& original, const py::object& file, std::int64_t max_pixels,
-                    std::int64_t max_bytes) {
+                    std::int64_t max_bytes, std::int64_t memory) {
     const HeldBytes held(original.ptr()), other(file.ptr());
     py::gil_scoped_release release;
     gs::Recoder recoder;
-    recoder.read(held.view(), {max_pixels, max_bytes});
+    recoder.read(held.view(), {max_pixels, max_bytes, memory});
     return recoder.shows_pixels(other.view());
 }
 
@@ -127,13 +128,14 @@ std::optional<std::vector<std::int64_t>> png_segments(const py::object& data) {
 void add_crop_ready(py::module_& m) {
     m.def("crop_jpeg", &crop_jpeg, py::arg("data"), py::arg("crop"));
     m.def("make_crop_ready", &make_crop_ready, py::arg("data"), py::arg("png_level"), py::arg("band_rows"),
-          py::arg("tile_width"), py::arg("interval_width"), py::arg("max_pixels"), py::arg("max_bytes"));
+          py::arg("tile_width"), py::arg("interval_width"), py::arg("max_pixels"), py::arg("max_bytes"),
+          py::arg("memory"));
     m.def("holds_the_same", &holds_the_same, py::arg("original"), py::arg("file"), py::arg("max_pixels"),
-          py::arg("max_bytes"));
+          py::arg("max_bytes"), py::arg("memory"));
     m.def("png_segments", &png_segments, py::arg("data"));
     m.def("recode_proven", &recode_proven, py::arg("data"), py::arg("use"), py::arg("png_level"),
           py::arg("band_rows"), py::arg("tile_width"), py::arg("interval_width"), py::arg("max_pixels"),
-          py::arg("max_bytes"));
+          py::arg("max_bytes"), py::arg("memory"));
 }
 
 }  // namespace gs_binding

@@ -16,14 +16,15 @@ namespace {
 void decode_here(gs::ByteView bytes, const gs::ImageInfo& info, const gs::Rect* part,
                  const gs::DecodeOptions& options, gs::RowSink& sink) {
     thread_local gs::Workspace workspace;
-    const gs::SettleAfter settle{workspace, std::int64_t{info.width} * info.height, bytes.size};
+    const gs::SettleAfter settle{workspace};
     gs::decode(bytes, info, part, options, workspace, sink);
 }
 
-gs::DecodeOptions options_of(bool strict, std::int64_t max_pixels, std::int64_t max_bytes) {
+gs::DecodeOptions options_of(bool strict, std::int64_t max_pixels, std::int64_t max_bytes,
+                             std::int64_t memory) {
     gs::DecodeOptions options;
     options.strict = strict;
-    options.limits = {max_pixels, max_bytes};
+    options.limits = {max_pixels, max_bytes, memory};
     return options;
 }
 
@@ -33,9 +34,10 @@ py::tuple facts(const gs::ImageInfo& i) {
 }
 
 py::array_t<std::uint8_t> decode(const py::object& data, std::optional<std::tuple<int, int, int, int>> crop,
-                                 bool strict, std::int64_t max_pixels, std::int64_t max_bytes) {
+                                 bool strict, std::int64_t max_pixels, std::int64_t max_bytes,
+                                 std::int64_t memory) {
     const HeldBytes held(data.ptr());
-    const gs::DecodeOptions options = options_of(strict, max_pixels, max_bytes);
+    const gs::DecodeOptions options = options_of(strict, max_pixels, max_bytes, memory);
     const gs::ImageInfo info = gs::inspect(held.view(), options.limits);
     gs::Rect part{0, 0, info.width, info.height};
     if (crop) part = {std::get<0>(*crop), std::get<1>(*crop), std::get<2>(*crop), std::get<3>(*crop)};
@@ -55,12 +57,16 @@ py::array_t<std::uint8_t> decode(const py::object& data, std::optional<std::tupl
 
 py::tuple inspect(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes) {
     const HeldBytes held(data.ptr());
-    return facts(gs::inspect(held.view(), {max_pixels, max_bytes}));
+    gs::Limits limits;
+    limits.max_pixels = max_pixels;
+    limits.max_bytes = max_bytes;
+    return facts(gs::inspect(held.view(), limits));
 }
 
-py::tuple check(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes) {
+py::tuple check(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes,
+                std::int64_t memory) {
     const HeldBytes held(data.ptr());
-    const gs::DecodeOptions options = options_of(true, max_pixels, max_bytes);
+    const gs::DecodeOptions options = options_of(true, max_pixels, max_bytes, memory);
     const gs::ImageInfo info = gs::inspect(held.view(), options.limits);
     gs::NoRows sink;
     {
@@ -74,9 +80,19 @@ py::tuple check(const py::object& data, std::int64_t max_pixels, std::int64_t ma
 
 void add_image(py::module_& m) {
     m.def("decode", &decode, py::arg("data"), py::arg("crop"), py::arg("strict"), py::arg("max_pixels"),
-          py::arg("max_bytes"));
+          py::arg("max_bytes"), py::arg("memory"));
     m.def("inspect", &inspect, py::arg("data"), py::arg("max_pixels"), py::arg("max_bytes"));
-    m.def("check", &check, py::arg("data"), py::arg("max_pixels"), py::arg("max_bytes"));
+    m.def("check", &check, py::arg("data"), py::arg("max_pixels"), py::arg("max_bytes"), py::arg("memory"));
+    py::class_<gs::MemoryLease>(m, "MemoryLease")
+        .def(py::init([](std::int64_t bytes, std::int64_t budget) {
+                 const py::gil_scoped_release release;
+                 gs::MemoryLease lease;
+                 lease.take(bytes, budget);
+                 return lease;
+             }),
+             py::arg("bytes"), py::arg("budget"))
+        .def("release", &gs::MemoryLease::release);
+    m.def("leased_bytes", &gs::leased_bytes);
     m.def("sniff",
           [](const py::object& data) { return gs::format_name(gs::sniff(HeldBytes(data.ptr()).view())); });
 }

@@ -1,5 +1,6 @@
 #include "image/decode.hpp"
 
+#include "image/cost.hpp"
 #include "image/decode_png.hpp"
 #include "jpeg/jpeg.hpp"
 
@@ -16,6 +17,8 @@ void decode(ByteView bytes, const ImageInfo& info, const Rect* crop, const Decod
         part.y > height - part.height)
         throw std::out_of_range("the crop is not inside the image of " + std::to_string(width) + "x" +
                                 std::to_string(height));
+    if (workspace.memory.bytes() == 0)
+        workspace.memory.take(decoding_bytes(info, bytes.size), options.limits.memory);
     if (info.format == Format::jpeg)
         decode_jpeg(bytes, info.jpeg, part, options, *workspace.jpeg, sink);
     else

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/row_sinks.hpp"
+#include "image/cost.hpp"
 
 namespace gs {
 namespace {
@@ -165,7 +166,8 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
     PlanarSink sink(plan.out + plan.image_bytes() * i, plan.element, window.width, window.height, flip,
                     plan.normalizer);
 
-    Subject subject(bytes, plan.options, foreign, workspace);
+    const bool resizes = !plan.boxes.empty() || !plan.resized.empty() || plan.small == Small::resize;
+    Subject subject(bytes, plan.options, foreign, workspace, resizes ? 1 : 0);
     const ImageInfo& info = subject.info;
     const Size image = subject.size;
     Resize resize = resize_of(plan, i, image);

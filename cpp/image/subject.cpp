@@ -1,19 +1,24 @@
 #include "image/subject.hpp"
 
+#include "image/cost.hpp"
+
 namespace gs {
 
 Subject::Subject(ByteView encoded, const DecodeOptions& options, ForeignDecoder* foreign,
-                 Workspace& workspace)
+                 Workspace& workspace, int copies)
     : bytes(encoded),
       info(inspect(encoded, options.limits)),
-      settle{workspace, std::int64_t{info.width} * info.height, encoded.size},
+      settle{workspace},
       size{info.width, info.height} {
-    if (info.format == Format::jpeg || info.format == Format::png) return;
+    if (info.format == Format::jpeg || info.format == Format::png) {
+        workspace.memory.take(decoding_bytes(info, encoded.size) + copies * rgb_bytes(info),
+                              options.limits.memory);
+        return;
+    }
     if (!foreign)
         throw DecodeError(std::string("a ") + format_name(info.format) + " image: not decoded here");
-    size = foreign->decode(bytes, options, workspace.foreign);
+    size = foreign->decode(bytes, options, workspace.foreign, workspace.memory);
     pixels = workspace.foreign.data();
-    settle.pixels = std::int64_t{size.width} * size.height;
 }
 
 }  // namespace gs

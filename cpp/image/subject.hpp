@@ -16,13 +16,17 @@ namespace gs {
 class ForeignDecoder {
   public:
     virtual ~ForeignDecoder() = default;
-    // Fills `pixels` with width * height interleaved RGB pixels. Throws DecodeError.
-    virtual Size decode(ByteView bytes, const DecodeOptions& options, Buffer& pixels) = 0;
+    // Fills `pixels` with width * height interleaved RGB pixels; `memory` becomes the lease for what decoding
+    // took, to be kept while they are used. Throws DecodeError.
+    virtual Size decode(ByteView bytes, const DecodeOptions& options, Buffer& pixels,
+                        MemoryLease& memory) = 0;
 };
 
 struct Subject {
-    // `foreign` may be nullptr; it decodes its formats at once. Throws DecodeError.
-    Subject(ByteView encoded, const DecodeOptions& options, ForeignDecoder* foreign, Workspace& workspace);
+    // `foreign` may be nullptr; it decodes its formats at once. Waits for the memory that decoding takes, and
+    // for `copies` of the image as RGB that the caller makes. Throws DecodeError.
+    Subject(ByteView encoded, const DecodeOptions& options, ForeignDecoder* foreign, Workspace& workspace,
+            int copies = 0);
     Subject(const Subject&) = delete;
     Subject& operator=(const Subject&) = delete;
 

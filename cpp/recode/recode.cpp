@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/row_sinks.hpp"
+#include "image/cost.hpp"
 #include "image/decode.hpp"
 #include "jpeg/jpeg.hpp"
 
@@ -35,6 +36,11 @@ DecodeOptions strict_options(const Limits& limits, bool keep_coefficients) {
     return options;
 }
 
+// The file is read, written and, to prove it, read again.
+std::int64_t recoding_bytes(const ImageInfo& info, std::size_t encoded) {
+    return 3 * decoding_bytes(info, encoded);
+}
+
 }  // namespace
 
 void Recoder::read(ByteView bytes, const Limits& limits) {
@@ -45,6 +51,7 @@ void Recoder::read(ByteView bytes, const Limits& limits) {
     info_ = inspect(bytes, limits);
     const std::size_t size =
         std::size_t{3} * static_cast<std::size_t>(info_.width) * static_cast<std::size_t>(info_.height);
+    workspace_.memory.take(recoding_bytes(info_, bytes.size) + rgb_bytes(info_), limits.memory);
     CopyRows rows(pixels_.reserve(size), info_.width);
     decode(bytes, info_, nullptr, strict_options(limits, true), workspace_, rows);
 }
@@ -103,9 +110,7 @@ bool Recoder::has_equal_rows(ByteView file, const png::Header& made_header) {
 }
 
 void Recoder::settle() noexcept {
-    const std::int64_t pixels = std::int64_t{info_.width} * info_.height;
-    workspace_.settle(pixels, bytes_.size);
-    if (pixels > Workspace::kKeptPixels || bytes_.size > Workspace::kKeptBytes) {
+    if (workspace_.settle()) {
         pixels_.release();
         joined_.release();
         original_rows_.release();
@@ -119,8 +124,11 @@ const char* make_crop_ready(ByteView bytes, const RecodeOptions& options, const 
                             std::vector<std::uint8_t>& out) {
     out.clear();
     const ImageInfo info = inspect(bytes, limits);
-    const std::int64_t pixels = std::int64_t{info.width} * info.height;
-    const bool large = pixels > Workspace::kKeptPixels || bytes.size > Workspace::kKeptBytes;
+    thread_local Workspace workspace;
+    if (info.format == Format::png || info.format == Format::jpeg)
+        workspace.memory.take(recoding_bytes(info, bytes.size), limits.memory);
+    const bool large = workspace.memory.bytes() > Workspace::kKeptBytes;
+    const SettleAfter settle{workspace};
     if (info.format == Format::png) {
         thread_local png::WholeRows original;
         png::RowsView rows;
@@ -138,7 +146,6 @@ const char* make_crop_ready(ByteView bytes, const RecodeOptions& options, const 
         doubtful = true;
     }
     if (reason != nullptr) return reason;
-    thread_local Workspace workspace;
     thread_local jpeg::ScanEncoder encoder;
     NoRows rows;
     decode(bytes, info, nullptr, strict_options(limits, true), workspace, rows);
@@ -146,7 +153,6 @@ const char* make_crop_ready(ByteView bytes, const RecodeOptions& options, const 
     // Whatever decodes is sound: what only recoding trips over is a reason, not an error.
     reason = doubtful ? "a header that decoders read and the recoder does not"
                       : write_crop_ready_jpeg(bytes, plan, state.kept ? &state.own : nullptr, encoder, out);
-    workspace.settle(pixels, bytes.size);
     if (large) encoder.release();
     return reason;
 }

@@ -98,11 +98,12 @@ class PartialBytes(NamedTuple):
 @dataclass(frozen=True)
 class ImageError:
     """What went wrong with image `index` of a job: its bytes ("decode"), reading them ("io"), or nobody decoded it
-    because the job was cancelled ("cancelled")."""
+    because the job was cancelled ("cancelled"). `errno`: the system's number of an "io" error; 0: it gave none."""
 
     index: int
     kind: ErrorKind
     message: str
+    errno: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Job:
 
     def errors(self) -> list[ImageError]:
         """The images that failed so far, by index. An image that failed has zeros in its place."""
-        return [ImageError(index, kind, message) for index, kind, message in self._core.errors()]  # type: ignore[arg-type]
+        return [ImageError(*one) for one in self._core.errors()]  # type: ignore[arg-type]
 
     def diverted(self) -> list[Diverted]:
         """The images that were left to another decoder (see `divert` of `submit`), by index, once the job is done."""
@@ -261,8 +262,7 @@ class BatchDecoder:
                 pixels.mean,
                 pixels.std,
                 self._strict,
-                self._limits.max_pixels,
-                self._limits.max_bytes,
+                *self._limits.as_core,
                 None if steps is None else steps.lists,
                 None if steps is None else _column(steps.sizes, np.int32, (n, 2), "steps.sizes"),
             )

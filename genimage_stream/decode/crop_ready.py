@@ -83,7 +83,7 @@ def recode(
         whole("tile_width", tile_width, 0, highest=65535),
         whole("interval_width", interval_width, 0, highest=65535),
     )
-    result = _core.make_crop_ready(data, *shape, limits.max_pixels, limits.max_bytes)
+    result = _core.make_crop_ready(data, *shape, *limits.as_core)
     return (None, result) if isinstance(result, str) else (result, None)
 
 
@@ -104,8 +104,8 @@ def recode_proven(
     level = whole("png_level", png_level, 0, highest=9)
     need_limits(limits)
     if _core.sniff(data) in FORMATS:
-        use(np.ascontiguousarray(decode_other(data, None, limits.max_pixels, limits.max_bytes)).data)
+        use(np.ascontiguousarray(decode_other(data, None, *limits.as_core)).data)
         return None, "neither JPEG nor PNG"
     shape = level, DEFAULT_BAND_ROWS, DEFAULT_TILE_WIDTH, DEFAULT_INTERVAL_WIDTH
-    result = _core.recode_proven(data, use, *shape, limits.max_pixels, limits.max_bytes)
+    result = _core.recode_proven(data, use, *shape, *limits.as_core)
     return (None, result) if isinstance(result, str) else (result, None)

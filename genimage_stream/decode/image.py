@@ -13,6 +13,7 @@ from genimage_stream.arguments import WrongKindError, whole
 from genimage_stream.decode import _core
 from genimage_stream.decode.checks import crop_rectangle
 from genimage_stream.decode.other_formats import FORMATS, decode_other, inspect_other
+from genimage_stream.resources import decoding_memory, parse_size
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -23,15 +24,29 @@ DecodeError = _core.DecodeError
 @dataclass(frozen=True)
 class Limits:
     """The largest image that is decoded: its pixels and the bytes of its file, both at least 1. A larger one is a
-    DecodeError, raised before memory is allocated for it."""
+    DecodeError, raised before memory is allocated for it.
+
+    `memory`: bytes (or "1.5GB") that all threads of this process may take for images under way, beside the batches
+    themselves; None: a quarter of what the machine or its cgroup has, and at most 2 GB. An image waits until there is
+    room; one that would need more than all of it is a DecodeError.
+    """
 
     max_pixels: int = 1 << 28
     max_bytes: int = 1 << 30
+    memory: int | str | None = None
 
     def __post_init__(self) -> None:
+        budget = decoding_memory() if self.memory is None else parse_size(self.memory)
+        object.__setattr__(self, "memory", whole("Limits.memory", budget, 1, highest=(1 << 62) - 1))
         for name in ("max_pixels", "max_bytes"):
             value = whole(f"Limits.{name}", getattr(self, name), 1, highest=(1 << 63) - 1)
             object.__setattr__(self, name, value)
+
+    @property
+    def as_core(self) -> tuple[int, int, int]:
+        """As the core takes them: `max_pixels`, `max_bytes`, `memory`."""
+        assert isinstance(self.memory, int)
+        return self.max_pixels, self.max_bytes, self.memory
 
 
 @dataclass(frozen=True)
@@ -73,14 +88,14 @@ def decode(
     need_limits(limits)
     if _core.sniff(data) in FORMATS:
         part = None if crop is None else crop_rectangle(crop)
-        return decode_other(data, part, limits.max_pixels, limits.max_bytes)
+        return decode_other(data, part, *limits.as_core)
     try:
-        return _core.decode(data, crop, strict, limits.max_pixels, limits.max_bytes)
+        return _core.decode(data, crop, strict, *limits.as_core)
     except TypeError:
         if crop is None:
             raise
     # Looked at only now, to say what is wrong with it: beforehand it would cost every crop microseconds.
-    return _core.decode(data, crop_rectangle(crop), strict, limits.max_pixels, limits.max_bytes)
+    return _core.decode(data, crop_rectangle(crop), strict, *limits.as_core)
 
 
 def inspect(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
@@ -100,9 +115,9 @@ def check(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     """Decode the whole image strictly and throw the pixels away: returns its facts, raises DecodeError."""
     need_limits(limits)
     if _core.sniff(data) in FORMATS:
-        decode_other(data, None, limits.max_pixels, limits.max_bytes)
+        decode_other(data, None, *limits.as_core)
         return _facts(inspect_other(data, limits.max_pixels, limits.max_bytes))
-    return _facts(_core.check(data, limits.max_pixels, limits.max_bytes))
+    return _facts(_core.check(data, *limits.as_core))
 
 
 def _facts(core: tuple[str, str, int, int, int, int, bool]) -> ImageFacts:

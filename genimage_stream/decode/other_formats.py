@@ -32,11 +32,32 @@ _PLUGIN = {
 _BIT_DEPTH = {"1": 1, "I": 32, "F": 32}
 
 
+# Bytes per pixel that decoding by Pillow takes at most: WebP's two canvases, libwebp's own, the bytes of a frame,
+# Pillow's image, and the array made of it.
+_BYTES_PER_PIXEL = 24
+
+
 def decode_other(
-    data: Buffer, crop: tuple[int, int, int, int] | None, max_pixels: int, max_bytes: int
+    data: Buffer, crop: tuple[int, int, int, int] | None, max_pixels: int, max_bytes: int, memory: int
 ) -> npt.NDArray[np.uint8]:
     """The (height, width, 3) uint8 pixels, cropped after decoding. Raises DecodeError, IndexError for the crop."""
-    image = _open(data, max_pixels, max_bytes)
+    pixels, lease = _decode(data, crop, max_pixels, max_bytes, memory)
+    lease.release()
+    return pixels
+
+
+def decode_for_batch(
+    data: Buffer, max_pixels: int, max_bytes: int, memory: int
+) -> tuple[npt.NDArray[np.uint8], _core.MemoryLease]:
+    """Called by the batch decoder's threads for every image that is neither JPEG nor PNG."""
+    return _decode(data, None, max_pixels, max_bytes, memory)
+
+
+def _decode(
+    data: Buffer, crop: tuple[int, int, int, int] | None, max_pixels: int, max_bytes: int, memory: int
+) -> tuple[npt.NDArray[np.uint8], _core.MemoryLease]:
+    """The pixels, and the lease for the memory that this took."""
+    image, lease = _open(data, max_pixels, max_bytes, memory)
     if crop is not None:
         x, y, width, height = crop
         if x < 0 or y < 0 or width < 1 or height < 1 or x > image.width - width or y > image.height - height:
@@ -49,22 +70,19 @@ def decode_other(
         raise _refusal(error, f"damaged {image.format} image") from error
     if crop is not None:
         pixels = pixels[y : y + height, x : x + width]
-    return np.ascontiguousarray(pixels)
-
-
-def decode_for_batch(data: Buffer, _strict: bool, max_pixels: int, max_bytes: int) -> npt.NDArray[np.uint8]:
-    """Called by the batch decoder's threads for every image that is neither JPEG nor PNG."""
-    return decode_other(data, None, max_pixels, max_bytes)
+    return np.ascontiguousarray(pixels), lease
 
 
 def inspect_other(data: Buffer, max_pixels: int, max_bytes: int) -> tuple[str, str, int, int, int, int, bool]:
     """The facts of `_core.inspect` from Pillow's reading of the header."""
-    image = _open(data, max_pixels, max_bytes)
+    image, lease = _open(data, max_pixels, max_bytes, 0)
+    lease.release()
     depth = 16 if image.mode.startswith("I;16") else _BIT_DEPTH.get(image.mode, 8)
     return (image.format or "").lower(), image.mode, image.width, image.height, depth, -1, False
 
 
-def _open(data: Buffer, max_pixels: int, max_bytes: int) -> Image.Image:
+def _open(data: Buffer, max_pixels: int, max_bytes: int, memory: int) -> tuple[Image.Image, _core.MemoryLease]:
+    """The image by its header, and the lease for the memory that its pixels take; `memory` 0: they are not wanted."""
     form = _core.sniff(data)
     view = memoryview(data)
     if view.nbytes > max_bytes:
@@ -75,8 +93,13 @@ def _open(data: Buffer, max_pixels: int, max_bytes: int) -> Image.Image:
             if view.nbytes
             else "the file is empty"
         )
-    if form == "webp":
-        _check_pixels(_webp_canvas(view[:30]), max_pixels)
+
+    def lease_for(size: tuple[int, int]) -> _core.MemoryLease:
+        _check_pixels(size, max_pixels)
+        return _core.MemoryLease((_BYTES_PER_PIXEL * size[0] * size[1] + 2 * view.nbytes) if memory else 0, memory)
+
+    known = _webp_canvas(view[:30]) if form == "webp" else (0, 0)
+    lease = lease_for(known)
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
@@ -87,8 +110,10 @@ def _open(data: Buffer, max_pixels: int, max_bytes: int) -> Image.Image:
         image = _read_header(form, view)
     except Exception as error:
         raise _refusal(error, f"damaged {form} image, or Pillow was built without {form}") from error
-    _check_pixels(image.size, max_pixels)
-    return image
+    if image.size != known:
+        lease.release()
+        lease = lease_for(image.size)
+    return image, lease
 
 
 def _refusal(error: Exception, otherwise: str) -> _core.DecodeError:

@@ -10,6 +10,7 @@ import numpy as np
 from genimage_stream.dataset.access import Access
 from genimage_stream.decode import DecodeError
 from genimage_stream.loading.samples import SampleTable
+from genimage_stream.remedies import read_error
 
 if TYPE_CHECKING:
     from genimage_stream.decode import ImageError
@@ -32,7 +33,7 @@ class Failures:
         key = self._access.columns.keys(np.array([row]))[0]
         text = f"sample {key!r} in {path}, {table.size[row]} bytes at {table.offset[row]}: {error.message}"
         if error.kind != "decode":
-            raise OSError(f"{text}. `shard-tools verify {self._access.store.name}` tells what is damaged.")
+            raise read_error(error.errno, text, self._access.store.name)
         if not self._skip:
             raise DecodeError(f'{text}. on_error="skip" omits such samples.')
         if row not in self._skipped:

@@ -207,7 +207,7 @@ def test_rows_that_no_stored_block_can_hold() -> None:
 
 
 def proven(original: bytes, file: bytes) -> bool:
-    return _core.holds_the_same(original, file, 1 << 28, 1 << 30)
+    return _core.holds_the_same(original, file, *gs.Limits().as_core)
 
 
 @pytest.mark.parametrize("level", [0, 4, 6])

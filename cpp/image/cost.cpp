@@ -1,0 +1,47 @@
+#include "image/cost.hpp"
+
+#include <algorithm>
+
+#include "png/png_passes.hpp"
+
+namespace gs {
+namespace {
+
+// Deflate makes at most 258 bytes of 2 bits (one code each for length and distance).
+constexpr std::int64_t kMaxExpansion = 1032;
+// A Buffer is a quarter larger than what was asked for.
+std::int64_t buffer(std::int64_t bytes) {
+    return bytes + bytes / 4 + 256;
+}
+
+// All samples' coefficients, two bytes each.
+std::int64_t coefficient_bytes(const jpeg::Header& header) {
+    std::int64_t blocks = 0;
+    for (int i = 0; i < std::min(header.components, 4); i++)
+        blocks += std::int64_t{header.component[i].h} * header.component[i].v;
+    return blocks * header.mcus_per_row() * header.mcu_rows() * 128;
+}
+
+}  // namespace
+
+std::int64_t rgb_bytes(const ImageInfo& info) {
+    return buffer(std::int64_t{3} * info.width * info.height);
+}
+
+std::int64_t decoding_bytes(const ImageInfo& info, std::size_t encoded) {
+    const auto file = static_cast<std::int64_t>(encoded);
+    // The file's bytes and a copy of its compressed data, and rows under way.
+    const std::int64_t always = 2 * buffer(file) + std::int64_t{512} * info.width;
+    if (info.format == Format::jpeg) {
+        const jpeg::Header& header = info.jpeg;
+        if (!header.is_progressive() && header.has_one_scan()) return always;
+        // Ours and, when that leaves the file to libjpeg half-way, libjpeg's.
+        return always + buffer(coefficient_bytes(header)) + coefficient_bytes(header);
+    }
+    if (info.format != Format::png) return 0;
+    const auto raw = static_cast<std::int64_t>(png::Passes(info.png).total_bytes());
+    const std::int64_t all = buffer(std::min(raw, file * kMaxExpansion));
+    return always + all + (info.png.interlaced ? rgb_bytes(info) : 0);
+}
+
+}  // namespace gs
