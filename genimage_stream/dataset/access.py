@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Access:
     store: Store
     info: DatasetInfo
     columns: IndexColumns
-    reopen: Callable[[], Access]
+    reopen: Callable[[], Access] = field(repr=False)  # holds credentials
     chosen: Rows | None = None
 
     @property

@@ -43,9 +43,11 @@ def _open(
     path: str | Path, options: dict[str, Any] | None, cache_dir: str | Path | None, cache_size: int | float | str
 ) -> Access:
     store = open_store(path, options, cache_dir, cache_size)
+    place = str(path)  # with the credentials that may be in an address
     if store.local_path(schema.DATASET_FILE) is not None:
         cache_dir = None  # not used there; the warning comes once
-    reopen = partial(_open, store.name, options, cache_dir, cache_size)
+        place = store.name
+    reopen = partial(_open, place, options, cache_dir, cache_size)
     return Access(store, read_info(store), open_index(store), reopen)
 
 

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genimage_stream.storage.cache import CachedShard, Download, ShardCache
+from genimage_stream.storage.errors import StoreError
 from genimage_stream.storage.event_loop import run
 from genimage_stream.storage.ranges import CHUNK_BYTES
-from genimage_stream.storage.remote import RemoteStore, StoreError
+from genimage_stream.storage.remote import RemoteStore
 from genimage_stream.storage.remote_reader import RemoteReader
 from genimage_stream.storage.shard_checks import check_shard
 

@@ -12,14 +12,16 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from genimage_stream.storage.patience import Gate
+
 T = TypeVar("T")
 
 _lock = threading.Lock()
 _waiting: set[concurrent.futures.Future[Any]] = set()  # the threads in `run` wait for these
-_running: tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]] | None = None
+_running: tuple[int, asyncio.AbstractEventLoop, dict[tuple[str, int], Gate]] | None = None
 
 
-def _start() -> tuple[int, asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]]:
+def _start() -> tuple[int, asyncio.AbstractEventLoop, dict[tuple[str, int], Gate]]:
     global _running  # noqa: PLW0603 - one loop per process
     with _lock:
         if _running is not None and _running[0] != os.getpid():
@@ -74,9 +76,9 @@ def hand_over(work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
     return asyncio.run_coroutine_threadsafe(work, loop)
 
 
-def slots(parallel: int) -> asyncio.Semaphore:
-    """A limit on the requests that run at once, shared by all stores that set the same limit."""
-    return _start()[2].setdefault(parallel, asyncio.Semaphore(parallel))
+def gate(server: str, parallel: int) -> Gate:
+    """A limit on the requests that run at once, shared by all stores of a server that set the same limit."""
+    return _start()[2].setdefault((server, parallel), Gate(parallel))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -21,7 +21,6 @@ from genimage_stream import schema
 from genimage_stream.dataset.columns import IndexColumns
 from genimage_stream.storage.local import LocalStore
 from genimage_stream.storage.ranges import CHUNK_BYTES, GAP_BYTES, coalesce
-from genimage_stream.storage.remote import BEYOND_END
 from tests.fixtures.s3 import S3Server, free_port
 from tests.fixtures.shards import make_dataset
 
@@ -199,7 +198,7 @@ def web_server(root: Path) -> Iterator[tuple[str, Behaviour]]:
                 behaviour.asked += 1
                 bad = behaviour.kind if behaviour.bad() else None
             if bad == "error":
-                self.send_error(503)
+                self.send_error(500)
                 return
             if bad == "stall":
                 behaviour.release.wait(30)
@@ -292,15 +291,6 @@ def test_refused_connection(root: Path) -> None:
         batches(unread)
     with pytest.raises(OSError, match=r"dataset\.json.*gave up"):
         gs.open_dataset(f"http://127.0.0.1:{free_port()}", storage_options=QUICK)
-
-
-def test_a_number_in_a_message_is_not_a_status() -> None:
-    """A port of 41600 and 1.416 ms once made a server that was down a truncated shard."""
-    sent = "Generic HTTP error: Error performing GET http://127.0.0.1:41600/a.tar in 1.416ms - "
-    assert not BEYOND_END.search(sent + "HTTP error: error sending request")
-    assert not BEYOND_END.search(sent + "Server returned non-2xx status code: 500 Internal Server Error: 416")
-    assert BEYOND_END.search(sent + "Server returned non-2xx status code: 416 Range Not Satisfiable")
-    assert BEYOND_END.search("Generic InMemory error: Invalid range: Wanted range starting at 5")
 
 
 def test_a_missing_file_is_not_asked_for_again(root: Path, tmp_path: Path) -> None:
