@@ -54,7 +54,7 @@ def memory_bytes(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc
         else:
             continue
         group = root / path.lstrip("/")
-        # In a container the path is often that of the host, and the limit that holds stands at the root.
+        # In a container the path is often that of the host, and the limit that holds is at the root.
         for folder in [group, *group.parents]:
             with suppress(OSError, ValueError):  # there is none: "max"
                 least = min(least, int((folder / file).read_text()))
