@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from genimage_stream import command_line
-from genimage_stream.remedies import needing_torch
+from genimage_stream.remedies import NoTorchError, needing_torch
 
 
 @click.group(context_settings=command_line.SETTINGS)
@@ -143,7 +143,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 def _end(work: Callable[[], int], as_json: bool) -> None:
     from genimage_stream.bench.options import BenchError
 
-    command_line.end("genimage-stream", work, as_json, expected=(BenchError, ImportError, OSError, ValueError))
+    command_line.end("genimage-stream", work, as_json, expected=(BenchError, NoTorchError, OSError, ValueError))
 
 
 def main() -> None:

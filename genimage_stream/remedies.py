@@ -12,15 +12,19 @@ _TORCH = (
 )
 
 
+class NoTorchError(ImportError):
+    """PyTorch, an optional dependency, is not installed; the message says what needs it and how to install it."""
+
+
 @contextmanager
 def needing_torch(what: str) -> Iterator[None]:
-    """Around an import of PyTorch, an optional dependency: its absence becomes an ImportError that says what to do."""
+    """Around an import of PyTorch: its absence becomes a NoTorchError."""
     try:
         yield
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "torch":
             raise
-        raise ImportError(f"{what} needs PyTorch ({error}): {_TORCH}", name="torch") from error
+        raise NoTorchError(f"{what} needs PyTorch ({error}): {_TORCH}", name="torch") from error
 
 
 def is_utf8(path: str) -> bool:
