@@ -1,4 +1,4 @@
-"""The command line: `genimage-stream bench` and `genimage-stream recipes`.
+"""The command line: `genimage-stream bench`, `genimage-stream evaluate` and `genimage-stream recipes`.
 
 Exit codes: 0 done; 2 wrong usage, or a dataset that cannot be read. Results go to standard output, progress and
 messages to standard error.
@@ -125,6 +125,78 @@ def recipes(names: tuple[str, ...], as_json: bool) -> None:
             print(command_line.json_text({recipe.name: recipe.as_json() for recipe in chosen}))
         else:
             print("\n".join(lines(chosen)).rstrip())
+        return 0
+
+    _end(work, as_json)
+
+
+@app.command(short_help="Score a dataset with your detector, and write the tables.")
+@click.argument("destination", metavar="DST")
+@click.option("--model", required=True, metavar="MODULE:FUNCTION", help="Function that returns the detector.")
+@click.option("--weights", metavar="FILE", help="State dict for the detector, loaded with weights_only=True.")
+@click.option("--outputs", default="logits", metavar="logits|probability", help="What the detector returns.")
+@click.option(
+    "--transform", metavar="RECIPE", show_default="CenterCrop(224)", help="Evaluate as this published detector does."
+)
+@click.option("--degrade", metavar="SET", help="Published set such as genimage, or jpeg:65,blur:3: also score these.")
+@click.option("--views", metavar="center|five|ten", help="Average the scores of several crops.")
+@click.option("--out", metavar="DIR", default="evaluation", help="Folder for scores, tables and the page.")
+@click.option("--split", default="val", metavar="train|val|all", help="Split to score.")
+@click.option("--generators", metavar="A,B", help="Only these subsets.")
+@click.option("--reals", default="own", metavar="own|pooled", help="Reals of a subset: its own, or all.")
+@click.option("--batch-size", default=64, help="Images per batch.")
+@click.option("--device", show_default="a GPU if there is one", help="Device of the detector, e.g. cuda:0.")
+@click.option("--threads", type=int, show_default="one per core", help="Decoder threads of each rank.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON on standard output.")
+def evaluate(
+    destination: str,
+    model: str,
+    weights: str | None,
+    outputs: str,
+    transform: str | None,
+    degrade: str | None,
+    views: str | None,
+    out: str,
+    split: str,
+    generators: str | None,
+    reals: str,
+    batch_size: int,
+    device: str | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Score every image of a dataset with a detector; write scores.parquet, table.md, table.csv, table.json and
+    index.html.
+
+    DST is a packed dataset: a folder or an address. FUNCTION() returns something that is called with images, float32
+    (n, 3, h, w), normalised, on the device, and gives logits (n,), (n, 1) or (n, 2). A run that was interrupted goes on
+    when the same command is given again; torchrun spreads it over several GPUs.
+    """
+
+    def work() -> int:
+        with needing_torch("genimage-stream evaluate"):
+            from genimage_stream.evaluation.command import run
+        table = run(
+            destination,
+            {
+                "model": model,
+                "weights": weights,
+                "outputs": _one_of("outputs", outputs, ("logits", "probability")),
+                "transform": transform,
+                "degrade": degrade,
+                "views": views,
+                "batch_size": batch_size,
+                "device": device,
+                "threads": threads,
+            },
+            out=out,
+            split=_one_of("split", split, ("train", "val", "all")),
+            generators=_words(generators),
+            reals=_one_of("reals", reals, ("own", "pooled")),
+            say=lambda line: print(f"evaluate: {line}", file=sys.stderr, flush=True),
+        )
+        if table is not None:
+            print(table.json() if as_json else table.markdown(), end="")
         return 0
 
     _end(work, as_json)

@@ -68,6 +68,17 @@ class Scores:
         copy: Floats = self._scores[degradation].copy()
         return copy
 
+    def fakes(self) -> npt.NDArray[np.bool_]:
+        """Whether each sample of the dataset is a fake, (len(dataset),)."""
+        found: npt.NDArray[np.bool_] = self._labels == 1
+        return found
+
+    def only(self, degradations: Sequence[str]) -> Scores:
+        """The scores of these degradations, those there are, in this order; not gathered yet."""
+        found = Scores(self.dataset)
+        found._scores = {name: self._scores[name] for name in degradations if name in self._scores}
+        return found
+
     # -- adding --------------------------------------------------------------------------------------------------------
 
     def add(

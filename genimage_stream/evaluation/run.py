@@ -1,0 +1,234 @@
+"""`genimage-stream evaluate`: a model's scores of a dataset under each degradation, kept as they come, so that a run
+which was killed goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genimage_stream import recipes
+from genimage_stream.arguments import one_of, whole
+from genimage_stream.dataset.dataset import Dataset
+from genimage_stream.evaluation.model import Outputs, load_model, probabilities
+from genimage_stream.evaluation.scores import NOT_DEGRADED, Scores
+from genimage_stream.evaluation.table import Table
+from genimage_stream.loading.loader import Loader
+from genimage_stream.transforms.degradations import PUBLISHED, degradations, steps_of_degradation
+from genimage_stream.transforms.geometry import CenterCrop
+from genimage_stream.transforms.step import Step
+from genimage_stream.transforms.views import VIEWS
+
+SCORES_FILE = "scores.parquet"
+_PARTS = ".parts"  # scores of a run that is not finished
+_KEEP_EVERY = 64  # batches
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to score, and how. `transform`: the name of a recipe; `degrade`: a published set, or names by commas."""
+
+    model: str
+    weights: str | None = None
+    outputs: Outputs = "logits"
+    transform: str | None = None
+    degrade: str | None = None
+    views: str | None = None
+    batch_size: int = 64
+    device: str | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of("outputs", self.outputs, ("logits", "probability"))
+        if self.views is not None:
+            one_of("views", self.views, tuple(VIEWS))
+        whole("batch_size", self.batch_size, 1)
+        self.names()
+
+    def names(self) -> list[str]:
+        """The degradations, "none" first. Raises ValueError for one that is none."""
+        asked: list[str] = []
+        for word in (self.degrade or "").split(","):
+            asked += degradations(word) if word.strip().lower() in PUBLISHED else [word.strip()] * bool(word.strip())
+        for name in asked:
+            steps_of_degradation(name)
+        return list(dict.fromkeys([NOT_DEGRADED, *asked]))
+
+    def pictures(self) -> tuple[Sequence[Step], str, str | None]:
+        """The steps, normalisation and views: the recipe's, or CenterCrop(224) and ImageNet's."""
+        if self.transform is None:
+            return [CenterCrop(224)], "imagenet", self.views
+        found = recipes.resolve(f"{self.transform.partition(':')[0]}:eval")
+        views = self.views or found.views
+        if views is not None and views not in VIEWS:
+            raise ValueError(
+                f"--transform {self.transform} evaluates views={views!r}, which the loader does not have; "
+                "choose others with --views"
+            )
+        return found.steps, found.normalize or "imagenet", views
+
+    def identity(self, dataset: Dataset) -> dict[str, Any]:
+        """What scores depend on, JSON-able: those of another run are not to be mixed with them."""
+        steps, normalize, views = self.pictures()
+        content = None
+        if self.weights is not None:
+            try:
+                content = hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()
+            except OSError as error:
+                raise ValueError(f"--weights {self.weights}: {error.strerror}") from None
+        return {
+            "dataset": dataset.access.digest(),
+            "model": self.model,
+            "weights": content,
+            "outputs": self.outputs,
+            "steps": [step.as_json() for step in steps],
+            "normalize": normalize,
+            "views": views,
+        }
+
+
+def evaluate(dataset: Dataset, what: Evaluation, folder: Path, say: Callable[[str], None]) -> Scores:
+    """The scores of every sample under every degradation, on every rank. Parts are kept in `folder`; samples that are
+    there from an earlier run, on any number of ranks, are not scored again.
+
+    Raises ValueError for a folder that holds the scores of another model, dataset or transform, and for a model that
+    does not give a score for each image.
+    """
+    rank = _join_group()
+    device = _device(what.device)
+    identity = what.identity(dataset)
+    parts = folder / _PARTS
+    if rank == 0:
+        _claim(folder, identity)
+        parts.mkdir(exist_ok=True)
+    _barrier()
+    known = Scores.load(dataset, *sorted(parts.glob("*.parquet")), *_finished(folder))
+    _barrier()  # nobody writes before all have read
+    model = load_model(what.model, what.weights, device)
+    scores = known if rank == 0 else Scores(dataset)
+    for name in what.names():
+        done = known.of(name) if name in known.degradations else np.full(len(dataset), np.nan)
+        rows = np.flatnonzero(np.isnan(done))
+        if len(rows):
+            _score(dataset, rows, name, what, model, device, scores, parts, say if rank == 0 else _silent)
+    return scores.only(what.names()).gather()
+
+
+def _score(
+    dataset: Dataset,
+    rows: np.ndarray[Any, np.dtype[np.int64]],
+    name: str,
+    what: Evaluation,
+    model: Callable[[torch.Tensor], Any],
+    device: torch.device,
+    scores: Scores,
+    parts: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Score the samples at `rows`, this rank's share of them, and write them to `parts` now and then."""
+    steps, normalize, views = what.pictures()
+    rest = Dataset(dataset.access.with_rows(dataset.index_rows[rows]))
+    loader = Loader(
+        rest,
+        what.batch_size,
+        shuffle=False,
+        transform=steps,
+        normalize=normalize,  # type: ignore[arg-type]
+        views=views,  # type: ignore[arg-type]
+        degrade=name,
+        output="float32",
+        threads=what.threads,
+    )
+    fresh = Scores(dataset)
+    count = 0
+    for number, batch in enumerate(loader, 1):
+        images = batch.images.to(device, non_blocking=True)
+        at = rows[batch.rows.numpy()]
+        if len(batch):
+            p = probabilities(model, images.flatten(0, -4), what.outputs).cpu()
+            p = p.reshape(len(batch), -1).mean(1)
+            scores.add(at, p, degradation=name)
+            fresh.add(at, p, degradation=name)
+        count += len(batch)
+        if number % _KEEP_EVERY == 0 or number == len(loader):
+            say(f"{name}: {count:,} of {len(rows):,} images of all ranks" if number < len(loader) else f"{name}: done")
+            if len(fresh):
+                beside = parts / f"{uuid.uuid4().hex}.new"
+                fresh.save(beside)
+                os.replace(beside, beside.with_suffix(".parquet"))
+            fresh = Scores(dataset)
+
+
+def write_results(folder: Path, scores: Scores, table: Table, page: str) -> None:
+    """The files of a finished evaluation; the parts are not needed any more then."""
+    scores.save(folder / "scores.new")
+    os.replace(folder / "scores.new", folder / SCORES_FILE)
+    (folder / "table.md").write_text(table.markdown(), "utf-8")
+    table.csv(folder / "table.csv")
+    table.json(folder / "table.json")
+    (folder / "index.html").write_text(page, "utf-8")
+    for part in (folder / _PARTS).glob("*"):
+        part.unlink()
+    (folder / _PARTS).rmdir()
+
+
+def _finished(folder: Path) -> list[Path]:
+    return [folder / SCORES_FILE] if (folder / SCORES_FILE).exists() else []
+
+
+def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Let the folder be this evaluation's, or find that it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "evaluation.json"
+    if note.exists():
+        try:
+            before = json.loads(note.read_text("utf-8"))
+        except ValueError:
+            before = {}
+        before = before if isinstance(before, dict) else {}
+        other = [name for name in identity if before.get(name) != identity[name]]
+        if other:
+            raise ValueError(
+                f"{folder} holds the scores of another evaluation ({', '.join(other)} differ): choose another --out, "
+                "or remove it"
+            )
+        return
+    if _finished(folder):
+        raise ValueError(f"{folder}/{SCORES_FILE} is of something else: choose another --out, or remove it")
+    note.write_text(json.dumps(identity, indent=1) + "\n", "utf-8")
+
+
+def _join_group() -> int:
+    """This process's rank, under torchrun in a new process group."""
+    dist = torch.distributed
+    if dist.is_available() and not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        dist.init_process_group("gloo")  # what is exchanged is scores, in host memory
+    if dist.is_available() and dist.is_initialized():
+        return int(dist.get_rank())
+    return 0
+
+
+def _barrier() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _device(asked: str | None) -> torch.device:
+    if asked is None and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    device = torch.device(asked or "cpu")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {asked}: torch sees no GPU")
+    return device
+
+
+def _silent(_: str) -> None:
+    pass

@@ -1,0 +1,234 @@
+"""`genimage-stream evaluate`: a whole table from the command line, killed and resumed, on several ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import genimage_stream as gs
+from genimage_stream import transforms as T  # noqa: N812
+from genimage_stream.transforms.degradations import steps_of_degradation
+from tests.fixtures.shards import make_dataset
+
+DETECTOR = """
+import os, time
+import torch
+from torch import nn
+
+class Detector(nn.Module):
+    def __init__(self, outputs=1):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(outputs))
+
+    def forward(self, images):
+        assert images.dtype == torch.float32 and images.ndim == 4 and not self.training
+        time.sleep(float(os.environ.get("PAUSE", "0")))
+        return images.mean((1, 2, 3))[:, None] * self.scale
+
+def load():
+    return Detector()
+
+def two():
+    return Detector(2)
+
+def three():
+    return Detector(3)
+
+def probability():
+    return lambda images: images.mean((1, 2, 3)).sigmoid()
+
+def blind():
+    return lambda images: images.mean((1, 2, 3)) * float("nan")
+
+def failing():
+    return lambda images: images @ torch.ones(3, 3)
+
+def empty():
+    return None
+
+def broken():
+    raise KeyError("config")
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("dataset"), 8)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "detector.py").write_text(DETECTOR)
+    return tmp_path
+
+
+def command(root: Path, *options: str, model: str = "detector:load") -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "genimage_stream",
+        "evaluate",
+        str(root),
+        "--model",
+        model,
+        "--device",
+        "cpu",
+        *options,
+    ]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", **more}
+
+
+def run(here: Path, root: Path, *options: str, model: str = "detector:load") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(root, *options, model=model), cwd=here, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+def expected(root: Path, degradation: str = "none", size: int = 224) -> dict[str, float]:
+    """By the library, one image after the other."""
+    dataset = gs.open_dataset(root).select(splits=["val"])
+    mean = np.array([0.485, 0.456, 0.406])
+    std = np.array([0.229, 0.224, 0.225])
+    found = {}
+    for sample in dataset:
+        pixels = T.apply(sample.data, [*steps_of_degradation(degradation), T.CenterCrop(size)])
+        logit = ((pixels / 255 - mean) / std).mean()
+        found[sample.key] = 1 / (1 + np.exp(-logit))
+    return found
+
+
+def saved(folder: Path, degradation: str = "none") -> dict[str, float]:
+    rows = pq.read_table(folder / "scores.parquet").to_pylist()
+    return {row["key"]: row["score"] for row in rows if row["degradation"] == degradation}
+
+
+def test_scores_tables_and_page(here: Path, root: Path) -> None:
+    result = run(here, root, "--degrade", "jpeg:30,blur:1,jpeg:70", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    out = here / "out"
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["evaluation.json", "index.html", "scores.parquet", "table.csv", "table.json", "table.md"]
+    )
+    for name in ("none", "jpeg:30", "blur:1"):
+        found, wanted = saved(out, name), expected(root, name)
+        assert found.keys() == wanted.keys()
+        assert max(abs(found[key] - wanted[key]) for key in found) < 1e-5
+    table = json.loads((out / "table.json").read_text())
+    assert table["by"] == ["subset", "degradation"]
+    assert len(table["rows"]) == 3 * 4
+    assert (out / "table.md").read_text() == result.stdout
+    page = (out / "index.html").read_text()
+    for words in ("By subset", "By degradation", "Most wrong", "How it was evaluated", "<svg", "data:image/png"):
+        assert words in page
+    # Once more: nothing is scored again, the results are the same.
+    again = run(here, root, "--degrade", "jpeg:30,blur:1,jpeg:70", "--out", "out", "--json")
+    assert again.returncode == 0, again.stderr
+    assert "done" not in again.stderr
+    assert json.loads(again.stdout) == table
+    # Other weights, another transform: not to be mixed with these.
+    other = run(here, root, "--out", "out", "--transform", "univfd")
+    assert other.returncode == 2
+    assert "holds the scores of another evaluation (" in other.stderr
+
+
+def test_weights_classes_and_views(here: Path, root: Path) -> None:
+    torch.save({"model": {"scale": torch.tensor([0.0, 2.0])}}, here / "weights.pt")
+    result = run(here, root, "--weights", "weights.pt", "--out", "two", "--views", "five", model="detector.py:two")
+    assert result.returncode == 0, result.stderr
+    dataset = gs.open_dataset(root).select(splits=["val"])
+    loader = gs.Loader(dataset, 64, transform=[T.CenterCrop(224)], views="five", shuffle=False, output="float32")
+    (batch,) = loader
+    wanted = (2 * batch.images.double().mean((2, 3, 4))).sigmoid().mean(1)
+    found = saved(here / "two")
+    assert np.allclose([found[key] for key in batch.keys], wanted.numpy(), atol=1e-6)
+    result = run(here, root, "--outputs", "probability", "--out", "three", model="detector:probability")
+    assert result.returncode == 0, result.stderr
+    wanted_by_key = expected(root)
+    assert all(abs(score - wanted_by_key[key]) < 1e-5 for key, score in saved(here / "three").items())
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("detector", [], "--model detector: module:function is needed"),
+        ("nothing:load", [], "nothing cannot be imported (ModuleNotFoundError"),
+        ("nothing.py:load", [], "nothing.py cannot be imported"),
+        ("detector:nothing", [], "detector has no function nothing"),
+        ("detector:broken", [], "broken() failed (KeyError: 'config')"),
+        ("detector:empty", [], "it returned NoneType, which cannot be called"),
+        ("detector:three", [], "the model gave a tensor (48, 3) for 48 images; logits (48,), (48, 1) or (48, 2)"),
+        ("detector:blind", [], "the score is nan"),
+        ("detector:failing", [], "the model failed on images 48 x 3 x 224 x 224 (RuntimeError"),
+        ("detector:load", ["--outputs", "probability"], "no probability of 0 to 1"),
+        ("detector:load", ["--outputs", "score"], "--outputs score: choose one of logits, probability"),
+        ("detector:load", ["--weights", "nowhere.pt"], "--weights nowhere.pt: No such file"),
+        ("detector:load", ["--weights", "detector.py"], "--weights detector.py cannot be loaded"),
+        ("detector:probability", ["--weights", "detector.py"], "--weights needs a torch.nn.Module"),
+        ("detector:load", ["--weights", "other.pt"], "--weights other.pt do not fit the model"),
+        ("detector:load", ["--degrade", "jpeg:0"], "degradation 'jpeg:0' is not of the form"),
+        ("detector:load", ["--views", "six"], "views='six' is not one of"),
+        ("detector:load", ["--transform", "nothing"], "there is no recipe 'nothing'"),
+        ("detector:load", ["--split", "test"], "--split test: choose one of train, val, all"),
+        ("detector:load", ["--generators", "dalle"], "has no generator 'dalle'"),
+        ("detector:load", ["--batch-size", "0"], "batch_size=0: at least 1"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence(
+    here: Path, root: Path, model: str, options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, which is faster, by the command's own function."""
+    from click.testing import CliRunner
+
+    from genimage_stream.cli import app
+
+    torch.save({"other": torch.ones(1)}, here / "other.pt")
+    monkeypatch.chdir(here)
+    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.delitem(sys.modules, "detector", raising=False)
+    result = CliRunner().invoke(app, [*command(root, *options, model=model)[3:], "--out", "out"])
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.timeout(200)
+def test_killed_and_resumed_on_several_ranks(here: Path, root: Path) -> None:
+    options = ["--degrade", "jpeg:50", "--out", "out", "--batch-size", "1"]
+    first = subprocess.Popen(command(root, *options), cwd=here, env=environment(PAUSE="0.05"))
+    deadline = time.monotonic() + 100
+    parts = here / "out/.parts"
+    while not list(parts.glob("*.parquet")):
+        assert time.monotonic() < deadline, "no part was written"
+        assert first.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    kept = sum(pq.read_table(path).num_rows for path in parts.glob("*.parquet"))
+    assert 0 < kept < 2 * 48
+    spread = [sys.executable, "-m", "torch.distributed.run", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
+    rest = subprocess.run(
+        [*spread, *command(root, *options)[1:]],
+        cwd=here,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert rest.returncode == 0, rest.stderr
+    for name in ("none", "jpeg:50"):
+        found, wanted = saved(here / "out", name), expected(root, name)
+        assert found.keys() == wanted.keys()
+        assert max(abs(found[key] - wanted[key]) for key in found) < 1e-5
