@@ -27,6 +27,7 @@ from genimage_stream.loading.schedule import Progress, Schedule
 from genimage_stream.loading.stats import StatsCounter
 from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.storage.store import Reader
+from genimage_stream.storage.verified import VerifiedReader
 from genimage_stream.transforms.step import Draw
 
 log = logging.getLogger("genimage_stream")
@@ -113,6 +114,8 @@ class Engine:
     def _open(self) -> tuple[SampleTable, Reader]:
         if self._opened is None or self._opened[0] != os.getpid():  # a fork leaves a reader's threads behind
             reader = self._access.reader()
+            if self.options.verify_bytes:
+                reader = VerifiedReader(reader, self._access.shards()[1], self._access.contents(), self.threads)
             self._opened = os.getpid(), SampleTable.of(self._access, parts=reader.wants_parts), reader
             self._access.columns.keep()
         return self._opened[1:]

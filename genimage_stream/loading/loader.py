@@ -96,7 +96,9 @@ class Loader(Iterable[Batch]):
                         it is logged once and counted. A missing or truncated shard is an OSError either way
         max_errors      skipped samples in this process (100), each counted once; more are an error
         strict          damage at the end of an image, which decoders can paint over, is an error too
-        limits          the largest image that is decoded, a `Limits`
+        verify_bytes    compare the SHA-256 of every image's bytes with the index before decoding: another one is an
+                        OSError. Images are then read whole
+        limits          the largest image that is decoded, and the memory for images under way, a `Limits`
 
     Raises ValueError for an option that makes no sense or has no effect, naming it; TypeError when `dataset` is not a
     Dataset; RuntimeError for a device that is not there; ImportError for `backend="dali"` without DALI.
@@ -135,6 +137,7 @@ class Loader(Iterable[Batch]):
         on_error: Literal["raise", "skip"] = "raise",
         max_errors: int | None = None,
         strict: bool = True,
+        verify_bytes: bool = False,
         limits: Limits | None = None,
         pin_memory: bool | None = None,
         copy: bool = False,

@@ -45,7 +45,7 @@ LAST_EPOCH = (1 << 32) - 1  # a sample's windows count epochs in 32 bits
 CPUS_BESIDE_THE_CORE = 2  # for DALI's own threads and the one that takes the batches: the GPU idles while those wait
 
 _WHOLE_OR_NONE = {"prefetch": 1, "rank": 0, "world_size": 1, "window": 1, "max_errors": 0}  # and the lowest
-_FLAGS = ("tune", "channels_last", "drop_last", "flip", "strict", "copy")
+_FLAGS = ("tune", "channels_last", "drop_last", "flip", "strict", "verify_bytes", "copy")
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class LoaderOptions:
     on_error: Literal["raise", "skip"] = "raise"
     max_errors: int | None = None
     strict: bool = True
+    verify_bytes: bool = False
     limits: Limits | None = None
     pin_memory: bool | None = None
     copy: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 
-from genimage_stream.storage.remote import StoreError
+from genimage_stream.storage.errors import StoreError
 
 _TAR_BLOCK = 512
 
