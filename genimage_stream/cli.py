@@ -1,4 +1,4 @@
-"""The command line: `genimage-stream bench`, `genimage-stream evaluate` and `genimage-stream recipes`.
+"""The command line: `genimage-stream bench`, `evaluate`, `recipes` and `replay`.
 
 Exit codes: 0 done; 2 wrong usage, or a dataset that cannot be read. Results go to standard output, progress and
 messages to standard error.
@@ -198,6 +198,47 @@ def evaluate(
         if table is not None:
             print(table.json() if as_json else table.markdown(), end="")
         return 0
+
+    _end(work, as_json)
+
+
+@app.command(short_help="Check that this machine gives the batches of a receipt.")
+@click.argument("receipt", metavar="RECEIPT")
+@click.option("--data", metavar="DST", show_default="where it was", help="Folder or address of the dataset.")
+@click.option("--check", is_flag=True, help="Compare samples, order and pixels with the receipt.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+def replay(receipt: str, data: str | None, check: bool, as_json: bool) -> None:
+    """Make the loader of a receipt, which loader.receipt() gave, and say what it loads.
+
+    With --check, the exit code is 1 when this machine would give other batches.
+    """
+
+    def work() -> int:
+        import json
+
+        with needing_torch("genimage-stream replay"):
+            from genimage_stream.loading.receipt import differences, loader_of
+        try:
+            with open(receipt, encoding="utf-8") as file:
+                said = json.load(file)
+        except ValueError:
+            raise ValueError(f"{receipt} is no JSON: give the file that loader.receipt() was written to") from None
+        loader = loader_of(said, data)
+        found = differences(said, loader) if check else []
+        about = {
+            "dataset": loader.dataset.path,
+            "samples": len(loader.dataset),
+            "epochs": said["epochs"],
+            "hash": said["hash"],
+            "checked": check,
+            "differences": found,
+        }
+        if as_json:
+            print(command_line.json_text(about))
+        else:
+            print(f"{loader.dataset!r}, {said['epochs']} epochs, hash {said['hash']}")
+            print("\n".join(found or ["the same samples, order and pixels"] * check))
+        return 1 if found else 0
 
     _end(work, as_json)
 

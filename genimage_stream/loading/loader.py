@@ -24,6 +24,7 @@ from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.engine import Engine
 from genimage_stream.loading.epoch import Epoch, Pass, as_it_is
 from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions, Normalize, epoch_number
+from genimage_stream.loading.receipt import write_receipt
 from genimage_stream.loading.schedule import Place, Progress
 from genimage_stream.loading.stats import Stats
 from genimage_stream.loading.torch_dataset import LoaderDataset
@@ -315,6 +316,15 @@ class Loader(Iterable[Batch]):
             )
         chosen = self.dataset.index_rows[places.astype(np.int64)]
         return self._engine.draws(chosen, epoch_number(epoch), whole("visit", visit, 0, highest=LAST_EPOCH))
+
+    def receipt(self, epochs: int | None = None) -> dict[str, Any]:
+        """What a paper needs to say "trained on exactly these samples in this order": JSON of a few kilobytes.
+
+        The samples, all options that decide on order and pixels, `epochs` (by default those begun so far), hashes of
+        the order and of the first pixels, versions, and a `hash` of all but the versions. `genimage-stream replay`
+        checks it. Raises ValueError for a transform with a function that has no importable name, and with `limits`.
+        """
+        return write_receipt(self, epochs)
 
     # -- statistics ----------------------------------------------------------------------------------------------------
 
