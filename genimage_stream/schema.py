@@ -18,6 +18,7 @@ PACK_FOLDER = ".pack"  # of a packing run that is not finished
 PLAN_FILE = f"{PACK_FOLDER}/plan.json"
 INDEX_FILE = "index.parquet"
 QUARANTINE_FILE = "quarantine.parquet"
+LATER_COLUMNS = ("chroma",)  # of the index: datasets that were packed before lack them
 
 
 def shard_path(generator: str, split: str, number: int) -> str:
@@ -64,6 +65,7 @@ def index_schema(*, crop_ready: bool = False) -> pa.Schema:
             ("width", pa.int32()),
             ("height", pa.int32()),
             ("jpeg_quality", pa.int16()),  # null for other formats
+            ("chroma", word),  # 444, 422, 420, other; null for other formats
             ("progressive", pa.bool_()),
             ("sha256", pa.string()),  # of the original bytes, hexadecimal
             ("source", pa.string()),  # path within SRC, or archive:member

@@ -210,6 +210,7 @@ def index_rows(shard: Shard, result: ShardResult, planned: Planned) -> pa.Table:
         "width": [f.width for f in facts],
         "height": [f.height for f in facts],
         "jpeg_quality": [f.jpeg_quality for f in facts],
+        "chroma": [f.chroma for f in facts],
         "progressive": [f.progressive for f in facts],
         "sha256": digests,
         "source": planned.source.take(picked),

@@ -20,7 +20,7 @@ from genimage_stream.dataset.info import WrittenFields
 from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode import decode as decode_image
 from genimage_stream.resources import cores
-from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, idx_path, index_schema
+from genimage_stream.schema import DATASET_FILE, INDEX_FILE, LATER_COLUMNS, QUARANTINE_FILE, idx_path, index_schema
 from shard_tools import tar
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
@@ -57,7 +57,8 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
     except TargetError as error:
         result.problems.append(str(error))
         return result
-    if index.schema.names != index_schema(crop_ready=info.crop_ready).names:
+    names = [name for name in index_schema(crop_ready=info.crop_ready).names if name not in LATER_COLUMNS]
+    if [name for name in index.schema.names if name not in LATER_COLUMNS] != names:
         result.problems.append(
             f"{storage.shown(INDEX_FILE)} has other columns than format {dataset.get('format_version')}"
         )

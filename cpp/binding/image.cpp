@@ -30,7 +30,7 @@ gs::DecodeOptions options_of(bool strict, std::int64_t max_pixels, std::int64_t 
 
 py::tuple facts(const gs::ImageInfo& i) {
     return py::make_tuple(gs::format_name(i.format), i.mode, i.width, i.height, i.bit_depth, i.jpeg_quality,
-                          i.progressive);
+                          i.progressive, i.chroma);
 }
 
 py::array_t<std::uint8_t> decode(const py::object& data, std::optional<std::tuple<int, int, int, int>> crop,

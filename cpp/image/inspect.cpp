@@ -59,6 +59,18 @@ int estimate_quality(const jpeg::QuantTable& table) {
     return best;
 }
 
+// How much larger the luma plane is than both chroma planes, by its common names.
+const char* chroma_of(const jpeg::Header& header) {
+    if (header.components != 3) return "other";
+    const auto &y = header.component[0], &cb = header.component[1], &cr = header.component[2];
+    if (cb.h != cr.h || cb.v != cr.v || cb.h == 0 || cb.v == 0 || y.h % cb.h != 0 || y.v % cb.v != 0)
+        return "other";
+    const int across = y.h / cb.h, down = y.v / cb.v;
+    if (across == 1 && down == 1) return "444";
+    if (across == 2) return down == 1 ? "422" : down == 2 ? "420" : "other";
+    return "other";
+}
+
 void inspect_jpeg(ByteView b, ImageInfo& info) {
     const jpeg::Header& header = info.jpeg = jpeg::read_header(b);
     info.width = header.width;
@@ -66,6 +78,7 @@ void inspect_jpeg(ByteView b, ImageInfo& info) {
     info.bit_depth = header.precision;
     info.progressive = header.is_progressive();
     info.jpeg_quality = estimate_quality(header.quant[0]);
+    info.chroma = chroma_of(header);
     const int components = header.components;
     info.mode = components == 1 ? "L" : components == 3 ? "RGB" : components == 4 ? "CMYK" : "";
 }

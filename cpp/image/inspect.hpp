@@ -16,7 +16,8 @@ struct ImageInfo {
     int height = 0;
     const char* mode = "";  // as Pillow names it: 1, L, LA, P, RGB, RGBA, I;16, CMYK
     int bit_depth = 8;
-    int jpeg_quality = -1;  // 1..100, estimated from the quantisation tables; -1: not a JPEG or no estimate
+    int jpeg_quality = -1;    // 1..100, estimated from the quantisation tables; -1: not a JPEG or no estimate
+    const char* chroma = "";  // of a JPEG: 444, 422, 420, or other (gray and CMYK, too)
     bool progressive = false;  // progressive JPEG or interlaced PNG
     jpeg::Header jpeg;         // of a JPEG; it points into the bytes that were inspected
     png::Header png;           // of a PNG

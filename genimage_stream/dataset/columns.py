@@ -53,7 +53,7 @@ class IndexColumns:
                 self.names: list[str] = file.schema_arrow.names
         except pa.ArrowInvalid as error:
             raise ValueError(f"{self.name} cannot be read ({error}): pack the dataset again") from error
-        missing = [field for field in schema.index_schema().names if field not in self.names]
+        missing = [field for field in schema.index_schema().names if field not in (*self.names, *schema.LATER_COLUMNS)]
         if missing:
             raise ValueError(f"{self.name} is not an index of this format: it has no column {', '.join(missing)}")
 

@@ -9,7 +9,7 @@ from typing_extensions import Buffer
 
 class DecodeError(ValueError): ...
 
-_Facts = tuple[str, str, int, int, int, int, bool]
+_Facts = tuple[str, str, int, int, int, int, bool, str]
 
 def decode(
     data: Buffer, crop: Sequence[SupportsIndex] | None, strict: bool, max_pixels: int, max_bytes: int, memory: int

@@ -51,7 +51,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the header says. `mode` is Pillow's name for it; `jpeg_quality` is None for anything but a JPEG."""
+    """What the header says. `mode` is Pillow's name for it.
+
+    `jpeg_quality` and `chroma` are None for anything but a JPEG. `chroma`: "444", "422", "420", or "other", also for
+    gray and CMYK.
+    """
 
     format: str
     mode: str
@@ -60,6 +64,7 @@ class ImageFacts:
     bit_depth: int
     jpeg_quality: int | None
     progressive: bool
+    chroma: str | None = None
 
 
 DEFAULT_LIMITS = Limits()
@@ -120,6 +125,7 @@ def check(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     return _facts(_core.check(data, *limits.as_core))
 
 
-def _facts(core: tuple[str, str, int, int, int, int, bool]) -> ImageFacts:
-    form, mode, width, height, bit_depth, quality, progressive = core
-    return ImageFacts(form, mode, width, height, bit_depth, quality if quality > 0 else None, progressive)
+def _facts(core: tuple[str, str, int, int, int, int, bool, str]) -> ImageFacts:
+    form, mode, width, height, bit_depth, quality, progressive, chroma = core
+    known = quality if quality > 0 else None
+    return ImageFacts(form, mode, width, height, bit_depth, known, progressive, chroma or None)

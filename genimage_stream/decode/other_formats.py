@@ -73,12 +73,12 @@ def _decode(
     return np.ascontiguousarray(pixels), lease
 
 
-def inspect_other(data: Buffer, max_pixels: int, max_bytes: int) -> tuple[str, str, int, int, int, int, bool]:
+def inspect_other(data: Buffer, max_pixels: int, max_bytes: int) -> tuple[str, str, int, int, int, int, bool, str]:
     """The facts of `_core.inspect` from Pillow's reading of the header."""
     image, lease = _open(data, max_pixels, max_bytes, 0)
     lease.release()
     depth = 16 if image.mode.startswith("I;16") else _BIT_DEPTH.get(image.mode, 8)
-    return (image.format or "").lower(), image.mode, image.width, image.height, depth, -1, False
+    return (image.format or "").lower(), image.mode, image.width, image.height, depth, -1, False, ""
 
 
 def _open(data: Buffer, max_pixels: int, max_bytes: int, memory: int) -> tuple[Image.Image, _core.MemoryLease]:

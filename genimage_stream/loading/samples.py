@@ -38,6 +38,8 @@ class SampleTable:
     label_number: npt.NDArray[np.int64]  # of each label's code: 0 real, 1 fake
     label_names: list[str]  # of each label's code
     generator_names: list[str]
+    split: npt.NDArray[np.int32]  # codes of the index
+    split_names: list[str]
     hashes: Callable[[], npt.NDArray[np.uint64]]  # the first 64 bits of each original's sha256
     segments: SegmentTable | None  # where parts of images are read, and the index has them
 
@@ -45,7 +47,7 @@ class SampleTable:
     def of(cls, access: Access, *, parts: bool) -> SampleTable:
         """Read it from the index; `parts`: also which bytes of an image a window needs."""
         columns = access.columns
-        columns.load("shard", "offset", "size", "width", "height", "label", "generator")
+        columns.load("shard", "offset", "size", "width", "height", "label", "generator", "split")
         shard, paths = access.shards()
         offset, size = columns.numbers("offset", "size")
         width, height = columns.native("width", "height")
@@ -62,6 +64,8 @@ class SampleTable:
             label_number=access.label_numbers(),
             label_names=columns.words("label")[1],
             generator_names=columns.words("generator")[1],
+            split=columns.words("split")[0],
+            split_names=columns.words("split")[1],
             hashes=columns.hashes,
             segments=columns.segments() if parts else None,
         )
@@ -80,7 +84,8 @@ class SampleTable:
         """What the steps make of some samples, as the chances draw it."""
         labels = self.label[rows].astype(np.int64), self.label_names
         generators = self.generator[rows].astype(np.int64), self.generator_names
-        return plan_samples(steps, chances, self.sizes(rows), labels, generators)
+        splits = self.split[rows].astype(np.int64), self.split_names
+        return plan_samples(steps, chances, self.sizes(rows), labels, generators, splits)
 
     def draws(self, steps: Sequence[Step], chances: Chances, rows: npt.NDArray[np.int64]) -> list[list[Draw]]:
         """What `plan` draws for each: one JSON-able dict per step."""
@@ -91,6 +96,7 @@ class SampleTable:
                 Size(*size),
                 self.label_names[self.label[row]],
                 self.generator_names[self.generator[row]],
+                self.split_names[self.split[row]],
             )
             for i, (row, size) in enumerate(zip(rows.tolist(), self.sizes(rows).tolist(), strict=True))
         ]

@@ -12,10 +12,12 @@ import numpy.typing as npt
 from genimage_stream.arguments import WrongKindError
 from genimage_stream.dataset.access import Access
 from genimage_stream.decode.pixels import Small
+from genimage_stream.loading.reals import qualities_of_reals
 from genimage_stream.loading.variants import Variants
 from genimage_stream.order.windows import Place, Windows, windows
 from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.combine import OnlyIf
+from genimage_stream.transforms.degrade import JPEG, LIKE_REALS
 from genimage_stream.transforms.geometry import CenterCrop, RandomCrop
 from genimage_stream.transforms.many import Sizes
 from genimage_stream.transforms.plan import output_size
@@ -41,31 +43,34 @@ def steps_of(transform: Any) -> tuple[Step, ...]:
 
 
 def fix_to_dataset(steps: Sequence[Step], access: Access) -> tuple[Step, ...]:
-    """The steps with all that they take from the dataset fixed: OnlyIf's generators get the dataset's names.
+    """The steps with all that they take from the dataset fixed: OnlyIf's generators get the dataset's names, and JPEGs
+    like those of the reals get their qualities.
 
     Raises ValueError, naming the step and its place, for what the dataset does not have.
     """
     fixed = []
     for number, step in enumerate(steps):
         try:
-            fixed.append(_fixed(step, access.columns.words("generator")[1]))
+            fixed.append(_fixed(step, access))
         except ValueError as error:
             raise ValueError(f"{at_place(number, step)}: {error}") from None
     return tuple(fixed)
 
 
-def _fixed(step: Step, generators: list[str]) -> Step:
+def _fixed(step: Step, access: Access) -> Step:
+    if isinstance(step, JPEG) and step.quality == LIKE_REALS:
+        return replace(step, reals=qualities_of_reals(access))
     if isinstance(step, OnlyIf):
-        names = step.generators
+        names, generators = step.generators, access.columns.words("generator")[1]
         if names is not None:
             names = tuple(name if name in generators else str(generator_alias(name)) for name in names)
             for given, name in zip(step.generators or (), names, strict=True):
                 if name not in generators:
                     raise ValueError(f"the dataset has no generator {given!r}; it has {', '.join(generators)}")
-        return replace(step, step=_fixed(step.step, generators), generators=names)
+        return replace(step, step=_fixed(step.step, access), generators=names)
     if step.inner:
         combined: Any = step
-        return cast("Step", replace(combined, transforms=tuple(_fixed(inner, generators) for inner in step.inner)))
+        return cast("Step", replace(combined, transforms=tuple(_fixed(inner, access) for inner in step.inner)))
     return step
 
 

@@ -57,10 +57,15 @@ def draws_of(
 
 
 def draws_for(
-    steps: Sequence[Step], chance: Chance, size: Size, label: str | None, generator: str | None
+    steps: Sequence[Step],
+    chance: Chance,
+    size: Size,
+    label: str | None,
+    generator: str | None,
+    split: str | None = None,
 ) -> list[Draw]:
     """`draws_of` for an image of that size, without its pixels."""
-    return _plan(steps, Sample(chance, ordinals_of(steps), label, generator), size, None)[0]
+    return _plan(steps, Sample(chance, ordinals_of(steps), label, generator, split), size, None)[0]
 
 
 def _prepared(

@@ -35,11 +35,17 @@ class Many:
     ordinals: tuple[int, ...]  # by a step's place in the list, inner steps counted
     steps: list[list[_core.Step]] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
+    splits: npt.NDArray[np.int64] | None = None  # codes (n,) of the names
+    split_names: Sequence[str] = ()
     step: str = ""  # the step at hand, for messages
 
     def __post_init__(self) -> None:
         self.sizes = self.sizes.copy()
         self.steps = [[] for _ in range(len(self.sizes))]
+
+    def split_of(self, which: int) -> str | None:
+        """The name of a sample's split, where splits are known."""
+        return None if self.splits is None else self.split_names[self.splits[which]]
 
     def sound(self, which: Places) -> Places:
         """Those that have not failed."""

@@ -19,12 +19,14 @@ def plan_samples(
     sizes: Sizes,
     labels: tuple[npt.NDArray[np.int64], Sequence[str]],
     generators: tuple[npt.NDArray[np.int64], Sequence[str]],
+    splits: tuple[npt.NDArray[np.int64] | None, Sequence[str]] = (None, ()),
 ) -> PlannedSteps:
     """Draw the values of all steps for n images of `sizes` (n, 2) (width, height), as `draws_of` draws them for each.
 
-    `labels` and `generators`: codes (n,) and their names. An image that a step cannot take gets a step that fails.
+    `labels`, `generators` and `splits`: codes (n,) and their names. An image that a step cannot take gets a step that
+    fails.
     """
-    many = Many(chances, sizes, *labels, *generators, ordinals_of(steps))
+    many = Many(chances, sizes, *labels, *generators, ordinals_of(steps), splits=splits[0], split_names=splits[1])
     many.step = "the transform"
     for i in np.flatnonzero((sizes < 1).any(axis=1)).tolist():
         many.fail(i, "the index has no size for this image")

@@ -51,6 +51,7 @@ class Sample:
     ordinals: tuple[int, ...]  # by a step's place in the list, inner steps counted
     label: str | None = None
     generator: str | None = None
+    split: str | None = None
 
 
 class Planned(NamedTuple):
@@ -99,6 +100,7 @@ class Step(ABC):
                 many.ordinals,
                 many.label_names[many.labels[i]],
                 many.generator_names[many.generators[i]],
+                many.split_of(i),
             )
             try:
                 planned = self.plan(sample, place, Size(*many.sizes[i].tolist()))

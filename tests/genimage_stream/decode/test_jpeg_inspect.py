@@ -17,7 +17,16 @@ def test_the_quality_of_ijg_tables_is_found_exactly(quality: int) -> None:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_mode_size_and_kind(mode: str, progressive: bool) -> None:
     facts = gs.inspect(encode(picture(33, 21), mode, quality=75, progressive=progressive))
-    assert facts == gs.ImageFacts("jpeg", mode, 33, 21, 8, 75, progressive)
+    chroma = "420" if mode == "RGB" else "other"
+    assert facts == gs.ImageFacts("jpeg", mode, 33, 21, 8, 75, progressive, chroma)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "chroma"),
+    [("4:4:4", "444"), ("4:2:2", "422"), ("4:2:0", "420"), ("4:1:1", "other"), ("4:4:0", "other")],
+)
+def test_chroma_is_named_by_the_sampling_factors(sampling: str, chroma: str) -> None:
+    assert gs.inspect(encode_sampled(picture(40, 40), sampling)).chroma == chroma
 
 
 def test_the_header_must_be_whole() -> None:
