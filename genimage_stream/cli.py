@@ -99,9 +99,10 @@ def bench(
         if as_json:
             print(command_line.json_text(results.plain()))
         else:
-            print("\n".join(lines(results)))
+            for text in lines(results):
+                command_line.line(text)
         if html is not None:
-            print(f"bench: the page is {os.path.abspath(html)}", file=sys.stderr)
+            command_line.line(f"bench: the page is {os.path.abspath(html)}", sys.stderr)
         return 0
 
     _end(work, as_json)

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,11 +18,15 @@ from typing import Any
 
 import click
 
+from genimage_stream.remedies import printable
+
 SETTINGS: dict[str, Any] = {
     "show_default": True,
     "max_content_width": 100,
     "help_option_names": ["-h", "--help"],
 }
+# JSON has escapes for control characters below U+0020 by itself.
+_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 VERSION = click.version_option(package_name="genimage-stream", message="%(prog)s %(version)s")
 
 
@@ -62,7 +67,7 @@ def end(
     def failed(sentence: str, code: int) -> int:
         if as_json:
             _to(sys.stdout, json_text({"error": sentence}))
-        _to(sys.stderr, f"{name}: {sentence}")
+        _to(sys.stderr, printable(f"{name}: {sentence}"))
         return code
 
     try:
@@ -84,7 +89,12 @@ def end(
 
 
 def json_text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False)
+    return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def line(text: str, stream: Any = None) -> None:
+    """Print one line, of which nothing is taken for a command to the terminal or for another line."""
+    print(printable(text), file=stream or sys.stdout)
 
 
 def _to(stream: Any, text: str) -> None:

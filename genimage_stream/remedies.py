@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,9 +37,23 @@ def is_utf8(path: str) -> bool:
     return True
 
 
-def printable(path: str) -> str:
-    """A path for messages and tables: bytes that are not UTF-8 are escaped."""
-    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
+# What may not reach a terminal as it is: control characters (they move the cursor, set titles, break and forge lines),
+# what turns the direction of text, and bytes that are not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A path, or a line with names in it, for terminals and pages: what would not be shown as it is, is escaped.
+
+    Names come from disks, archives and indexes of strangers, so every line that is printed passes here.
+    """
+    if text.isprintable():
+        return text
+    return _UNPRINTABLE.sub(lambda found: _escaped(ord(found[0])), text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def read_error(number: int, text: str, dataset: str) -> OSError:

@@ -204,10 +204,10 @@ def pack(
             _json(asdict(done))
         else:
             if done.state == "finished":
-                print(f"{done.destination} is finished already; nothing to do")
+                command_line.line(f"{done.destination} is finished already; nothing to do")
             elif done.state == "repaired":
-                print(f"{done.destination} is whole again")
-            print(
+                command_line.line(f"{done.destination} is whole again")
+            command_line.line(
                 f"{done.destination}: {done.samples:,} samples in {done.shards:,} shards, "
                 f"{size_text(done.size_bytes)}; {done.quarantined:,} files in quarantine "
                 f"(`shard-tools info --quarantine` lists them), {done.system_files:,} system files ignored"
@@ -241,12 +241,12 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
             print_problems(found.problems)
             print_problems(found.notes, "note")
             verdict = "intact" if found.intact else f"NOT intact: {len(found.problems)} problems"
-            print(
+            command_line.line(
                 f"{found.destination} is {verdict}; {found.samples:,} samples in {found.shards:,} shards, "
                 f"{size_text(found.size_bytes)} read{' and decoded' if decode else ''}"
             )
             if not found.intact:
-                print(
+                command_line.line(
                     "To fix it, remove the damaged files (a shard with its .idx) and run the same `shard-tools pack` "
                     "again: it writes them again."
                 )
@@ -273,8 +273,8 @@ def info(destination: str, quarantine: bool, as_json: bool) -> None:
                 _json({"destination": destination, "quarantined": len(files), "files": files})
                 return 0
             for file in files:
-                print(f"{file['source']}: {file['reason']}")
-            print(f"{destination}: {len(files):,} files in quarantine")
+                command_line.line(f"{file['source']}: {file['reason']}")
+            command_line.line(f"{destination}: {len(files):,} files in quarantine")
             print_reasons(reasons(files))
             return 0
         facts = dataset_info(destination)
@@ -300,18 +300,18 @@ def report(destination: str, html: str, thumbnails: int, spectra: int, as_json: 
         for what, lost in (("shards", found["missing_shards"]), ("thumbnails", found["unreadable_thumbnails"])):
             if lost:
                 few = f"{len(lost):,} {what if len(lost) > 1 else what[:-1]} cannot be read, the first is {lost[0]}"
-                print(f"shard-tools: {few}; `shard-tools verify {destination}` lists all", file=sys.stderr)
+                command_line.line(f"shard-tools: {few}; `shard-tools verify {destination}` lists all", sys.stderr)
         if as_json:
             _json(found)
         else:
-            print(f"{html}: {found['headline']}")
+            command_line.line(f"{html}: {found['headline']}")
         return 0
 
     _end(work, as_json)
 
 
 def _json(value: Mapping[str, Any]) -> None:
-    print(command_line.json_text(value))
+    sys.stdout.write(command_line.json_text(value) + "\n")
 
 
 def _end(work: Callable[[], int], as_json: bool, interrupted: str = "interrupted") -> None:

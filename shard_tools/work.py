@@ -94,7 +94,10 @@ def plan_work(listing: Listing, options: PackOptions) -> Work:
         [printable(listing.containers[g.container].prefix + (g.path + "/" if g.path else "")) for g in listing.groups],
         pa.string(),
     ).take(in_order)
-    source = pc.binary_join_element_wise(folders, listing.name.take(pa.array(row)), "")
+    names = listing.name.take(pa.array(row))
+    if not pc.all(pc.utf8_is_printable(names)).as_py():
+        names = pa.array(map(printable, names.to_pylist()), pa.string())
+    source = pc.binary_join_element_wise(folders, names, "")
     planned = state.Planned(
         key=keys.key.take(order),
         label=pa.array([g.label for g in listing.groups], pa.string()).take(in_order),

@@ -11,13 +11,14 @@ from genimage_stream.bench.options import Options
 from genimage_stream.bench.rate import Rate
 from genimage_stream.bench.run import Results, Say, steps
 from genimage_stream.page.scales import number, size
+from genimage_stream.remedies import printable
 
 
 @contextmanager
 def progress(options: Options) -> Iterator[Say]:
     """What is told of each step before it begins: a bar on a terminal, plain lines elsewhere, on standard error."""
     if not sys.stderr.isatty():
-        yield lambda line: print(f"bench: {line}", file=sys.stderr, flush=True)
+        yield lambda line: print(printable(f"bench: {line}"), file=sys.stderr, flush=True)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

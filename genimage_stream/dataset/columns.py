@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream import schema
+from genimage_stream.dataset.checks import checked
 from genimage_stream.storage.segments import SegmentTable
 from genimage_stream.storage.versions import changed
-from genimage_stream.storage.within import check_shard_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +51,15 @@ class IndexColumns:
             with self._open([]) as file:
                 self.num_rows: int = file.metadata.num_rows
                 self.names: list[str] = file.schema_arrow.names
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of Arrow
+                raise
             raise ValueError(f"{self.name} cannot be read ({error}): pack the dataset again") from error
+        # A row has a key and a hash of its own, which take more than one byte however they are compressed.
+        if not 0 <= self.num_rows <= self._file.size:
+            raise ValueError(
+                f"{self.name} cannot hold {self.num_rows:,} rows: it is damaged, so pack the dataset again"
+            )
         missing = [field for field in schema.index_schema().names if field not in (*self.names, *schema.LATER_COLUMNS)]
         if missing:
             raise ValueError(f"{self.name} is not an index of this format: it has no column {', '.join(missing)}")
@@ -66,7 +73,15 @@ class IndexColumns:
             if _FOOTER_BYTES < length <= size:
                 memory = self._spans([(size - length, size)])
             self._footer = _parquet(memory).metadata
-        return _parquet(self._spans(_chunks(self._footer, columns, groups)), self._footer)
+        try:
+            spans = _chunks(self._footer, columns, groups)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"{self.name} is damaged ({error}): restore it from a copy, or pack again") from error
+        if any(not 0 <= start <= end <= self._file.size for start, end in spans):
+            raise ValueError(
+                f"{self.name} is damaged (columns lie outside of it): restore it from a copy, or pack again"
+            )
+        return _parquet(self._spans(spans), self._footer)
 
     def _spans(self, spans: list[tuple[int, int]]) -> memoryview:
         return memoryview(self._file.read_spans(spans))
@@ -96,16 +111,22 @@ class IndexColumns:
             wanted = range(file.metadata.num_row_groups) if groups is None else groups
             try:
                 table = file.read_row_groups(list(wanted), columns=list(columns))
-            except (pa.ArrowInvalid, OSError) as error:
+            except (pa.ArrowException, OSError) as error:
                 if self._file.version_now() != self._file.version:
                     raise changed(self.name) from error
                 raise ValueError(
                     f"{self.name} cannot be read ({error}): it is damaged, so restore it from a copy, or remove it and "
                     "run the same `shard-tools pack` again"
                 ) from error
-        if "shard" in table.column_names:
-            check_shard_paths(table["shard"].unique().to_pylist(), self.name)
-        return table
+        if groups is None and len(table) != self.num_rows:
+            raise ValueError(
+                f"{self.name} has {len(table):,} rows and says that it has {self.num_rows:,}: restore it from a copy, "
+                "or pack again"
+            )
+        try:
+            return checked(table, self.name)
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # of contents: indices of dictionaries, say
+            raise ValueError(f"{self.name} is damaged ({error}): restore it from a copy, or pack again") from error
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """Whole columns as an Arrow table; not kept."""
@@ -246,6 +267,9 @@ class IndexColumns:
         import pyarrow as pa
 
         found: list[str] = self._keys().take(pa.array(rows)).to_pylist()
+        for key in found:
+            if not key.isprintable():  # keys are in messages, file names and logs
+                raise ValueError(f"{self.name} holds the key {key!r}, which cannot be shown: pack the dataset again")
         return found
 
     def row_of_key(self, key: str) -> int | None:
@@ -278,6 +302,8 @@ def _chunks(footer: pq.FileMetaData, columns: Sequence[str], groups: Sequence[in
     spans = []
     for number in range(footer.num_row_groups) if groups is None else groups:
         group = footer.row_group(number)
+        if group.num_columns != footer.num_columns:  # Arrow ends the process when asked for a column that is not there
+            raise ValueError("its row groups have other columns than its schema")
         for place in range(group.num_columns):
             chunk = group.column(place)
             if chunk.path_in_schema.split(".")[0] in columns:

@@ -8,6 +8,10 @@ from typing import Any, TypedDict, cast, get_args, get_origin, get_type_hints, i
 
 from genimage_stream import schema
 from genimage_stream.storage.within import check_shard_paths
+from genimage_stream.vocabulary import LABELS, SPLITS
+
+_LONGEST = 4096  # characters of a text
+_WORDS = {"split": SPLITS, "label": LABELS}
 
 
 class GroupCounts(TypedDict):
@@ -61,12 +65,21 @@ class DatasetInfo:
     @property
     def plan_digest(self) -> str | None:
         """Tells datasets that were packed from other files or with other options apart."""
-        return self.fields.get("plan_digest")
+        digest = self.fields.get("plan_digest")
+        return digest if isinstance(digest, str) else None
 
     @property
     def crop_ready(self) -> bool:
         """Whether it was packed with --crop-ready."""
-        return bool((self.fields.get("options") or {}).get("crop_ready"))
+        options = self.fields.get("options")
+        return isinstance(options, dict) and bool(options.get("crop_ready"))
+
+    @property
+    def samples(self) -> int | None:
+        """How many rows the index has; None where that is not said."""
+        counts = self.fields.get("counts")
+        samples = counts.get("samples") if isinstance(counts, dict) else None
+        return samples if isinstance(samples, int) else None
 
     def check_complete(self) -> DatasetInfo:
         """Raises ValueError unless every field that the packer writes is there and every shard's path is sound."""
@@ -83,14 +96,14 @@ def parse_info(text: bytes | bytearray, name: str) -> DatasetInfo:
     """The contents of the file called `name`. Raises ValueError when they are damaged or of a newer format."""
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is damaged ({error}): restore it, or remove the dataset and pack again") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{name} is damaged (not a JSON object): restore it, or remove the dataset and pack again")
     version = fields.get("format_version", schema.FORMAT_VERSION)
     if not isinstance(version, int) or version > schema.FORMAT_VERSION:
         raise ValueError(
-            f"{name} has format version {version}, this genimage-stream reads up to {schema.FORMAT_VERSION}: "
+            f"{name} has format version {str(version)[:20]}, this genimage-stream reads up to {schema.FORMAT_VERSION}: "
             "install a newer one"
         )
     return DatasetInfo(name, cast(WrittenFields, fields))
@@ -109,5 +122,11 @@ def _misfit(value: Any, wanted: Any, where: str) -> str | None:
             return f"{where} is not a list"
         inner = [(one, get_args(wanted)[0], f"{where}[{at}]") for at, one in enumerate(value)]
     else:
-        return None if isinstance(value, wanted) and not isinstance(value, bool) else f"{where} is missing or damaged"
+        sound = isinstance(value, wanted) and not isinstance(value, bool)
+        if sound and isinstance(value, int):
+            sound = 0 <= value < 1 << 63 or where == "seed"
+        if sound and isinstance(value, str):
+            sound = value.isprintable() and len(value) <= _LONGEST
+            sound = sound and value in _WORDS.get(where.rpartition(".")[2], [value])
+        return None if sound else f"{where} is missing or damaged"
     return next((wrong for one in inner if (wrong := _misfit(*one))), None)

@@ -48,7 +48,13 @@ def _open(
         cache_dir = None  # not used there; the warning comes once
         place = store.name
     reopen = partial(_open, place, options, cache_dir, cache_size)
-    return Access(store, read_info(store), open_index(store), reopen)
+    info, columns = read_info(store), open_index(store)
+    if info.samples not in (None, columns.num_rows):
+        raise ValueError(
+            f"{columns.name} has {columns.num_rows:,} rows and {schema.DATASET_FILE} says {info.samples:,}: these are "
+            "different datasets; restore both from one copy, or pack again"
+        )
+    return Access(store, info, columns, reopen)
 
 
 def read_info(store: Store) -> DatasetInfo:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from string import Template
 
+from genimage_stream.remedies import printable
+
 
 def label_keys(*labels: str) -> list[tuple[str, str]]:
     """The legend of these labels, for figure(); none of a single one, which the words have to name."""
@@ -19,8 +21,8 @@ def label_keys(*labels: str) -> list[tuple[str, str]]:
 
 
 def text(value: object) -> str:
-    """Escape for an element's content or a quoted attribute. Control characters, illegal in HTML, become U+FFFD."""
-    return _html.escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]", "\ufffd", str(value)))
+    """Escape for an element's content or a quoted attribute, control characters and turns of direction included."""
+    return _html.escape("\n".join(map(printable, str(value).split("\n"))))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from genimage_stream import decode
 from genimage_stream.page.picture import data_address, encode_png
 from genimage_stream.page.scales import dimensions
 from genimage_stream.vocabulary import LABELS, REAL, REAL_POOL, synsets
+from shard_tools.opening import explained
 from shard_tools.report.statistics import Column, Samples
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def contact_sheet(dataset: Dataset, samples: Samples, each: int) -> list[Thumbna
             chosen += [(generator, label, pair, int(row)) for label, row in zip(LABELS, rows, strict=True) if row >= 0]
     if not chosen:
         return []
-    keys = dataset.access.columns.keys(np.array([row for *_, row in chosen], np.int64))
+    with explained():
+        keys = dataset.access.columns.keys(np.array([row for *_, row in chosen], np.int64))
     return [_thumbnail(dataset, samples, classes, *one, key) for one, key in zip(chosen, keys, strict=True)]
 
 

@@ -10,6 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from genimage_stream.remedies import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -89,7 +91,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads it, or its disk is full: the work goes on
-            print(line, file=sys.stderr, flush=True)
+            print(printable(line), file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self._what:
@@ -159,7 +161,7 @@ class Bars:
 
     def say(self, line: str) -> None:
         self._listed()
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
         self._listed()

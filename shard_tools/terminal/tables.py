@@ -7,7 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from genimage_stream.remedies import printable
 from shard_tools.info import DatasetSummary, ScanSummary
 from shard_tools.terminal.text import print_problems, size_text
 
@@ -26,7 +28,7 @@ def _print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequen
         for number, column in enumerate(columns[:shown]):
             table.add_column(column, justify="left" if number < 3 else "right", no_wrap=True)
         for row in rows:
-            table.add_row(*row[:shown])
+            table.add_row(*(Text(printable(cell)) for cell in row[:shown]))  # no markup of a name is carried out
         width = console.measure(table, options=console.options.update(width=1000)).maximum
         if width <= console.width:
             break
@@ -63,11 +65,11 @@ def print_scan(info: ScanSummary) -> None:
     console.print("Only names and sizes were read: pack checks the contents of every image")
     if info["other_files"]:
         others = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in info["other_files"].items())
-        console.print(f"other files, ignored: {others}", markup=False)
+        console.print(printable(f"other files, ignored: {others}"), markup=False)
     if info["missing_generators"]:
         console.print(f"not here at all: {', '.join(info['missing_generators'])}")
     for note in info["notes"]:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        console.print(printable(f"note: {note}"), markup=False, soft_wrap=True)
     print_problems(info["problems"])
 
 
@@ -88,11 +90,12 @@ def print_info(info: DatasetSummary) -> None:
     console.print(
         f"\n{info['samples']:,} samples in {info['shards']:,} shards, {size_text(info['size'])}; "
         f"{info['quarantined']:,} files in quarantine; {info['without_class']:,} samples of unknown class; "
-        f"seed {info['seed']}, format {info['format_version']}; {_coding(info['options'])}"
+        f"seed {info['seed']}, format {info['format_version']}; {printable(_coding(info['options']))}",
+        markup=False,
     )
 
 
 def _coding(options: dict[str, Any]) -> str:
     if not options.get("crop_ready"):
         return "files as they were"
-    return f"crop-ready, PNGs at level {options['png_level']}"
+    return f"crop-ready, PNGs at level {options.get('png_level')}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from genimage_stream.command_line import line
+
 SHOWN_PROBLEMS = 20
 
 
@@ -17,14 +19,14 @@ def size_text(size_bytes: int) -> str:
 def print_reasons(reasons: list[tuple[str, int]]) -> None:
     """Why files are in quarantine, with the number of files."""
     for reason, files in reasons[:SHOWN_PROBLEMS]:
-        print(f"{files:>9,}  {reason}")
+        line(f"{files:>9,}  {reason}")
     if len(reasons) > SHOWN_PROBLEMS:
         rest = sum(files for _, files in reasons[SHOWN_PROBLEMS:])
-        print(f"{rest:>9,}  {len(reasons) - SHOWN_PROBLEMS:,} other reasons")
+        line(f"{rest:>9,}  {len(reasons) - SHOWN_PROBLEMS:,} other reasons")
 
 
 def print_problems(problems: list[str], what: str = "problem") -> None:
     for problem in problems[:SHOWN_PROBLEMS]:
-        print(f"{what}: {problem}")
+        line(f"{what}: {problem}")
     if len(problems) > SHOWN_PROBLEMS:
-        print(f"... and {len(problems) - SHOWN_PROBLEMS:,} more; --json lists all")
+        line(f"... and {len(problems) - SHOWN_PROBLEMS:,} more; --json lists all")
