@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from genimage_stream import schema
 from genimage_stream.dataset.checks import checked
+from genimage_stream.dataset.footer import Chunk, column_chunks
 from genimage_stream.storage.segments import SegmentTable
 from genimage_stream.storage.versions import changed
 
@@ -47,6 +48,7 @@ class IndexColumns:
         self._lock = threading.RLock()
         self._cache: dict[str, Any] = {}
         self._footer: pq.FileMetaData | None = None
+        self._chunks: list[list[Chunk]] = []
         try:
             with self._open([]) as file:
                 self.num_rows: int = file.metadata.num_rows
@@ -72,11 +74,14 @@ class IndexColumns:
             length = int.from_bytes(bytes(memory[-8:-4]), "little") + 8
             if _FOOTER_BYTES < length <= size:
                 memory = self._spans([(size - length, size)])
-            self._footer = _parquet(memory).metadata
-        try:
-            spans = _chunks(self._footer, columns, groups)
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{self.name} is damaged ({error}): restore it from a copy, or pack again") from error
+            footer = _parquet(memory).metadata  # which finds out whether there is one
+            try:
+                self._chunks = column_chunks(bytes(memory[max(0, size - length) : size - 8]))
+            except ValueError as error:
+                raise ValueError(f"{self.name} is damaged ({error}): restore it from a copy, or pack again") from None
+            self._footer = footer
+        wanted = self._chunks if groups is None else [self._chunks[number] for number in groups]
+        spans = [(start, end) for group in wanted for column, start, end in group if column in columns]
         if any(not 0 <= start <= end <= self._file.size for start, end in spans):
             raise ValueError(
                 f"{self.name} is damaged (columns lie outside of it): restore it from a copy, or pack again"
@@ -295,23 +300,6 @@ def _parquet(memory: memoryview, footer: pq.FileMetaData | None = None) -> pq.Pa
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(pa.BufferReader(pa.py_buffer(memory)), metadata=footer, page_checksum_verification=True)
-
-
-def _chunks(footer: pq.FileMetaData, columns: Sequence[str], groups: Sequence[int] | None) -> list[tuple[int, int]]:
-    """Where the column chunks of these columns are in a Parquet file."""
-    spans = []
-    for number in range(footer.num_row_groups) if groups is None else groups:
-        group = footer.row_group(number)
-        if group.num_columns != footer.num_columns:  # Arrow ends the process when asked for a column that is not there
-            raise ValueError("its row groups have other columns than its schema")
-        for place in range(group.num_columns):
-            chunk = group.column(place)
-            if chunk.path_in_schema.split(".")[0] in columns:
-                start = chunk.data_page_offset
-                if chunk.has_dictionary_page:
-                    start = min(start, chunk.dictionary_page_offset)
-                spans.append((start, start + chunk.total_compressed_size))
-    return spans
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:

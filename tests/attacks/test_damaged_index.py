@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import genimage_stream as gs
+from tests.fixtures.shards import make_dataset
 from tests.shard_tools.conftest import shard_tools_here
 from tests.shard_tools.test_unreadable import within
 
@@ -196,3 +200,31 @@ def test_odd_fields(field: str, packed: Path, tmp_path: Path) -> None:
         assert "internal error" not in done.err, (value, done.err)
         with contextlib.suppress(OSError, ValueError):
             repr(gs.open_dataset(root))
+
+
+def test_bytes_of_an_index_that_are_others(tmp_path: Path) -> None:
+    """Random bytes in place of others: each index is read in a process of its own, which must not be ended by Arrow."""
+    root = make_dataset(tmp_path / "dataset", 4)
+    sound = (root / "index.parquet").read_bytes()
+    footer = len(sound) - 8 - int.from_bytes(sound[-8:-4], "little")
+    rng = np.random.default_rng(1)
+    answers: list[int] = []
+    for number in range(100):
+        raw = bytearray(sound)
+        for _ in range(int(rng.integers(1, 6))):
+            raw[int(rng.integers(footer if number % 5 else 0, len(raw)))] = int(rng.integers(256))
+        (root / "index.parquet").write_bytes(bytes(raw))
+        child = os.fork()
+        if not child:
+            answer = 3
+            try:
+                signal.alarm(30)
+                gs.open_dataset(root).table()
+                answer = 0
+            except (OSError, ValueError):
+                answer = 1
+            finally:
+                os._exit(answer)
+        answers.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    assert set(answers) <= {0, 1}, answers
+    assert answers.count(1) > 50
