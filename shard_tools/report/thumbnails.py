@@ -15,7 +15,7 @@ from genimage_stream import decode
 from genimage_stream.page.picture import data_address, encode_png
 from genimage_stream.page.scales import dimensions
 from genimage_stream.vocabulary import LABELS, REAL, REAL_POOL, synsets
-from shard_tools.opening import explained
+from shard_tools.finished import explained
 from shard_tools.report.statistics import Column, Samples
 
 if TYPE_CHECKING:
