@@ -325,7 +325,7 @@ def test_quoted_messages_are_said(folder: Path) -> None:
     }
     said = provoke(folder)
     needs_more = {
-        "circular import",
+        "Python found the sources in",
         "cache_dir is for object stores",
         "torch sees no CUDA device",
         "torchrun",

@@ -93,6 +93,33 @@ def test_setup_without_a_new_enough_python(checkout: Path, tools: Path) -> None:
     assert "omit PYTHON" in lines[0], "python3 would do"
 
 
+PIP_SAYS = """\
+Looking in links: /wheels
+Collecting click==8.5.1 (from -r requirements/dev.lock (line 6))
+  Downloading click-8.5.1-py3-none-any.whl (102 kB)
+Collecting pyarrow==26.0.1 (from -r requirements/dev.lock (line 44))
+  Downloading pyarrow-26.0.1-cp311-cp311-manylinux_2_28_x86_64.whl (55.0 MB)
+Installing collected packages: pyarrow, click
+"""
+
+
+@pytest.mark.parametrize(("rest", "code"), [("Successfully installed click-8.5.1\n", 0), ("failed\n", 1)])
+def test_setup_shows_the_progress_of_pip(rest: str, code: int) -> None:
+    script = (ROOT / "scripts/setup.sh").read_text()
+    functions = re.findall(r"^say\(\).*?$|^show_progress.*?^\}", script, re.MULTILINE | re.DOTALL)
+    assert len(functions) == 2
+    program = "\n".join([*functions, "show_progress"])
+    done = subprocess.run(
+        ["sh", "-c", program], input=PIP_SAYS + rest, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "setup: downloading pyarrow-26.0.1-cp311-cp311-manylinux_2_28_x86_64.whl (55.0 MB)",
+        "setup: unpacking",
+    ]
+
+
 def test_setup_rejects_an_unknown_option(checkout: Path, tools: Path) -> None:
     code, lines = setup_lines(checkout, tools, "--everything")
     assert (code, len(lines)) == (2, 1)

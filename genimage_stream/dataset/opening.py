@@ -79,6 +79,11 @@ def open_index(store: Store) -> IndexColumns:
         ) from None
 
 
+def _has_tars(folder: Path) -> bool:
+    """Whether there are tars in a folder or those in it, which is where other WebDatasets have theirs."""
+    return any(path for pattern in ("*.tar", "*/*.tar") for path in folder.glob(pattern))
+
+
 def _absence(store: Store) -> str:
     """Why there is no dataset.json, the last file that the packer writes, and what to do."""
     local = store.local_path(schema.DATASET_FILE)
@@ -91,7 +96,7 @@ def _absence(store: Store) -> str:
         begun = True
     except OSError:
         begun = False
-    if local is not None and not begun and any(Path(store.name).glob("**/*.tar")):
+    if local is not None and not begun and _has_tars(Path(store.name)):
         return (
             f"{store.name} has tars but no index, so `shard-tools pack` did not write it: extract the tars, or turn "
             "them into folders with examples/webdataset_to_folders.py, and pack those"
