@@ -193,7 +193,7 @@ class DaliRendering(Rendering):
             self.complete(None)
             return True
         diverted = self._diverted
-        windows = torch.empty((len(diverted), *self._images.shape[1:]), dtype=torch.uint8)
+        windows = torch.empty((len(diverted), *self._images.shape[1:]), dtype=torch.uint8, device="cpu")
         errors = self._dali.decoder.decode_batch(
             [one.data.data for one in diverted],
             windows,

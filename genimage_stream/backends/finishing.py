@@ -134,7 +134,7 @@ class Lane:
         if self._stream is None:
             images.numpy()[places] = windows.numpy()
             return
-        images.index_copy_(0, self.send(torch.tensor(places)), windows)
+        images.index_copy_(0, self.send(torch.tensor(places, device="cpu")), windows)
         self._hold(windows)
 
     def _hold(self, memory: torch.Tensor) -> None:

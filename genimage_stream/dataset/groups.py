@@ -77,7 +77,8 @@ def groups_of(columns: IndexColumns, chosen: Rows | None, by: Sequence[str]) -> 
 
 
 def _check_values(access: Access, column: str, rule: Mapping[Any, float]) -> None:
-    """Raises ValueError for a weight of a value that the whole dataset does not have: a misspelt name."""
+    """Raises ValueError for a weight of a value that the whole dataset does not have, a misspelt name, or of a label
+    that the selection does not have."""
     if column in _NUMBERS:
         known: Container[Any] = range(1000)
         names = "0 to 999"
@@ -87,9 +88,12 @@ def _check_values(access: Access, column: str, rule: Mapping[Any, float]) -> Non
         if column == "synset":
             known.update(synsets())
         names = ", ".join(here)
+    if column == "label":  # of two, so one that is not there is a mistake in the selection
+        here = [here[code] for code in np.unique(access.take(access.columns.words(column)[0])).tolist()]
+        known, names = set(here), ", ".join(here)
     unknown = [value for value in rule if value not in known]
     if unknown:
         raise ValueError(
             f"mix has weights for the {column} {', '.join(map(repr, unknown))}; "
-            f"{access.store.name} has {names or 'none'}"
+            f"{access.store.name if access.whole or column != 'label' else 'the selection'} has {names or 'none'}"
         )

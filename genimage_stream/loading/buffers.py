@@ -37,7 +37,7 @@ class BufferPool:
         """A contiguous tensor of n images, its contents undefined."""
         shape = (n, *self._shape[1:])
         if self._pinned or not self._reuse or n == 0:
-            return torch.empty(shape, dtype=self._torch_dtype, pin_memory=self._pinned and n > 0)
+            return torch.empty(shape, dtype=self._torch_dtype, device="cpu", pin_memory=self._pinned and n > 0)
         try:
             memory = self._free.pop()
         except IndexError:

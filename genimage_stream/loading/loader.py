@@ -24,6 +24,7 @@ from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.engine import Engine
 from genimage_stream.loading.epoch import Epoch, Pass, as_it_is
 from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions, Normalize, epoch_number
+from genimage_stream.loading.passes import Passes
 from genimage_stream.loading.receipt import write_receipt
 from genimage_stream.loading.schedule import Place, Progress
 from genimage_stream.loading.stats import Stats
@@ -82,7 +83,8 @@ class Loader(Iterable[Batch]):
         channels_last   the same (n, 3, height, width) with the channels next to each other in memory
 
     Work
-        threads         of the decoder; by default one per CPU, beside DALI on a GPU two fewer
+        threads         of the decoder; by default one per CPU (of affinity and cgroups' quota; divided by torchrun's
+                        LOCAL_WORLD_SIZE), beside DALI on a GPU two fewer
         prefetch        batches decoded ahead
         backend         "cpu", or "dali", which leaves sequential JPEGs to the GPU (docs/dali.md)
         device          where the images are, by default host memory. backend="cpu" with a CUDA device decodes on the
@@ -155,6 +157,7 @@ class Loader(Iterable[Batch]):
         self._progress = Progress(0, 0)
         #: What `for` gives of each batch, by default the `Batch`; `gs.collate_dict` makes dicts for transformers.
         self.collate_fn: Callable[[Batch], Any] = as_it_is
+        self._elsewhere: list[Passes] = []  # of the datasets that were made of this
         self._placed = False  # whether a state or set_epoch says where the next `for` begins
         self._last_trainer_epoch: int | None = None
         self._sampler: weakref.ref[LoaderSteps] | None = None
@@ -209,10 +212,18 @@ class Loader(Iterable[Batch]):
         `DataLoader(loader.as_iterable_dataset(), batch_size=None, num_workers=n)` gives them in the same order, and
         begins where this loader is. Its rank is the loader's: the one given, or that of the process group by then.
         """
-        return LoaderDataset(self.dataset, self.options, self._engine.schedule.placement(), self._next)
+        made = LoaderDataset(self.dataset, self.options, self._engine.schedule.placement(), self._next)
+        self._elsewhere.append(made.passes)
+        return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.dataset, self.options, self._next, self.collate_fn)
+        """A copy goes on where the consumer is, also inside an epoch."""
+        return _rebuild, (
+            self.dataset,
+            self.options,
+            Place(self._progress.epoch, self._progress.position),
+            self.collate_fn,
+        )
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -280,6 +291,11 @@ class Loader(Iterable[Batch]):
 
         A few hundred bytes of plain numbers and strings, the same on every rank after the same number of steps.
         """
+        if any(passes.begun() for passes in self._elsewhere):
+            raise RuntimeError(
+                "the state of this loader does not count the batches that a DataLoader gave: use torchdata's "
+                "StatefulDataLoader and its state_dict, or iterate the loader itself"
+            )
         return self._engine.schedule.state(self._progress)
 
     def load_state_dict(self, state: dict[str, Any], allow: Sequence[str] = ()) -> None:
@@ -343,6 +359,7 @@ def _rebuild(
     loader = Loader(dataset, **vars(options))
     loader.collate_fn = collate_fn
     loader._go_to(place)
+    loader._placed = place.start > 0
     return loader
 
 

@@ -23,7 +23,7 @@ from genimage_stream.order.mixing import EpochSize, Mix, check_mix, epoch_size
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Shuffle
 from genimage_stream.order.windows import Position
-from genimage_stream.resources import cores
+from genimage_stream.resources import cores_of_rank
 from genimage_stream.transforms.plan import check_finishing
 from genimage_stream.transforms.step import Step
 from genimage_stream.transforms.views import Views
@@ -264,8 +264,8 @@ def epoch_number(value: object) -> int:
 
 
 def default_threads(*, dali_on_gpu: bool) -> int:
-    """One per CPU; beside DALI on a GPU CPUS_BESIDE_THE_CORE fewer."""
-    return max(1, cores() - CPUS_BESIDE_THE_CORE) if dali_on_gpu else cores()
+    """One per CPU of this process's share; beside DALI on a GPU CPUS_BESIDE_THE_CORE fewer."""
+    return max(1, cores_of_rank() - CPUS_BESIDE_THE_CORE) if dali_on_gpu else cores_of_rank()
 
 
 def default_prefetch(threads: int, batch_size: int) -> int:

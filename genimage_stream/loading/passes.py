@@ -34,9 +34,9 @@ class Passes:
 
     def __init__(self, epoch: int, start: int) -> None:
         # Row 0: epoch and start of the next pass, passes begun. The others: seed, number, epoch, start of a pass.
-        self._rows = torch.full((1 + _SLOTS, 4), -1, dtype=torch.int64)
+        self._rows = torch.full((1 + _SLOTS, 4), -1, dtype=torch.int64, device="cpu")
         self._rows.share_memory_()  # type: ignore[no-untyped-call]
-        self._rows[0] = torch.tensor([epoch, start, 0, 0])
+        self._rows[0] = _row(epoch, start, 0, 0)
         self._lock = _new_lock()
 
     def begin(self, key: PassKey | None) -> Place:
@@ -47,8 +47,8 @@ class Passes:
                 found = self._next()
                 taken = int(self._rows[0, 2])
                 if key is not None:
-                    self._rows[1 + taken % _SLOTS] = torch.tensor([*key, *found])
-                self._rows[0] = torch.tensor([found.epoch + 1, 0, taken + 1, 0])
+                    self._rows[1 + taken % _SLOTS] = _row(*key, *found)
+                self._rows[0] = _row(found.epoch + 1, 0, taken + 1, 0)
         return found
 
     def look(self, key: PassKey | None) -> Place:
@@ -60,7 +60,7 @@ class Passes:
         """Make the next pass begin there. `forget` the passes of these workers: a state brings its seed along, and
         with it a second pass of the same number."""
         with self._locked():
-            self._rows[0, :2] = torch.tensor([epoch, start])
+            self._rows[0, :2] = _row(epoch, start)
             if forget is not None:
                 self._rows[1:][self._rows[1:, 0] == forget.seed] = -1
 
@@ -68,7 +68,12 @@ class Passes:
         """Make the next pass that epoch: all of it, or the rest of it where that comes next anyway."""
         with self._locked():
             if epoch != self._next().epoch:
-                self._rows[0, :2] = torch.tensor([epoch, 0])
+                self._rows[0, :2] = _row(epoch, 0)
+
+    def begun(self) -> int:
+        """How many passes have begun."""
+        with self._locked():
+            return int(self._rows[0, 2])
 
     def _next(self) -> Place:
         return Place(int(self._rows[0, 0]), int(self._rows[0, 1]))
@@ -101,6 +106,10 @@ class Passes:
         if state["_lock"] is None:
             self._rows.share_memory_()  # type: ignore[no-untyped-call]
         self._lock = state["_lock"] or _new_lock()
+
+
+def _row(*numbers: int) -> torch.Tensor:
+    return torch.tensor(numbers, device="cpu")  # whatever torch.set_default_device says
 
 
 def _new_lock() -> Any:

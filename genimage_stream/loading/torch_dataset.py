@@ -16,7 +16,7 @@ from genimage_stream.loading.epoch import Epoch
 from genimage_stream.loading.options import LoaderOptions, epoch_number
 from genimage_stream.loading.passes import Passes, PassKey
 from genimage_stream.loading.schedule import Place, Placement, Progress, group_placement
-from genimage_stream.resources import cores
+from genimage_stream.resources import cores_of_rank
 
 _STATE = ("epoch", "start", "given", "position", "workers", "batch_size", "world_size", "order")
 
@@ -53,7 +53,7 @@ class LoaderDataset(IterableDataset[Batch]):
             pin_memory, threads = self._options.pin_memory, self._options.threads
             if (info := get_worker_info()) is not None:
                 pin_memory = False  # DataLoader pins in the main process
-                threads = threads or max(1, cores() // info.num_workers)
+                threads = threads or max(1, cores_of_rank() // info.num_workers)
             options = replace(
                 self._options,
                 rank=placement.rank,

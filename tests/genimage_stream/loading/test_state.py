@@ -240,3 +240,50 @@ def test_set_epoch(dataset: gs.Dataset) -> None:
     assert run(resumed) == epochs[1][30:]
     with pytest.raises(ValueError, match="epoch=-1"):
         loader.set_epoch(-1)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_copy_goes_on_where_the_consumer_is(dataset: gs.Dataset, way: Callable[[Any], Any], taken: int) -> None:
+    loader = gs.Loader(dataset, 10, crop=CROP, prefetch=4)
+    expected = run(gs.Loader(dataset, 10, crop=CROP))
+    running = iter(loader)
+    for _ in range(taken):
+        next(running)
+    copied = way(loader)
+    assert copied.state_dict() == loader.state_dict()
+    assert run(copied) == expected[10 * taken :]
+    assert copied.epoch == 1
+    assert run(way(copied))[:1] != expected[:1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_state_of_a_loader_behind_a_dataloader_is_an_error(dataset: gs.Dataset, workers: int) -> None:
+    """It stayed at the beginning, so a resumed run began anew."""
+    loader = gs.Loader(dataset, 10, crop=CROP)
+    around = torch.utils.data.DataLoader(loader.as_iterable_dataset(), batch_size=None, num_workers=workers)
+    assert loader.state_dict()["position"] == 0
+    next(iter(around))
+    with pytest.raises(RuntimeError, match="StatefulDataLoader"):
+        loader.state_dict()
+
+
+def test_a_default_device_changes_nothing(dataset: gs.Dataset) -> None:
+    """Everything that the loader makes in host memory was made there, as by torch.set_default_device("cuda")."""
+    expected = run(gs.Loader(dataset, 10, crop=CROP))
+    torch.set_default_device("meta")
+    try:
+        for options in ({}, {"copy": True}, {"output": "float32"}):
+            loader = gs.Loader(dataset, 10, crop=CROP, **options)  # type: ignore[arg-type]
+            batches = list(loader)
+            assert {batch[name].device.type for batch in batches for name in ("images", "labels", "rows")} == {"cpu"}
+            if "output" not in options:
+                assert run(gs.Loader(dataset, 10, crop=CROP, **options)) == expected  # type: ignore[arg-type]
+        stream = gs.Loader(
+            dataset, 10, crop=CROP
+        ).as_iterable_dataset()  # torch's DataLoader itself needs a real device
+        assert [key for batch in stream for key in batch.keys] == [key for key, _ in expected]
+        stream.set_epoch(0)
+        assert [key for batch in stream for key in batch.keys] == [key for key, _ in expected]
+    finally:
+        torch.set_default_device(None)

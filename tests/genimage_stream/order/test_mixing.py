@@ -218,7 +218,7 @@ def test_rules_that_do_not_fit(dataset: gs.Dataset, mix: Any, size: Any, message
 def test_values_that_only_this_selection_lacks(dataset: gs.Dataset) -> None:
     fakes = dataset.select(labels=["fake"], generators=["adm"])
     mix = {
-        "label": {"real": 1, "fake": 1},
+        "label": {"fake": 1},
         "generator": {"adm": 1, "biggan": 2, "sd14": 1},
         "split": {"train": 1, "val": 0},
     }
@@ -242,3 +242,10 @@ def make_no_class(sample: Any) -> Any:
 def test_epoch_size_belongs_to_a_mix(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs a mix"):
         gs.Loader(gs.open_dataset(make_dataset(tmp_path, 1)), epoch_size=5)
+
+
+@pytest.mark.parametrize("weights", [{"real": 1, "fake": 1}, {"real": 0, "fake": 1}])
+def test_a_mix_of_a_label_that_the_selection_lacks(tmp_path: Path, weights: dict[str, float]) -> None:
+    fakes = gs.open_dataset(make_dataset(tmp_path, 2)).select(labels=["fake"])
+    with pytest.raises(ValueError, match="mix has weights for the label 'real'; the selection has fake"):
+        gs.Loader(fakes, 2, crop=8, mix={"label": weights})
