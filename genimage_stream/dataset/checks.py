@@ -24,7 +24,16 @@ _BOUNDS = {
     "class_index": (0, 999),
     "jpeg_quality": (0, 100),
 }
-_MAY_BE_NULL = {"class_index", "synset", "jpeg_quality", "source", "segments", "stored_sha256", "pixel_sha256"}
+_MAY_BE_NULL = {
+    "class_index",
+    "synset",
+    "jpeg_quality",
+    "chroma",
+    "source",
+    "segments",
+    "stored_sha256",
+    "pixel_sha256",
+}
 # Of these a null has an error of its own, at the place that needs the column.
 _CHECKED_ELSEWHERE = {"label", "shard", "sha256"}
 _WORDS = ("generator", "split", "label", "synset", "format", "mode")
