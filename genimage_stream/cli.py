@@ -218,7 +218,7 @@ def replay(receipt: str, data: str | None, check: bool, as_json: bool) -> None:
         import json
 
         with needing_torch("genimage-stream replay"):
-            from genimage_stream.loading.receipt import differences, loader_of
+            from genimage_stream.loading.replay import differences, loader_of
         try:
             with open(receipt, encoding="utf-8") as file:
                 said = json.load(file)

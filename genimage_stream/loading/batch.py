@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
+from genimage_stream.arguments import whole
+from genimage_stream.loading.show import Png, grid
+
 _TENSORS = ("images", "labels", "generators", "subsets", "rows")
 _FIELDS = (*_TENSORS, "epoch", "step")
+_ABOUT = ("degradations", "normalization")
 
 
 class Batch:
@@ -19,12 +23,13 @@ class Batch:
       place in `dataset.generators` of a real too: whose reals they are.
     * `rows` int64 (n,), places in the loader's dataset: `dataset.table().take(batch.rows.numpy())` is the batch.
     * `degradations`: with several of them their names, m of them, in the order of the images (n, m, 3, height, width).
+    * `normalization`: (mean, std) of images that are floats.
     * `keys`, the samples' names. `epoch` and `step` count from 0, `step` from the beginning of the epoch.
 
     `len(batch)` is n. A batch does not change as long as it, or a part of it, is held.
     """
 
-    __slots__ = ("_keys", "degradations", *_FIELDS)
+    __slots__ = ("_keys", *_ABOUT, *_FIELDS)
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -34,6 +39,7 @@ class Batch:
     epoch: int
     step: int
     degradations: tuple[str, ...] | None
+    normalization: tuple[Sequence[float], Sequence[float]] | None
 
     def __init__(
         self,
@@ -47,6 +53,7 @@ class Batch:
         epoch: int,
         step: int,
         degradations: tuple[str, ...] | None = None,
+        normalization: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
@@ -56,6 +63,7 @@ class Batch:
         self.epoch = epoch
         self.step = step
         self.degradations = degradations
+        self.normalization = normalization
         self._keys = keys  # or a function that reads them: few consumers need them
 
     @property
@@ -84,6 +92,19 @@ class Batch:
         """The tensors and keys by name, for trainers that want a dict."""
         return {name: getattr(self, name) for name in (*_TENSORS, "keys")}
 
+    def show(self, most: int = 16, *, columns: int = 8) -> Png:
+        """The first images as a PNG, un-normalised, each with its label and key; a notebook shows it.
+
+        Blue is real, orange is fake. The views and degradations of a sample are side by side. Raises ImportError
+        without Pillow, ValueError for an empty batch.
+        """
+        n = min(len(self), whole("most", most, 1))
+        if not n:
+            raise ValueError("the batch is empty: there is nothing to show")
+        return grid(
+            self.images[:n], self.labels[:n].tolist(), self.keys[:n], self.normalization, whole("columns", columns, 1)
+        )
+
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.images.shape))
         return f"Batch({shape} {self.images.dtype}, epoch {self.epoch}, step {self.step})"
@@ -101,13 +122,14 @@ class Batch:
         return self._map(lambda tensor: tensor if tensor.is_pinned() else tensor.pin_memory())
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
-        tensors = {name: change(getattr(self, name)) for name in _TENSORS}
-        return Batch(**tensors, keys=self._keys, epoch=self.epoch, step=self.step, degradations=self.degradations)
+        parts: dict[str, Any] = {name: change(getattr(self, name)) for name in _TENSORS}
+        parts |= {name: getattr(self, name) for name in ("epoch", "step", *_ABOUT)}
+        return Batch(keys=self._keys, **parts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("keys", "degradations", *_FIELDS)}
+        return {name: getattr(self, name) for name in ("keys", *_ABOUT, *_FIELDS)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._keys = state["keys"]
-        for name in ("degradations", *_FIELDS):
+        for name in (*_ABOUT, *_FIELDS):
             setattr(self, name, state[name])

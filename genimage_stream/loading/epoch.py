@@ -283,6 +283,7 @@ class Epoch(Iterator[Batch]):
             epoch=self.epoch,
             step=-(-self._steps.start // self._steps.global_batch) + plan.step,  # resumed: those before count too
             degradations=None if transform is None else transform.degradations,
+            normalization=self._pipeline.options.normalization,
         )
         return batch, len(plan.rows) - len(rows)
 

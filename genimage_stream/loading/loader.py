@@ -25,7 +25,7 @@ from genimage_stream.loading.engine import Engine
 from genimage_stream.loading.epoch import Epoch, Pass, as_it_is
 from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions, Normalize, epoch_number
 from genimage_stream.loading.passes import Passes
-from genimage_stream.loading.receipt import write_receipt
+from genimage_stream.loading.receipt import Subject, write_receipt
 from genimage_stream.loading.schedule import Place, Progress
 from genimage_stream.loading.stats import Stats
 from genimage_stream.loading.torch_dataset import LoaderDataset
@@ -340,7 +340,12 @@ class Loader(Iterable[Batch]):
         the order and of the first pixels, versions, and a `hash` of all but the versions. `genimage-stream replay`
         checks it. Raises ValueError for a transform with a function that has no importable name, and with `limits`.
         """
-        return write_receipt(self, epochs)
+        return write_receipt(self.subject, max(1, self.epoch) if epochs is None else whole("epochs", epochs, 1))
+
+    @property
+    def subject(self) -> Subject:
+        """What receipts are made of; may change in any version."""
+        return Subject(self.dataset, self.options, self._engine, Loader)
 
     # -- statistics ----------------------------------------------------------------------------------------------------
 

@@ -221,6 +221,12 @@ class LoaderOptions:
         """Crops and flips, where there is no transform."""
         return ShortForm(self.crop_size, self.position, 0.5 if self.flip else 0.0, self.small)
 
+    @property
+    def normalization(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """(mean, std) of floats; None for bytes."""
+        mean, std = self._mean_and_std()
+        return None if mean is None or std is None else (mean, std)
+
     def variants(self) -> Variants | None:
         """What becomes of each sample; None where there is neither transform nor degradation nor view."""
         if self.transform is None and self.degrade is None and self.views is None:

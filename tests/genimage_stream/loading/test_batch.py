@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 import genimage_stream as gs
 from tests.fixtures.shards import make_dataset
@@ -88,3 +91,46 @@ def test_a_skipped_sample_is_left_out_of_every_column(tmp_path: Path) -> None:
         assert {len(batch.as_dict()[name]) for name in batch.as_dict()} == {len(batch)}
         assert row["key"] not in batch.keys
         assert np.array_equal(dataset.table().take(pa.array(batch.rows.numpy()))["key"].to_pylist(), batch.keys)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"output": "float32"},
+        {"output": "float16", "normalize": "half", "channels_last": True},
+        {"output": "float32", "normalize": "none"},
+        {"views": "five"},
+        {"views": "center", "degrade": ["none", "jpeg:50"], "output": "float32", "normalize": "clip"},
+    ],
+)
+def test_show_is_a_grid_of_the_pixels(dataset: gs.Dataset, options: dict[str, Any]) -> None:
+    plain = {name: value for name, value in options.items() if name in ("views", "degrade")}
+    (pixels,) = gs.Loader(dataset, 128, crop=48, shuffle=False, **plain)
+    (batch,) = gs.Loader(dataset, 128, crop=48, shuffle=False, **options)
+    shown = batch.show(5, columns=3)
+    assert shown._repr_png_() == bytes(shown)
+    sheet = np.asarray(Image.open(io.BytesIO(shown)))
+    pictures = pixels.images.reshape(len(batch), -1, 3, 48, 48).numpy().transpose(0, 1, 3, 4, 2)
+    width = max(96, 48 * pictures.shape[1]) + 6
+    assert sheet.shape == (2 * (48 + 6 + 24), 3 * width, 3)
+    for i in range(5):
+        x, y = i % 3 * width, i // 3 * (48 + 6 + 24)
+        assert tuple(sheet[y, x]) == ((194, 87, 26) if batch.labels[i] else (31, 111, 181))
+        for number, picture in enumerate(pictures[i]):
+            there = sheet[y + 3 : y + 51, x + 3 + 48 * number : x + 51 + 48 * number]
+            assert np.array_equal(there, picture), (i, number)
+        assert (sheet[y + 54 : y + 78, x : x + width] != 255).any()  # its label and key
+    again = pickle.loads(pickle.dumps(batch))
+    assert again.show(5, columns=3) == shown
+
+
+def test_show_needs_images_and_whole_numbers(dataset: gs.Dataset) -> None:
+    (batch,) = gs.Loader(dataset, 128, crop=48, shuffle=False)
+    for wrong in (0, 1.5):
+        with pytest.raises(ValueError, match="most="):
+            batch.show(wrong)
+    tensors = {name: batch[name][:0] for name in ("images", "labels", "generators", "subsets", "rows")}
+    empty = gs.Batch(**tensors, keys=[], epoch=0, step=0)
+    with pytest.raises(ValueError, match="the batch is empty"):
+        empty.show()

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import genimage_stream as gs
 from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.cli import app
-from genimage_stream.loading.receipt import loader_of
+from genimage_stream.loading.replay import loader_of
 from tests.fixtures.shards import edit_index, make_dataset
 
 OPTIONS: list[dict[str, Any]] = [
