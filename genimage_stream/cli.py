@@ -27,7 +27,8 @@ def app() -> None:
 @click.argument("destination", metavar="DST")
 @click.option("--html", metavar="FILE", help="Also write a page with charts.")
 @click.option("--seconds", default=5.0, help="Duration of each single measurement.")
-@click.option("--crop", default=224, help="Side of the crop in pixels.")
+@click.option("--crop", type=int, show_default="224", help="Side of the crop in pixels.")
+@click.option("--transform", metavar="R", help="In place of a crop: a recipe's name, or steps as JSON.")
 @click.option("--batch-size", default=64, help="Images per batch.")
 @click.option("--threads", metavar="1,2,4", show_default="up to one per core", help="Decoder thread counts to try.")
 @click.option("--output", default="float32", metavar="uint8|float16|float32", help="Type of the batches.")
@@ -48,7 +49,8 @@ def bench(
     destination: str,
     html: str | None,
     seconds: float,
-    crop: int,
+    crop: int | None,
+    transform: str | None,
     batch_size: int,
     threads: str | None,
     output: str,
@@ -78,9 +80,12 @@ def bench(
 
         if html is not None:
             check_writable(html)
+        if transform is not None and crop is not None:
+            raise ValueError("--crop beside --transform: a crop is a step of the transform; omit one of the two")
         options = Options(
             seconds=seconds,
-            crop=crop,
+            crop=224 if crop is None else crop,
+            transform=transform,
             batch_size=batch_size,
             threads=default_threads(cores()) if threads is None else parse_threads(threads),
             output=_one_of("output", output, ("uint8", "float16", "float32")),

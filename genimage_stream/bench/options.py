@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from genimage_stream.resources import cores
 
@@ -14,7 +14,10 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure: `seconds` is the duration of each single measurement, `threads` the thread counts to try."""
+    """What to measure: `seconds` is the duration of each single measurement, `threads` the thread counts to try.
+
+    `transform` is in place of `crop`: a recipe's name, or steps as JSON.
+    """
 
     seconds: float = 5.0
     crop: int = 224
@@ -28,6 +31,24 @@ class Options:
     generators: tuple[str, ...] | None = None
     splits: tuple[str, ...] | None = None
     seed: int = 0
+    transform: str | None = None
+
+    def geometry(self) -> dict[str, Any]:
+        """What a loader is given: the crop, or the transform, a recipe's name or steps as JSON. Raises BenchError."""
+        if self.transform is None:
+            return {"crop": self.crop}
+        if not self.transform.lstrip().startswith("["):
+            return {"transform": self.transform}
+        from genimage_stream.transforms import from_json
+
+        try:
+            return {"transform": from_json(self.transform)}
+        except ValueError as error:
+            raise BenchError(f"--transform: {error}") from None
+
+    def shown(self) -> str:
+        """The same in a few words."""
+        return f"crop {self.crop}" if self.transform is None else f"transform {self.transform}"
 
 
 def default_threads(count: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ def render(results: Results) -> str:
         ("First batch after", f"{results.first_batch_seconds:.2f} s"),
         ("Samples", number(results.samples)),
         ("Cores", results.machine.cores),
-        ("Crop", f"{results.options.crop} pixels"),
+        ("Images", results.options.shown()),
     ]
     lead = f'<p class="lead">{html.text(answer.sentence(speed, results.samples))}</p>{html.facts(facts)}'
     lead += html.note(html.text(results.verdict.sentence))
@@ -51,7 +51,7 @@ def _answers(results: Results, speed: float) -> Section:
                 answer.fed(speed),
             ),
             html.table(
-                f"Shortest epoch at this speed, crop {options.crop}, {options.output}",
+                f"Shortest epoch at this speed, {options.shown()}, {options.output}",
                 ("Images", "Number", "Time"),
                 answer.epochs(speed, results.samples),
                 numeric=(1, 2),
@@ -174,7 +174,7 @@ def _conditions(results: Results) -> Section:
             "Versions",
             f"genimage-stream {machine.genimage_stream}, Python {machine.python}, torch {machine.torch}",
         ),
-        ("Crop, batch, output", f"{options.crop} pixels, {options.batch_size} images, {options.output}"),
+        ("Images, batch, output", f"{options.shown()}, {options.batch_size} images, {options.output}"),
         (
             "Order",
             {"full": "all samples shuffled", "shards": "windows of shards", "none": "as packed"}[options.shuffle],

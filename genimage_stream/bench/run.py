@@ -65,6 +65,7 @@ def check(options: Options) -> None:
     for name, value in (("crop", options.crop), ("batch-size", options.batch_size)):
         if value < 1:
             raise BenchError(f"--{name} {value}: at least 1")
+    options.geometry()
     if not options.threads or min(options.threads) < 1:
         raise BenchError("--threads: write numbers from 1 up, separated by commas, e.g. 1,2,4")
     if too_much := memory.obstacle(options, cores(), memory.available_bytes()):
@@ -125,7 +126,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     storage = measure_storage(dataset, seconds=options.seconds, threads=most, seed=options.seed)
     loader = {
         "batch_size": options.batch_size,
-        "crop": options.crop,
+        **options.geometry(),
         "output": options.output,
         "shuffle": options.shuffle if options.shuffle != "none" else False,
         "backend": options.backend,

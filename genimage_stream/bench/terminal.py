@@ -40,7 +40,7 @@ def lines(results: Results) -> Iterator[str]:
     """What `genimage-stream bench` prints without --json."""
     options, machine = results.options, results.machine
     yield f"{results.path}: {number(results.samples)} samples, {size(results.bytes_per_sample)} each on average"
-    asked = f"crop {options.crop}, batches of {options.batch_size}, {options.output}"
+    asked = f"{options.shown()}, batches of {options.batch_size}, {options.output}"
     cores = "1 core" if machine.cores == 1 else f"{machine.cores} cores"
     yield f"{machine.cpu}, {cores}; {asked}"
     yield ""

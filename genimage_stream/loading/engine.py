@@ -37,8 +37,6 @@ class Engine:
     """Gives the epochs of `schedule`. Files are opened, and threads started, with the first epoch."""
 
     def __init__(self, access: Access, options: LoaderOptions) -> None:
-        if options.backend == "dali":
-            load_dali()  # its absence is an error here, not in the first epoch
         self.options = options
         variants = options.variants()
         self.transform = None if variants is None else LoaderTransform.of(variants, access)
@@ -49,6 +47,8 @@ class Engine:
                 'backend="dali" takes one crop and a RandomHorizontalFlip as transform, of images no smaller than the '
                 'crop; backend="cpu" takes all steps, with device="cuda" too'
             )
+        if options.backend == "dali":
+            load_dali()  # its absence is an error here, not in the first epoch
         self.schedule = Schedule(access, options, self.transform)
         self.device = resolve_device(options.device)
         self.dali = options.dali or DaliOptions()

@@ -174,6 +174,21 @@ class Streams:
         found: Words = self._block[place]
         return found
 
+    def block(self, count: int) -> Words:
+        """The next `count` words of each: (count, n)."""
+        keys, rest = self._keyed()
+        first, blocks = self._taken // 4, (self._taken + count + 3) // 4 - self._taken // 4
+        counters = np.empty((4, blocks, rest.shape[1]), np.uint32)
+        counters[0], counters[1:] = np.arange(first, first + blocks)[:, None], rest[:, None]
+        words = philox4x32(counters.reshape(4, -1), np.tile(keys, blocks)).reshape(counters.shape)
+        words = words.transpose(1, 0, 2).reshape(4 * blocks, rest.shape[1])
+        start = self._taken % 4
+        self._taken += count
+        if blocks:
+            self._block = words[-4:]
+        found: Words = words[start : start + count]
+        return found
+
     def units(self) -> npt.NDArray[np.float64]:
         return units(self.words())
 
@@ -196,10 +211,11 @@ class Streams:
 
     def orders(self, count: int) -> npt.NDArray[np.int64]:
         """(n, count): the numbers 0 .. count - 1 in random order."""
-        rows = np.arange(len(self._keyed()[1][0]))
+        words = self.block(max(count - 1, 0))
+        rows = np.arange(words.shape[1])
         numbers = np.tile(np.arange(count), (len(rows), 1))
         for i in range(count - 1, 0, -1):
-            j = self.below(i + 1)
+            j = below(words[count - 1 - i], np.asarray(i + 1))
             numbers[:, i], numbers[rows, j] = numbers[rows, j], numbers[:, i].copy()
         return numbers
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genimage_stream.decode import _core
+from genimage_stream.order.philox import below
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream, Streams, halves
 from genimage_stream.transforms.geometry import FILTERS
@@ -217,6 +218,16 @@ class TexturePatches(CoreStep):
             for _ in range(self.count or 0)
         ]
         return {"corners": corners}
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        room = np.array([self._enlarged(Size(*size)) for size in sizes.tolist()], np.int64) - self.patch + 1
+        words = streams.block(2 * (self.count or 0))
+        corners = np.stack([below(words[0::2], room[:, 0]), below(words[1::2], room[:, 1])], axis=2)
+        drawn = zip(corners.transpose(1, 0, 2).tolist(), sizes.tolist(), strict=True)
+        side = self.patch * math.isqrt(self.kept)
+        after = [self.patch, self.patch] if self.rule == "ssp" else [side, 2 * side]
+        made = [self.operations({"corners": some}, Size(*size)) for some, size in drawn]
+        return ManyDrawn(made, np.full_like(sizes, after))
 
     def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
         side = self.patch * math.isqrt(self.kept)

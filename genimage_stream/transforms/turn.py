@@ -99,6 +99,12 @@ class RandomRotation(CoreStep):
         )
         return [_core.affine_step(matrix)]
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
+        angles = streams.uniform(low, high).tolist()
+        drawn = zip(angles, sizes.tolist(), strict=True)
+        return ManyDrawn([self.operations({"angle": angle}, Size(*size)) for angle, size in drawn])
+
 
 @dataclass(frozen=True)
 class RandomAffine(CoreStep):

@@ -16,7 +16,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from genimage_stream import open_dataset, schema
-from genimage_stream.bench import answer, loading, page_cache, storage
+from genimage_stream import transforms as T  # noqa: N812
+from genimage_stream.bench import answer, loading, page_cache, reading
 from genimage_stream.bench.memory import batches_bytes, obstacle
 from genimage_stream.bench.options import BenchError, Options, default_threads, parse_threads
 from genimage_stream.bench.page import render
@@ -150,6 +151,13 @@ def test_no_gpu_is_no_matter(packed: Path) -> None:
     assert "cuda:0" in refused(packed, "--device", "cuda:0", *QUICK)
 
 
+def test_a_transform(packed: Path) -> None:
+    steps = T.to_json([T.RandomApply(T.JPEG((30, 90))), T.RandomCrop(16, pad="zeros")])
+    done = run_here(packed, "--transform", steps, "--seconds", "0.1", "--batch-size", "4", "--threads", "1")
+    assert done.exit_code == 0, done.stderr
+    assert f"transform {steps}, batches of 4" in done.stdout
+
+
 def test_read_only_dataset(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "dst")
     for path in [*(tmp_path / "dst").rglob("*"), tmp_path / "dst"]:
@@ -217,6 +225,9 @@ def test_unfinished(packed: Path, tmp_path: Path) -> None:
         (("--threads", "0"), "--threads"),
         (("--threads", ","), "--threads"),
         (("--crop", "0"), "--crop"),
+        (("--crop", "9", "--transform", "cnnspot"), "omit one of the two"),
+        (("--transform", "[3]"), "--transform: 3 is no step"),
+        (("--transform", '[{"JPEG": {"quality": 50}}]'), "add a crop"),
         (("--batch-size", "0"), "--batch-size"),
         (("--seconds", "0"), "--seconds"),
         (("--seconds", "nan"), "--seconds"),
@@ -331,7 +342,7 @@ def test_memory_is_bounded(packed: Path) -> None:
 
 def test_a_forgotten_shard_leaves_the_page_cache(packed: Path) -> None:
     shard = next(packed.rglob("*.tar"))
-    files = storage.LocalFiles([str(shard)])
+    files = reading.LocalFiles([str(shard)])
     size = shard.stat().st_size
     files.read(0, 0, size)
     if files.is_cached(0, 0, size) is None:
@@ -355,13 +366,13 @@ def test_asking_what_is_cached_changes_nothing(packed: Path) -> None:
         with open(packed / shard, "rb") as file:
             page_cache.write_back(file.fileno())
             page_cache.drop(file.fileno())
-    shares = {storage.cached_share(dataset, seed=0) for _ in range(3)}
+    shares = {reading.cached_share(dataset, seed=0) for _ in range(3)}
     if shares & {None, 1.0}:
         pytest.skip("the page cache cannot be emptied, or does not tell")
     assert shares == {0.0}
     for shard in dataset.access.shards()[1]:
         (packed / shard).read_bytes()
-    assert storage.cached_share(dataset, seed=0) == 1.0
+    assert reading.cached_share(dataset, seed=0) == 1.0
 
 
 def test_a_file_of_somebody_else_is_not_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +387,7 @@ def test_a_file_of_somebody_else_is_not_asked_about(tmp_path: Path, monkeypatch:
 def test_samples_read_just_now_can_be_dropped(packed: Path, tmp_path: Path) -> None:
     """What was packed a moment ago waits in memory to be written, and must not pass for a disk."""
     shutil.copytree(packed, tmp_path / "dst")
-    found = storage.measure_storage(open_dataset(tmp_path / "dst"), seconds=0.1, threads=1, seed=0)
+    found = reading.measure_storage(open_dataset(tmp_path / "dst"), seconds=0.1, threads=1, seed=0)
     with open(tmp_path / "dst/dataset.json", "rb") as file:
         page_cache.write_back(file.fileno())
         page_cache.drop(file.fileno())
@@ -390,7 +401,7 @@ def test_open_files_are_bounded(tmp_path: Path) -> None:
         (tmp_path / str(i)).write_bytes(bytes([i] * 10))
         paths.append(str(tmp_path / str(i)))
     before = len(os.listdir("/proc/self/fd"))
-    files = storage.LocalFiles(paths, open_files=2)
+    files = reading.LocalFiles(paths, open_files=2)
     for i in (0, 1, 2, 3, 4, 0):
         assert files.read(i, 0, 10) == 10
     assert len(os.listdir("/proc/self/fd")) - before == 2

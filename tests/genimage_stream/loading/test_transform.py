@@ -262,6 +262,20 @@ def test_lists_that_cannot_be(dataset: gs.Dataset, options: Any, said: str) -> N
         gs.Loader(dataset, **options)
 
 
+@pytest.mark.parametrize("steps", [CNNSPOT, [T.CenterCrop(30)], [T.RandomCrop(9), T.RandomVerticalFlip()]])
+def test_dali_says_which_steps_it_takes(dataset: gs.Dataset, steps: list[T.Step]) -> None:
+    with pytest.raises(ValueError, match='backend="dali" takes one crop and a RandomHorizontalFlip'):
+        gs.Loader(dataset, transform=steps, backend="dali")
+
+
+@pytest.mark.parametrize("pad", ["error", "tile"])
+def test_dali_crops_and_flips_by_steps(dataset: gs.Dataset, pad: Any) -> None:
+    pytest.importorskip("nvidia.dali", reason="needs DALI")
+    steps = [T.RandomCrop(20 if pad == "error" else 80, pad=pad), T.RandomHorizontalFlip()]
+    there = gs.Loader(dataset, 8, transform=steps, backend="dali", device="cpu", seed=1)
+    assert by_key(there) == by_key(gs.Loader(dataset, 8, transform=steps, seed=1))
+
+
 def test_a_dataset_of_one_size_needs_no_crop(dataset: gs.Dataset) -> None:
     fakes = dataset.select(generators=["sd14"], labels=["fake"])
     assert next(iter(gs.Loader(fakes, 4, transform=[T.JPEG(50)]))).images.shape == (4, 3, 80, 96)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genimage_stream import transforms as T  # noqa: N812
@@ -45,6 +45,21 @@ def test_many_draw_as_one_by_one(seed: int, sizes: list[tuple[int, int]], steps:
                 _core.run_steps(image, plan.lists[i], None)
             continue
         assert np.array_equal(_core.run_steps(image, plan.lists[i], None), wanted)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6))
+def test_blocks_of_words_are_the_words(counts: list[int]) -> None:
+    chances = Chances(5, 1, np.arange(3), lambda: np.arange(3, dtype=np.uint64))
+    streams, blocks = chances.streams("JPEG", 0), chances.streams("JPEG", 0)
+    for count in counts:
+        block = blocks.block(count)
+        assert block.shape == (count, 3)
+        for words in [*block, blocks.words()]:
+            assert words.tolist() == streams.words().tolist()
+    for which in range(3):
+        stream = chances.of(which).stream("JPEG", 0)
+        assert stream.word() == chances.streams("JPEG", 0).words()[which]
 
 
 @ANY
