@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from genimage_stream.remedies import printable
+from genimage_stream.storage.addresses import shown
 
 SETTINGS: dict[str, Any] = {
     "show_default": True,
@@ -65,6 +66,7 @@ def end(
     message, which is the one JSON object when JSON was requested."""
 
     def failed(sentence: str, code: int) -> int:
+        sentence = shown(sentence)
         if as_json:
             _to(sys.stdout, json_text({"error": sentence}))
         _to(sys.stderr, printable(f"{name}: {sentence}"))

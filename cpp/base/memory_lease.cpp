@@ -1,12 +1,16 @@
 #include "base/memory_lease.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <string>
 
+#include "base/memory_sharing.hpp"
 #include "base/types.hpp"
 
 namespace gs {
@@ -48,6 +52,19 @@ Ledger& current() {
     return *ledger.load(std::memory_order_relaxed);
 }
 
+// Sharing with other processes: the file that is locked, from how many bytes on, and such leases here.
+std::atomic<int> shared_file{-1};
+std::atomic<std::int64_t> shared_from{std::numeric_limits<std::int64_t>::max()};
+std::atomic<int> large_here{0};
+
+void set_lock(short kind) {
+    struct flock all {};
+    all.l_type = kind;
+    all.l_whence = SEEK_SET;
+    while (fcntl(shared_file, F_SETLKW, &all) != 0 && errno == EINTR) {
+    }
+}
+
 std::string megabytes(std::int64_t bytes) {
     return std::to_string((bytes + 999999) / 1000000) + " MB";
 }
@@ -74,11 +91,13 @@ void MemoryLease::take(std::int64_t bytes, std::int64_t budget) {
     }
     bytes_ = bytes;
     held_here += bytes > 0;
+    if (bytes > shared_from && large_here++ == 0) set_lock(F_WRLCK);
 }
 
 void MemoryLease::shrink(std::int64_t bytes) noexcept {
     if (bytes >= bytes_) return;
     Ledger& all = current();
+    if (bytes_ > shared_from && bytes <= shared_from && --large_here == 0) set_lock(F_UNLCK);
     all.used -= bytes_ - bytes;
     if (bytes == 0 && held_here > 0) held_here--;
     bytes_ = bytes;
@@ -86,6 +105,11 @@ void MemoryLease::shrink(std::int64_t bytes) noexcept {
         const std::lock_guard<std::mutex> lock(all.mutex);
         all.changed.notify_all();
     }
+}
+
+void share_leases(int file, std::int64_t from) {
+    shared_file = file;
+    shared_from = from;
 }
 
 std::int64_t leased_bytes() {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <tuple>
 
+#include "base/memory_sharing.hpp"
 #include "base/row_sinks.hpp"
 #include "binding/common.hpp"
 #include "image/decode.hpp"
@@ -93,6 +94,7 @@ void add_image(py::module_& m) {
              py::arg("bytes"), py::arg("budget"))
         .def("release", &gs::MemoryLease::release);
     m.def("leased_bytes", &gs::leased_bytes);
+    m.def("share_leases", &gs::share_leases, py::arg("file"), py::arg("start"));
     m.def("sniff",
           [](const py::object& data) { return gs::format_name(gs::sniff(HeldBytes(data.ptr()).view())); });
 }

@@ -13,6 +13,7 @@ from genimage_stream.bench.options import BenchError, Options
 from genimage_stream.bench.rate import Rate
 from genimage_stream.remedies import sentence
 from genimage_stream.resources import cores
+from genimage_stream.storage.addresses import shown
 
 if TYPE_CHECKING:
     from genimage_stream.bench.reading import Storage
@@ -154,10 +155,12 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
         cached=share,
     )
     if skipped:
-        notes.append(f"{skipped:,} images did not decode and were skipped: see `shard-tools verify --decode {path}`.")
+        notes.append(
+            f"{skipped:,} images did not decode and were skipped: see `shard-tools verify --decode {shown(path)}`."
+        )
     mean = float(dataset.access.take(dataset.access.columns.numbers("size")[0]).mean())
     return Results(
-        path=path,
+        path=shown(path),
         samples=len(dataset),
         bytes_per_sample=mean,
         crop_ready=crop_ready,

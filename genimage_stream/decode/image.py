@@ -70,6 +70,13 @@ class ImageFacts:
 DEFAULT_LIMITS = Limits()
 
 
+def share_memory(file: int, processes: int) -> None:
+    """To be called in each of several processes that decode beside each other, before they do: images that take more
+    than their part of the default `Limits.memory` are then decoded by one of them at a time. `file`: a descriptor of
+    one open file, which is locked meanwhile; a process that ends, however it ends, lets go of it."""
+    _core.share_leases(file, DEFAULT_LIMITS.as_core[2] // processes)
+
+
 def need_limits(limits: Limits) -> None:
     """Raises WrongKindError for anything but a Limits."""
     if not isinstance(limits, Limits):

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor
@@ -50,9 +51,11 @@ def run(
         return
     crew: dict[Connection, Worker] = {}
     todo = iter(tasks)
+    files = contextlib.ExitStack()
     try:
+        gate = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (closed with `files`)
         for task in itertools.islice(todo, workers):
-            worker = Worker(containers, storage)
+            worker = Worker(containers, storage, gate.fileno(), workers)
             crew[worker.connection] = worker
             worker.give(task)
         while crew:
@@ -76,6 +79,7 @@ def run(
             worker.connection.close()
         for worker in crew.values():
             worker.leave()
+        files.close()
 
 
 class _StoppedError(Exception):
@@ -131,9 +135,10 @@ def _paths() -> list[str]:
 
 
 class Worker:
-    """One worker process: `give` it a task, then `receive` (kind, value) until its result has come."""
+    """One worker process of `workers`: `give` it a task, then `receive` (kind, value) until its result has come.
+    `gate`: the open file by which they take turns with large images."""
 
-    def __init__(self, containers: Sequence[Container], storage: Storage) -> None:
+    def __init__(self, containers: Sequence[Container], storage: Storage, gate: int, workers: int) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
@@ -141,8 +146,8 @@ class Worker:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-c", _START, str(descriptor), os.pathsep.join(_paths())],
-                    pass_fds=[descriptor],
+                    [sys.executable, "-c", _START, *map(str, (descriptor, gate, workers)), os.pathsep.join(_paths())],
+                    pass_fds=[descriptor, gate],
                     stdin=subprocess.DEVNULL,
                     env={**ALLOCATOR, **os.environ},
                 )

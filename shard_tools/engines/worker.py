@@ -6,13 +6,16 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
+from genimage_stream.decode.image import share_memory
 from shard_tools.errors import ToolError
 from shard_tools.readers import Readers
 from shard_tools.shard import write_shard
 
 
 def main() -> None:
-    connection = Connection(int(sys.argv[1]))
+    descriptor, gate, workers = map(int, sys.argv[1:4])
+    connection = Connection(descriptor)
+    share_memory(gate, workers)
     try:
         containers, storage = connection.recv()
         readers = Readers(containers)

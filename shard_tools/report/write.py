@@ -12,6 +12,7 @@ import genimage_stream
 from genimage_stream import schema
 from genimage_stream.page.file import check_writable, write_page
 from genimage_stream.remedies import sentence
+from genimage_stream.storage.addresses import shown
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError, ToolError
@@ -49,7 +50,7 @@ def report(destination: str, html: str, *, thumbnails: int = 4, images: int = 64
         raise ToolError(str(error)) from error
     fakes = int(found.samples.fake.sum())
     return {
-        "destination": destination,
+        "destination": shown(destination),
         "html": html,
         "headline": headline(found),
         "samples": found.samples.count,

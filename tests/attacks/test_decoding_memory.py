@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -132,6 +133,46 @@ def test_no_format_takes_more_than_its_lease(form: str, tmp_path: Path) -> None:
         tmp_path / "large",
     )
     assert grown < 24 * side * side / 2**20 + SLACK_MB / 4
+
+
+def test_processes_take_turns_with_large_images(tmp_path: Path) -> None:
+    """Each process has its own budget, and the workers of a pack share one file: who is killed lets go of it."""
+    script = """
+import sys
+from genimage_stream.decode import _core
+_core.share_leases(int(sys.argv[1]), 100)
+small = _core.MemoryLease(100, 1000)
+large = _core.MemoryLease(101, 1000)
+print("large", flush=True)
+sys.stdin.read()
+"""
+    with (tmp_path / "gate").open("wb") as gate:
+        command = [sys.executable, "-c", script, str(gate.fileno())]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        pipe = subprocess.PIPE
+        first, second = (
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, pass_fds=[gate.fileno()])
+            for _ in range(2)
+        )
+        try:
+            assert first.stdout is not None
+            assert second.stdout is not None
+            ready, _, _ = select.select([first.stdout, second.stdout], [], [], 60)
+            (one,) = ready
+            held, waiting = (first, second) if one is first.stdout else (second, first)
+            assert one.readline() == "large\n"
+            assert waiting.poll() is None
+            held.kill()
+            assert waiting.stdout is not None
+            assert waiting.stdout.readline() == "large\n"
+        finally:
+            for process in (first, second):
+                process.kill()
+                process.wait()
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.close()
+                process.stdout.close()
 
 
 def test_what_does_not_fit_is_refused_everywhere() -> None:

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -47,9 +49,15 @@ def test_files_of_the_users_folder_are_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[IO[bytes]]:
+    with (tmp_path / "gate").open("wb") as file:
+        yield file
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_only_a_kill_may_be_for_memory(number: int, tmp_path: Path) -> None:
-    worker = Worker([], LocalStorage(str(tmp_path)))
+def test_only_a_kill_may_be_for_memory(number: int, tmp_path: Path, gate: IO[bytes]) -> None:
+    worker = Worker([], LocalStorage(str(tmp_path)), gate.fileno(), 5)
     worker.process.send_signal(number)
     worker.path = "adm/train/x.tar"
     with pytest.raises(ToolError, match=rf"wrote adm/train/x.tar was killed by signal {int(number)}") as caught:
@@ -59,9 +67,9 @@ def test_only_a_kill_may_be_for_memory(number: int, tmp_path: Path) -> None:
     worker.connection.close()
 
 
-def test_a_worker_that_is_gone_before_it_is_given_anything(tmp_path: Path) -> None:
+def test_a_worker_that_is_gone_before_it_is_given_anything(tmp_path: Path, gate: IO[bytes]) -> None:
     """Giving it a shard met a broken pipe, and the packer ended with exit code 1 and no sentence."""
-    worker = Worker([], LocalStorage(str(tmp_path)))
+    worker = Worker([], LocalStorage(str(tmp_path)), gate.fileno(), 5)
     worker.process.kill()
     worker.process.wait()
     worker.give(ShardTask(0, "adm/train/adm-train-00000.tar", "adm", "train", [], "full"))
