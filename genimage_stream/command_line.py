@@ -18,8 +18,8 @@ from typing import Any
 
 import click
 
+from genimage_stream.addresses import shown
 from genimage_stream.remedies import printable
-from genimage_stream.storage.addresses import shown
 
 SETTINGS: dict[str, Any] = {
     "show_default": True,

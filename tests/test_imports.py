@@ -20,7 +20,7 @@ SOURCES = (".py", ".pyi", ".cpp", ".hpp", ".cu", ".css", ".html", ".txt")
 #: line do not know each other, except for the very lowest.
 ORDER = {
     "genimage_stream": (
-        ("schema", "vocabulary", "arguments", "remedies", "resources", "command_line"),
+        ("schema", "vocabulary", "arguments", "addresses", "remedies", "resources", "command_line"),
         ("decode", "page"),
         ("storage",),
         ("order",),

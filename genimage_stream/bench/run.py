@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from genimage_stream import schema
+from genimage_stream.addresses import shown
 from genimage_stream.bench import memory
 from genimage_stream.bench.machine import Machine, describe
 from genimage_stream.bench.options import BenchError, Options
 from genimage_stream.bench.rate import Rate
 from genimage_stream.remedies import sentence
 from genimage_stream.resources import cores
-from genimage_stream.storage.addresses import shown
 
 if TYPE_CHECKING:
     from genimage_stream.bench.reading import Storage

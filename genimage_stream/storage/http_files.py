@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from genimage_stream.storage.addresses import is_link_local, shown, split_credentials
+from genimage_stream.addresses import is_link_local, shown, split_credentials
 from genimage_stream.storage.errors import WHOLE_FILES, PastEndError, StoreError, failure
 from genimage_stream.storage.patience import PassingError
 

@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from genimage_stream.storage.addresses import shown, split_credentials
+from genimage_stream.addresses import shown, split_credentials
 from genimage_stream.storage.errors import WHOLE_FILES, PastEndError, StoreError, failure
 from genimage_stream.storage.http_files import Facts
 from genimage_stream.storage.patience import PassingError

@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from genimage_stream.storage.addresses import shown
+from genimage_stream.addresses import shown
 from genimage_stream.storage.errors import PastEndError, StoreError
 from genimage_stream.storage.event_loop import gate, run
 from genimage_stream.storage.http_files import Facts, HttpFiles

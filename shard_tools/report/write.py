@@ -10,9 +10,9 @@ import numpy as np
 
 import genimage_stream
 from genimage_stream import schema
+from genimage_stream.addresses import shown
 from genimage_stream.page.file import check_writable, write_page
 from genimage_stream.remedies import sentence
-from genimage_stream.storage.addresses import shown
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError, ToolError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import genimage_stream as gs
-from genimage_stream.storage.addresses import shown, split_credentials
+from genimage_stream.addresses import shown, split_credentials
 from tests.fixtures.s3 import S3Server
 from tests.fixtures.shards import make_dataset
 from tests.fixtures.web import Asked, Web, web_of
