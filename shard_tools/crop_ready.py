@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.decode import DecodeError
+from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode.crop_ready import png_segments, recode_proven
 from genimage_stream.storage.segments import WORTH_BYTES
 from shard_tools.errors import UnreadableImageError
@@ -16,6 +16,7 @@ from shard_tools.errors import UnreadableImageError
 
 class Recoded(NamedTuple):
     data: bytes  # what is stored: the crop-ready file, or the original where that is to stay as it is
+    facts: ImageFacts  # of the original, which are those of `data` but for the coding
     sha256: str  # of the original bytes
     stored_sha256: str  # of `data`
     pixel_sha256: str  # of the decoded image, (height, width, 3) uint8 RGB, C-contiguous
@@ -34,12 +35,12 @@ def recode_image(data: bytes, png_level: int) -> Recoded:
     """
     sha256, pixel_sha256 = hashlib.sha256(data).hexdigest(), hashlib.sha256()
     try:
-        made = recode_proven(data, pixel_sha256.update, png_level=png_level)[0]
+        made, _, facts = recode_proven(data, pixel_sha256.update, png_level=png_level)
     except DecodeError as error:
         raise UnreadableImageError(str(error)) from error
     if made is None:
-        return Recoded(data, sha256, sha256, pixel_sha256.hexdigest(), segments_of(data))
-    return Recoded(made, sha256, hashlib.sha256(made).hexdigest(), pixel_sha256.hexdigest(), segments_of(made))
+        return Recoded(data, facts, sha256, sha256, pixel_sha256.hexdigest(), segments_of(data))
+    return Recoded(made, facts, sha256, hashlib.sha256(made).hexdigest(), pixel_sha256.hexdigest(), segments_of(made))
 
 
 def segments_of(stored: bytes) -> list[int] | None:

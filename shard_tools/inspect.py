@@ -20,16 +20,21 @@ def image_facts(data: bytes, how: Check = "full", name: str = "an image") -> Ima
     Raises UnreadableImageError with the reason, and ToolError when it is of a format that can only be told sound from
     broken where Pillow is installed: what a dataset holds must not depend on that. `name` is for this message.
     """
+    need_reader(data, name)
+    try:
+        return check(data) if how == "full" else inspect(data)
+    except DecodeError as error:
+        raise UnreadableImageError(str(error)) from error
+
+
+def need_reader(data: bytes, name: str = "an image") -> None:
+    """Raises ToolError when the image is of a format that nothing here decodes; see `image_facts`."""
     form = sniff(data)
     if form in FORMATS and not _pillow_reads(form):
         raise ToolError(
             f"{name} is a {form} image, and Pillow is not installed or was built without {form}: pip install --upgrade "
             "pillow, or take files of this format out of the source; then run the same command again to go on"
         )
-    try:
-        return check(data) if how == "full" else inspect(data)
-    except DecodeError as error:
-        raise UnreadableImageError(str(error)) from error
 
 
 def _pillow_reads(form: str) -> bool:

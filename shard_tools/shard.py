@@ -17,7 +17,7 @@ from shard_tools import tar
 from shard_tools.crop_ready import recode_image
 from shard_tools.errors import UnreadableImageError
 from shard_tools.faults import Faults
-from shard_tools.inspect import Check, image_facts
+from shard_tools.inspect import Check, image_facts, need_reader
 from shard_tools.sample import index_line, sample_facts
 from shard_tools.sources.base import Location
 from shard_tools.target.local_storage import Storage
@@ -150,9 +150,8 @@ def _to_store(data: bytes, task: ShardTask, name: str) -> _Stored:
     if task.png_level is None:
         sha256 = hashlib.sha256(data).hexdigest()  # first: what was just read is in the processor's cache
         return _Stored(data, image_facts(data, task.check, name), sha256)
-    facts = image_facts(data, "header", name)  # recoding decodes all of it
-    recoded = recode_image(data, task.png_level)
-    return _Stored(recoded.data, facts, *recoded[1:])
+    need_reader(data, name)
+    return _Stored(*recode_image(data, task.png_level))
 
 
 def _lay_out(task: ShardTask, number: int, position: int, image: _Stored) -> tuple[tuple[bytes, ...], Packed, str]:

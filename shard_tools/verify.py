@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 
 from genimage_stream.dataset.info import WrittenFields
 from genimage_stream.decode import DecodeError, ImageFacts
-from genimage_stream.decode import decode as decode_image
+from genimage_stream.decode.image import decode_with_facts
 from genimage_stream.resources import cores
 from genimage_stream.schema import DATASET_FILE, INDEX_FILE, LATER_COLUMNS, QUARANTINE_FILE, idx_path, index_schema
 from shard_tools import tar
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.finished import finished_info, read_index
-from shard_tools.inspect import image_facts
+from shard_tools.inspect import image_facts, need_reader
 from shard_tools.keys import UNSAFE
 from shard_tools.sample import index_line, sample_facts
 from shard_tools.target.local_storage import Storage, is_unfinished, open_storage
@@ -243,8 +243,9 @@ def _decodes(data: bytes, facts: ImageFacts, pixels: str | None, shown: str, key
         if pixels is None:
             found = image_facts(data, "full", f"{shown}: {key}")
         else:
-            found = image_facts(data, "header", f"{shown}: {key}")
-            if pixel_digest(decode_image(data)) != pixels:
+            need_reader(data, f"{shown}: {key}")
+            decoded, found = decode_with_facts(data)
+            if pixel_digest(decoded) != pixels:
                 return [f"{shown}: {key}: does not show the pixels of the original (their sha256 differs)"]
     except (UnreadableImageError, DecodeError) as error:
         return [f"{shown}: {key}: does not decode: {error}"]

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/types.hpp"
+#include "image/inspect.hpp"
 
 namespace gs_binding {
 
@@ -15,6 +16,9 @@ void add_image(py::module_& m);       // decode, inspect, check: one image on th
 void add_batch(py::module_& m);       // FileSet, Pool, Job
 void add_crop_ready(py::module_& m);  // recode for crops, cut a JPEG
 void add_transform(py::module_& m);   // steps of transforms, and running them on an image
+
+// Facts of an image as decode/image.py takes them.
+py::tuple facts(const gs::ImageInfo& info);
 
 // A bytes-like object's memory; the object cannot be resized while this lives. Needs the GIL at both ends.
 class HeldBytes {

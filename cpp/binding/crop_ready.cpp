@@ -63,10 +63,11 @@ py::object make_crop_ready(const py::object& data, int png_level, int band_rows,
 }
 
 // Decodes, recodes, decodes the result and compares. Calls use(pixels), a view of (height, width, 3) that
-// holds no longer than the call; returns the recoded file, or the reason why the original is kept.
-py::object recode_proven(const py::object& data, const py::function& use, int png_level, int band_rows,
-                         int tile_width, int interval_width, std::int64_t max_pixels, std::int64_t max_bytes,
-                         std::int64_t memory) {
+// holds no longer than the call; returns the recoded file, or the reason why the original is kept, and the
+// image's facts.
+py::tuple recode_proven(const py::object& data, const py::function& use, int png_level, int band_rows,
+                        int tile_width, int interval_width, std::int64_t max_pixels, std::int64_t max_bytes,
+                        std::int64_t memory) {
     // Kept from call to call, and taken away during one: `use` may recode another image on this thread.
     thread_local std::unique_ptr<gs::Recoder> kept;
     const HeldBytes held(data.ptr());
@@ -99,8 +100,8 @@ py::object recode_proven(const py::object& data, const py::function& use, int pn
     use(py::memoryview::from_buffer(static_cast<const std::uint8_t*>(recoder.pixels()),
                                     {height, width, py::ssize_t{3}},
                                     {3 * width, py::ssize_t{3}, py::ssize_t{1}}));
-    if (!reason.empty()) return py::str(reason);
-    return to_bytes(recoder.file());
+    if (!reason.empty()) return py::make_tuple(py::str(reason), facts(info));
+    return py::make_tuple(to_bytes(recoder.file()), facts(info));
 }
 
 // The proof alone, for tests: whether `file` is an image of the same format that holds what `original` holds.

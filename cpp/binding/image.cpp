@@ -29,17 +29,9 @@ gs::DecodeOptions options_of(bool strict, std::int64_t max_pixels, std::int64_t 
     return options;
 }
 
-py::tuple facts(const gs::ImageInfo& i) {
-    return py::make_tuple(gs::format_name(i.format), i.mode, i.width, i.height, i.bit_depth, i.jpeg_quality,
-                          i.progressive, i.chroma);
-}
-
-py::array_t<std::uint8_t> decode(const py::object& data, std::optional<std::tuple<int, int, int, int>> crop,
-                                 bool strict, std::int64_t max_pixels, std::int64_t max_bytes,
-                                 std::int64_t memory) {
-    const HeldBytes held(data.ptr());
-    const gs::DecodeOptions options = options_of(strict, max_pixels, max_bytes, memory);
-    const gs::ImageInfo info = gs::inspect(held.view(), options.limits);
+py::array_t<std::uint8_t> decoded(const HeldBytes& held, const gs::ImageInfo& info,
+                                  const std::optional<std::tuple<int, int, int, int>>& crop,
+                                  const gs::DecodeOptions& options) {
     gs::Rect part{0, 0, info.width, info.height};
     if (crop) part = {std::get<0>(*crop), std::get<1>(*crop), std::get<2>(*crop), std::get<3>(*crop)};
     // Checked here too, because the array is made before the decoder sees the crop.
@@ -54,6 +46,23 @@ py::array_t<std::uint8_t> decode(const py::object& data, std::optional<std::tupl
         decode_here(held.view(), info, &part, options, sink);
     }
     return out;
+}
+
+py::array_t<std::uint8_t> decode(const py::object& data,
+                                 const std::optional<std::tuple<int, int, int, int>>& crop, bool strict,
+                                 std::int64_t max_pixels, std::int64_t max_bytes, std::int64_t memory) {
+    const HeldBytes held(data.ptr());
+    const gs::DecodeOptions options = options_of(strict, max_pixels, max_bytes, memory);
+    return decoded(held, gs::inspect(held.view(), options.limits), crop, options);
+}
+
+// All pixels, strictly, and the facts.
+py::tuple decode_with_facts(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes,
+                            std::int64_t memory) {
+    const HeldBytes held(data.ptr());
+    const gs::DecodeOptions options = options_of(true, max_pixels, max_bytes, memory);
+    const gs::ImageInfo info = gs::inspect(held.view(), options.limits);
+    return py::make_tuple(decoded(held, info, std::nullopt, options), facts(info));
 }
 
 py::tuple inspect(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes) {
@@ -79,8 +88,15 @@ py::tuple check(const py::object& data, std::int64_t max_pixels, std::int64_t ma
 
 }  // namespace
 
+py::tuple facts(const gs::ImageInfo& i) {
+    return py::make_tuple(gs::format_name(i.format), i.mode, i.width, i.height, i.bit_depth, i.jpeg_quality,
+                          i.progressive, i.chroma);
+}
+
 void add_image(py::module_& m) {
     m.def("decode", &decode, py::arg("data"), py::arg("crop"), py::arg("strict"), py::arg("max_pixels"),
+          py::arg("max_bytes"), py::arg("memory"));
+    m.def("decode_with_facts", &decode_with_facts, py::arg("data"), py::arg("max_pixels"),
           py::arg("max_bytes"), py::arg("memory"));
     m.def("inspect", &inspect, py::arg("data"), py::arg("max_pixels"), py::arg("max_bytes"));
     m.def("check", &check, py::arg("data"), py::arg("max_pixels"), py::arg("max_bytes"), py::arg("memory"));

@@ -49,10 +49,6 @@ std::vector<gs::Rect> rects_of(const std::vector<RectTuple>& tuples) {
     return found;
 }
 
-RectTuple tuple_of(const gs::Rect& r) {
-    return {r.x, r.y, r.width, r.height};
-}
-
 Plan plan_of(const Steps& steps, Size in, const std::optional<RectTuple>& window) {
     if (!window) return plan_steps(steps, in, nullptr);
     const gs::Rect rect = rect_of(*window, sizes_of(steps, in).back());
@@ -102,9 +98,6 @@ void add_transform(py::module_& m) {
         for (const Size size : sizes_of(steps_of(steps), size_of(width, height)))
             sizes.emplace_back(size.width, size.height);
         return sizes;
-    });
-    m.def("step_needs", [](const std::vector<Made>& steps, int width, int height, const RectTuple& window) {
-        return tuple_of(plan_of(steps_of(steps), size_of(width, height), window).needed.front());
     });
     // Of each image the rectangle that its steps need, (n, 4) (x, y, width, height).
     m.def("steps_need", [](const std::vector<std::vector<Made>>& lists, const Sizes& sizes) {

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, SupportsIndex
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 from genimage_stream.arguments import whole
 from genimage_stream.decode import _core
 from genimage_stream.decode.checks import Crop, crop_rectangle
-from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
+from genimage_stream.decode.image import DEFAULT_LIMITS, ImageFacts, Limits, facts_of, need_limits
 from genimage_stream.decode.other_formats import FORMATS, decode_other
 
 if TYPE_CHECKING:
@@ -87,25 +85,34 @@ def recode(
     return (None, result) if isinstance(result, str) else (result, None)
 
 
+class Proven(NamedTuple):
+    """The new file, or why the file is to stay as it is; and the image's facts."""
+
+    file: bytes | None
+    why: str | None
+    facts: ImageFacts
+
+
 def recode_proven(
     data: Buffer,
     use: Callable[[Buffer], object],
     *,
     png_level: int = DEFAULT_PNG_LEVEL,
     limits: Limits = DEFAULT_LIMITS,
-) -> tuple[bytes | None, str | None]:
+) -> Proven:
     """Decode an image of any format, recode it as `recode` does, decode the result and compare: what packing needs.
 
     Calls `use(pixels)` once with the decoded image, (height, width, 3) uint8 RGB, C-contiguous, valid during the call
-    only. Returns `(new file, None)`, or `(None, why)` when the file is to stay as it is, which it also is when it
-    cannot be recoded or the new file does not show the same pixels (of a PNG: in all channels and bits). Raises
-    DecodeError when `data` itself is damaged.
+    only. The file is also to stay as it is when it cannot be recoded or the new file does not show the same pixels (of
+    a PNG: in all channels and bits). Raises DecodeError when `data` itself is damaged.
     """
     level = whole("png_level", png_level, 0, highest=9)
     need_limits(limits)
     if _core.sniff(data) in FORMATS:
-        use(np.ascontiguousarray(decode_other(data, None, *limits.as_core)).data)
-        return None, "neither JPEG nor PNG"
+        pixels, facts = decode_other(data, None, *limits.as_core)
+        use(pixels.data)
+        return Proven(None, "neither JPEG nor PNG", facts_of(facts))
     shape = level, DEFAULT_BAND_ROWS, DEFAULT_TILE_WIDTH, DEFAULT_INTERVAL_WIDTH
-    result = _core.recode_proven(data, use, *shape, *limits.as_core)
-    return (None, result) if isinstance(result, str) else (result, None)
+    result, facts = _core.recode_proven(data, use, *shape, *limits.as_core)
+    file, why = (None, result) if isinstance(result, str) else (result, None)
+    return Proven(file, why, facts_of(facts))

@@ -100,7 +100,7 @@ def decode(
     need_limits(limits)
     if _core.sniff(data) in FORMATS:
         part = None if crop is None else crop_rectangle(crop)
-        return decode_other(data, part, *limits.as_core)
+        return decode_other(data, part, *limits.as_core)[0]
     try:
         return _core.decode(data, crop, strict, *limits.as_core)
     except TypeError:
@@ -114,8 +114,8 @@ def inspect(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     """Read an image's header. Raises DecodeError when there is none."""
     need_limits(limits)
     if _core.sniff(data) in FORMATS:
-        return _facts(inspect_other(data, limits.max_pixels, limits.max_bytes))
-    return _facts(_core.inspect(data, limits.max_pixels, limits.max_bytes))
+        return facts_of(inspect_other(data, limits.max_pixels, limits.max_bytes))
+    return facts_of(_core.inspect(data, limits.max_pixels, limits.max_bytes))
 
 
 def sniff(data: Buffer) -> str:
@@ -127,12 +127,23 @@ def check(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     """Decode the whole image strictly and throw the pixels away: returns its facts, raises DecodeError."""
     need_limits(limits)
     if _core.sniff(data) in FORMATS:
+        return facts_of(decode_other(data, None, *limits.as_core)[1])
+    return facts_of(_core.check(data, *limits.as_core))
+
+
+def decode_with_facts(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> tuple[npt.NDArray[np.uint8], ImageFacts]:
+    """`decode` of the whole image, strictly, and `inspect` of its header in one."""
+    need_limits(limits)
+    whole_image = (
         decode_other(data, None, *limits.as_core)
-        return _facts(inspect_other(data, limits.max_pixels, limits.max_bytes))
-    return _facts(_core.check(data, *limits.as_core))
+        if _core.sniff(data) in FORMATS
+        else _core.decode_with_facts(data, *limits.as_core)
+    )
+    return whole_image[0], facts_of(whole_image[1])
 
 
-def _facts(core: tuple[str, str, int, int, int, int, bool, str]) -> ImageFacts:
+def facts_of(core: tuple[str, str, int, int, int, int, bool, str]) -> ImageFacts:
+    """The core's facts."""
     form, mode, width, height, bit_depth, quality, progressive, chroma = core
     known = quality if quality > 0 else None
     return ImageFacts(form, mode, width, height, bit_depth, known, progressive, chroma or None)

@@ -37,27 +37,33 @@ _BIT_DEPTH = {"1": 1, "I": 32, "F": 32}
 _BYTES_PER_PIXEL = 24
 
 
+_Facts = tuple[str, str, int, int, int, int, bool, str]  # as those of the core: see `ImageFacts`
+
+
 def decode_other(
     data: Buffer, crop: tuple[int, int, int, int] | None, max_pixels: int, max_bytes: int, memory: int
-) -> npt.NDArray[np.uint8]:
-    """The (height, width, 3) uint8 pixels, cropped after decoding. Raises DecodeError, IndexError for the crop."""
-    pixels, lease = _decode(data, crop, max_pixels, max_bytes, memory)
+) -> tuple[npt.NDArray[np.uint8], _Facts]:
+    """The (height, width, 3) uint8 pixels, cropped after decoding, and the facts of the header. Raises DecodeError,
+    IndexError for the crop."""
+    pixels, facts, lease = _decode(data, crop, max_pixels, max_bytes, memory)
     lease.release()
-    return pixels
+    return pixels, facts
 
 
 def decode_for_batch(
     data: Buffer, max_pixels: int, max_bytes: int, memory: int
 ) -> tuple[npt.NDArray[np.uint8], _core.MemoryLease]:
     """Called by the batch decoder's threads for every image that is neither JPEG nor PNG."""
-    return _decode(data, None, max_pixels, max_bytes, memory)
+    pixels, _, lease = _decode(data, None, max_pixels, max_bytes, memory)
+    return pixels, lease
 
 
 def _decode(
     data: Buffer, crop: tuple[int, int, int, int] | None, max_pixels: int, max_bytes: int, memory: int
-) -> tuple[npt.NDArray[np.uint8], _core.MemoryLease]:
-    """The pixels, and the lease for the memory that this took."""
+) -> tuple[npt.NDArray[np.uint8], _Facts, _core.MemoryLease]:
+    """The pixels, the facts, and the lease for the memory that this took."""
     image, lease = _open(data, max_pixels, max_bytes, memory)
+    facts = _facts(image)  # before decoding, which changes the mode of some
     if crop is not None:
         x, y, width, height = crop
         if x < 0 or y < 0 or width < 1 or height < 1 or x > image.width - width or y > image.height - height:
@@ -70,13 +76,17 @@ def _decode(
         raise _refusal(error, f"damaged {image.format} image") from error
     if crop is not None:
         pixels = pixels[y : y + height, x : x + width]
-    return np.ascontiguousarray(pixels), lease
+    return np.ascontiguousarray(pixels), facts, lease
 
 
-def inspect_other(data: Buffer, max_pixels: int, max_bytes: int) -> tuple[str, str, int, int, int, int, bool, str]:
+def inspect_other(data: Buffer, max_pixels: int, max_bytes: int) -> _Facts:
     """The facts of `_core.inspect` from Pillow's reading of the header."""
     image, lease = _open(data, max_pixels, max_bytes, 0)
     lease.release()
+    return _facts(image)
+
+
+def _facts(image: Image.Image) -> _Facts:
     depth = 16 if image.mode.startswith("I;16") else _BIT_DEPTH.get(image.mode, 8)
     return (image.format or "").lower(), image.mode, image.width, image.height, depth, -1, False, ""
 
