@@ -11,7 +11,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("genimage_stream", "shard_tools", "benchmarks", "experiments", "demo", "scripts", "examples")
-OF_THE_CORE = ("genimage_stream/decode", "genimage_stream/transforms", "fixtures", Path(__file__).name)
+OF_THE_CORE = (
+    "attacks/test_decoding_memory.py",
+    "genimage_stream/decode",
+    "genimage_stream/transforms",
+    "fixtures",
+    Path(__file__).name,
+)
 CORE = "_core"
 
 
