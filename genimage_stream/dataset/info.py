@@ -79,7 +79,7 @@ class DatasetInfo:
         """How many rows the index has; None where that is not said."""
         counts = self.fields.get("counts")
         samples = counts.get("samples") if isinstance(counts, dict) else None
-        return samples if isinstance(samples, int) else None
+        return samples if type(samples) is int else None
 
     def check_complete(self) -> DatasetInfo:
         """Raises ValueError unless every field that the packer writes is there and every shard's path is sound."""

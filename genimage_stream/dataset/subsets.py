@@ -42,10 +42,12 @@ def sample(access: Access, n: int, per: Sequence[str], seed: int) -> Rows:
 
 def split(access: Access, fractions: Sequence[float], per: Sequence[str], seed: int) -> list[Rows]:
     """Random parts that share no sample and are together everything, each with its fraction of every group."""
-    if not fractions or any(f < 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
-        given = ", ".join(f"{f:g}" for f in fractions)
-        rest = 1 - sum(fractions)
-        wanted = f"{given}, {rest:.6g}" if fractions and min(fractions) >= 0 and rest > 0 else "0.9, 0.1"
+    given = ", ".join(f"{f:g}" for f in fractions)
+    if any(f < 0 for f in fractions):
+        raise ValueError(f"split({given}): a fraction is below 0")
+    rest = 1 - sum(fractions)
+    if not fractions or abs(rest) > 1e-9:
+        wanted = f"{given}, {rest:.6g}" if fractions and rest > 0 else "0.9, 0.1"
         raise ValueError(
             f"split({given}): there is one part for each fraction, and they have to add up to 1, e.g. split({wanted})"
         )

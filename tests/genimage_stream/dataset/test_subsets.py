@@ -76,7 +76,7 @@ def test_the_choice_is_even(dataset: gs.Dataset) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda d: d.split(), "fractions"),
+        (lambda d: d.split(), "add up to 1"),
         (lambda d: d.split(0.5, 0.4), "add up to 1"),
         (lambda d: d.split(1.5, -0.5), "below 0"),
         (lambda d: d.sample(-1), "n=-1"),
