@@ -17,8 +17,13 @@ BATCH_BYTES = 32 << 20  # of a row group, read at a time
 
 
 def open_arrow(path: str) -> pa.Table:
-    """An Arrow file or stream, mapped and not read."""
-    return _batches(pa.memory_map(encoded(path))).read_all()
+    """An Arrow file or stream, mapped and not read, but for its offsets: damaged ones would end the process.
+
+    Raises pa.ArrowInvalid.
+    """
+    table: pa.Table = _batches(pa.memory_map(encoded(path))).read_all()
+    table.validate(full=True)
+    return table
 
 
 def encoded(path: str) -> bytes:
@@ -74,6 +79,7 @@ def read_parts(path: str, names: Sequence[str]) -> Iterator[pa.Table]:
         files = isinstance(reader, pa.ipc.RecordBatchFileReader)
         batches = map(reader.get_batch, range(reader.num_record_batches)) if files else iter(reader)
         for batch in batches:
+            batch.validate(full=True)
             yield pa.Table.from_batches([batch]).select([name for name in batch.schema.names if name in names])
 
 
