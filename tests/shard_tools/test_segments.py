@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import genimage_stream as gs
+from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.storage.segments import WORTH_BYTES
 from tests.fixtures.jpegs import jpeg
 from tests.fixtures.s3 import S3Server
@@ -83,6 +84,29 @@ def test_less_is_fetched(root: Path) -> None:
         rows = [row for batch in loader for row in batch.rows.tolist()]
         assert sorted(dataset.index_rows[rows]) == large.tolist()
         assert behaviour.sent < 0.6 * stored
+
+
+def test_a_transform_fetches_what_it_needs(root: Path) -> None:
+    """Blur and JPEG before the crop: a margin around it, from the same bands as a folder gives."""
+    steps = [T.RandomApply(T.JPEG((50, 90))), T.GaussianBlur((0.0, 2.0)), T.RandomCrop(CROP), T.RandomHorizontalFlip()]
+    local = gs.open_dataset(root).select(where=pa.compute.field("segments").is_valid())
+    stored = sum(local.table(["size"])["size"].to_pylist())
+    options: dict[str, Any] = {"transform": steps, "seed": 3}
+    here = gs.Loader(local, 4, **options)
+    for batch in here:
+        rows = local.table(["shard", "offset", "size", "sha256"]).take(batch.rows.numpy()).to_pylist()
+        for row, image in zip(rows, batch.images, strict=True):
+            data = (root / row["shard"]).read_bytes()[row["offset"] : row["offset"] + row["size"]]
+            whole = T.apply(data, steps, seed=3, sha256=row["sha256"])
+            assert np.array_equal(image.numpy().transpose(1, 2, 0), whole)
+    with web_server(root) as (address, behaviour):
+        remote = gs.open_dataset(address, storage_options=QUICK).select(where=pa.compute.field("segments").is_valid())
+        here.set_epoch(0)
+        there = gs.Loader(remote, 4, **options)
+        for a, b in zip(here, there, strict=True):
+            assert a.keys == b.keys
+            assert a.images.equal(b.images)
+        assert behaviour.sent < 0.7 * stored
 
 
 WRONG: dict[str, Callable[[list[int]], list[int] | None]] = {
