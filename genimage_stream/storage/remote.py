@@ -87,8 +87,9 @@ class RemoteStore:
 
     async def _read(self, path: str) -> bytearray:
         size = await self.async_size(path)
-        data = bytearray(size)
-        await self.fill(path, memoryview(data), [(0, size)])
+        data = bytearray()  # grows with what arrives, whatever size a server claims
+        for start in range(0, size, CHUNK_BYTES):
+            data += await self.async_range(path, start, min(start + CHUNK_BYTES, size))
         return data
 
     async def fill(self, path: str, memory: memoryview | mmap.mmap, spans: Spans) -> None:

@@ -211,3 +211,18 @@ def test_a_stall_names_its_option(root: Path, wire: str) -> None:
             OSError, match=r"\.tar: no byte for 0\.5 s \(`timeout` in storage_options\); gave up after 1"
         ):
             store.read_range(shard, 0, 1000)
+
+
+def test_a_claimed_size_reserves_no_memory(root: Path) -> None:
+    """HEAD says 2^50 bytes for dataset.json, which no machine could reserve."""
+
+    def claim(asked: Asked) -> bool:
+        if asked.command != "HEAD" or asked.file.name != "dataset.json":
+            return False
+        asked.give(200, b"", Content_Length=1 << 50, ETag=f'"{len(asked.whole)}"')
+        return True
+
+    with web_of(root) as web:
+        web.trick = claim
+        with pytest.raises((OSError, ValueError), match=r"dataset\.json"):
+            gs.open_dataset(web.address, storage_options=QUICK)
