@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,18 +76,15 @@ def _plain(shortcut: Shortcut) -> dict[str, Any]:
 def findings(destination: str, *, thumbnails: int = 4, images: int = 0) -> Findings:
     """Everything the page shows. Raises ToolError."""
     dataset = open_finished(destination)
-    try:
+    with _named(destination):
         samples = Samples(dataset)
-    except (OSError, ValueError) as error:
-        if isinstance(error, PermissionError):
-            raise TargetError(sentence(error)) from error
-        raise TargetError(
-            f"{destination}/{schema.INDEX_FILE} cannot be read ({error}): run shard-tools verify"
-        ) from error
     quarantine = read_quarantine(dataset)
     if not samples.count and not quarantine:
         raise TargetError(f"{destination} holds no samples: there is nothing to report")
     overall, by_generator, borrowed = _shortcuts(samples)
+    with _named(destination):
+        pictures = contact_sheet(dataset, samples, thumbnails) if thumbnails else []
+        spectrum = spectra(dataset, samples, images) if images else []
     return Findings(
         name=os.path.basename(os.path.normpath(destination)) or destination,
         samples=samples,
@@ -94,10 +93,23 @@ def findings(destination: str, *, thumbnails: int = 4, images: int = 0) -> Findi
         shortcuts=overall,
         by_generator=by_generator,
         borrowed_reals=borrowed,
-        thumbnails=contact_sheet(dataset, samples, thumbnails) if thumbnails else [],
-        spectra=spectra(dataset, samples, images) if images else [],
+        thumbnails=pictures,
+        spectra=spectrum,
         version=genimage_stream.__version__,
     )
+
+
+@contextmanager
+def _named(destination: str) -> Iterator[None]:
+    """Errors of reading a damaged index, as a TargetError that names it."""
+    try:
+        yield
+    except PermissionError as error:
+        raise TargetError(sentence(error)) from error
+    except (OSError, ValueError) as error:
+        raise TargetError(
+            f"{destination}/{schema.INDEX_FILE} cannot be read ({error}): run shard-tools verify"
+        ) from error
 
 
 def _shortcuts(samples: Samples) -> tuple[list[Shortcut], dict[str, list[Shortcut]], list[str]]:

@@ -79,8 +79,9 @@ def commands(root: Path, tmp_path: Path) -> list[list[str]]:
 
 def test_every_tool_refuses(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "dataset", 4)
-    shards = [{"path": "adm/train/adm-train-00000.tar", "samples": 1, "size": 1}]
-    counts = {"samples": 1, "quarantined": 0, "shards": 1, "size": 1, "groups": []}
+    rows = pq.read_metadata(root / schema.INDEX_FILE).num_rows
+    shards = [{"path": "adm/train/adm-train-00000.tar", "samples": rows, "size": 1}]
+    counts = {"samples": rows, "quarantined": 0, "shards": 1, "size": 1, "groups": []}
     facts = {"format_version": 1, "seed": 0, "options": {}, "plan_digest": "0", "counts": counts, "shards": shards}
     write_json(LocalStorage(str(root)), schema.DATASET_FILE, facts)
     point_to(root, "/dev/zero")

@@ -298,6 +298,7 @@ def make_dataset(root: Path, columns: dict[str, object], count: int) -> Path:
         "jpeg_quality": [None] * count,
         "class_index": [None] * count,
         "synset": [None] * count,
+        "chroma": [None] * count,
         "progressive": [None] * count,
         "sha256": ["0" * 64] * count,
         "source": ["x"] * count,

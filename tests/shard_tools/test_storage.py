@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shard_tools.errors import TargetError
-from shard_tools.target import lock, storage
+from shard_tools.target import local_storage, lock
 from shard_tools.target.local_storage import LocalStorage
 from shard_tools.target.lock import locked
 
@@ -37,13 +37,13 @@ def test_no_room_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_every_new_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is on stable storage once all folders above it are; those that were there are left alone."""
     synced: list[Path] = []
-    genuine = storage.sync_folder
+    genuine = local_storage.sync_folder
 
     def sync_folder(folder: Path) -> None:
         synced.append(folder)
         genuine(folder)
 
-    monkeypatch.setattr(storage, "sync_folder", sync_folder)
+    monkeypatch.setattr(local_storage, "sync_folder", sync_folder)
     destination = tmp_path / "new" / "dst"
     with locked(LocalStorage(str(destination))):
         assert synced == [tmp_path, tmp_path / "new", destination]
