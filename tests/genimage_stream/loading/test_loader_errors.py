@@ -284,11 +284,13 @@ def test_ctrl_c(dataset: gs.Dataset) -> None:
 import sys, time
 import genimage_stream as gs
 loader = gs.Loader(gs.open_dataset({dataset.path!r}), 4, crop=16, threads=2)
-print("ready", flush=True)
+batches = 0
 try:
     while True:
         for batch in loader:
-            pass
+            batches += 1
+            if batches == 20:  # the first ones import and read what all others use
+                print("ready", flush=True)
 except KeyboardInterrupt:
     print("interrupted", loader.state_dict()["epoch"] >= 0, flush=True)
     sys.exit(7)
