@@ -255,7 +255,7 @@ def test_a_web_server_gives_what_the_folder_gives(root: Path) -> None:
 @pytest.mark.parametrize("kind", BAD)
 def test_passing_trouble_is_overcome(root: Path, kind: str) -> None:
     with web_server(root) as (address, behaviour):
-        dataset = gs.open_dataset(address, storage_options={**QUICK, "timeout": 0.5, "retries": 4})
+        dataset = gs.open_dataset(address, storage_options={**QUICK, "timeout": 2.0, "retries": 4})
         expected = batches(gs.open_dataset(root))
         behaviour.kind, behaviour.left = kind, 3
         assert batches(dataset) == expected
@@ -265,7 +265,7 @@ def test_passing_trouble_is_overcome(root: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", BAD)
 def test_lasting_trouble_ends_in_an_error_that_names_the_shard(root: Path, kind: str) -> None:
     with web_server(root) as (address, behaviour):
-        dataset = gs.open_dataset(address, storage_options={**QUICK, "timeout": 0.4, "retries": 1})
+        dataset = gs.open_dataset(address, storage_options={**QUICK, "timeout": 2.0, "retries": 1})
         loader = gs.Loader(dataset, 8, crop=CROP)
         running = iter(loader)
         first = next(running)
