@@ -12,6 +12,7 @@ import numpy.typing as npt
 from genimage_stream import schema
 from genimage_stream.dataset.checks import checked
 from genimage_stream.dataset.footer import Chunk, column_chunks
+from genimage_stream.dataset.numbers import from_numpy, to_numpy
 from genimage_stream.storage.segments import SegmentTable
 from genimage_stream.storage.versions import changed
 
@@ -166,7 +167,7 @@ class IndexColumns:
                 f"where={condition}: that is a value ({found['hit'].type}), not a condition: compare it, as in "
                 f"{condition} > 0"
             )
-        return np.asarray(found["hit"].combine_chunks().fill_null(False).to_numpy(zero_copy_only=False), bool)
+        return to_numpy(found["hit"].fill_null(False))
 
     def _evaluated(self, condition: pads.Expression) -> pa.Table:
         import pyarrow.dataset as pads
@@ -213,15 +214,14 @@ class IndexColumns:
         with self._lock:
             if "segments" not in self._cache:
                 column = self.table(["segments"])["segments"].cast(pa.large_list(pa.int32())).combine_chunks()
-                lengths = np.asarray(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+                lengths = to_numpy(column.value_lengths().fill_null(0))
                 starts = np.concatenate([[0], np.cumsum(lengths)])
-                self._cache["segments"] = SegmentTable(starts, np.asarray(column.flatten().fill_null(0)))
+                self._cache["segments"] = SegmentTable(starts, to_numpy(column.flatten().fill_null(0)))
             found: SegmentTable = self._cache["segments"]
             return found
 
     def part(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array:
         """A column for some rows, in rising order, read from the row groups that hold them; not kept."""
-        import pyarrow as pa
 
         with self._open([]) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
@@ -231,7 +231,7 @@ class IndexColumns:
         starts = np.concatenate([[0], np.cumsum(np.array(sizes)[wanted])])[:-1]
         group = np.searchsorted(ends, rows, side="right")
         places = rows - (ends - sizes)[group] + starts[np.searchsorted(wanted, group)]
-        return column.take(pa.array(places)).combine_chunks()
+        return column.take(from_numpy(places)).combine_chunks()
 
     _LACKS_HASHES = (
         "{} has a sample without a sha256, which random crops, flips, transforms and subsets depend on: pack the "
@@ -270,9 +270,8 @@ class IndexColumns:
 
     def keys(self, rows: npt.NDArray[np.int64]) -> list[str]:
         """The keys of some rows. The first call reads the whole column: tenths of a second for millions of rows."""
-        import pyarrow as pa
 
-        found: list[str] = self._keys().take(pa.array(rows)).to_pylist()
+        found: list[str] = self._keys().take(from_numpy(rows)).to_pylist()
         for key in found:
             if not key.isprintable():  # keys are in messages, file names and logs
                 raise ValueError(f"{self.name} holds the key {key!r}, which cannot be shown: pack the dataset again")
@@ -308,17 +307,15 @@ def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:
     array = column.unify_dictionaries().combine_chunks()
     values: list[str] = array.dictionary.to_pylist()
     if not array.null_count and values == sorted(set(values)):
-        as_they_are: Codes = array.indices.to_numpy().astype(np.int32, copy=False)
+        as_they_are: Codes = to_numpy(array.indices).astype(np.int32, copy=False)
         return as_they_are, values
     rank = np.empty(len(values) + 1, np.int32)
     rank[np.array(sorted(range(len(values)), key=values.__getitem__), np.int64)] = np.arange(len(values))
     rank[-1] = -1
     indices = array.indices.fill_null(-1) if array.null_count else array.indices
-    codes: Codes = rank[indices.to_numpy(zero_copy_only=False)]
+    codes: Codes = rank[to_numpy(indices)]
     return codes, sorted(values)
 
 
 def _numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    filled = column.fill_null(-1) if column.null_count else column
-    found: npt.NDArray[Any] = filled.to_numpy()
-    return found
+    return to_numpy(column.fill_null(-1) if column.null_count else column)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from genimage_stream.arguments import names
 from genimage_stream.dataset import subsets
 from genimage_stream.dataset.map_style import MapStyle, Transform, place
+from genimage_stream.dataset.numbers import from_numpy
 from genimage_stream.dataset.sameness import Remembered
 from genimage_stream.dataset.sample import Sample, read_sample, row_of_key
 from genimage_stream.vocabulary import LABELS, alias
@@ -90,10 +91,8 @@ class Dataset:
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Columns of the index (all by default) for the selected samples, as an Arrow table."""
-        import pyarrow as pa
-
         table = self.access.columns.table(self.access.columns.names if columns is None else columns)
-        return table if self.access.whole else table.take(pa.array(self.access.rows))
+        return table if self.access.whole else table.take(from_numpy(self.access.rows))
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """`table` as a pandas DataFrame, a row per sample. Raises ImportError without pandas."""

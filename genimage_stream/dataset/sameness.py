@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.dataset.numbers import from_numpy, to_numpy
 from genimage_stream.storage.versions import ChangedError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def selection_digest(columns: IndexColumns, chosen: Rows | None) -> str:
     keys = columns.table(["key"])["key"].cast(pa.large_string()).combine_chunks()
     hashes = columns.hashes()
     if chosen is not None:
-        keys, hashes = keys.take(pa.array(chosen)), hashes[chosen]
+        keys, hashes = keys.take(from_numpy(chosen)), hashes[chosen]
     _, ends, text = keys.buffers()
     ends = np.frombuffer(ends, np.int64, len(keys) + 1, 8 * keys.offset) if len(keys) else np.zeros(1, np.int64)
     state = blake2b(digest_size=16)
@@ -77,7 +78,7 @@ def _compare(columns: IndexColumns, chosen: Rows | None, fresh: IndexColumns) ->
     names = ["key", *_PLACE]
     before = columns.table(names)
     if chosen is not None:
-        before = before.take(pa.array(chosen))
+        before = before.take(from_numpy(chosen))
     after = fresh.table(names)
     places = pc.index_in(before["key"].cast(pa.string()), value_set=after["key"].cast(pa.string()))
     same = pc.is_valid(places)
@@ -110,8 +111,8 @@ class Remembered:
 
         keys = columns.table(["key"])["key"].cast(pa.large_string())
         if chosen is not None:
-            keys = keys.take(pa.array(chosen))
-        steps = pa.array(np.diff(np.arange(columns.num_rows) if chosen is None else chosen, prepend=0))
+            keys = keys.take(from_numpy(chosen))
+        steps = from_numpy(np.diff(np.arange(columns.num_rows) if chosen is None else chosen, prepend=0))
         table = pa.table({"key": keys, "step": steps})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
@@ -123,7 +124,7 @@ class Remembered:
         """The rows of the same samples in an index just opened, None for all. Raises ChangedError when one is gone or
         changed."""
         if columns.version == self.version:
-            return None if self.everything else np.cumsum(self._table()["step"].to_numpy())
+            return None if self.everything else np.cumsum(to_numpy(self._table()["step"]))
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -135,7 +136,7 @@ class Remembered:
                 f"{columns.name} is not of the dataset that this selection was pickled with: {len(gone)} of its "
                 f"samples are gone, e.g. {gone[0].as_py()!r}. The dataset changed, so select again"
             )
-        rows = np.sort(places.to_numpy().astype(np.int64))
+        rows = np.sort(to_numpy(places).astype(np.int64))
         found = None if self.everything and len(rows) == columns.num_rows else rows
         if selection_digest(columns, found) != self.digest:
             raise ChangedError(

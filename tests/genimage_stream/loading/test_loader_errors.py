@@ -284,13 +284,11 @@ def test_ctrl_c(dataset: gs.Dataset) -> None:
 import sys, time
 import genimage_stream as gs
 loader = gs.Loader(gs.open_dataset({dataset.path!r}), 4, crop=16, threads=2)
-batches = 0
+print("ready", flush=True)
 try:
     while True:
         for batch in loader:
-            batches += 1
-            if batches == 20:  # the first ones import and read what all others use
-                print("ready", flush=True)
+            pass
 except KeyboardInterrupt:
     print("interrupted", loader.state_dict()["epoch"] >= 0, flush=True)
     sys.exit(7)
@@ -307,6 +305,25 @@ except KeyboardInterrupt:
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_loader_imports_no_pandas(dataset: gs.Dataset) -> None:
+    """pyarrow imports it in passing, which takes tenths of a second and loses a Ctrl-C that arrives meanwhile."""
+    pytest.importorskip("pandas")
+    code = f"""
+import sys
+import genimage_stream as gs
+dataset = gs.open_dataset({dataset.path!r})
+for part in (dataset, dataset.select(labels=["fake"])):
+    loader = gs.Loader(part, 4, crop=16, threads=2)
+    for batch in loader:
+        batch.keys
+    loader.load_state_dict(loader.state_dict())
+print("pandas" in sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
 
 
 def test_the_interpreter_ends_with_an_epoch_under_way(dataset: gs.Dataset) -> None:
