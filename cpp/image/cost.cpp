@@ -30,18 +30,21 @@ std::int64_t rgb_bytes(const ImageInfo& info) {
 
 std::int64_t decoding_bytes(const ImageInfo& info, std::size_t encoded) {
     const auto file = static_cast<std::int64_t>(encoded);
-    // The file's bytes and a copy of its compressed data, and rows under way.
-    const std::int64_t always = 2 * buffer(file) + std::int64_t{512} * info.width;
+    const std::int64_t data = 2 * buffer(file);  // the file's bytes and a copy of its compressed data
+    const std::int64_t rows = std::int64_t{512} * info.width;
     if (info.format == Format::jpeg) {
         const jpeg::Header& header = info.jpeg;
-        if (!header.is_progressive() && header.has_one_scan()) return always;
+        if (!header.is_progressive() && header.has_one_scan()) return data + rows;
         // Ours and, when that leaves the file to libjpeg half-way, libjpeg's.
-        return always + buffer(coefficient_bytes(header)) + coefficient_bytes(header);
+        return data + rows + buffer(coefficient_bytes(header)) + coefficient_bytes(header);
     }
     if (info.format != Format::png) return 0;
-    const auto raw = static_cast<std::int64_t>(png::Passes(info.png).total_bytes());
-    const std::int64_t all = buffer(std::min(raw, file * kMaxExpansion));
-    return always + all + (info.png.interlaced ? rgb_bytes(info) : 0);
+    const auto total = static_cast<std::int64_t>(png::Passes(info.png).total_bytes());
+    const std::int64_t raw = std::min(total, file * kMaxExpansion);
+    // Rows are taken only when the data fills one, of an interlaced image the narrowest; the others are black.
+    const bool fills_a_row = raw >= static_cast<std::int64_t>(info.png.row_bytes((info.width + 7) / 8));
+    return data + buffer(raw) + (fills_a_row ? rows : 0) +
+           (info.png.interlaced ? rgb_bytes(info) : std::int64_t{3} * info.width);
 }
 
 }  // namespace gs

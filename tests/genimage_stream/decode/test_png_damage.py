@@ -235,6 +235,7 @@ def test_huge_claims_of_small_files_cost_nothing() -> None:
     stream = zlib.compress(bytes(1000))
     for width, height, depth, color in [
         (16384, 16384, 8, 2),
+        (2**28, 1, 16, 6),
         (1, 2**28, 8, 2),
         (16000, 16000, 16, 6),
     ]:
@@ -244,10 +245,6 @@ def test_huge_claims_of_small_files_cost_nothing() -> None:
             with pytest.raises(DecodeError, match="too little image data"):
                 decode(data, crop=crop)
             assert decode(data, crop=crop, strict=False).shape == (1, 1, 3)
-    wide = png.assemble(png.ihdr(2**28, 1, 16, 6), stream)
-    for strict in (True, False):
-        with pytest.raises(DecodeError, match="MB of memory"):  # rows of 2 GB
-            decode(wide, crop=(0, 0, 1, 1), strict=strict)
     for width, height in [(2**31 - 1, 2**31 - 1), (16385, 16385)]:
         data = png.assemble(png.ihdr(width, height, 8, 2), stream)
         with pytest.raises(DecodeError, match=r"limit|2\^28"):
