@@ -36,6 +36,18 @@ def _strong() -> list[T.Step]:
     ]
 
 
+def _forensics() -> list[T.Step]:
+    """OpenSDI's and ForensicHub's: flips, brightness and contrast, JPEG, quarter turns, blur."""
+    return [
+        T.RandomHorizontalFlip(),
+        T.RandomVerticalFlip(),
+        T.RandomBrightnessContrast((-0.1, 0.1), (-0.1, 0.1), p=1.0),
+        T.RandomApply(_jpeg(70, 100), 0.2),
+        T.RandomApply(T.RandomRotate90(), 0.5),
+        T.RandomApply(_blur(3, 7), 0.2),
+    ]
+
+
 def _reflected(side: int) -> T.Step:
     return T.RandomCrop(side, pad="reflect", place="centre")
 
@@ -121,16 +133,7 @@ RECIPES = (
         "opensdi",
         "OpenSDI (MaskCLIP)",
         "iamwangyabin/OpenSDI@b1cf3c5",
-        train=[
-            T.RandomScale((0.8, 1.2), like="cv2"),
-            T.RandomHorizontalFlip(),
-            T.RandomVerticalFlip(),
-            T.RandomBrightnessContrast((-0.1, 0.1), (-0.1, 0.1), p=1.0),
-            T.RandomApply(_jpeg(70, 100), 0.2),
-            T.RandomApply(T.RandomRotate90(), 0.5),
-            T.RandomApply(_blur(3, 7), 0.2),
-            T.Resize((512, 512), like="cv2"),
-        ],
+        train=[T.RandomScale((0.8, 1.2), like="cv2"), *_forensics(), T.Resize((512, 512), like="cv2")],
         eval=[T.Resize((512, 512), like="cv2")],
         note="Masks are not transformed along with the images.",
     ),
@@ -163,15 +166,7 @@ RECIPES = (
         "forensichub",
         "ForensicHub (AIGC)",
         "scu-zjz/ForensicHub@da6b54e",
-        train=[
-            T.RandomHorizontalFlip(),
-            T.RandomVerticalFlip(),
-            T.RandomBrightnessContrast((-0.1, 0.1), (-0.1, 0.1), p=1.0),
-            T.RandomApply(_jpeg(70, 100), 0.2),
-            T.RandomApply(T.RandomRotate90(), 0.5),
-            T.RandomApply(_blur(3, 7), 0.2),
-            T.Resize((224, 224), like="cv2"),
-        ],
+        train=[*_forensics(), T.Resize((224, 224), like="cv2")],
         eval=[T.Resize((224, 224), like="cv2")],
         note="image_size and normalisation are settings of each model; 224 and imagenet here.",
     ),
