@@ -162,10 +162,7 @@ class Epoch(Iterator[Batch]):
         chances = table.chances(rows, visits, options.seed, self.epoch)
         short = options.short_form() if pipeline.transform is None else pipeline.transform.short
         if pipeline.transform is not None and short is None:
-            plans = [
-                table.plan(steps, table.chances(rows, visits, options.seed, self.epoch), rows)
-                for steps in pipeline.transform.lists
-            ]
+            plans = [table.plan(steps, chances, rows) for steps in pipeline.transform.lists]
             plan = plans[0] if len(plans) == 1 else interleaved(plans)
             needed = plan.needed() if table.segments is not None else np.zeros((len(plan.lists), 4), np.int32)
             return plan, needed[:, 1], needed[:, 3]
