@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from genimage_stream.backends.dali_options import DaliOptions
     from genimage_stream.dataset.dataset import Dataset
     from genimage_stream.dataset.opening import open_dataset
+    from genimage_stream.dataset.unbiased import unbiased
     from genimage_stream.decode.webdataset_handler import webdataset_handler
     from genimage_stream.evaluation.gathering import gather
     from genimage_stream.evaluation.matrix import Matrix, matrix
@@ -71,12 +72,14 @@ __all__ = [
     "make_crop_ready",
     "matrix",
     "open_dataset",
+    "unbiased",
     "webdataset_handler",
 ]
 
 _LAZY = {
     "Dataset": "dataset.dataset",
     "open_dataset": "dataset.opening",
+    "unbiased": "dataset.unbiased",
     "Batch": "loading.batch",
     "Loader": "loading.loader",
     "DaliOptions": "backends.dali_options",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from genimage_stream.dataset.sameness import selection_digest
 from genimage_stream.schema import stored_hash_column
 from genimage_stream.storage.store import ShardContents
+from genimage_stream.transforms.step import Step, to_json
 from genimage_stream.vocabulary import LABELS
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ Rows = npt.NDArray[np.int64]
 class Access:
     """`dataset.access`: the store, dataset.json, the index, and which of its rows are selected.
 
-    `chosen`: rising rows of the index; None: all. `reopen` opens the whole dataset again, in another process too.
+    `chosen`: rising rows of the index; None: all. `steps`: what every image goes through first. `reopen` opens the
+    whole dataset again, in another process too.
     """
 
     store: Store
@@ -34,6 +37,7 @@ class Access:
     columns: IndexColumns
     reopen: Callable[[], Access] = field(repr=False)  # holds credentials
     chosen: Rows | None = None
+    steps: tuple[Step, ...] = field(default=(), kw_only=True)
 
     @property
     def whole(self) -> bool:
@@ -57,11 +61,13 @@ class Access:
         return column if self.chosen is None else column[self.chosen]
 
     def digest(self) -> str:
-        """32 hexadecimal digits that identify these samples in this order, whatever else the dataset holds.
+        """32 hexadecimal digits that identify these samples in this order and their steps, whatever else the dataset
+        holds.
 
         Reads the keys and hashes of the whole index: seconds for millions of rows.
         """
-        return selection_digest(self.columns, self.chosen)
+        found = selection_digest(self.columns, self.chosen)
+        return blake2b((found + to_json(self.steps)).encode(), digest_size=16).hexdigest() if self.steps else found
 
     def shards(self) -> tuple[Codes, list[str]]:
         """Each row's shard, int32 (all rows,), as a place in the list of the shards' paths within the dataset."""

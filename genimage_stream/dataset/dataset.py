@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
     from genimage_stream.dataset.access import Access, Rows
+    from genimage_stream.transforms.step import Step
 
 Window = tuple[int | None, int | None]
 
@@ -44,7 +46,7 @@ class Dataset:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._remembered is None:
             self._remembered = Remembered.of(self.access.columns, self.access.chosen)
-        return _reopened, (self.access.reopen, self._remembered)
+        return _reopened, (self.access.reopen, self._remembered, self.access.steps)
 
     def __repr__(self) -> str:
         part = "" if self.access.whole else f" of {self.access.columns.num_rows:,}"
@@ -53,6 +55,8 @@ class Dataset:
         for (_, _, label), count in counts.items():
             labels[label] += count
         inside = [", ".join(f"{labels[name]:,} {name}" for name in labels), ", ".join(generators), ", ".join(splits)]
+        if self.steps:
+            inside.append(f"first {', '.join(map(repr, self.steps))}")
         return f"Dataset({self.path!r}, {len(self):,}{part} samples" + (f": {'; '.join(inside)})" if counts else ")")
 
     def __getitem__(self, which: int | str) -> Sample:
@@ -83,6 +87,11 @@ class Dataset:
     def generators(self) -> list[str]:
         """The generators of the whole dataset, sorted: a fake of generators[i] has the code i + 1 in a batch."""
         return list(self.access.columns.words("generator")[1])
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What a loader does to every image first, before degradations and its transform: those of `unbiased`."""
+        return self.access.steps
 
     @property
     def index_rows(self) -> Rows:
@@ -233,15 +242,19 @@ class Dataset:
                 f"selections of two opened datasets ({self.path}, {other.path}) cannot be joined: "
                 "open it once and select"
             )
+        if other.access.steps != self.access.steps:
+            raise ValueError(
+                "selections with other steps cannot be joined: join them first, and make the whole unbiased"
+            )
         return other
 
     def _with(self, rows: Rows) -> Dataset:
         return Dataset(self.access.with_rows(rows))
 
 
-def _reopened(reopen: Callable[[], Access], remembered: Remembered) -> Dataset:
+def _reopened(reopen: Callable[[], Access], remembered: Remembered, steps: tuple[Step, ...] = ()) -> Dataset:
     access = reopen()
-    return Dataset(access.with_rows(remembered.found_in(access.columns)))
+    return Dataset(replace(access, chosen=remembered.found_in(access.columns), steps=steps))
 
 
 def _listed(column: str, word: str, known: set[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,28 +55,33 @@ class MapStyle:
         offset, size = (int(column[row]) for column in columns.native("offset", "size"))
         data = access.store.read_range(shards[codes[row]], offset, size)
         label = int(access.label_numbers()[columns.words("label")[0][row]])
-        if self._steps is None:
-            image = decode(data)
-            return (image if self._transform is None else self._transform(_as_pillow(image))), label
+        steps = [*access.steps, *(self._steps or ())]
+        if not steps:
+            return self._finished(decode(data)), label
         (sha256,) = columns.part("sha256", np.array([row])).to_pylist()
-        generator_codes, generators = columns.words("generator")
+        (generator_codes, generators), (split_codes, splits) = columns.words("generator"), columns.words("split")
         image = apply(
             data,
-            self._steps,
+            steps,
             seed=self._seed,
             epoch=self._epoch,
             sha256=sha256,
             label=LABELS[label],
             generator=generators[generator_codes[row]],
+            split=splits[split_codes[row]],
         )
-        return image, label
+        return self._finished(image), label
+
+    def _finished(self, image: Any) -> Any:
+        """After a transform that is a function."""
+        return image if self._steps is not None or self._transform is None else self._transform(_as_pillow(image))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_access": (self._access.reopen, self._access.chosen)}
+        return {**vars(self), "_access": (self._access.reopen, self._access.chosen, self._access.steps)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        reopen, chosen = state["_access"]
-        vars(self).update(state, _access=reopen().with_rows(chosen))
+        reopen, chosen, steps = state["_access"]
+        vars(self).update(state, _access=replace(reopen(), chosen=chosen, steps=steps))
 
 
 def place(i: Any, length: int) -> int:

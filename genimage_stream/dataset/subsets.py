@@ -36,7 +36,7 @@ def first(access: Access, n: int, per: Sequence[str]) -> Rows:
 def sample(access: Access, n: int, per: Sequence[str], seed: int) -> Rows:
     """n random samples of each group, all of a smaller one."""
     n = whole("n", n, 0)
-    turns = _turns(access, seed)
+    turns = turns_of(access, seed)
     return _joined([rows[np.argsort(turns[rows], kind="stable")[:n]] for rows in _parts(access, per)])
 
 
@@ -51,7 +51,7 @@ def split(access: Access, fractions: Sequence[float], per: Sequence[str], seed: 
         raise ValueError(
             f"split({given}): there is one part for each fraction, and they have to add up to 1, e.g. split({wanted})"
         )
-    turns = _turns(access, seed)
+    turns = turns_of(access, seed)
     parts: list[list[Rows]] = [[] for _ in fractions]
     for rows in _parts(access, per):
         in_turn = rows[np.argsort(turns[rows], kind="stable")]
@@ -70,7 +70,7 @@ def _joined(parts: Sequence[Rows]) -> Rows:
     return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
 
 
-def _turns(access: Access, seed: int) -> npt.NDArray[np.uint64]:
+def turns_of(access: Access, seed: int) -> npt.NDArray[np.uint64]:
     """Each row's turn, a random number of 64 bits; of the whole index, so that rows can index it."""
     hashes = access.columns.hashes()
     counters = np.zeros((4, len(hashes)), np.uint32)

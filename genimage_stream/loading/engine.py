@@ -38,7 +38,7 @@ class Engine:
 
     def __init__(self, access: Access, options: LoaderOptions) -> None:
         self.options = options
-        variants = options.variants()
+        variants = options.variants(access.steps)
         self.transform = None if variants is None else LoaderTransform.of(variants, access)
         if variants is not None or options.position == "random" or options.flip:
             access.columns.need_hashes()

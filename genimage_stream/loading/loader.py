@@ -369,7 +369,7 @@ def _rebuild(
 
 
 def _window_of(transform: Sequence[Step] | str, dataset: Dataset) -> tuple[int, int]:
-    size = LoaderTransform.of(Variants.of(steps_of(transform)), dataset.access).size
+    size = LoaderTransform.of(Variants.of(steps_of(transform)).after(dataset.steps), dataset.access).size
     return size.height, size.width
 
 

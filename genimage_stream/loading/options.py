@@ -227,16 +227,17 @@ class LoaderOptions:
         mean, std = self._mean_and_std()
         return None if mean is None or std is None else (mean, std)
 
-    def variants(self) -> Variants | None:
-        """What becomes of each sample; None where there is neither transform nor degradation nor view."""
-        if self.transform is None and self.degrade is None and self.views is None:
+    def variants(self, first: Sequence[Step] = ()) -> Variants | None:
+        """What becomes of each sample, after the steps `first` of its dataset; None where there is neither of these nor
+        transform, degradation and view."""
+        if not first and self.transform is None and self.degrade is None and self.views is None:
             return None
         steps: Sequence[Step]
         if self.transform is not None:
             steps = steps_of(self.transform)
         else:
             steps = plain_steps(self.crop_size, self.position, flip=self.flip, small=self.small)
-        return Variants.of(steps, self.degrade, self.views)
+        return Variants.of(steps, self.degrade, self.views).after(first)
 
     @property
     def order(self) -> Shuffle:

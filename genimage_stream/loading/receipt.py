@@ -77,6 +77,7 @@ def write_receipt(loader: Subject, count: int) -> dict[str, Any]:
         "path": loader.dataset.path,
         "dataset": loader.dataset.access.digest(),
         "samples": len(loader.dataset),
+        **({"steps": json.loads(to_json(loader.dataset.steps))} if loader.dataset.steps else {}),
         "selection": _packed_rows(loader.dataset.access.chosen),
         "world_size": placement.world_size,
         "epochs": count,

@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ def loader_of(receipt: Mapping[str, Any], path: str | None = None) -> Loader:
         raise ValueError("the receipt was changed: its hash is not that of its contents")
     whole_dataset = open_dataset(path or receipt["path"])
     rows = _unpacked_rows(receipt["selection"], len(whole_dataset))
-    dataset = whole_dataset if rows is None else Dataset(whole_dataset.access.with_rows(rows))
+    steps = tuple(from_json(json.dumps(receipt.get("steps", []))))
+    dataset = Dataset(replace(whole_dataset.access, chosen=rows, steps=steps))
     if len(dataset) != receipt["samples"] or dataset.access.digest() != receipt["dataset"]:
         raise ValueError(f"{dataset.path} does not hold the samples of the receipt")
     options = dict(receipt["options"])

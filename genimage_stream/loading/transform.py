@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from genimage_stream.arguments import WrongKindError
 from genimage_stream.dataset.access import Access
+from genimage_stream.dataset.reals import qualities_of_reals
 from genimage_stream.decode.pixels import Small
-from genimage_stream.loading.reals import qualities_of_reals
 from genimage_stream.loading.variants import Variants
 from genimage_stream.order.windows import Place, Windows, windows
 from genimage_stream.transforms.chance import Chances

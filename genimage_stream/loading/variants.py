@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from genimage_stream.arguments import WrongKindError, one_of
@@ -38,6 +38,10 @@ class Variants:
         lists = tuple((*steps_of_degradation(name), *rest) for name in names for rest in by_view)
         shape = (len(names),) * several + (len(by_view),) * (views is not None)
         return cls(lists, shape, names if several else None)
+
+    def after(self, first: Sequence[Step]) -> Variants:
+        """The same after other steps."""
+        return replace(self, lists=tuple((*first, *steps) for steps in self.lists))
 
 
 def check_degrade(degrade: Any) -> tuple[str, ...]:

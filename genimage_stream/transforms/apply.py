@@ -23,20 +23,21 @@ def apply(
     *,
     label: str | None = None,
     generator: str | None = None,
+    split: str | None = None,
 ) -> Image:
     """Run an encoded image, or an array (h, w, 3) uint8, through `steps`: (h, w, 3) uint8.
 
     `draws` repeats what was drawn before, one entry per step; otherwise the values are drawn from (seed, epoch, visit,
     sha256), where `sha256` is by default that of the bytes passed in. `label` ("real", "fake") and `generator` are for
-    OnlyIf. Raises ValueError, naming the step and its place, when a step cannot take the image or its draw, or acts on
-    normalised values.
+    OnlyIf, `split` ("train", "val") for JPEG("like reals"). Raises ValueError, naming the step and its place, when a
+    step cannot take the image or its draw, or acts on normalised values.
     """
     for number, step in enumerate(steps):
         if isinstance(step, Step) and step.acts_on_floats:
             raise ValueError(
                 f"step {number} of the transform, {step!r}: it acts on normalised values, and this image stays uint8"
             )
-    image, sample = _prepared(data_or_array, steps, seed, epoch, visit, sha256, label, generator)
+    image, sample = _prepared(data_or_array, steps, seed, epoch, visit, sha256, label, generator, split)
     return _run(image, _plan(steps, sample, Size(image.shape[1], image.shape[0]), draws)[1])
 
 
@@ -50,9 +51,10 @@ def draws_of(
     *,
     label: str | None = None,
     generator: str | None = None,
+    split: str | None = None,
 ) -> list[Draw]:
     """What `apply` draws with the same arguments: one JSON-able dict per step."""
-    image, sample = _prepared(data_or_array, steps, seed, epoch, visit, sha256, label, generator)
+    image, sample = _prepared(data_or_array, steps, seed, epoch, visit, sha256, label, generator, split)
     return _plan(steps, sample, Size(image.shape[1], image.shape[0]), None)[0]
 
 
@@ -77,6 +79,7 @@ def _prepared(
     sha256: str | bytes | None,
     label: str | None,
     generator: str | None,
+    split: str | None,
 ) -> tuple[Image, Sample]:
     for place, step in enumerate(steps):
         if not isinstance(step, Step):
@@ -92,7 +95,7 @@ def _prepared(
     else:
         identity = default_identity(image.tobytes() if isinstance(data, np.ndarray) else data)
     chance = Chance(seed, epoch, visit, identity)
-    return image, Sample(chance, ordinals_of(steps), label, generator)
+    return image, Sample(chance, ordinals_of(steps), label, generator, split)
 
 
 def _plan(

@@ -9,7 +9,7 @@ import numpy as np
 from genimage_stream.dataset.access import Access
 from genimage_stream.transforms.degrade import Reals
 
-_CHROMAS = ("420", "422", "444")  # that can be written again
+CHROMAS = ("420", "422", "444")  # that can be written again
 
 
 def qualities_of_reals(access: Access) -> Reals:
@@ -35,7 +35,7 @@ def qualities_of_reals(access: Access) -> Reals:
             "again for theirs",
             stacklevel=2,
         )
-    writable = np.array([*(name in _CHROMAS for name in names), False])[chroma]  # null is -1, the last
+    writable = np.array([*(name in CHROMAS for name in names), False])[chroma]  # null is -1, the last
     known = real & (quality >= 1) & (quality <= 100) & writable
     for code in np.unique(split).tolist():
         if not known[split == code].any():
