@@ -56,6 +56,7 @@ LABEL_ALIASES = {
     "1fake": "fake",
     "generated": "fake",
     "synthetic": "fake",
+    "aigenerated": "fake",
     "nature": "real",
     "natural": "real",
     "real": "real",
@@ -70,6 +71,7 @@ SPLIT_ALIASES = {
     "validation": "val",
     "test": "val",  # GenImage's validation part is what papers call its test set
     "testing": "val",
+    "dev": "val",
 }
 FORMAT_ALIASES = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff"}
 

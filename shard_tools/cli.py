@@ -70,7 +70,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 def _selection(generators: str | None, splits: str | None) -> dict[str, Any]:
     from genimage_stream.vocabulary import alias
-    from shard_tools.layout import generator_name
+    from shard_tools.layout.words import generator_name
 
     names = _words(generators)
     parts = _words(splits)
@@ -102,7 +102,7 @@ def scan(
 
     def work() -> int:
         from shard_tools.info import listing_info
-        from shard_tools.layout import parse_mapping
+        from shard_tools.layout.mapping import parse_mapping
         from shard_tools.scan import scan as scan_sources
         from shard_tools.terminal.progress import make_progress
         from shard_tools.terminal.tables import print_scan
@@ -171,7 +171,7 @@ def pack(
 
         from shard_tools.info import quarantine_info, reasons
         from shard_tools.inspect import CHECKS
-        from shard_tools.layout import parse_mapping
+        from shard_tools.layout.mapping import parse_mapping
         from shard_tools.pack import pack as pack_sources
         from shard_tools.terminal.progress import make_progress
         from shard_tools.terminal.text import print_problems, print_reasons, size_text

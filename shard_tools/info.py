@@ -15,7 +15,7 @@ from genimage_stream.dataset.info import GroupCounts
 from genimage_stream.schema import QUARANTINE_FILE
 from genimage_stream.vocabulary import LABELS, PUBLISHED, SPLITS
 from shard_tools.finished import explained, open_finished
-from shard_tools.scan import Listing
+from shard_tools.scan import UNKNOWN, Listing
 
 
 class GroupInfo(GroupCounts, total=False):
@@ -176,7 +176,7 @@ def listing_info(listing: Listing, sources: list[str]) -> ScanSummary:
             }
         )
     problems = [*listing.incomplete, *listing.problems]
-    problems += [f"{r.source}: {r.reason}" for r in listing.rejected]
+    problems += [f"{r.source}: {r.reason}" for r in listing.rejected if not r.reason.startswith(UNKNOWN)]
     problems += [f"{source}: the file is empty" for source in empty]
     return {
         "sources": sources,

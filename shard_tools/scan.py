@@ -19,10 +19,15 @@ from genimage_stream.vocabulary import FAKE, PUBLISHED, REAL, REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
-from shard_tools.layout import Mapping, Place, looked_for, own_generator, place_of
+from shard_tools.layout.mapping import Mapping
+from shard_tools.layout.place import Place, looked_for, own_generator
+from shard_tools.placing import Origin, Placer, Unknown
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.discover import discover
 from shard_tools.sources.volumes import is_archive_name
+
+UNKNOWN = "not recognised"  # how the reasons begin for which `Listing.problems` has a sentence per folder
+UNKNOWN_SHOWN = 3  # of those sentences, in an error
 
 
 @dataclass(frozen=True)
@@ -111,39 +116,40 @@ def scan(
     `found` is told how many more files there are, now and then, by any thread.
     """
     containers: list[Container] = []
-    scanner = Scanner(mappings, set(generators) if generators else None, set(splits) if splits else None)
+    scanner = Scanner(set(generators) if generators else None, set(splits) if splits else None)
     prefixes: set[str] = set()
+    found_in: list[tuple[Container, ContainerListing, list[str], Origin]] = []
     for source in sources:
         prefix, number = _prefix(source, prefixes) if len(sources) > 1 else ("", "")
-        listed_here = discover(source, prefix, found)
-        before = scanner.files
-        context = _above(source)
-        for container, listed in listed_here:
-            scanner.add(len(containers), container, listed, context, Origin(_root(source), prefix, number))
-            containers.append(container)
-        if scanner.files == before and not scanner.incomplete:
-            seen = f" but what cannot be read ({scanner.problems[0]})" if scanner.problems else ""
+        here = discover(source, prefix, found)
+        origin = Origin(_root(source), prefix, number)
+        found_in += [(container, listed, _above(source), origin) for container, listed in here]
+        if not any(folder.names for _, listed in here for folder in listed.folders) and not any(
+            listed.incomplete for _, listed in here
+        ):
+            problems = [problem for _, listed in here for problem in listed.problems]
+            seen = f" but what cannot be read ({problems[0]})" if problems else ""
             raise ToolError(f"{source}: there are no files in it{seen}; looked for {looked_for()}")
-    for mapping in mappings:
-        if mapping not in scanner.used:
-            raise ToolError(
-                f"--map {mapping.folder}=...: there is no folder {mapping.folder!r} in {' '.join(sources)}; "
-                "FOLDER is a path below SRC, which is itself written '.'"
-            )
+    placer = Placer(mappings)
+    places = placer.settle([placer.places(*one) for one in found_in])
+    placer.check(sources)
+    scanner.notes |= placer.notes
+    for (container, listed, context, _), of_folders in zip(found_in, places, strict=True):
+        scanner.add(len(containers), container, listed, context, of_folders)
+        containers.append(container)
     listing = scanner.finish(containers)
     _check_generators(scanner, listing)
     _check_labels(listing)
     if not len(listing) and listing.incomplete:
         raise ToolError("; ".join(listing.incomplete))
+    if scanner.undecided:
+        raise ToolError("; ".join(scanner.undecided))
+    unknown = scanner.unknown.sentences()
     if not len(listing) and not scanner.filtered and not any(r.label for r in listing.rejected):
-        raise ToolError(
-            f"{' '.join(sources)}: no recognisable layout; looked for {looked_for()}. "
-            + (
-                f"Tars are not read ({listing.others['.tar']:,} of them there): extract them"
-                if listing.others[".tar"]
-                else "Folders of other names can be described by --map FOLDER=generator:split:label"
-            )
-        )
+        if unknown:
+            raise ToolError(f"{' '.join(sources)}: no recognisable layout. {'; '.join(unknown[:UNKNOWN_SHOWN])}")
+        raise ToolError(f"{' '.join(sources)}: no recognisable layout; looked for {looked_for()}")
+    listing.problems += unknown
     return listing
 
 
@@ -170,20 +176,12 @@ def _check_labels(listing: Listing) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The source that a container was found in."""
-
-    root: str = ""  # absolute path of its folder, or address
-    prefix: str = ""  # what it is called where there are several sources
-    number: str = ""  # the end of the prefix that tells it from another source of the same name
-
-
 class Scanner:
-    def __init__(self, mappings: Sequence[Mapping], generators: set[str] | None, splits: set[str] | None) -> None:
-        self.mappings, self.generators, self.splits = mappings, generators, splits
-        self.used: set[Mapping] = set()
-        self.files = self.filtered = 0
+    def __init__(self, generators: set[str] | None, splits: set[str] | None) -> None:
+        self.generators, self.splits = generators, splits
+        self.filtered = 0
+        self.unknown = Unknown()
+        self.undecided: dict[str, None] = {}  # questions without whose answer a label would be guessed
         self.left_out: set[str] = set()  # generators of files that were filtered
         self.groups: list[Group] = []
         self.columns = _Columns()
@@ -201,43 +199,24 @@ class Scanner:
         container: Container,
         listed: ContainerListing,
         context: list[str],
-        origin: Origin = Origin(),
+        places: list[Place],
     ) -> None:
         self.incomplete += listed.incomplete
         self.system_files += listed.system_files
         self.problems += listed.problems
+        self.notes |= dict.fromkeys(listed.notes)
         self.rejected += [
             Rejected(source_path(container, path, ""), None, None, None, reason)
             for path, reason in listed.unlisted.items()
         ]
-        places = [self._place(container, folder, context, origin) for folder in listed.folders]
         unnamed = {
             _base(folder.path)
             for folder, place in zip(listed.folders, places, strict=True)
             if place.generator is None and place.label == FAKE and not all(map(file_names.generator_hint, folder.names))
         }
         for folder, place in zip(listed.folders, places, strict=True):
-            self.files += len(folder.names)
             own = own_generator(context) if _base(folder.path) in unnamed else None
             self._folder(number, container, folder, place, own)
-
-    def _place(self, container: Container, folder: FolderListing, context: list[str], origin: Origin) -> Place:
-        inside = folder.path.split("/") if folder.path else []
-        above = list(container.folders)
-        if above and origin.number:
-            above[0] = above[0].removesuffix(origin.number)
-        place = place_of([*above, *inside], context)
-        if not self.mappings:
-            return place
-        path = container.prefix + folder.path if folder.path else container.name
-        within = path.removeprefix(origin.prefix).lstrip("/:")
-        paths = (path, within, folder.path, f"{origin.root}/{within}" if within else origin.root)
-        covering = [(mapping.distance(paths), mapping) for mapping in self.mappings]
-        # The most specific folder wins, so it comes last.
-        for _, mapping in sorted(((d, m) for d, m in covering if d is not None), key=lambda found: -found[0]):
-            self.used.add(mapping)
-            place = mapping.apply(place)
-        return place
 
     def _folder(
         self, number: int, container: Container, folder: FolderListing, place: Place, own_generator: str | None
@@ -265,7 +244,10 @@ class Scanner:
                     self.others[os.path.splitext(name)[1].lower()] += 1
                     continue
                 missing = "label (ai, nature, ...)" if label is None else "generator"
-                reason = f"not recognised: neither folder nor name tells its {missing}; describe the folder by --map"
+                if label is None and folder.undecided:
+                    self.undecided[folder.undecided] = None
+                self.unknown.add(source_path(container, folder.path, ""), place, label, folder.hint)
+                reason = f"{UNKNOWN}: neither folder nor name tells its {missing}; describe the folder by --map"
             elif (self.generators and generator not in self.generators) or (self.splits and split not in self.splits):
                 self.filtered += 1
                 self.left_out.add(generator)

@@ -14,7 +14,7 @@ from genimage_stream.remedies import printable
 from shard_tools import state
 from shard_tools.inspect import Check
 from shard_tools.keys import assign_keys
-from shard_tools.layout import Mapping
+from shard_tools.layout.mapping import Mapping
 from shard_tools.plan import Plan, make_plan
 from shard_tools.readers import Readers
 from shard_tools.scan import Listing, Rejected

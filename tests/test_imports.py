@@ -38,6 +38,7 @@ ORDER = {
         ("errors", "names", "tar", "read_ahead"),
         ("addresses", "inspect", "layout", "faults", "crop_ready", "sample", "finished", "plan"),
         ("sources", "target", "report"),
+        ("placing",),
         ("scan", "shard"),
         ("keys", "readers", "state", "info"),
         ("terminal",),

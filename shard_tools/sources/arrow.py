@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from genimage_stream.vocabulary import FAKE, LABEL_ALIASES, REAL, simplify
 from shard_tools.addresses import first_line, is_object_url
 from shard_tools.errors import SourceError, UnreadableImageError
-from shard_tools.layout import place_of
+from shard_tools.layout.place import place_of
 from shard_tools.names import generator_hint, is_system_file, real_split
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
 from shard_tools.sources.table_file import encoded, is_compressed, open_arrow, open_object, read_parts, read_schema

@@ -23,6 +23,14 @@ class Location(NamedTuple):
     crc: int = 0  # zip: CRC-32 of the file
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the columns of a table say of its rows, nearer to the image than any folder's name."""
+
+    generator: str | None = None
+    split: str | None = None
+
+
 @dataclass
 class FolderListing:
     """The files of one folder of a container, as columns of equal length."""
@@ -35,6 +43,9 @@ class FolderListing:
     methods: list[int] = field(default_factory=list)
     crcs: list[int] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)  # name -> reason, known without reading
+    said: Said | None = None
+    undecided: str = ""  # a sentence on what has to be said before labels can be known
+    hint: str = ""  # the option that says what these files are, where it is not --map
 
 
 @dataclass
@@ -43,6 +54,7 @@ class ContainerListing:
     system_files: int = 0
     problems: list[str] = field(default_factory=list)  # sentences about the container as a whole
     incomplete: list[str] = field(default_factory=list)  # parts of it that are missing: packing waits for them
+    notes: list[str] = field(default_factory=list)
     unlisted: dict[str, str] = field(default_factory=dict)  # folder within it -> why it cannot be listed
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
-from shard_tools.layout import looked_for
+from shard_tools.layout.place import looked_for
 from shard_tools.names import TABLE_SUFFIXES
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.folder import FolderContainer

@@ -76,7 +76,7 @@ def packed(standard_tree: tuple[Path, list[Any]], tmp_path_factory: pytest.TempP
 
 def pack_here(sources: Path | list[Path], destination: Path, *maps: str, progress: Any = None, **options: Any) -> Any:
     """Pack within this process: as the command does it, without its start-up time."""
-    from shard_tools.layout import parse_mapping
+    from shard_tools.layout.mapping import parse_mapping
     from shard_tools.pack import pack
     from shard_tools.terminal.progress import Silent
     from shard_tools.work import PackOptions

@@ -19,7 +19,7 @@ import pytest
 
 from shard_tools import state
 from shard_tools.errors import SourceError, TargetError, ToolError
-from shard_tools.layout import parse_mapping
+from shard_tools.layout.mapping import parse_mapping
 from shard_tools.pack import pack
 from shard_tools.target.local_storage import LocalStorage
 from shard_tools.terminal.progress import Silent
