@@ -72,6 +72,9 @@ SPLIT_ALIASES = {
     "test": "val",  # GenImage's validation part is what papers call its test set
     "testing": "val",
     "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "publiceval": "val",
 }
 FORMAT_ALIASES = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff"}
 

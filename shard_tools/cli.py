@@ -44,6 +44,14 @@ MAPS = click.option(
     help="What a folder holds, where its name does not say. FOLDER is a path within SRC, or absolute, in any letter "
     "case; '.' is SRC itself. Parts may be left empty. Where several match, the most specific folder wins.",
 )
+COLUMNS = click.option(
+    "--columns",
+    metavar="image=NAME,generator=NAME,...",
+    help="The columns of tables (or members of WebDataset samples) that are the image, path, generator, split, label.",
+)
+LABELS = click.option(
+    "--labels", metavar="0=real,1=fake", help="What the values of a label column mean, where no word says it."
+)
 GENERATORS = click.option("--generators", metavar="A,B", help="Only these generators.")
 SPLITS = click.option("--splits", metavar="train,val", help="Only these splits.")
 
@@ -89,11 +97,19 @@ def _selection(generators: str | None, splits: str | None) -> dict[str, Any]:
 @app.command(short_help="Show what is there and what is wrong with it.")
 @SOURCES
 @MAPS
+@COLUMNS
+@LABELS
 @GENERATORS
 @SPLITS
 @JSON
 def scan(
-    sources: Sequence[str], maps: Sequence[str], generators: str | None, splits: str | None, as_json: bool
+    sources: Sequence[str],
+    maps: Sequence[str],
+    columns: str | None,
+    labels: str | None,
+    generators: str | None,
+    splits: str | None,
+    as_json: bool,
 ) -> None:
     """Show what is there, per generator, split and label, and what is wrong. Writes nothing.
 
@@ -102,6 +118,7 @@ def scan(
 
     def work() -> int:
         from shard_tools.info import listing_info
+        from shard_tools.layout.columns import parse_columns
         from shard_tools.layout.mapping import parse_mapping
         from shard_tools.scan import scan as scan_sources
         from shard_tools.terminal.progress import make_progress
@@ -110,7 +127,13 @@ def scan(
         mappings = [parse_mapping(text) for text in maps]
         progress = make_progress()
         try:
-            listing = scan_sources(sources, mappings=mappings, found=progress.found, **_selection(generators, splits))
+            listing = scan_sources(
+                sources,
+                mappings=mappings,
+                columns=parse_columns(columns, labels),
+                found=progress.found,
+                **_selection(generators, splits),
+            )
         finally:
             progress.end()
         info = listing_info(listing, list(sources))
@@ -137,6 +160,8 @@ def scan(
 @GENERATORS
 @SPLITS
 @MAPS
+@COLUMNS
+@LABELS
 @click.option(
     "--allow-missing-volumes",
     is_flag=True,
@@ -156,6 +181,8 @@ def pack(
     generators: str | None,
     splits: str | None,
     maps: Sequence[str],
+    columns: str | None,
+    labels: str | None,
     allow_missing_volumes: bool,
     strict: bool,
     as_json: bool,
@@ -171,6 +198,7 @@ def pack(
 
         from shard_tools.info import quarantine_info, reasons
         from shard_tools.inspect import CHECKS
+        from shard_tools.layout.columns import parse_columns
         from shard_tools.layout.mapping import parse_mapping
         from shard_tools.pack import pack as pack_sources
         from shard_tools.terminal.progress import make_progress
@@ -193,6 +221,7 @@ def pack(
             engine=engine,
             allow_missing_volumes=allow_missing_volumes,
             mappings=tuple(parse_mapping(text) for text in maps),
+            columns=parse_columns(columns, labels),
             **_selection(generators, splits),
         )
         progress = make_progress()

@@ -65,6 +65,7 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
         mappings=options.mappings,
         generators=options.generators,
         splits=options.splits,
+        columns=options.columns,
         found=progress.found,
     )
     if not len(listing) and not listing.rejected:

@@ -19,6 +19,7 @@ from genimage_stream.vocabulary import FAKE, PUBLISHED, REAL, REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
+from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.mapping import Mapping
 from shard_tools.layout.place import Place, looked_for, own_generator
 from shard_tools.placing import Origin, Placer, Unknown
@@ -109,6 +110,7 @@ def scan(
     mappings: Sequence[Mapping] = (),
     generators: Iterable[str] | None = None,
     splits: Iterable[str] | None = None,
+    columns: Columns = NO_COLUMNS,
     found: Callable[[int], None] = lambda files: None,
 ) -> Listing:
     """List what is in `sources`. Raises ToolError when a source is missing, empty or of no known layout.
@@ -121,7 +123,7 @@ def scan(
     found_in: list[tuple[Container, ContainerListing, list[str], Origin]] = []
     for source in sources:
         prefix, number = _prefix(source, prefixes) if len(sources) > 1 else ("", "")
-        here = discover(source, prefix, found)
+        here = discover(source, prefix, found, columns)
         origin = Origin(_root(source), prefix, number)
         found_in += [(container, listed, _above(source), origin) for container, listed in here]
         if not any(folder.names for _, listed in here for folder in listed.folders) and not any(
@@ -143,7 +145,7 @@ def scan(
     if not len(listing) and listing.incomplete:
         raise ToolError("; ".join(listing.incomplete))
     if scanner.undecided:
-        raise ToolError("; ".join(scanner.undecided))
+        raise ToolError("; ".join(f"{where}: {question}" for question, where in scanner.undecided.items()))
     unknown = scanner.unknown.sentences()
     if not len(listing) and not scanner.filtered and not any(r.label for r in listing.rejected):
         if unknown:
@@ -181,7 +183,7 @@ class Scanner:
         self.generators, self.splits = generators, splits
         self.filtered = 0
         self.unknown = Unknown()
-        self.undecided: dict[str, None] = {}  # questions without whose answer a label would be guessed
+        self.undecided: dict[str, str] = {}  # questions without whose answer a label would be guessed -> a file
         self.left_out: set[str] = set()  # generators of files that were filtered
         self.groups: list[Group] = []
         self.columns = _Columns()
@@ -240,12 +242,12 @@ class Scanner:
                 self.notes[f"{where}: no train or val in the path; taken as {split}"] = None
             reason = folder.unreadable.get(name)
             if label is None or generator is None:
-                if not name.lower().endswith(file_names.IMAGE_SUFFIXES):
+                if not folder.of_images and not name.lower().endswith(file_names.IMAGE_SUFFIXES):
                     self.others[os.path.splitext(name)[1].lower()] += 1
                     continue
                 missing = "label (ai, nature, ...)" if label is None else "generator"
                 if label is None and folder.undecided:
-                    self.undecided[folder.undecided] = None
+                    self.undecided.setdefault(folder.undecided, source_path(container, "", "").rstrip(":"))
                 self.unknown.add(source_path(container, folder.path, ""), place, label, folder.hint)
                 reason = f"{UNKNOWN}: neither folder nor name tells its {missing}; describe the folder by --map"
             elif (self.generators and generator not in self.generators) or (self.splits and split not in self.splits):

@@ -14,6 +14,7 @@ from genimage_stream.remedies import printable
 from shard_tools import state
 from shard_tools.inspect import Check
 from shard_tools.keys import assign_keys
+from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.mapping import Mapping
 from shard_tools.plan import Plan, make_plan
 from shard_tools.readers import Readers
@@ -34,6 +35,7 @@ class PackOptions:
     generators: tuple[str, ...] | None = None
     splits: tuple[str, ...] | None = None
     mappings: tuple[Mapping, ...] = ()
+    columns: Columns = NO_COLUMNS
     allow_missing_volumes: bool = False
 
     @property

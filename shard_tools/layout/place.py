@@ -59,7 +59,11 @@ def place_of(
     label_at = max((at for at, word in enumerate(words) if word.label), default=-1)
     label = words[label_at].label if label_at >= 0 else _innermost([word.label for word in outside])
     split_at, passed = _split(words, folders, beside)
-    split = words[split_at].split if split_at >= 0 else _innermost([word.split for word in outside])
+    split = (
+        words[split_at].split
+        if split_at >= 0
+        else _innermost([word.split for word in outside if word.pure or word is outside[-1]])
+    )
     at = _generator(words, 0, label_at if label_at >= 0 else len(words))
     below = at < 0 and label_at >= 0
     if below:

@@ -166,7 +166,8 @@ def split_of_file(stem: str) -> str:
             return part
         if word.split:
             return word.split
-    return ""
+    found = _SPLIT_TOKEN.match((_tokens(stem.lower()) or [""])[0])
+    return found["word"] if found else ""
 
 
 def _source(name: str) -> Word | None:
@@ -210,6 +211,8 @@ def _of_tokens(stem: str) -> Word | None:
     if not listed and (plain in CLASSES or plain in CONTAINER_FOLDERS):
         return Word(split=next(iter(splits)))
     rank = LISTED if listed else FAMILY if plain in FAMILIES else KNOWN if _KNOWN.match(plain) else NEW
+    if not at_end and rank < KNOWN:
+        return None  # a name that begins with "test" may be anything
     return Word(generator_name(name), rank, next(iter(splits)), pure=False)
 
 

@@ -43,6 +43,7 @@ class FolderListing:
     methods: list[int] = field(default_factory=list)
     crcs: list[int] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)  # name -> reason, known without reading
+    of_images: bool = False  # all of them are images, whatever their names
     said: Said | None = None
     undecided: str = ""  # a sentence on what has to be said before labels can be known
     hint: str = ""  # the option that says what these files are, where it is not --map

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
+from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.place import looked_for
 from shard_tools.names import TABLE_SUFFIXES
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
@@ -20,7 +21,10 @@ _PLAIN = (".png", ".PNG", ".jpg", ".jpeg", ".JPEG", ".JPG", ".webp")
 
 
 def discover(
-    source: str, prefix: str = "", found: Callable[[int], None] = lambda files: None
+    source: str,
+    prefix: str = "",
+    found: Callable[[int], None] = lambda files: None,
+    columns: Columns = NO_COLUMNS,
 ) -> list[tuple[Container, ContainerListing]]:
     """The containers of a source with what is in them, plain files first.
 
@@ -29,7 +33,7 @@ def discover(
     """
     if is_object_url(source):
         root, tree = source.rstrip("/"), ObjectContainer(source, prefix)
-        return _within(root, prefix, tree, tree.contents(found), found)
+        return _within(root, prefix, tree, tree.contents(found), found, columns)
     if not os.path.lexists(source):
         raise ToolError(f"{source}: there is no such folder; give the folder that holds {looked_for()}")
     if os.path.isfile(source) and is_archive_name(source):
@@ -41,11 +45,16 @@ def discover(
     except OSError as error:
         raise ToolError(f"{source} cannot be listed: {error.strerror}") from error
     folder = FolderContainer(os.path.abspath(source), prefix)
-    return _within(folder.root, prefix, folder, folder.contents(found), found)
+    return _within(folder.root, prefix, folder, folder.contents(found), found, columns)
 
 
 def _within(
-    root: str, prefix: str, tree: Container, listing: ContainerListing, count: Callable[[int], None]
+    root: str,
+    prefix: str,
+    tree: Container,
+    listing: ContainerListing,
+    count: Callable[[int], None],
+    columns: Columns,
 ) -> list[tuple[Container, ContainerListing]]:
     """A tree of files, and the archives and tables that lie in it."""
     found: list[tuple[Container, ContainerListing]] = [(tree, listing)]
@@ -60,7 +69,7 @@ def _within(
         _leave_out(folder, {*tables, *archives})
         where = "/".join(part for part in (root, folder.path) if part)
         within = "/".join(part for part in (prefix, folder.path) if part)
-        found += _tables(where, within, tables, count)
+        found += _tables(where, within, tables, count, columns)
         for volumes in volume_sets(archives):
             archive = open_volumes(where, within, volumes, bytes_of)
             count(sum(len(inner.names) for inner in archive.contents().folders))
@@ -79,13 +88,13 @@ def _downloads(where: str, names: list[str]) -> list[str]:
 
 
 def _tables(
-    where: str, within: str, names: list[str], count: Callable[[int], None]
+    where: str, within: str, names: list[str], count: Callable[[int], None], columns: Columns
 ) -> list[tuple[Container, ContainerListing]]:
     from shard_tools.sources.arrow import open_table
 
     opened: list[tuple[Container, ContainerListing]] = []
     for name in sorted(names):
-        table = open_table(f"{where}/{name}", f"{within}/{name}" if within else name)
+        table = open_table(f"{where}/{name}", f"{within}/{name}" if within else name, columns)
         count(sum(len(inner.names) for inner in table.contents().folders))
         opened.append((table, table.contents()))
     return opened

@@ -1,0 +1,173 @@
+"""Which columns of a table, or fields of a WebDataset sample, say what: by their names, or by `--columns`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from genimage_stream.vocabulary import LABEL_ALIASES, LABELS, REAL, REAL_POOL, simplify
+from shard_tools.errors import ToolError
+from shard_tools.layout.words import generator_name, read_name
+
+ROLES = ("image", "path", "generator", "split", "label")
+#: Names of columns as `simplify` writes them, the surest first.
+USUAL = {
+    "image": (
+        *("image", "img", "png", "jpg", "bytes", "imagedata", "imagebytes", "imgdata", "imgbytes", "jpeg", "webp"),
+        *("picture", "photo", "imagecontent"),
+    ),
+    "path": ("imagepath", "path", "filename", "file", "name", "imagename", "imagefile"),
+    "generator": ("generator", "generatorname", "model", "modelname", "genmodel", "generativemodel", "source"),
+    "split": ("split", "partition"),
+    "label": ("label", "labels"),
+}
+#: Columns of booleans whose names say what True means.
+BOOLEANS = {
+    **dict.fromkeys(("isfake", "fake", "isai", "aigenerated", "isaigenerated", "isgenerated", "issynthetic"), "fake"),
+    **dict.fromkeys(("isreal", "real"), "real"),
+}
+#: What may say a label, a split or a generator, and is not read unless the user says so.
+_USEFUL = {
+    *("target", "class", "type", "subset", "category", "method", "architecture", "labela", "labelb", "realsource"),
+    *(name for role in ("generator", "split", "label") for name in USUAL[role]),
+    *BOOLEANS,
+}
+_NOTHING = {"", "none", "null", "nan", "na", "unknown"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """`--columns`, `--labels` and `--keep` of the user."""
+
+    given: tuple[tuple[str, str], ...] = ()  # (role, name of the column)
+    labels: tuple[tuple[str, str], ...] = ()  # (value of a label column in lower case, label)
+    keep: tuple[str, ...] = ()  # further columns, for the index
+
+    def of(self, role: str) -> str | None:
+        return dict(self.given).get(role)
+
+
+NO_COLUMNS = Columns()
+
+
+def parse_columns(columns: str | None, labels: str | None = None, keep: str | None = None) -> Columns:
+    """Raises ToolError for what is not of the form `role=name,...`."""
+    given: list[tuple[str, str]] = []
+    for part in _parts(columns):
+        role, equals, name = (text.strip() for text in part.partition("="))
+        if not equals or not name or role not in ROLES:
+            raise ToolError(
+                f"--columns {part!r}: write role=column with a role of {', '.join(ROLES)}, e.g. "
+                "--columns image=image_data,generator=model_name"
+            )
+        given.append((role, name))
+    meanings: list[tuple[str, str]] = []
+    for part in _parts(labels):
+        value, equals, word = (text.strip() for text in part.rpartition("="))
+        meaning = LABEL_ALIASES.get(simplify(word))
+        if not equals or not value or meaning is None:
+            raise ToolError(f"--labels {part!r}: write value=real or value=fake, e.g. --labels 0=real,1=fake")
+        meanings.append((value.lower(), meaning))
+    kept = tuple(dict.fromkeys(part.strip() for part in _parts(keep)))
+    return Columns(tuple(given), tuple(meanings), kept)
+
+
+def _parts(text: str | None) -> list[str]:
+    return [part for part in (text or "").split(",") if part.strip()]
+
+
+def column(names: Sequence[str], wanted: str) -> str | None:
+    """The column of that name, in any letter case where none has exactly it."""
+    return wanted if wanted in names else next((name for name in names if name.lower() == wanted.lower()), None)
+
+
+def pick(role: str, names: Sequence[str], columns: Columns, where: str) -> str | None:
+    """The column for a role: the one that the user gave, or the surest by its name.
+
+    Raises ToolError when the given one is not there.
+    """
+    given = columns.of(role)
+    if given is not None:
+        found = column(names, given)
+        if found is None:
+            raise ToolError(
+                f"--columns {role}={given}: {where} has no such column; it has {', '.join(names[:20]) or 'none'}"
+            )
+        return found
+    for usual in USUAL[role]:
+        for name in names:
+            if simplify(name) == usual:
+                return name
+    if role == "label":
+        return next((name for name in names if simplify(name) in BOOLEANS), None)
+    return None
+
+
+def unused(names: Iterable[str], used: Iterable[str | None], columns: Columns) -> str | None:
+    """A sentence on columns that may matter and are not read, or None."""
+    known = {*filter(None, used)}
+    kept = {name.lower() for name in columns.keep}
+    left = [name for name in names if name not in known and name.lower() not in kept and simplify(name) in _USEFUL]
+    if not left:
+        return None
+    return (
+        f"not used: the columns {', '.join(left)}; where one is what is wanted, say so, e.g. --columns "
+        f"generator={left[0]} (or label=, split=)"
+    )
+
+
+@dataclass
+class Meaning:
+    """What the values of the columns of one table mean."""
+
+    columns: Columns
+    label: str | None = None  # names of the columns
+    generator: str | None = None
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)  # column -> what its numbers stand for
+
+    def label_of(self, value: object) -> str | None:
+        """The label that a value of the label column says; None: nothing that is sure."""
+        if value is None or self.label is None:
+            return None
+        given = dict(self.columns.labels).get(str(value).lower())
+        if given:
+            return given
+        if isinstance(value, bool):
+            of_true = BOOLEANS.get(simplify(self.label))
+            return None if of_true is None else of_true if value else next(word for word in LABELS if word != of_true)
+        word = self._word(self.label, value)
+        if word is None:
+            return None
+        return dict(self.columns.labels).get(word.lower()) or LABEL_ALIASES.get(simplify(word)) or read_name(word).label
+
+    def generator_of(self, value: object) -> str | None:
+        """The name of the generator that a value says; the pool's for one that means that the image is real."""
+        if value is None or self.generator is None:
+            return None
+        word = self._word(self.generator, value)
+        if word is None and isinstance(value, int) and self.columns.of("generator"):
+            word = f"{self.generator}-{value}"
+        if word is None or (simplify(word) in _NOTHING and word.isascii()):
+            return None
+        if LABEL_ALIASES.get(simplify(word)) == REAL:
+            return REAL_POOL
+        return generator_name(word) if simplify(word) not in LABEL_ALIASES else None
+
+    def _word(self, of: str, value: object) -> str | None:
+        names = self.names.get(of)
+        if names is not None and isinstance(value, int) and 0 <= value < len(names):
+            return str(names[value])
+        return value if isinstance(value, str) else None
+
+    def question(self, values: Iterable[object]) -> str:
+        """What to ask about values of the label column that say nothing sure."""
+        shown = sorted({str(value) for value in values})[:4]
+        first = ",".join(f"{value}={label}" for value, label in zip(shown, (*LABELS, *LABELS), strict=False))
+        return (
+            f"its column {self.label!r} holds {', '.join(shown)}, and nothing says which of them are real: add "
+            f"--labels {first.lower()}, or the other way round"
+        )
+
+
+def split_of(value: object) -> str | None:
+    return read_name(value).split if isinstance(value, str) else None

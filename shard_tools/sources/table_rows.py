@@ -1,0 +1,207 @@
+"""What the rows of a table of images are: their names, and what their columns say of generator, split and label.
+
+The path of a row's image says most. A label is believed where it is a word, or the number of a word that the file's own
+metadata names, or what `--labels` says; a bare number means whatever it means for those rows of the file whose path
+tells, because mirrors number real and fake both ways. What remains is asked for, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genimage_stream.vocabulary import FAKE, REAL, REAL_POOL
+from shard_tools.layout.columns import USUAL, Columns, Meaning, column, pick, split_of, unused
+from shard_tools.layout.place import place_of
+from shard_tools.names import generator_hint, is_system_file, real_split
+from shard_tools.sources.base import ContainerListing, FolderListing, Said
+from shard_tools.sources.table_file import read_parts
+
+BYTES = ("binary", "large_binary", "binary_view")
+_TEXTS = ("string", "large_string", "string_view")
+_LABEL_FOLDER = {REAL: "nature", FAKE: "ai"}
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The names of a table's columns, by what they are for."""
+
+    image: str
+    path: str | None = None
+    generator: str | None = None
+    split: str | None = None
+    label: str | None = None
+    keep: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        small = (self.path, self.generator, self.split, self.label, *self.keep)
+        return tuple(dict.fromkeys(name for name in small if name))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Text in any of the ways that writers store it: pandas and polars write large strings, others dictionaries."""
+    return str(kind.value_type if pa.types.is_dictionary(kind) else kind) in _TEXTS
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(kind.field(i).name == "bytes" and str(kind.field(i).type) in BYTES for i in range(kind.num_fields))
+    return str(kind) in BYTES
+
+
+def find_roles(schema: pa.Schema, columns: Columns, where: str) -> Roles:
+    """Raises pa.ArrowInvalid when there is no column of image bytes, ToolError when `--columns` names one that is not
+    there."""
+    of_bytes = [field.name for field in schema if _holds_bytes(field.type)]
+    image = pick("image", of_bytes, columns, where)
+    if image is None:
+        features = _features(schema)
+        declared = [name for name in of_bytes if (features.get(name) or {}).get("_type") == "Image"]
+        image = declared[0] if declared else None
+    if image is None:
+        raise pa.ArrowInvalid(
+            f"it has no column of image bytes (looked for {', '.join(USUAL['image'][:6])}, ...; its columns: "
+            f"{', '.join(schema.names[:20])}); name it by --columns image=NAME"
+        )
+    others = [field.name for field in schema if field.name != image]
+    texts = [name for name in others if is_text(schema.field(name).type)]
+    keep = tuple(name for wanted in columns.keep if (name := column(others, wanted)))
+    picked = {role: pick(role, others, columns, where) for role in ("generator", "split", "label")}
+    return Roles(image, pick("path", texts, columns, where), **picked, keep=keep)
+
+
+def _features(schema: pa.Schema) -> dict[str, Any]:
+    """What Hugging Face's metadata say of the columns."""
+    raw = (schema.metadata or {}).get(b"huggingface")
+    if not raw:
+        return {}
+    try:
+        found = json.loads(raw)["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return {name: kind for name, kind in found.items() if isinstance(kind, dict)} if isinstance(found, dict) else {}
+
+
+def images_of(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """The bytes of the images in the column `name`."""
+    images = table[name]
+    return pc.struct_field(images, "bytes") if pa.types.is_struct(images.type) else images
+
+
+def lengths_of(images: pa.ChunkedArray) -> list[int | None]:
+    """Bytes of each image, None where there is none."""
+    lengths: list[int | None] = []
+    for chunk in images.chunks:
+        known = chunk.cast(pa.large_binary()) if str(chunk.type) == "binary_view" else chunk
+        lengths += pc.binary_length(known).to_pylist()
+    return lengths
+
+
+def paths_of(table: pa.Table, roles: Roles) -> list[str | None]:
+    if roles.path:
+        found: list[str | None] = table[roles.path].to_pylist()
+        return found
+    kind = table[roles.image].type
+    if pa.types.is_struct(kind) and "path" in [kind.field(i).name for i in range(kind.num_fields)]:
+        paths: list[str | None] = pc.struct_field(table[roles.image], "path").to_pylist()
+        return paths
+    return [None] * len(table)
+
+
+def small_columns(path: str, roles: Roles) -> tuple[pa.Table, list[int | None], list[str | None]]:
+    """(all small columns, lengths, paths): the images themselves pass through a part at a time."""
+    lengths: list[int | None] = []
+    paths: list[str | None] = []
+    tables: list[pa.Table] = []
+    for table in read_parts(path, (roles.image, *roles.names())):
+        lengths += lengths_of(images_of(table, roles.image))
+        paths += paths_of(table, roles)
+        tables.append(table.drop_columns([roles.image]))
+    if not tables:
+        raise pa.ArrowInvalid("it has no rows")
+    return pa.concat_tables(tables), lengths, paths
+
+
+def list_rows(
+    path: str,
+    table: pa.Table,
+    lengths: Sequence[int | None],
+    paths: Sequence[str | None],
+    roles: Roles,
+    columns: Columns,
+    listing: ContainerListing,
+    names: Sequence[str],
+) -> list[FolderListing]:
+    """The rows of the table at `path`, whose columns are `names`, as files of folders. `table` holds the small columns,
+    with the metadata.
+    """
+    meaning = Meaning(columns, roles.label, roles.generator, _class_names(table.schema))
+    note = unused(names, (roles.image, *roles.names()), columns)
+    labels = _values(table, roles.label, len(paths))
+    generators = [meaning.generator_of(value) for value in _values(table, roles.generator, len(paths))]
+    splits = [split_of(value) for value in _values(table, roles.split, len(paths))]
+    pooled = REAL_POOL in generators  # then the others are those that made fakes
+    stem = os.path.splitext(os.path.basename(path))[0]
+    label_of_folder = cache(lambda folder: place_of(folder.split("/") if folder else []).label)
+    rows: list[tuple[str, str, str | None]] = []
+    votes: dict[Any, Counter[str]] = {}
+    for number, (full, value) in enumerate(zip(paths, labels, strict=True)):
+        path_of_row = (full or f"{stem}-{number:08d}").replace("\\", "/")  # written on Windows
+        folder, _, name = path_of_row.strip("/").rpartition("/")
+        told = label_of_folder(folder) or meaning.label_of(value)
+        if told is None and generators[number] and (value is None or generators[number] == REAL_POOL):
+            told = REAL if generators[number] == REAL_POOL else FAKE if pooled else None
+        told = told or (FAKE if generator_hint(name) else REAL if real_split(name) else None)
+        if told is not None and isinstance(value, int):
+            votes.setdefault(value, Counter())[told] += 1
+        rows.append((folder, name, told))
+    meanings = {value: next(iter(count)) for value, count in votes.items() if len(count) == 1}
+    unclear = [
+        value
+        for value, (_, _, told) in zip(labels, rows, strict=True)
+        if told is None and isinstance(value, (int, str)) and value not in meanings
+    ]
+    question = meaning.question(unclear) if unclear else ""
+    folders: dict[tuple[str, Said | None, str], FolderListing] = {}
+    for number, (folder, name, told) in enumerate(rows):
+        if is_system_file(name):
+            listing.system_files += 1
+            continue
+        value = labels[number]
+        label = told or (meanings.get(value) if isinstance(value, int) else None)
+        where = folder
+        if label is not None and label_of_folder(folder) is None:
+            where = "/".join(part for part in (folder, _LABEL_FOLDER[label]) if part)
+        said = Said(generators[number], splits[number]) if generators[number] or splits[number] else None
+        asked = question if label is None and value is not None else ""
+        into = folders.setdefault(
+            (where, said, asked), FolderListing(where, of_images=True, said=said, undecided=asked)
+        )
+        into.names.append(name)
+        into.sizes.append(lengths[number] or 0)
+        into.offsets.append(number)
+        if lengths[number] is None:
+            into.unreadable[name] = "the row has no image bytes"
+    for into in folders.values():
+        into.stored, into.methods, into.crcs = ([0] * len(into.names) for _ in range(3))
+        into.hint = "" if roles.label else f"--columns label=NAME (its columns: {', '.join(names[:20])})"
+    listing.notes += [note] if note else []
+    return [folders[key] for key in sorted(folders, key=lambda key: (key[0], str(key[1]), key[2]))]
+
+
+def _values(table: pa.Table, name: str | None, rows: int) -> list[Any]:
+    return [None] * rows if name is None else table[name].to_pylist()
+
+
+def _class_names(schema: pa.Schema) -> dict[str, Sequence[str]]:
+    """Column -> the words that its numbers stand for."""
+    found = {name: kind.get("names") for name, kind in _features(schema).items()}
+    return {name: words for name, words in found.items() if isinstance(words, list)}
