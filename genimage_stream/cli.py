@@ -145,7 +145,10 @@ def recipes(names: tuple[str, ...], as_json: bool) -> None:
     "--transform", metavar="RECIPE", show_default="CenterCrop(224)", help="Evaluate as this published detector does."
 )
 @click.option("--degrade", metavar="SET", help="Published set such as genimage, or jpeg:65,blur:3: also score these.")
-@click.option("--views", metavar="center|five|ten", help="Average the scores of several crops.")
+@click.option(
+    "--views", metavar="center|five|ten|all|whole", help="Average the scores of several crops, or score whole images."
+)
+@click.option("--stride", type=int, show_default="the crop's size", help="Pixels between the crops of --views all.")
 @click.option("--out", metavar="DIR", default="evaluation", help="Folder for scores, tables and the page.")
 @click.option("--split", default="val", metavar="train|val|all", help="Split to score.")
 @click.option("--generators", metavar="A,B", help="Only these subsets.")
@@ -162,6 +165,7 @@ def evaluate(
     transform: str | None,
     degrade: str | None,
     views: str | None,
+    stride: int | None,
     out: str,
     split: str,
     generators: str | None,
@@ -191,6 +195,7 @@ def evaluate(
                 "transform": transform,
                 "degrade": degrade,
                 "views": views,
+                "stride": stride,
                 "batch_size": batch_size,
                 "device": device,
                 "threads": threads,

@@ -128,7 +128,7 @@ void Batch::run(int item, Workspace& workspace) noexcept {
         if (transformed_.empty())
             render(plan_, index, bytes, foreign_.get(), workspace, diverted, fetched.rest);
         else
-            render_transformed(plan_, index, transformed_[i], bytes, foreign_.get(), workspace, fetched.rest);
+            render_transformed(plan_, transformed_[i], bytes, foreign_.get(), workspace, fetched.rest);
     } catch (const ReadError& error) {
         fail(index, Failure::io, error.what(), error.error());
     } catch (const std::bad_alloc&) {
@@ -144,7 +144,12 @@ void Batch::run(int item, Workspace& workspace) noexcept {
 
 void Batch::fail(int index, Failure kind, const char* message, int error) noexcept {
     const std::size_t image_bytes = plan_.image_bytes();
-    std::memset(plan_.out + image_bytes * static_cast<std::size_t>(index), 0, image_bytes);
+    const auto i = static_cast<std::size_t>(index);
+    if (transformed_.empty())
+        std::memset(plan_.out + image_bytes * i, 0, image_bytes);
+    else
+        std::memset(plan_.out + image_bytes * static_cast<std::size_t>(transformed_[i].first), 0,
+                    image_bytes * transformed_[i].pictures.size());
     const std::lock_guard<std::mutex> lock(failures_mutex_);
     try {
         failures_.push_back({index, kind, message, error});

@@ -127,7 +127,7 @@ struct ImageFailure {
 
 class Batch : public Work {
   public:
-    // `transformed` has one entry per image, or none.
+    // `transformed` has one entry per image, whose pictures fill the output one after the other; or none.
     Batch(BatchPlan plan, std::unique_ptr<Source> source, std::shared_ptr<ForeignDecoder> foreign,
           std::vector<Transformed> transformed = {});
     void run(int item, Workspace& workspace) noexcept override;

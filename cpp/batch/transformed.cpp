@@ -21,45 +21,66 @@ constexpr std::int64_t kKeptPixels = std::int64_t{1} << 24;
 // What steps need of memory is kept for the next image, unless it is uncommonly large.
 struct ReleaseLarge {
     transform::Runner& runner;
-    const transform::Plan& plan;
+    const std::vector<transform::Plan>& plans;
     ~ReleaseLarge() {
-        const bool large = std::any_of(plan.needed.begin(), plan.needed.end(), [](const Rect& held) {
+        const auto large = [](const Rect& held) {
             return std::int64_t{held.width} * held.height > kKeptPixels;
+        };
+        const bool any = std::any_of(plans.begin(), plans.end(), [&](const transform::Plan& plan) {
+            return std::any_of(plan.needed.begin(), plan.needed.end(), large);
         });
-        if (large) runner.release();
+        if (any) runner.release();
     }
 };
 
+// The smallest rectangle that holds both.
+Rect around(const Rect& a, const Rect& b) {
+    const int x = std::min(a.x, b.x), y = std::min(a.y, b.y);
+    return {x, y, std::max(a.x + a.width, b.x + b.width) - x, std::max(a.y + a.height, b.y + b.height) - y};
+}
+
+transform::Plan planned(const transform::Steps& steps, transform::Size size, Size window) {
+    transform::Plan plan = transform::plan_steps(steps, size, nullptr);
+    const transform::Size to = plan.sizes.back();
+    if (to.width != window.width || to.height != window.height)
+        throw DecodeError("the steps end with an image of " + text(to.width, to.height) + ", not " +
+                          text(window.width, window.height));
+    return plan;
+}
+
 }  // namespace
 
-void render_transformed(const BatchPlan& plan, int index, const Transformed& how, ByteView bytes,
+void render_transformed(const BatchPlan& plan, const Transformed& how, ByteView bytes,
                         ForeignDecoder* foreign, Workspace& workspace, LazyBytes* lazy) {
     thread_local transform::Runner runner;
-    const transform::Plan steps = transform::plan_steps(how.steps, how.size, nullptr);
-    const transform::Size to = steps.sizes.back();
-    if (to.width != plan.window.width || to.height != plan.window.height)
-        throw DecodeError("the steps end with an image of " + text(to.width, to.height) + ", not " +
-                          text(plan.window.width, plan.window.height));
+    std::vector<transform::Plan> plans;
+    plans.reserve(how.pictures.size());
+    for (const transform::Steps& steps : how.pictures) plans.push_back(planned(steps, how.size, plan.window));
+    if (plans.empty()) return;
+    Rect part = plans.front().needed.front();
+    for (const transform::Plan& one : plans) part = around(part, one.needed.front());
     const Subject subject(bytes, plan.options, foreign, workspace, kCopies);
     if (subject.size.width != how.size.width || subject.size.height != how.size.height)
         throw DecodeError("the image has " + text(subject.size.width, subject.size.height) +
                           " pixels, but the index says " + text(how.size.width, how.size.height));
-    const ReleaseLarge release{runner, steps};
-    const Rect& part = steps.needed.front();
+    const ReleaseLarge release{runner, plans};
     const auto canvas = transform::Canvas::in(workspace.pixels, part.width, part.height);
     DecodeOptions options = plan.options;
     options.lazy = lazy;
     CopyRows rows(canvas.rgb, part.width, static_cast<std::size_t>(canvas.stride));
     decode_part(subject, part, options, workspace, rows);
-    const transform::Part result =
-        transform::run_steps(how.steps, steps, {how.size, part, canvas.rgb, canvas.stride}, runner);
-    PlanarSink sink(plan.out + plan.image_bytes() * static_cast<std::size_t>(index), plan.element, to.width,
-                    to.height, false, plan.normalizer);
-    sink.rows(0, to.height, result.rgb, result.stride);
-    for (const auto& step : how.steps)
-        if (const auto* finishing = dynamic_cast<const transform::FinishingStep*>(step.get()))
-            finishing->finish(plan.out + plan.image_bytes() * static_cast<std::size_t>(index), plan.element,
-                              to.width, to.height);
+    const transform::Part decoded{how.size, part, canvas.rgb, canvas.stride};
+    std::uint8_t* out = plan.out + plan.image_bytes() * static_cast<std::size_t>(how.first);
+    for (std::size_t i = 0; i < plans.size(); i++, out += plan.image_bytes()) {
+        const Rect& needed = plans[i].needed.front();
+        const transform::Part in{how.size, needed, decoded.at(needed.x, needed.y), canvas.stride};
+        const transform::Part result = transform::run_steps(how.pictures[i], plans[i], in, runner);
+        PlanarSink sink(out, plan.element, plan.window.width, plan.window.height, false, plan.normalizer);
+        sink.rows(0, plan.window.height, result.rgb, result.stride);
+        for (const auto& step : how.pictures[i])
+            if (const auto* finishing = dynamic_cast<const transform::FinishingStep*>(step.get()))
+                finishing->finish(out, plan.element, plan.window.width, plan.window.height);
+    }
 }
 
 }  // namespace gs

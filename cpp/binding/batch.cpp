@@ -216,17 +216,28 @@ std::vector<T> rows_of(const py::object& object, std::size_t n, const char* name
     return rows;
 }
 
-// Of each image its steps, and the size it was planned for; empty where `steps` is None.
-std::vector<gs::Transformed> transformed_of(const py::object& steps, const py::object& sizes, std::size_t n) {
+// Of each image the size it was planned for, and the steps of its pictures: `first` (images + 1,) says which of the
+// `pictures` lists are whose. Empty where `steps` is None.
+std::vector<gs::Transformed> transformed_of(const py::object& steps, const py::object& sizes,
+                                            const py::object& first, std::size_t pictures) {
     std::vector<gs::Transformed> found;
     if (steps.is_none()) return found;
-    const auto planned = rows_of<gs::Size, std::int32_t>(sizes, n, "sizes");
-    if (planned.size() != n || py::len(steps) != n)
-        throw std::invalid_argument("steps and sizes have one entry per image");
-    found.reserve(n);
+    const auto images = py::len(first) - 1;
+    const auto firsts = rows_of<std::int32_t, std::int32_t>(first, images + 1, "first");
+    const auto planned = rows_of<gs::Size, std::int32_t>(sizes, images, "sizes");
+    if (planned.size() != images || py::len(steps) != pictures)
+        throw std::invalid_argument("sizes have one entry per image, and steps one per picture");
+    if (firsts.front() != 0 || static_cast<std::size_t>(firsts.back()) != pictures ||
+        !std::is_sorted(firsts.begin(), firsts.end()))
+        throw std::invalid_argument("first does not divide the pictures among the images");
+    found.reserve(images);
+    for (std::size_t i = 0; i < images; i++)
+        found.push_back({size_of(planned[i].width, planned[i].height), {}, firsts[i]});
+    std::size_t image = 0, place = 0;
     for (const py::handle list : steps) {
-        const gs::Size size = planned[found.size()];
-        found.push_back({size_of(size.width, size.height), steps_of(list.cast<std::vector<MadeStep>>())});
+        while (place >= static_cast<std::size_t>(firsts[image + 1])) image++;
+        found[image].pictures.push_back(steps_of(list.cast<std::vector<MadeStep>>()));
+        place++;
     }
     return found;
 }
@@ -240,16 +251,17 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
                             std::optional<std::array<double, 3>> mean,
                             std::optional<std::array<double, 3>> std, bool strict, std::int64_t max_pixels,
                             std::int64_t max_bytes, std::int64_t memory, const py::object& steps,
-                            const py::object& sizes) {
+                            const py::object& sizes, const py::object& first) {
     const auto [address, element, count, height, width] = where;
-    const auto n = static_cast<std::size_t>(count);
+    std::vector<gs::Transformed> transformed =
+        transformed_of(steps, sizes, first, static_cast<std::size_t>(count));
+    const auto n = steps.is_none() ? static_cast<std::size_t>(count) : transformed.size();
     gs::BatchPlan plan;
     plan.window = {width, height};
     plan.element = static_cast<gs::Element>(element);
     plan.out = reinterpret_cast<std::uint8_t*>(address);
     plan.normalizer = gs::Normalizer(mean ? mean->data() : nullptr, std ? std->data() : nullptr);
     plan.crops = rows_of<gs::Point, std::int32_t>(crops, n, "crops");
-    std::vector<gs::Transformed> transformed = transformed_of(steps, sizes, n);
     plan.crops.resize(n);
     plan.flips = rows_of<std::uint8_t, std::uint8_t>(flips, n, "flips");
     plan.divert = rows_of<std::uint8_t, std::uint8_t>(divert, n, "divert");
@@ -356,7 +368,7 @@ void add_batch(py::module_& m) {
              py::arg("flips"), py::arg("divert"), py::arg("boxes"), py::arg("resized"), py::arg("filter"),
              py::arg("dct_scale"), py::arg("small"), py::arg("fill"), py::arg("mean"), py::arg("std"),
              py::arg("strict"), py::arg("max_pixels"), py::arg("max_bytes"), py::arg("memory"),
-             py::arg("steps"), py::arg("sizes"));
+             py::arg("steps"), py::arg("sizes"), py::arg("first"));
 
     m.def("covering_size", [](std::array<int, 2> size, std::array<int, 2> window) {
         if (std::min({size[0], size[1], window[0], window[1]}) < 1)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Buffers(Protocol):
     """Memory that the core decodes into."""
 
-    def take(self, n: int) -> torch.Tensor:
-        """(n, 3, height, width) in host memory, contiguous, contents undefined."""
+    def take(self, n: int, window: tuple[int, int] | None = None) -> torch.Tensor:
+        """(n, 3, height, width) in host memory, contiguous, contents undefined. `window`: another (height, width)."""
 
 
 class Finish(Protocol):
@@ -54,18 +54,20 @@ class Renderer:
         self._pixels = pixels
         self._queue: deque[Rendering] = deque()  # the core works on them, or has them ready
 
-    def submit(self, source: Sequence[Buffer | PartialBytes] | FileRanges, wanted: Windows | PlannedSteps) -> Rendering:
-        """Begin a batch: of each image its window, or what its steps make of it."""
+    def submit(
+        self,
+        source: Sequence[Buffer | PartialBytes] | FileRanges,
+        wanted: Windows | PlannedSteps,
+        window: tuple[int, int] | None = None,
+    ) -> Rendering:
+        """Begin a batch: of each image its window, or what its steps make of it. `window`: (height, width) of these
+        images, where batches have their own."""
         n = len(source)
-        images = self._buffers.take(n)
+        images = self._buffers.take(len(wanted.lists) if isinstance(wanted, PlannedSteps) else n, window)
         job = None
-        if isinstance(wanted, PlannedSteps):
-            job = (
-                self.decoder.submit(source, images, steps=wanted, mean=self._pixels.mean, std=self._pixels.std)
-                if n
-                else None
-            )
-        elif n:
+        if n and isinstance(wanted, PlannedSteps):
+            job = self.decoder.submit(source, images, steps=wanted, mean=self._pixels.mean, std=self._pixels.std)
+        elif n and not isinstance(wanted, PlannedSteps):
             job = self.decoder.submit(
                 source,
                 images,

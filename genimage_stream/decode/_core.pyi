@@ -75,6 +75,7 @@ class Decoder:
         memory: int,
         steps: object,
         sizes: object,
+        first: object,
     ) -> Job: ...
 
 def crop_jpeg(data: Buffer, crop: tuple[int, int, int, int]) -> tuple[bytes | None, tuple[int, int, int, int]]: ...

@@ -222,16 +222,18 @@ class BatchDecoder:
         same but decodes it here as well: one that is damaged inside is then among `errors()`, not in `diverted()`.
 
         `steps` in place of `crops` and all that changes the image's geometry: what `genimage_stream.transforms` planned
-        for each image, which ends with an image as large as `out`.
+        for each image, which ends with an image as large as `out`. Of several pictures of an image, which is decoded
+        once, each has a place in `out`; when the image fails all of them are zeros.
 
         Raises ValueError or TypeError for arguments that do not fit together or have no effect. What is wrong with one
         image is in `Job.errors()`: its place is filled with zeros and its neighbours are not touched.
         """
         one_of("resample", resample, _RESAMPLE)
         keep, where = _describe(out)
-        n = where[2]
-        if len(source) != n:
-            raise ValueError(f"source has {len(source)} images and out has room for {n}")
+        n = where[2] if steps is None else len(steps.sizes)
+        if len(source) != n or (steps is not None and len(steps.lists) != where[2]):
+            has = len(source) if steps is None else f"{len(source)}, the steps are for {n} with {len(steps.lists)}"
+            raise ValueError(f"source has {has} images and out has room for {where[2]}")
         if (crops is None) == (steps is None):
             raise ValueError("either crops or steps are needed")
         if steps is not None and not (flips is divert is boxes is resized is None):
@@ -265,6 +267,7 @@ class BatchDecoder:
                 *self._limits.as_core,
                 None if steps is None else steps.lists,
                 None if steps is None else _column(steps.sizes, np.int32, (n, 2), "steps.sizes"),
+                None if steps is None else _column(steps.firsts, np.int32, (n + 1,), "steps.first"),
             )
         )
 

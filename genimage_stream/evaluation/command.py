@@ -48,7 +48,7 @@ def run(
         ("Dataset", f"{dataset.path}, split {split}"),
         ("Model", what.model),
         ("Weights", what.weights or "as the function returns them"),
-        ("Transform", ", ".join(map(repr, steps))),
+        ("Transform", ", ".join(map(repr, steps)) or "none"),
         ("Normalisation", normalize),
         ("Views", views or "one"),
         ("Degradations", ", ".join(names)),

@@ -21,11 +21,12 @@ from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.evaluation.model import Outputs, load_model, probabilities
 from genimage_stream.evaluation.scores import NOT_DEGRADED, Scores
 from genimage_stream.evaluation.table import Table
-from genimage_stream.loading.loader import Loader
+from genimage_stream.loading.loader import Batch, Loader
+from genimage_stream.loading.schedule import Placement, group_placement
 from genimage_stream.transforms.degradations import PUBLISHED, degradations, steps_of_degradation
 from genimage_stream.transforms.geometry import CenterCrop
 from genimage_stream.transforms.step import Step
-from genimage_stream.transforms.views import VIEWS
+from genimage_stream.transforms.views import NAMES, steps_by_view
 
 SCORES_FILE = "scores.parquet"
 _PARTS = ".parts"  # scores of a run that is not finished
@@ -42,6 +43,7 @@ class Evaluation:
     transform: str | None = None
     degrade: str | None = None
     views: str | None = None
+    stride: int | None = None
     batch_size: int = 64
     device: str | None = None
     threads: int | None = None
@@ -49,7 +51,11 @@ class Evaluation:
     def __post_init__(self) -> None:
         one_of("outputs", self.outputs, ("logits", "probability"))
         if self.views is not None:
-            one_of("views", self.views, tuple(VIEWS))
+            one_of("views", self.views, NAMES)
+        if self.stride is not None:
+            whole("stride", self.stride, 1)
+            if self.pictures()[2] != "all":
+                raise ValueError(f"--stride {self.stride} has no effect without --views all")
         whole("batch_size", self.batch_size, 1)
         self.names()
 
@@ -64,16 +70,12 @@ class Evaluation:
 
     def pictures(self) -> tuple[Sequence[Step], str, str | None]:
         """The steps, normalisation and views: the recipe's, or CenterCrop(224) and ImageNet's."""
-        if self.transform is None:
-            return [CenterCrop(224)], "imagenet", self.views
-        found = recipes.resolve(f"{self.transform.partition(':')[0]}:eval")
-        views = self.views or found.views
-        if views is not None and views not in VIEWS:
-            raise ValueError(
-                f"--transform {self.transform} evaluates views={views!r}, which the loader does not have; "
-                "choose others with --views"
-            )
-        return found.steps, found.normalize or "imagenet", views
+        steps: Sequence[Step] = [CenterCrop(224)]
+        normalize, views = "imagenet", self.views
+        if self.transform is not None:
+            found = recipes.resolve(f"{self.transform.partition(':')[0]}:eval")
+            steps, normalize, views = found.steps, found.normalize or "imagenet", self.views or found.views
+        return steps_by_view(steps, "whole")[0] if views == "whole" else steps, normalize, views
 
     def identity(self, dataset: Dataset) -> dict[str, Any]:
         """What scores depend on, JSON-able: those of another run are not to be mixed with them."""
@@ -92,6 +94,7 @@ class Evaluation:
             "steps": [step.as_json() for step in steps],
             "normalize": normalize,
             "views": views,
+            **({} if self.stride is None else {"stride": self.stride}),
         }
 
 
@@ -134,6 +137,9 @@ def _score(
     say: Callable[[str], None],
 ) -> None:
     """Score the samples at `rows`, this rank's share of them, and write them to `parts` now and then."""
+    rank, ranks = group_placement() or Placement(0, 1)
+    if rank >= len(rows):
+        return  # fewer samples are left than there are ranks
     steps, normalize, views = what.pictures()
     rest = Dataset(dataset.access.with_rows(dataset.index_rows[rows]))
     loader = Loader(
@@ -143,6 +149,9 @@ def _score(
         transform=steps,
         normalize=normalize,  # type: ignore[arg-type]
         views=views,  # type: ignore[arg-type]
+        stride=what.stride,
+        rank=rank,
+        world_size=min(ranks, len(rows)),
         degrade=name,
         output="float32",
         threads=what.threads,
@@ -150,11 +159,9 @@ def _score(
     fresh = Scores(dataset)
     count = 0
     for number, batch in enumerate(loader, 1):
-        images = batch.images.to(device, non_blocking=True)
         at = rows[batch.rows.numpy()]
         if len(batch):
-            p = probabilities(model, images.flatten(0, -4), what.outputs).cpu()
-            p = p.reshape(len(batch), -1).mean(1)
+            p = averaged(_scored(batch.images.flatten(0, -4), model, device, what), batch)
             scores.add(at, p, degradation=name)
             fresh.add(at, p, degradation=name)
         count += len(batch)
@@ -165,6 +172,22 @@ def _score(
                 fresh.save(beside)
                 os.replace(beside, beside.with_suffix(".parquet"))
             fresh = Scores(dataset)
+
+
+def _scored(
+    images: torch.Tensor, model: Callable[[torch.Tensor], Any], device: torch.device, what: Evaluation
+) -> torch.Tensor:
+    """Probabilities (n,) of images (n, 3, h, w), as many at a time as batches have samples: views are many."""
+    parts = [images[at : at + what.batch_size] for at in range(0, len(images), what.batch_size)]
+    return torch.cat([probabilities(model, part.to(device, non_blocking=True), what.outputs).cpu() for part in parts])
+
+
+def averaged(p: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The mean probability of each sample's views (n,), of those of all views."""
+    if batch.view_of is None:
+        return p.reshape(len(batch), -1).mean(1)
+    sums = torch.zeros(len(batch), dtype=p.dtype).index_add_(0, batch.view_of, p)
+    return sums / torch.bincount(batch.view_of, minlength=len(batch))
 
 
 def write_results(folder: Path, scores: Scores, table: Table, page: str) -> None:

@@ -87,7 +87,8 @@ class Scores:
         """Keep the scores of a batch of a loader of `dataset`, or of places in `dataset`, int (n,).
 
         `p`: a tensor or array of n probabilities of 0 to 1 that the sample is fake, (n,) or (n, 1). With v views in the
-        batch's images (n, v) or (n * v,): they are averaged. With m degradations (n, m), with both (n, m, v), or flat.
+        batch's images (n, v) or (n * v,): they are averaged, and so are (sum of v,) with views="all". With m
+        degradations (n, m), with both (n, m, v), or flat.
         `logits=True` takes numbers before the sigmoid. `degradation` names what was done to the images, if anything.
 
         Raises ValueError, and keeps nothing of the batch, for another number of scores, a score that is nan or no
@@ -132,6 +133,8 @@ class Scores:
     def _averaged(self, part: _Part, p: Floats, logits: bool) -> Floats:
         """One probability for each row and degradation, (n, m)."""
         rows, n = part.rows, len(part.rows)
+        if part.view_of is not None:
+            return self._by_view(part, p, logits)
         whole, averaged = (n, *part.pictures), (n, *map(len, filter(None, [part.degradations])))
         allowed = {whole, averaged, (math.prod(whole),)}
         if not allowed & {p.shape, p.shape[:-1] if p.shape[-1:] == (1,) else p.shape}:
@@ -139,20 +142,39 @@ class Scores:
             raise ValueError(f"scores of the shape {p.shape} for a batch of {n} samples: {wanted} is needed")
         degradations = len(part.degradations or (NOT_DEGRADED,))
         p = p.reshape(n, degradations, p.size // (n * degradations) if n else 1)
-        unusable = np.isnan(p).any(axis=(1, 2))
+        means: Floats = self._probabilities(rows, p, logits).mean(axis=2)
+        return means
+
+    def _by_view(self, part: _Part, p: Floats, logits: bool) -> Floats:
+        """`_averaged` where samples have unlike numbers of views: `p` (views,) or (views, 1)."""
+        assert part.view_of is not None
+        rows, count = part.rows, len(part.view_of)
+        if p.shape not in {(count,), (count, 1)}:
+            raise ValueError(
+                f"scores of the shape {p.shape} for a batch of {len(rows)} samples in {count} views: ({count},) or "
+                f"({count}, 1) is needed"
+            )
+        p = self._probabilities(rows[part.view_of], p.reshape(-1), logits)
+        views = np.bincount(part.view_of, minlength=len(rows))
+        sums = np.bincount(part.view_of, weights=p, minlength=len(rows))
+        return (sums / views)[:, None]
+
+    def _probabilities(self, rows: npt.NDArray[np.int64], p: Floats, logits: bool) -> Floats:
+        """Scores (n, ...) of the samples at `rows` (n,) as probabilities, each checked."""
+        others = tuple(range(1, p.ndim))
+        unusable = np.isnan(p).any(axis=others)
         if unusable.any():
-            raise ValueError(f"{self._named(rows[unusable])}: the score is nan")
+            raise ValueError(f"{self._named(np.unique(rows[unusable]))}: the score is nan")
         if logits:
             p = 0.5 * (1 + np.tanh(0.5 * p))  # the sigmoid, without an overflow
         outside = (p < 0) | (p > 1)
         if outside.any():
-            named = self._named(rows[outside.any(axis=(1, 2))])
+            named = self._named(np.unique(rows[outside.any(axis=others)]))
             raise ValueError(
                 f"{named}: the score is {p[outside][0]:g}, no probability of 0 to 1. "
                 "If the model gives logits, add(batch, p, logits=True)"
             )
-        means: Floats = p.mean(axis=2)
-        return means
+        return p
 
     # -- all ranks -----------------------------------------------------------------------------------------------------
 
@@ -297,11 +319,15 @@ class _Part:
     labels: npt.NDArray[np.int64] | None = None
     pictures: tuple[int, ...] = ()
     degradations: tuple[str, ...] | None = None
+    view_of: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, batch: Any) -> _Part:
         if hasattr(batch, "rows"):
             rows, labels = (np.asarray(tensor.cpu(), np.int64) for tensor in (batch.rows, batch.labels))
+            view_of = getattr(batch, "view_of", None)
+            if view_of is not None:
+                return cls(rows, labels, view_of=np.asarray(view_of.cpu(), np.int64))
             return cls(rows, labels, tuple(batch.images.shape[1:-3]), getattr(batch, "degradations", None))
         rows = np.asarray(batch)
         if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):

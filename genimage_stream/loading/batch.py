@@ -11,7 +11,7 @@ from genimage_stream.arguments import whole
 from genimage_stream.loading.show import Png, grid
 
 _TENSORS = ("images", "labels", "generators", "subsets", "rows")
-_FIELDS = (*_TENSORS, "epoch", "step")
+_FIELDS = (*_TENSORS, "view_of", "epoch", "step")
 _ABOUT = ("degradations", "normalization")
 
 
@@ -22,6 +22,8 @@ class Batch:
     * `generators` int64 (n,), 0 for every real, 1 + place in `dataset.generators` for a fake; `subsets` int64 (n,), the
       place in `dataset.generators` of a real too: whose reals they are.
     * `rows` int64 (n,), places in the loader's dataset: `dataset.table().take(batch.rows.numpy())` is the batch.
+    * `view_of`: with views="all", where images are (sum of v, 3, height, width), int64 (sum of v,): the place in the
+      batch of the sample that each shows. None otherwise.
     * `degradations`: with several of them their names, m of them, in the order of the images (n, m, 3, height, width).
     * `normalization`: (mean, std) of images that are floats.
     * `keys`, the samples' names. `epoch` and `step` count from 0, `step` from the beginning of the epoch.
@@ -36,6 +38,7 @@ class Batch:
     generators: torch.Tensor
     subsets: torch.Tensor
     rows: torch.Tensor
+    view_of: torch.Tensor | None
     epoch: int
     step: int
     degradations: tuple[str, ...] | None
@@ -52,6 +55,7 @@ class Batch:
         keys: list[str] | Callable[[], list[str]],
         epoch: int,
         step: int,
+        view_of: torch.Tensor | None = None,
         degradations: tuple[str, ...] | None = None,
         normalization: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
@@ -60,6 +64,7 @@ class Batch:
         self.generators = generators
         self.subsets = subsets
         self.rows = rows
+        self.view_of = view_of
         self.epoch = epoch
         self.step = step
         self.degradations = degradations
@@ -90,7 +95,8 @@ class Batch:
 
     def as_dict(self) -> dict[str, Any]:
         """The tensors and keys by name, for trainers that want a dict."""
-        return {name: getattr(self, name) for name in (*_TENSORS, "keys")}
+        more = () if self.view_of is None else ("view_of",)
+        return {name: getattr(self, name) for name in (*_TENSORS, *more, "keys")}
 
     def show(self, most: int = 16, *, columns: int = 8) -> Png:
         """The first images as a PNG, un-normalised, each with its label and key; a notebook shows it.
@@ -98,11 +104,17 @@ class Batch:
         Blue is real, orange is fake. The views and degradations of a sample are side by side. Raises ImportError
         without Pillow, ValueError for an empty batch.
         """
-        n = min(len(self), whole("most", most, 1))
+        n = min(len(self.images), whole("most", most, 1))
         if not n:
             raise ValueError("the batch is empty: there is nothing to show")
+        samples = list(range(n)) if self.view_of is None else self.view_of[:n].tolist()
+        labels, keys = self.labels.tolist(), self.keys
         return grid(
-            self.images[:n], self.labels[:n].tolist(), self.keys[:n], self.normalization, whole("columns", columns, 1)
+            self.images[:n],
+            [labels[i] for i in samples],
+            [keys[i] for i in samples],
+            self.normalization,
+            whole("columns", columns, 1),
         )
 
     def __repr__(self) -> str:
@@ -124,6 +136,7 @@ class Batch:
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         parts: dict[str, Any] = {name: change(getattr(self, name)) for name in _TENSORS}
         parts |= {name: getattr(self, name) for name in ("epoch", "step", *_ABOUT)}
+        parts["view_of"] = None if self.view_of is None else change(self.view_of)
         return Batch(keys=self._keys, **parts)
 
     def __getstate__(self) -> dict[str, Any]:

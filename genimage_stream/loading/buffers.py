@@ -33,10 +33,11 @@ class BufferPool:
         self._reuse = reuse
         self._free: deque[npt.NDArray[np.uint8]] = deque(maxlen=max(1, keep))
 
-    def take(self, n: int) -> torch.Tensor:
-        """A contiguous tensor of n images, its contents undefined."""
-        shape = (n, *self._shape[1:])
-        if self._pinned or not self._reuse or n == 0:
+    def take(self, n: int, window: tuple[int, int] | None = None) -> torch.Tensor:
+        """A contiguous tensor of n images, its contents undefined. Fresh memory for more images than the pool's, or
+        for a `window` (height, width) of its own."""
+        shape = (n, 3, *(window or self._shape[2:]))
+        if self._pinned or not self._reuse or window is not None or not 0 < n <= self._shape[0]:
             return torch.empty(shape, dtype=self._torch_dtype, device="cpu", pin_memory=self._pinned and n > 0)
         try:
             memory = self._free.pop()

@@ -19,6 +19,8 @@ def collate_dict(batches: Batch | Sequence[Batch]) -> dict[str, torch.Tensor]:
     found = [batches] if isinstance(batches, Batch) else list(batches)
     if not found or not all(isinstance(batch, Batch) for batch in found):
         raise WrongKindError(f"{batches!r}: a batch of a loader, or several, is needed")
+    if any(batch.view_of is not None for batch in found):
+        raise ValueError('batches of views="all" have several images per label: a model needs batch.view_of')
     if len(found) == 1:
         return {"pixel_values": found[0].images, "labels": found[0].labels}
     return {

@@ -28,7 +28,7 @@ from genimage_stream.loading.stats import StatsCounter
 from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.storage.store import Reader
 from genimage_stream.storage.verified import VerifiedReader
-from genimage_stream.transforms.step import Draw
+from genimage_stream.transforms.step import Draw, Size
 
 log = logging.getLogger("genimage_stream")
 
@@ -67,10 +67,16 @@ class Engine:
 
     @property
     def window(self) -> tuple[int, int]:
-        """(height, width) of a batch's images."""
+        """(height, width) of a batch's images, unless batches have their own."""
+        return self.sizes[0]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """All (height, width) that images of a batch may have, in the order in which they come."""
         if self.transform is None:
-            return self.options.crop_size
-        return self.transform.size.height, self.transform.size.width
+            return [self.options.crop_size]
+        size = self.transform.size
+        return [(size.height, size.width)] if isinstance(size, Size) else size.all()
 
     def draws(self, rows: npt.NDArray[np.int64], epoch: int, visit: int) -> list[list[Draw]]:
         """What is drawn for rows of the index."""

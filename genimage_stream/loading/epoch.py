@@ -28,10 +28,12 @@ from genimage_stream.loading.samples import SampleTable
 from genimage_stream.loading.schedule import Progress
 from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.storage.store import SampleRanges
+from genimage_stream.transforms.step import Size
 
 if TYPE_CHECKING:
     from genimage_stream.backends.renderer import Renderer, Rendering
     from genimage_stream.dataset.columns import IndexColumns
+    from genimage_stream.order.by_size import SizedSteps
     from genimage_stream.order.plan import Order, Steps
     from genimage_stream.order.windows import Windows
     from genimage_stream.storage.store import Reader, Request
@@ -56,11 +58,6 @@ class Pipeline:
     failures: Failures
     counter: stats.StatsCounter
 
-    @property
-    def pictures(self) -> int:
-        """Pictures of each sample."""
-        return 1 if self.transform is None else len(self.transform.lists)
-
 
 @dataclass(frozen=True)
 class _Planned:
@@ -72,6 +69,13 @@ class _Planned:
     label: npt.NDArray[np.int64]
     subset: npt.NDArray[np.int64]
     wanted: Windows | PlannedSteps
+    window: tuple[int, int] | None  # (height, width) of its images, where batches have their own
+
+    @property
+    def views(self) -> npt.NDArray[np.int64] | None:
+        """How many pictures each sample has; None where all have as many."""
+        first = self.wanted.first if isinstance(self.wanted, PlannedSteps) else None
+        return None if first is None else np.diff(first).astype(np.int64)
 
 
 @dataclass
@@ -91,7 +95,7 @@ class Epoch(Iterator[Batch]):
     """
 
     def __init__(
-        self, pipeline: Pipeline, order: Order, steps: Steps, turns: range, rank: int, progress: Progress
+        self, pipeline: Pipeline, order: Order, steps: Steps | SizedSteps, turns: range, rank: int, progress: Progress
     ) -> None:
         self.epoch = progress.epoch
         self._progress = progress
@@ -125,38 +129,44 @@ class Epoch(Iterator[Batch]):
         rows = self._order.rows[places]
         seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
         wanted, tops, heights = self._wanted(rows, seen)
-        pictures = self._pipeline.pictures
-        of_picture = rows if pictures == 1 else np.repeat(rows, pictures)
-        shard, offset, size = table.shard[of_picture], table.offset[of_picture], table.size[of_picture]
+        shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
         label = table.label_number[table.label[rows]]
         subset = table.generator[rows].astype(np.int64)
         needed = None
         if table.segments is not None:
-            needed = table.segments.needed(of_picture, size, tops, heights)
+            needed = table.segments.needed(rows, size, tops, heights)
+        own_sizes = self._own_sizes(rows)
         at = 0
         for step, (a, b) in zip(turns, parts, strict=True):
-            samples = slice(at, at + b - a)
-            part = slice(at * pictures, (at + b - a) * pictures)
+            part = slice(at, at + b - a)
             self._planned.append(
                 _Planned(
                     step=step,
-                    rows=rows[samples],
+                    rows=rows[part],
                     ranges=SampleRanges(
                         shard[part], offset[part], size[part], None if needed is None else needed[part]
                     ),
-                    label=label[samples],
-                    subset=subset[samples],
-                    wanted=wanted.part(part),
+                    label=label[part],
+                    subset=subset[part],
+                    wanted=wanted.part(at, at + b - a),
+                    window=None if own_sizes is None else own_sizes[min(at, len(own_sizes) - 1)],
                 )
             )
             at += b - a
         self._next_planned += len(turns)
 
+    def _own_sizes(self, rows: npt.NDArray[np.int64]) -> list[tuple[int, int]] | None:
+        """(height, width) of what is made of samples, where sizes differ; an empty batch has that of the last one."""
+        transform = self._pipeline.transform
+        if transform is None or isinstance(transform.size, Size):
+            return None
+        found = transform.size.find(self._pipeline.table.sizes(rows if len(rows) else self._order.rows[-1:]))
+        return [(height, width) for height, width in found.tolist()]
+
     def _wanted(
         self, rows: npt.NDArray[np.int64], visits: npt.NDArray[np.int64] | int
     ) -> tuple[Windows | PlannedSteps, npt.NDArray[np.integer], npt.NDArray[np.integer]]:
-        """What becomes of some samples, picture by picture, and of each the first row of its pixels that is needed and
-        how many are."""
+        """What becomes of some samples, and of each the first row of its pixels that is needed and how many are."""
         pipeline = self._pipeline
         table, options = pipeline.table, pipeline.options
         chances = table.chances(rows, visits, options.seed, self.epoch)
@@ -164,8 +174,8 @@ class Epoch(Iterator[Batch]):
         if pipeline.transform is not None and short is None:
             plans = [table.plan(steps, chances, rows) for steps in pipeline.transform.lists]
             plan = plans[0] if len(plans) == 1 else interleaved(plans)
-            needed = plan.needed() if table.segments is not None else np.zeros((len(plan.lists), 4), np.int32)
-            return plan, needed[:, 1], needed[:, 3]
+            none = np.zeros(len(rows), np.int32)
+            return (plan, *(plan.rows_needed() if table.segments is not None else (none, none)))
         sizes = table.sizes(rows)
         assert short is not None
         found = short.windows(chances, sizes)
@@ -194,7 +204,7 @@ class Epoch(Iterator[Batch]):
         except OSError as error:
             work.error = error  # raised in its turn: the batches before it are good
         else:
-            work.rendering = self._pipeline.renderer.submit(source, work.plan.wanted)
+            work.rendering = self._pipeline.renderer.submit(source, work.plan.wanted, work.plan.window)
         self._decoding.append(self._fetching.popleft())
 
     # -- handing over --------------------------------------------------------------------------------------------------
@@ -241,7 +251,7 @@ class Epoch(Iterator[Batch]):
         reading = times.read_seconds / max(times.read_seconds + times.decode_seconds, 1e-9)
         self._pipeline.counter.add(
             images=len(batch),
-            size_bytes=int(work.plan.ranges.sizes.sum()) // self._pipeline.pictures,
+            size_bytes=int(work.plan.ranges.sizes.sum()),
             skipped=skipped,
             ready=ready,
             wait=stats.now() - began,
@@ -256,17 +266,17 @@ class Epoch(Iterator[Batch]):
     def _collect(self, work: _Work) -> tuple[Batch, int]:
         assert work.rendering is not None
         errors = work.rendering.errors()
-        images, plan, pictures = work.rendering.images(), work.plan, self._pipeline.pictures
+        images, plan, views = work.rendering.images(), work.plan, work.plan.views
         # Copies: a batch that is kept or sent elsewhere should not take its block of the plan along.
         rows, label, subset = plan.rows.copy(), plan.label.copy(), plan.subset.copy()
         if errors:
-            failed = {error.index // pictures: error for error in reversed(errors)}  # of each sample the first
-            for index, error in sorted(failed.items()):
-                self._pipeline.failures.judge(error, int(rows[index]), self._pipeline.table)
+            for error in errors:
+                self._pipeline.failures.judge(error, int(rows[error.index]), self._pipeline.table)
             keep = np.ones(len(rows), bool)
-            keep[list(failed)] = False
+            keep[[error.index for error in errors]] = False
             rows, label, subset = rows[keep], label[keep], subset[keep]
-            images = kept(images, keep if pictures == 1 else keep.repeat(pictures))
+            images = kept(images, keep if views is None else keep.repeat(views))
+            views = None if views is None else views[keep]
         columns, transform = self._pipeline.columns, self._pipeline.transform
         if transform is not None and transform.shape:
             images = images.view(len(rows), *transform.shape, *images.shape[1:])
@@ -277,8 +287,9 @@ class Epoch(Iterator[Batch]):
             subsets=torch.from_numpy(subset),
             rows=torch.from_numpy(self._pipeline.table.places(rows)),
             keys=lambda: columns.keys(rows),
+            view_of=None if transform is None or transform.views != "all" or views is None else _view_of(views),
             epoch=self.epoch,
-            step=-(-self._steps.start // self._steps.global_batch) + plan.step,  # resumed: those before count too
+            step=self._steps.before + plan.step,  # resumed: those before count too
             degradations=None if transform is None else transform.degradations,
             normalization=self._pipeline.options.normalization,
         )
@@ -364,6 +375,10 @@ class Pass(Iterator[Batch]):
     def __del__(self) -> None:
         if hasattr(self, "_seen"):
             self._leave()
+
+
+def _view_of(views: npt.NDArray[np.int64]) -> torch.Tensor:
+    return torch.from_numpy(np.repeat(np.arange(len(views)), views))
 
 
 def _first_come(codes: npt.NDArray[np.int32]) -> list[int]:

@@ -34,7 +34,7 @@ from genimage_stream.loading.transform import LoaderTransform, steps_of
 from genimage_stream.loading.variants import Degrade, Variants
 from genimage_stream.order.mixing import EpochSize, Mix
 from genimage_stream.order.windows import Position
-from genimage_stream.transforms.step import Step
+from genimage_stream.transforms.step import Size, Step
 from genimage_stream.transforms.views import Views
 
 __all__ = ["Batch", "Loader"]
@@ -71,8 +71,13 @@ class Loader(Iterable[Batch]):
                         (docs/transforms.md). A list of m gives images (n, m, 3, height, width) and their names in
                         `batch.degradations`
         views           "center", "five" or "ten" crops of each image in torchvision's order, in place of the last
-                        CenterCrop or RandomCrop, of its size: images (n, v, 3, height, width), or (n, m, v, ...)
-        crop            side of the square window, by default 224, or (height, width), at most 65535 pixels
+                        CenterCrop or RandomCrop, of its size: images (n, v, 3, height, width), or (n, m, v, ...).
+                        "all": each image's crops every `stride` pixels, (sum of v, 3, height, width), with
+                        `batch.view_of`. "whole": no crop; batches of images of one size, in the order of sizes
+                        (height, width), then of rows, whatever `shuffle` is; `sizes` lists them
+        stride          with views="all": pixels, or (down, across), from crop to crop; by default the crop's size
+        crop            side of the square window, by default 224, or (height, width), at most 65535 pixels; none with
+                        views="whole"
         crop_position   "random" or "center"; by default random where the order is, else center
         flip            mirror half of the samples; an augmentation, so False by default
         small           how an image smaller than the crop continues beyond its right and lower edges: "tile",
@@ -135,6 +140,7 @@ class Loader(Iterable[Batch]):
         transform: Sequence[Step] | str | None = None,
         degrade: Degrade | None = None,
         views: Views | None = None,
+        stride: int | tuple[int, int] | None = None,
         normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None,
         prefetch: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
@@ -166,6 +172,12 @@ class Loader(Iterable[Batch]):
     def batch_size(self) -> int:
         """Samples in a full batch of one rank."""
         return self.options.batch_size
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """All (height, width) that the images of a batch may have, in the order in which they come: several with
+        views="whole", for those who compile a model for each."""
+        return self._engine.sizes
 
     @property
     def threads(self) -> int:
@@ -370,6 +382,7 @@ def _rebuild(
 
 def _window_of(transform: Sequence[Step] | str, dataset: Dataset) -> tuple[int, int]:
     size = LoaderTransform.of(Variants.of(steps_of(transform)).after(dataset.steps), dataset.access).size
+    assert isinstance(size, Size)
     return size.height, size.width
 
 

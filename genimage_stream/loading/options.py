@@ -81,6 +81,7 @@ class LoaderOptions:
     transform: Sequence[Step] | str | None = None
     degrade: Degrade | None = None
     views: Views | None = None
+    stride: int | tuple[int, int] | None = None
     normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None
     prefetch: int | None = None
     on_error: Literal["raise", "skip"] = "raise"
@@ -112,7 +113,10 @@ class LoaderOptions:
             one_of("crop_position", self.crop_position, ("random", "center"))
         if isinstance(self.degrade, list):
             object.__setattr__(self, "degrade", tuple(self.degrade))
+        if isinstance(self.stride, list):
+            object.__setattr__(self, "stride", tuple(self.stride))
         self.variants()
+        self._check_whole()
         if self.limits is not None:
             need_limits(self.limits)
         self.pixels()
@@ -132,13 +136,26 @@ class LoaderOptions:
         elif self.epoch_size != "all":
             raise ValueError(f"epoch_size={self.epoch_size!r} needs a mix: without one an epoch is every sample once")
 
+    def _check_whole(self) -> None:
+        if self.views != "whole":
+            return
+        if self.shuffle not in (True, False):
+            raise ValueError(f'shuffle={self.shuffle!r} has no effect with views="whole", which orders images by size')
+        if self.mix is not None:
+            raise ValueError('mix= beside views="whole": that gives every sample once, in the order of sizes')
+        if self.drop_last:
+            raise ValueError('drop_last=True beside views="whole": each size ends with a batch that is not full')
+
     def _check_geometry(self) -> None:
+        if isinstance(self.transform, str):
+            self._take_recipe(self.transform)
+        if self.transform is None and self.views == "whole":
+            self._check_crop('views="whole"')
+            return
         if self.transform is None:
             object.__setattr__(self, "crop", window_size(224 if self.crop is None else self.crop))
             return
-        if isinstance(self.transform, str):
-            self._take_recipe(self.transform)
-        steps = steps_of(self.transform)
+        steps = steps_of(self.transform, empty=self.views == "whole")
         object.__setattr__(self, "transform", steps)
         check_finishing(steps, self.output)
         if any(step.acts_on_floats for step in steps) and resolve_device(self.device).type != "cpu":
@@ -146,19 +163,20 @@ class LoaderOptions:
                 f"device={str(self.device)!r}: steps that act on normalised values run on the CPU; omit device= and "
                 "move each batch with batch.to(device)"
             )
+        self._check_crop("transform=")
+
+    def _check_crop(self, beside: str) -> None:
         fields = {"crop": None, "crop_position": None, "flip": False, "small": "tile", "fill": (0, 0, 0)}
         given = [name for name, default in fields.items() if getattr(self, name) != default]
         if given:
             raise ValueError(
-                f"{' and '.join(f'{name}=' for name in given)} beside transform=: write it as a step of the transform, "
+                f"{' and '.join(f'{name}=' for name in given)} beside {beside}: write it as a step of the transform, "
                 "e.g. T.RandomCrop(224) or T.RandomHorizontalFlip()"
             )
 
     def _take_recipe(self, name: str) -> None:
         """The steps of a recipe, and its normalisation unless another is given."""
         found = recipes.resolve(name)
-        if found.views == "whole":
-            raise ValueError(f"transform={name!r} evaluates whole images, of which this loader makes no batches")
         object.__setattr__(self, "transform", found.steps)
         if self.normalize is None and self.output != "uint8":
             object.__setattr__(self, "normalize", found.normalize)
@@ -230,18 +248,22 @@ class LoaderOptions:
     def variants(self, first: Sequence[Step] = ()) -> Variants | None:
         """What becomes of each sample, after the steps `first` of its dataset; None where there is neither of these nor
         transform, degradation and view."""
-        if not first and self.transform is None and self.degrade is None and self.views is None:
+        if not first and all(one is None for one in (self.transform, self.degrade, self.views, self.stride)):
             return None
         steps: Sequence[Step]
         if self.transform is not None:
-            steps = steps_of(self.transform)
+            steps = steps_of(self.transform, empty=True)
+        elif self.views == "whole":
+            steps = ()
         else:
             steps = plain_steps(self.crop_size, self.position, flip=self.flip, small=self.small)
-        return Variants.of(steps, self.degrade, self.views).after(first)
+        return Variants.of(steps, self.degrade, self.views, self.stride).after(first)
 
     @property
     def order(self) -> Shuffle:
-        """The order that `shuffle` stands for."""
+        """The order that `shuffle` stands for; "none" where images come by size."""
+        if self.views == "whole":
+            return "none"
         if isinstance(self.shuffle, str):
             return self.shuffle
         return "full" if self.shuffle else "none"

@@ -49,6 +49,7 @@ _AS_THEY_ARE = (
     "fill",
     "degrade",
     "views",
+    "stride",
     "normalize",
     "on_error",
     "max_errors",

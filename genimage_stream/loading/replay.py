@@ -39,6 +39,7 @@ def loader_of(receipt: Mapping[str, Any], path: str | None = None) -> Loader:
     transform, mix = options.pop("transform"), options.pop("mix")
     if transform is not None:
         transform = from_json(json.dumps(transform))
+    if transform is not None or options["views"] == "whole":
         for name in ("crop", "crop_position", "flip", "small", "fill"):
             del options[name]
     elif isinstance(options["crop"], list):

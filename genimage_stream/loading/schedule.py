@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from genimage_stream.arguments import WrongKindError, names, one_of, whole
@@ -17,8 +18,10 @@ from genimage_stream.dataset.access import Access
 from genimage_stream.dataset.groups import mixture_of
 from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions
 from genimage_stream.loading.transform import LoaderTransform
+from genimage_stream.order.by_size import SizedSteps, order_by_size
 from genimage_stream.order.mixing import plain_mix
-from genimage_stream.order.plan import Order, Steps, epoch_order
+from genimage_stream.order.plan import Order, Rows, Steps, epoch_order
+from genimage_stream.transforms.step import Size
 
 STATE_VERSION = 2  # 1: random values were keyed by a sample's row
 
@@ -67,8 +70,10 @@ class Schedule:
         self._access = access
         self._options = options
         self._transform = None if transform is None else transform.identity()
+        self._sizes = None if transform is None or isinstance(transform.size, Size) else transform.size
         self._mixture = None if options.mix is None else mixture_of(access, options.mix, options.epoch_size)
         self._mix = None if options.mix is None else plain_mix(options.mix)
+        self._sized: tuple[tuple[int, int], SizedSteps] | None = None  # the last, with start and world size
         self.epoch_samples = len(access) if self._mixture is None else self._mixture.size
         self.steps()  # an epoch without any is an error here, as far as the ranks are known
 
@@ -82,6 +87,8 @@ class Schedule:
     def order(self, epoch: int) -> Order:
         """The samples of an epoch in the order in which they come, over all ranks."""
         access, options = self._access, self._options
+        if self._sizes is not None:
+            return Order(self._by_size[0])
         if self._mixture is not None:
             drawn = self._mixture.order(seed=options.seed, epoch=epoch)
         elif access.whole and options.order != "shards":
@@ -94,20 +101,41 @@ class Schedule:
             drawn, seed=options.seed, epoch=epoch, shuffle=options.order, shards=shards, window=window or 1
         )
 
-    def steps(self, start: int = 0) -> Steps:
+    @cached_property
+    def _by_size(self) -> tuple[Rows, Rows]:
+        """The rows in the order of what is made of them, and where in it sizes begin."""
+        assert self._sizes is not None
+        size = [
+            self._access.take(column).astype(np.int64) for column in self._access.columns.numbers("width", "height")
+        ]
+        return order_by_size(self._access.rows, self._sizes.find(np.stack(size, axis=1)))
+
+    def steps(self, start: int = 0) -> Steps | SizedSteps:
         """The steps of an epoch from a place on. Raises ValueError when a whole epoch has none, or fewer samples than
         there are ranks."""
         options, world_size = self._options, self.placement().world_size
+        if self._sizes is not None:
+            self._need_ranks(world_size)
+            key = (start, world_size)
+            if self._sized is None or self._sized[0] != key:
+                self._sized = (
+                    key,
+                    SizedSteps(self._by_size[1], self.epoch_samples, options.batch_size, world_size, start),
+                )
+            return self._sized[1]
         steps = Steps(self.epoch_samples, options.batch_size, world_size, options.drop_last, start)
         if options.drop_last and steps.global_batch > self.epoch_samples:
             step = f"batch_size={options.batch_size} on {world_size} ranks takes {steps.global_batch} samples"
             raise ValueError(f"drop_last=True leaves nothing: {step}, an epoch has {self.epoch_samples}")
+        self._need_ranks(world_size)
+        return steps
+
+    def _need_ranks(self, world_size: int) -> None:
         if world_size > self.epoch_samples:
             raise ValueError(
                 f"an epoch of {self.epoch_samples} samples on {world_size} ranks leaves ranks without any: use fewer "
                 "ranks, or select more samples"
             )
-        return steps
 
     # -- states --------------------------------------------------------------------------------------------------------
 

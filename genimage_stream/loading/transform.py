@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from genimage_stream.arguments import WrongKindError
 from genimage_stream.dataset.access import Access
 from genimage_stream.dataset.reals import qualities_of_reals
 from genimage_stream.decode.pixels import Small
 from genimage_stream.loading.variants import Variants
+from genimage_stream.loading.whole import SizesAfter, unlike
 from genimage_stream.order.windows import Place, Windows, windows
 from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.combine import OnlyIf
@@ -24,20 +24,20 @@ from genimage_stream.transforms.plan import output_size
 from genimage_stream.transforms.step import Draw, Size, Step, at_place
 from genimage_stream.transforms.turn import RandomHorizontalFlip
 from genimage_stream.transforms.values import sides
-from genimage_stream.transforms.views import ViewCrop
+from genimage_stream.transforms.views import ViewCrop, Views
 from genimage_stream.vocabulary import generator_alias
 
 _MOST_SIZES = 1 << 16  # unlike ones, beyond which steps are not tried on all of them
 
 
-def steps_of(transform: Any) -> tuple[Step, ...]:
-    """The steps that `transform=` names. Raises ValueError for anything but a list of steps."""
+def steps_of(transform: Any, *, empty: bool = False) -> tuple[Step, ...]:
+    """The steps that `transform=` names. Raises ValueError for anything but a list of steps, which may be `empty`."""
     if isinstance(transform, Step) or not isinstance(transform, (list, tuple)):
         raise WrongKindError(f"transform={transform!r}: a list of steps is needed, e.g. [T.RandomCrop(224)]")
     for place, step in enumerate(transform):
         if not isinstance(step, Step):
             raise WrongKindError(f"entry {place} of the transform is no step but {step!r}")
-    if not transform:
+    if not transform and not empty:
         raise ValueError("transform=[] has no steps; omit it for crops of the images as they are")
     return tuple(transform)
 
@@ -111,7 +111,8 @@ class ShortForm:
 
 @dataclass(frozen=True)
 class LoaderTransform:
-    """The steps of one loader, fixed to its dataset, and the one size of what they make.
+    """The steps of one loader, fixed to its dataset, and the one size of what they make, or the sizes, by what they are
+    made of.
 
     `short`: the same result by windows alone, where the steps do nothing else.
     """
@@ -119,19 +120,22 @@ class LoaderTransform:
     lists: tuple[tuple[Step, ...], ...]  # of each picture of a sample
     shape: tuple[int, ...]  # of a sample's pictures: () for one
     degradations: tuple[str, ...] | None  # their names, where the shape has them
-    size: Size
+    size: Size | SizesAfter
     short: ShortForm | None
+    views: Views | None = None
 
     @classmethod
     def of(cls, variants: Variants, access: Access) -> LoaderTransform:
         """Check the steps with the sizes of the dataset's images. Raises ValueError, naming the step and its place."""
         lists = tuple(fix_to_dataset(steps, access) for steps in variants.lists)
+        if variants.views == "whole":
+            return cls(lists, (), None, SizesAfter.of(lists[0], access), None, variants.views)
         before = _sizes(access)
         sizes = {output_size(steps, before) for steps in lists}
         if len(sizes) > 1:
             raise ValueError(f"the degradations give images of unlike sizes, {sorted(sizes)}: add a crop after them")
-        short = None if variants.shape else _short_form(lists[0], access)
-        return cls(lists, variants.shape, variants.degradations, sizes.pop(), short)
+        short = None if variants.views or variants.shape else _short_form(lists[0], access)
+        return cls(lists, variants.shape, variants.degradations, sizes.pop(), short, variants.views)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -142,7 +146,9 @@ class LoaderTransform:
 
     def identity(self) -> list[Any]:
         """What tells it from others in a state, JSON-able."""
-        found = [[step.as_json() for step in steps] for steps in self.lists]
+        found: list[Any] = [[step.as_json() for step in steps] for steps in self.lists]
+        if self.views == "whole":
+            return ["whole", found]
         return found if self.shape else found[0]
 
 
@@ -164,8 +170,7 @@ def _short_form(steps: Sequence[Step], access: Access) -> ShortForm | None:
 
 def _sizes(access: Access) -> frozenset[Size] | None:
     """The sizes of the dataset's images; None when there are many."""
-    width, height = (access.take(column).astype(np.int64) for column in access.columns.numbers("width", "height"))
-    unlike: npt.NDArray[np.int64] = np.unique(width << 32 | height)
-    if len(unlike) > _MOST_SIZES:
+    found = np.unique(unlike(*(access.take(column) for column in access.columns.numbers("width", "height"))))
+    if len(found) > _MOST_SIZES:
         return None
-    return frozenset(Size(one >> 32, one & 0xFFFFFFFF) for one in unlike.tolist())
+    return frozenset(Size(one >> 32, one & 0xFFFFFFFF) for one in found.tolist())

@@ -1,4 +1,4 @@
-"""What a loader makes of each sample: one picture, or one for each of several degradations and views."""
+"""What a loader makes of each sample: one picture, or one for each of several degradations or views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genimage_stream.transforms.degradations import steps_of_degradation
 from genimage_stream.transforms.geometry import RandomCrop
 from genimage_stream.transforms.step import Step
 from genimage_stream.transforms.turn import RandomHorizontalFlip
-from genimage_stream.transforms.views import VIEWS, ViewCrop, Views, steps_by_view
+from genimage_stream.transforms.views import FIXED, NAMES, ViewCrop, Views, steps_by_view
 
 Degrade = str | Sequence[str]
 
@@ -21,23 +21,35 @@ Degrade = str | Sequence[str]
 @dataclass(frozen=True)
 class Variants:
     """`lists`: the steps of each picture of a sample, degradation by degradation, in each view by view. `shape`: (),
-    (degradations,), (views,) or both. `degradations`: their names, where several were asked for."""
+    (degradations,), (views,) or both. `degradations`: their names, where several were asked for. `views` "all": one
+    list, whose GridCrop makes several pictures; "whole": one list, after which sizes may differ."""
 
     lists: tuple[tuple[Step, ...], ...]
     shape: tuple[int, ...] = ()
     degradations: tuple[str, ...] | None = None
+    views: Views | None = None
 
     @classmethod
-    def of(cls, steps: Sequence[Step], degrade: Degrade | None = None, views: Views | None = None) -> Variants:
+    def of(
+        cls,
+        steps: Sequence[Step],
+        degrade: Degrade | None = None,
+        views: Views | None = None,
+        stride: int | tuple[int, int] | None = None,
+    ) -> Variants:
         """The steps after each degradation, and for each view. Raises ValueError for what cannot be."""
         names = check_degrade(degrade)
         several = not (degrade is None or isinstance(degrade, str))
         if views is not None:
-            one_of("views", views, tuple(VIEWS))
-        by_view = [tuple(steps)] if views is None else steps_by_view(steps, views)
+            one_of("views", views, NAMES)
+        if several and views in ("all", "whole"):
+            raise ValueError(f"degrade={list(names)!r} beside views={views!r}: that takes one degradation at a time")
+        if stride is not None and views != "all":
+            raise ValueError(f'stride={stride!r} has no effect with views={views!r}: it is for "all"')
+        by_view = [tuple(steps)] if views is None else steps_by_view(steps, views, stride)
         lists = tuple((*steps_of_degradation(name), *rest) for name in names for rest in by_view)
-        shape = (len(names),) * several + (len(by_view),) * (views is not None)
-        return cls(lists, shape, names if several else None)
+        shape = (len(names),) * several + (len(by_view),) * (views in FIXED)
+        return cls(lists, shape, names if several else None, views)
 
     def after(self, first: Sequence[Step]) -> Variants:
         """The same after other steps."""

@@ -152,6 +152,11 @@ class Steps:
     def global_batch(self) -> int:
         return self.batch_size * self.world_size
 
+    @property
+    def before(self) -> int:
+        """Steps of the epoch that come before `start`."""
+        return -(-self.start // self.global_batch)
+
     def __len__(self) -> int:
         left = self.samples - self.start
         return left // self.global_batch if self.drop_last else -(-left // self.global_batch)

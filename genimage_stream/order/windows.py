@@ -22,8 +22,8 @@ class Windows:
     corners: npt.NDArray[np.int32]
     flips: npt.NDArray[np.uint8]
 
-    def part(self, which: slice) -> Windows:
-        return Windows(self.corners[which], self.flips[which])
+    def part(self, start: int, stop: int) -> Windows:
+        return Windows(self.corners[start:stop], self.flips[start:stop])
 
 
 def windows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from genimage_stream.decode import PlannedSteps
 from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.many import Many, Sizes
 from genimage_stream.transforms.step import Size, Step, at_place, ordinals_of
+from genimage_stream.transforms.views import GridCrop
 
 
 def plan_samples(
@@ -24,7 +26,8 @@ def plan_samples(
     """Draw the values of all steps for n images of `sizes` (n, 2) (width, height), as `draws_of` draws them for each.
 
     `labels`, `generators` and `splits`: codes (n,) and their names. An image that a step cannot take gets a step that
-    fails.
+    fails. With a GridCrop among the steps an image gives as many pictures as that has windows; the steps after it draw
+    alike for all of them.
     """
     many = Many(chances, sizes, *labels, *generators, ordinals_of(steps), splits=splits[0], split_names=splits[1])
     many.step = "the transform"
@@ -32,11 +35,36 @@ def plan_samples(
         many.fail(i, "the index has no size for this image")
     everyone = np.arange(len(sizes))
     place = 0
+    windows: _Windows | None = None
     for number, step in enumerate(steps):
         many.step = at_place(number, step)
+        if isinstance(step, GridCrop):
+            windows = _Windows(step, [len(made) for made in many.steps], many.sizes.copy())
         step.plan_many(many, place, everyone)
         place += sum(1 for _ in step.walk())
-    return PlannedSteps(many.steps, np.maximum(sizes, 1).astype(np.int32))
+    planned = np.maximum(sizes, 1).astype(np.int32)
+    return PlannedSteps(many.steps, planned) if windows is None else windows.pictures(many, planned)
+
+
+class _Windows(NamedTuple):
+    """A GridCrop: its place among each image's steps of the core, and the sizes (n, 2) of what reaches it."""
+
+    step: GridCrop
+    places: list[int]
+    sizes: Sizes
+
+    def pictures(self, many: Many, planned: npt.NDArray[np.int32]) -> PlannedSteps:
+        lists: list[list[Any]] = []
+        first = [0]
+        for i, (made, at, size) in enumerate(zip(many.steps, self.places, self.sizes.tolist(), strict=True)):
+            if i in many.failed:
+                lists.append(made)
+            else:
+                whole = Size(*size)
+                crops = self.step.each(self.step.corners(whole), whole)
+                lists += [[*made[:at], crop, *made[at + 1 :]] for crop in crops]
+            first.append(len(lists))
+        return PlannedSteps(lists, planned, np.array(first, np.int32))
 
 
 def check_finishing(steps: Sequence[Step], output: str) -> None:

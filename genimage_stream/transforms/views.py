@@ -1,9 +1,9 @@
-"""Several crops of one image, in torchvision's order: FiveCrop and TenCrop as lists of steps."""
+"""Several crops of one image: torchvision's FiveCrop and TenCrop as lists of steps, and all of a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from genimage_stream.decode import _core
@@ -13,10 +13,16 @@ from genimage_stream.transforms.geometry import CenterCrop, RandomCrop
 from genimage_stream.transforms.many import Sizes
 from genimage_stream.transforms.step import Draw, ManyDrawn, Operation, Size, Step
 
-Views = Literal["center", "five", "ten"]
+Views = Literal["center", "five", "ten", "all", "whole"]
 
-#: By name, numbers of `ViewCrop.view` in the order of a batch.
-VIEWS: dict[str, Sequence[int]] = {"center": (4,), "five": range(5), "ten": range(10)}
+#: What `views=` may be.
+NAMES: tuple[Views, ...] = ("center", "five", "ten", "all", "whole")
+
+#: As many views of every image, by name: numbers of `ViewCrop.view` in the order of a batch.
+FIXED: dict[str, Sequence[int]] = {"center": (4,), "five": range(5), "ten": range(10)}
+
+
+_NO_CHANCE = Stream((0, 0), (0, 0, 0))  # these crops draw nothing
 
 
 @dataclass(frozen=True)
@@ -54,15 +60,72 @@ class ViewCrop(CenterCrop):
         return None
 
 
-def steps_by_view(steps: Sequence[Step], views: Views) -> list[tuple[Step, ...]]:
-    """The steps for each view: the last CenterCrop or RandomCrop gives way to the view's, of its size and padding.
+@dataclass(frozen=True)
+class GridCrop(CenterCrop):
+    """All windows of a grid, row by row: every `stride` pixels, a number or (down, across), from the upper left corner
+    on, and where the last of a row or column does not end with the image, one more that does.
 
-    Raises ValueError where there is no such step.
+    Along a side that is smaller than the crop there is one, where ViewCrop's are. Draws `corners`, (x, y) of each.
     """
+
+    stride: int | tuple[int, int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        values.put(self, stride=values.size(self, "stride", self.stride))
+
+    def corners(self, size: Size) -> list[list[int]]:
+        """(x, y) of the windows of an image of this size."""
+        super().choose(_NO_CHANCE, size)  # an error where the image is too small and not padded
+        down, across = values.sides(self.stride)
+        height, width = values.sides(self.size)
+
+        def places(side: int, crop: int, every: int) -> list[int]:
+            if side < crop:
+                return [0 if self.pad == "tile" else self._corner(side, crop)]
+            return [*range(0, side - crop, every), side - crop]
+
+        return [[x, y] for y in places(size.height, height, down) for x in places(size.width, width, across)]
+
+    def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return {"corners": self.corners(size)}
+
+    def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        """That of the first window."""
+        return self.each(draw["corners"][:1], size)
+
+    def each(self, corners: Sequence[Sequence[int]], size: Size) -> list[Operation]:
+        """Those of windows, one for each."""
+        return [one for x, y in corners for one in super(GridCrop, self).operations({"x": x, "y": y}, size)]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        return None
+
+
+def _last_crop(steps: Sequence[Step]) -> int | None:
     places = [i for i, step in enumerate(steps) if isinstance(step, (CenterCrop, RandomCrop))]
-    if not places:
+    return places[-1] if places else None
+
+
+def steps_by_view(
+    steps: Sequence[Step], views: Views, stride: int | tuple[int, int] | None = None
+) -> list[tuple[Step, ...]]:
+    """The steps for each view: the last CenterCrop or RandomCrop gives way to the view's, of its size and padding. Of
+    "all" one list with a GridCrop, whose stride is by default its size; of "whole" one without the crop.
+
+    Raises ValueError where there is no such step, but for "whole".
+    """
+    place = _last_crop(steps)
+    if views == "whole":
+        return [tuple(step for i, step in enumerate(steps) if i != place)]
+    if place is None:
         raise ValueError(f"views={views!r} replaces the last CenterCrop or RandomCrop, but the transform has none")
-    crop = steps[places[-1]]
+    crop = steps[place]
     assert isinstance(crop, (CenterCrop, RandomCrop))
-    first = ViewCrop(crop.size, crop.pad, crop.rounding if isinstance(crop, CenterCrop) else "torchvision")
-    return [(*steps[: places[-1]], replace(first, view=view), *steps[places[-1] + 1 :]) for view in VIEWS[views]]
+    rounding = crop.rounding if isinstance(crop, CenterCrop) else "torchvision"
+    crops: list[CenterCrop]
+    if views == "all":
+        crops = [GridCrop(crop.size, crop.pad, rounding, crop.size if stride is None else stride)]
+    else:
+        crops = [ViewCrop(crop.size, crop.pad, rounding, view) for view in FIXED[views]]
+    return [(*steps[:place], one, *steps[place + 1 :]) for one in crops]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,15 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import pytest
 import torch
+from PIL import Image
 
 import genimage_stream as gs
 from genimage_stream import transforms as T  # noqa: N812
+from genimage_stream.decode.other_formats import decode_for_batch
+from genimage_stream.decode.planned import interleaved
+from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.degradations import steps_of_degradation
+from genimage_stream.transforms.plan import plan_samples
 from tests.fixtures.shards import make_dataset
 from tests.genimage_stream.transforms.references import torchvision
 
@@ -135,6 +142,44 @@ def test_several_degradations_and_views(dataset: gs.Dataset) -> None:
         several.draws([0])
 
 
+def test_several_pictures_decode_once(dataset: gs.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read once; and of formats that Python decodes every call is seen."""
+    loader = gs.Loader(dataset, 64, crop=CROP, degrade=["none", "jpeg:65", "blur:1"], views="ten")
+    plain = gs.Loader(dataset, 64, crop=CROP)
+    for one in (loader, plain):
+        assert sum(len(batch) for batch in one) == len(dataset)
+    assert loader.stats().bytes == plain.stats().bytes
+
+    calls = []
+
+    def counted(*arguments: object) -> object:
+        calls.append(arguments)
+        return decode_for_batch(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sys.modules["genimage_stream.decode.batch"], "decode_for_batch", counted)
+    to = io.BytesIO()
+    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    Image.fromarray(image).save(to, "WEBP", lossless=True)
+    zeros = np.zeros(2, np.int64)
+    sizes = np.array([[60, 50]] * 2)
+    lists = [[T.JPEG(quality), T.CenterCrop(CROP)] for quality in (20, 50, 90)]
+    plans = [
+        plan_samples(
+            steps, Chances(0, 0, zeros, lambda: zeros.astype(np.uint64)), sizes, (zeros, ["real"]), (zeros, ["a"])
+        )
+        for steps in lists
+    ]
+    out = np.zeros((6, 3, CROP, CROP), np.uint8)
+    decoder = gs.BatchDecoder(2)
+    assert [
+        error.index for error in decoder.decode_batch([to.getvalue(), b"no image"], out, steps=interleaved(plans))
+    ] == [1]
+    assert len(calls) == 1
+    for picture, steps in zip(out[:3], lists, strict=True):
+        assert np.array_equal(picture.transpose(1, 2, 0), T.apply(image, steps))
+    assert not out[3:].any()
+
+
 def test_a_damaged_image_takes_all_its_pictures_along(tmp_path: Path) -> None:
     root = make_dataset(tmp_path, 3)
     dataset = gs.open_dataset(root).select(splits=["val"])
@@ -181,7 +226,7 @@ def test_states_and_ranks(dataset: gs.Dataset) -> None:
         ({"degrade": 65}, "degrade=65: a text, e.g. 'jpeg:65', or a list"),
         ({"degrade": ["jpeg:65", 3]}, "degradation 3: a text is needed"),
         ({"degrade": ["jpeg:65", "jpeg:65"]}, "has a degradation twice"),
-        ({"views": "six"}, "views='six' is not one of 'center', 'five', 'ten'"),
+        ({"views": "six"}, "views='six' is not one of 'center', 'five', 'ten', 'all', 'whole'"),
         ({"views": 5}, "views=5 is not one of"),
         ({"views": "five", "transform": [T.Resize((CROP, CROP))]}, "the transform has none"),
         ({"views": "five", "small": "reflect"}, "small='reflect' beside degrade= or views="),

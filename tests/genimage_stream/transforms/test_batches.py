@@ -85,8 +85,8 @@ def test_the_parts_that_are_fetched_are_enough(seed: int, before: list[Step]) ->
     segments = _core.png_segments(data)
     assert segments is not None
     table = SegmentTable(np.array([0, len(segments)]), np.array(segments, np.int32))
-    [[_, top, _, height]] = plan.needed()
-    head, begin, end = table.needed(np.array([0]), np.array([len(data)]), np.array([top]), np.array([height]))[0]
+    tops, heights = plan.rows_needed()
+    head, begin, end = table.needed(np.array([0]), np.array([len(data)]), tops, heights)[0]
 
     def whole() -> bytes:
         raise OSError("not all that is needed was fetched")
