@@ -33,11 +33,11 @@ format: setup ## let ruff and clang-format rewrite the sources
 	@$(PYTHON_BIN) -m ruff format
 	@.venv/bin/clang-format -i $(CXX_SOURCES)
 
-bench: ## throughput beside other loaders, under 10 minutes once their environments are there
+bench: ## throughput beside other loaders, under 10 minutes once their environments are there; ARGS="--transform cnnspot" of a transform
 	@scripts/setup.sh --bench
-	@$(PYTHON_BIN) -m benchmarks.end_to_end
+	@$(PYTHON_BIN) -m benchmarks.end_to_end $(ARGS)
 
-bench-full: ## every benchmark, about 45 minutes on 2 cores; ARGS="--record mix streams" chooses parts and keeps the results
+bench-full: ## every benchmark, about an hour on 2 cores; ARGS="--record mix streams" chooses parts and keeps the results
 	@scripts/setup.sh --bench
 	@$(PYTHON_BIN) -m benchmarks.full $(ARGS)
 

@@ -31,7 +31,7 @@ class NotInstalledError(RuntimeError):
 
 def environment(name: str) -> str:
     """The interpreter that runs a peer, its environment made if need be. Raises NotInstalledError."""
-    peer: Any = import_module(f"benchmarks.peers.{name}")
+    peer: Any = import_module(name if "." in name else f"benchmarks.peers.{name}")
     requirements: tuple[str, ...] = peer.REQUIREMENTS
     if not requirements:
         return sys.executable

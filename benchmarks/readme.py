@@ -3,7 +3,8 @@
     python -m benchmarks.readme            rewrites what is between the marks; tests compare it with the results
 
 The parts: `speed` from end_to_end.json, `demo` from demo.json, `prediction` computed from scaling.json and
-index_size.json by `benchmarks.model`, `crop-ready` from crop_ready.json and recoding.json.
+index_size.json by `benchmarks.model`, `crop-ready` from crop_ready.json and recoding.json, `transforms` from
+transforms.json.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import model
-from benchmarks.end_to_end import BASELINE
+from benchmarks.comparison import BASELINE
 from benchmarks.harness import RESULTS, ratio_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,11 +128,32 @@ def crop_ready() -> str:
     return "\n".join(lines)
 
 
+def transforms() -> str:
+    """The tables of recipes and of single steps."""
+    if not (RESULTS / "transforms.json").exists():
+        return "No figures are recorded yet; `python -m benchmarks.transforms` measures them on your machine."
+    results = result("transforms")
+    machine, tables = results["machine"], results["tables"]
+    lines = [
+        f"{machine['processor']}, {machine['cpus']} CPUs, {results['threads']} threads or workers, medians of "
+        f"{results['rounds']} rounds. What each column is:",
+        "[benchmarks/results/transforms.md](../benchmarks/results/transforms.md).",
+        "",
+        tables["recipes"],
+        "",
+        "Each step on one thread, in microseconds an image, without drawing its values:",
+        "",
+        tables["steps"],
+    ]
+    return "\n".join(lines)
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "speed": ("README.md", speed),
     "demo": ("README.md", demo),
     "prediction": ("docs/scaling.md", prediction),
     "crop-ready": ("docs/crop-ready.md", crop_ready),
+    "transforms": ("docs/transforms.md", transforms),
 }
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-import tests.fixtures.torchvision_operators  # noqa: F401  (before any test imports torchvision)
+import benchmarks.torchvision_operators  # noqa: F401  (before any test imports torchvision)
 from tests.fixtures.s3 import S3Server, s3_server
 
 # A shell starts what runs in its background with Ctrl-C ignored, and ignoring is inherited; the tests of Ctrl-C are

@@ -60,6 +60,7 @@ class Work:
     batch_size: int = 64
     workers: int = 2  # threads or processes
     seed: int = 0
+    transform: str = ""  # of benchmarks.transformed: in place of the crop and the flip
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))

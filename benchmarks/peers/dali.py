@@ -29,8 +29,9 @@ def whole(encoded: Any, work: Work) -> tuple[Any, dict[str, Any]]:
 
 
 def open_stream(
-    work: Work, decode: Callable[[Any, Work], tuple[Any, dict[str, Any]]] = whole
+    work: Work, decode: Callable[[Any, Work], tuple[Any, dict[str, Any]]] = whole, *, conditionals: bool = False
 ) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    """`conditionals`: `decode` has `if`s on DALI's values."""
     from nvidia.dali import fn, pipeline_def, types
     from nvidia.dali.plugin.pytorch import DALIGenericIterator
 
@@ -40,6 +41,7 @@ def open_stream(
         device_id=None,
         seed=work.seed,
         prefetch_queue_depth=PREFETCH,
+        enable_conditionals=conditionals,
     )
     def pipeline() -> tuple[Any, Any]:
         encoded, label = fn.readers.webdataset(

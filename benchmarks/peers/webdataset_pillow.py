@@ -24,19 +24,25 @@ def sample(row: tuple[bytes, bytes], decode: Callable[[bytes], Any]) -> tuple[An
 def open_stream(
     work: Work, decode_window: Callable[[bytes, int], Any] | None = None
 ) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    from benchmarks.peers import pixels
+
+    return stream(work, partial(decode_window or pixels.pillow_window, side=work.crop), pixels.collate)
+
+
+def stream(
+    work: Work, decode: Callable[[bytes], Any], collate: Callable[[list[tuple[Any, int]]], tuple[Any, Any]]
+) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    """`decode` makes one image of its bytes, `collate` a batch of images and labels; both run in the workers."""
     import torch
     import webdataset as wds
 
-    from benchmarks.peers import pixels
-
     torch.set_num_threads(1)  # the workers inherit it: processes are the parallelism here
-    decode = partial(decode_window or pixels.pillow_window, side=work.crop)
     dataset = (
         wds.WebDataset(list(work.shards), shardshuffle=len(work.shards), nodesplitter=None, seed=work.seed)
         .shuffle(500)
         .to_tuple("jpg;png", "cls")
         .map(partial(sample, decode=decode))
-        .batched(work.batch_size, collation_fn=pixels.collate, partial=True)
+        .batched(work.batch_size, collation_fn=collate, partial=True)
     )
     loader = wds.WebLoader(
         dataset, batch_size=None, shuffle=False, num_workers=work.workers, persistent_workers=True, prefetch_factor=2

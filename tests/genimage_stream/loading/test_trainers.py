@@ -17,7 +17,7 @@ from tests.fixtures.shards import make_dataset
 
 # `heard` gets the keys of every training step.
 LIGHTNING = """
-import tests.fixtures.torchvision_operators
+import benchmarks.torchvision_operators
 import pytorch_lightning as pl
 import torch
 
@@ -61,7 +61,7 @@ if __name__ == "__main__":
 
 ACCELERATE_IN_TWO = """
 import sys
-import tests.fixtures.torchvision_operators
+import benchmarks.torchvision_operators
 import accelerate
 import torch
 import genimage_stream as gs
