@@ -68,8 +68,8 @@ class BuildExtension(build_ext):
             packages = " ".join(missing)
             sys.exit(
                 f"genimage-stream needs {packages} to be built: install what is missing (Debian, Ubuntu: apt-get "
-                f"install {packages}; elsewhere the development files of libjpeg-turbo, libdeflate and zlib and a "
-                "C++17 compiler) and try again"
+                f"install {packages}; elsewhere the development files of libjpeg-turbo, libdeflate, libwebp and zlib "
+                "and a C++17 compiler) and try again"
             )
         self.force = True  # links again; `recompile` decides which objects are still good
         super().build_extensions()
@@ -83,7 +83,7 @@ setup(
             "genimage_stream.decode._core",
             SOURCES,
             include_dirs=["cpp"],
-            libraries=["jpeg", "deflate", "z"],
+            libraries=["jpeg", "deflate", "webp", "webpdemux", "z"],
             cxx_std=17,
             extra_compile_args=["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffp-contract=off"],
         )

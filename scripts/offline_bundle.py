@@ -110,7 +110,7 @@ def export(folder: Path) -> str:
 
 
 def build(checkout: Path, scratch: Path) -> tuple[Path, str]:
-    """The wheel of a copy of this checkout with libjpeg-turbo and libdeflate in it, and the oldest glibc for it."""
+    """The wheel of a copy of this checkout with its shared libraries in it, and the oldest glibc for it."""
     say(f"building the extension for Python {sysconfig.get_python_version()}")
     source = scratch / "source"
     shutil.copytree(checkout, source)  # a build leaves things behind

@@ -42,7 +42,7 @@ def _pillow_reads(form: str) -> bool:
         from PIL import features
     except ImportError:
         return False
-    if form not in ("webp", "avif"):  # the others are always part of it
+    if form != "avif":  # the others are always part of it
         return True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old versions warn of names they do not know

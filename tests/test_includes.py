@@ -11,6 +11,7 @@ FLOOR_OF = {
     "base": 0,
     "jpeg": 1,
     "png": 1,
+    "webp": 1,
     "bands": 2,
     "image": 3,
     "transform": 4,

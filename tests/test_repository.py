@@ -76,7 +76,7 @@ def test_setup_names_missing_packages_in_one_sentence(checkout: Path, tools: Pat
     code, lines = setup_lines(checkout, tools, CPPFLAGS="-nostdinc")  # hides every header from the compiler
     assert code == 2
     assert len(lines) == 1
-    assert "libjpeg-dev libdeflate-dev zlib1g-dev" in lines[0]
+    assert "libjpeg-dev libdeflate-dev libwebp-dev zlib1g-dev" in lines[0]
     assert "apt-get install" in lines[0]
 
 
@@ -149,7 +149,7 @@ def test_build_names_missing_packages_in_one_sentence(checkout: Path) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert "libjpeg-dev libdeflate-dev zlib1g-dev" in result.stderr
+    assert "libjpeg-dev libdeflate-dev libwebp-dev zlib1g-dev" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

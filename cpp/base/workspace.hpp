@@ -53,7 +53,7 @@ struct Workspace {
     std::unique_ptr<PngState, PngStateDeleter> png;
     Buffer encoded;             // an image's bytes, when the core reads them itself
     Buffer pixels;              // a part of an image that is extended to the window
-    Buffer foreign;             // a whole image that another decoder left
+    Buffer foreign;             // what another decoder left: a whole image, of a WebP a part
     Buffer across, down, rows;  // resizing: the weights of both directions, the rows filtered across
 };
 

@@ -10,6 +10,7 @@
 #include "binding/common.hpp"
 #include "binding/steps.hpp"
 #include "lossy/jpeg.hpp"
+#include "lossy/webp.hpp"
 #include "transform/blur.hpp"
 #include "transform/colour.hpp"
 #include "transform/erase.hpp"
@@ -145,6 +146,10 @@ void add_transform(py::module_& m) {
           [](int width, int height) { return made(resize_linear_step(size_of(width, height))); });
     m.def("jpeg_step", [](int quality, int chroma, bool swapped) {
         return made(jpeg_step(quality, static_cast<Chroma>(chroma), swapped));
+    });
+    m.def("webp_step", [](int quality) {
+        if (quality < 0 || quality > 100) throw py::value_error("a quality of 0 to 100");
+        return made(webp_step(quality));
     });
     m.def("scipy_blur_step", [](std::vector<double> weights) {
         if (weights.empty() || weights.size() > 4096) throw py::value_error("a kernel of 1 to 4096 weights");

@@ -38,6 +38,12 @@ std::int64_t decoding_bytes(const ImageInfo& info, std::size_t encoded) {
         // Ours and, when that leaves the file to libjpeg half-way, libjpeg's.
         return data + rows + buffer(coefficient_bytes(header)) + coefficient_bytes(header);
     }
+    if (info.format == Format::webp) {
+        // The result in a buffer; libwebp's rows or, of a lossless image or of alpha, all its pixels and what they are
+        // predicted from; the demuxer's lists of chunks of 8 bytes.
+        const std::int64_t own = info.webp.is_plain_lossy ? 0 : std::int64_t{6} * info.width * info.height;
+        return 4 * file + rows + rgb_bytes(info) + own;
+    }
     if (info.format != Format::png) return 0;
     const auto total = static_cast<std::int64_t>(png::Passes(info.png).total_bytes());
     const std::int64_t raw = std::min(total, file * kMaxExpansion);

@@ -5,7 +5,7 @@
 
 namespace gs {
 
-// Bytes that decoding a whole JPEG or PNG takes beside its result; 0 for another format. `encoded`: bytes of
+// Bytes that decoding a whole JPEG, PNG or WebP takes beside its result; 0 for another format. `encoded`: bytes of
 // the file.
 std::int64_t decoding_bytes(const ImageInfo& info, std::size_t encoded);
 

@@ -7,7 +7,7 @@
 
 namespace gs {
 
-// Decodes the part `crop` (nullptr: all) of a JPEG or PNG into `sink`. `info` is what `inspect` says of these
+// Decodes the part `crop` (nullptr: all) of a JPEG, PNG or WebP into `sink`. `info` is what `inspect` says of these
 // bytes. Throws DecodeError for bad bytes and std::out_of_range for a crop that is not inside the image.
 void decode(ByteView bytes, const ImageInfo& info, const Rect* crop, const DecodeOptions& options,
             Workspace& workspace, RowSink& sink);

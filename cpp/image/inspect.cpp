@@ -108,6 +108,13 @@ void inspect_png(ByteView b, ImageInfo& info) {
     }
 }
 
+void inspect_webp(ByteView b, ImageInfo& info) {
+    info.webp = read_webp_header(b);
+    info.width = info.webp.width;
+    info.height = info.webp.height;
+    info.mode = info.webp.has_alpha ? "RGBA" : "RGB";
+}
+
 }  // namespace
 
 Format sniff(ByteView b) {
@@ -120,6 +127,10 @@ Format sniff(ByteView b) {
     if (starts(b, "II*\0", 4) || starts(b, "MM\0*", 4)) return Format::tiff;
     if (starts(b, "II+\0", 4) || starts(b, "MM\0+", 4)) return Format::tiff;  // BigTIFF
     return Format::unknown;
+}
+
+bool decoded_here(Format format) {
+    return format == Format::jpeg || format == Format::png || format == Format::webp;
 }
 
 const char* format_name(Format format) {
@@ -156,6 +167,7 @@ ImageInfo inspect(ByteView bytes, const Limits& limits) {
             "not an image: no known format begins like this (JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP)");
     if (info.format == Format::jpeg) inspect_jpeg(bytes, info);
     if (info.format == Format::png) inspect_png(bytes, info);
+    if (info.format == Format::webp) inspect_webp(bytes, info);
     if (std::int64_t{info.width} * info.height > limits.max_pixels)
         throw DecodeError("the image has " + std::to_string(info.width) + "x" + std::to_string(info.height) +
                           " pixels, more than the limit of " + std::to_string(limits.max_pixels));

@@ -7,6 +7,7 @@
 #include "base/types.hpp"
 #include "jpeg/jpeg_header.hpp"
 #include "png/png_container.hpp"
+#include "webp/webp.hpp"
 
 namespace gs {
 
@@ -21,15 +22,19 @@ struct ImageInfo {
     bool progressive = false;  // progressive JPEG or interlaced PNG
     jpeg::Header jpeg;         // of a JPEG; it points into the bytes that were inspected
     png::Header png;           // of a PNG
+    WebpHeader webp;           // of a WebP
 };
 
 // By magic bytes, never by a name.
 Format sniff(ByteView bytes);
 
 // Throws DecodeError when the bytes are empty, of no known format, end within the header, or break the
-// limits. For formats other than JPEG and PNG only `format` is filled in.
+// limits. For formats that are not decoded here only `format` is filled in.
 ImageInfo inspect(ByteView bytes, const Limits& limits);
 
 const char* format_name(Format format);
+
+// JPEG, PNG and WebP; the others are left to a ForeignDecoder.
+bool decoded_here(Format format);
 
 }  // namespace gs

@@ -10,7 +10,7 @@ Subject::Subject(ByteView encoded, const DecodeOptions& options, ForeignDecoder*
       info(inspect(encoded, options.limits)),
       settle{workspace},
       size{info.width, info.height} {
-    if (info.format == Format::jpeg || info.format == Format::png) {
+    if (decoded_here(info.format)) {
         workspace.memory.take(decoding_bytes(info, encoded.size) + copies * rgb_bytes(info),
                               options.limits.memory);
         return;

@@ -12,7 +12,7 @@
 
 namespace gs {
 
-// Formats other than JPEG and PNG, decoded elsewhere.
+// Formats that are not decoded here.
 class ForeignDecoder {
   public:
     virtual ~ForeignDecoder() = default;

@@ -38,6 +38,7 @@ DecodeOptions strict_options(const Limits& limits, bool keep_coefficients) {
 
 // The file is read, written and, to prove it, read again.
 std::int64_t recoding_bytes(const ImageInfo& info, std::size_t encoded) {
+    if (info.format == Format::webp) return decoding_bytes(info, encoded);  // it stays as it is
     return 3 * decoding_bytes(info, encoded);
 }
 
@@ -57,7 +58,8 @@ void Recoder::read(ByteView bytes, const Limits& limits) {
 }
 
 const char* Recoder::recode(const RecodeOptions& options) {
-    if (info_.format != Format::png) return recode_jpeg(options.interval_width);
+    if (info_.format == Format::jpeg) return recode_jpeg(options.interval_width);
+    if (info_.format != Format::png) return "neither JPEG nor PNG";
     return make_crop_ready_png(bytes_, info_.png, options.png, pixels_.data(), original_rows_, original_,
                                file_);
 }

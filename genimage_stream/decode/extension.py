@@ -12,6 +12,8 @@ NAME = "genimage_stream.decode._core"
 _LIBRARIES = {
     "libjpeg": "libjpeg62-turbo (on Ubuntu libjpeg-turbo8)",
     "libdeflate": "libdeflate0",
+    "libwebp": "libwebp7",
+    "libwebpdemux": "libwebpdemux2",
     "libz": "zlib1g",
     "libstdc++": "libstdc++6",
     "libgcc": "libgcc-s1",

@@ -93,9 +93,9 @@ def decode(
     """Decode an image, or the part `crop = (x, y, width, height)` of it, to (height, width, 3) uint8 RGB.
 
     The pixels are those of a full decode by libjpeg-turbo (accurate DCT, fancy upsampling) or libpng, cropped
-    afterwards; WebP, AVIF, TIFF, GIF and BMP are decoded by Pillow. `strict=False` returns what the library would show
-    of a truncated or damaged JPEG or PNG. Raises DecodeError (a ValueError) when the bytes are not a sound image,
-    IndexError when the crop is not inside it, TypeError or ValueError for arguments of another kind.
+    afterwards, and of WebP those of libwebp; AVIF, TIFF, GIF and BMP are decoded by Pillow. `strict=False` returns what
+    the library would show of a truncated or damaged JPEG or PNG. Raises DecodeError (a ValueError) when the bytes are
+    not a sound image, IndexError when the crop is not inside it, TypeError or ValueError for arguments of another kind.
     """
     need_limits(limits)
     if _core.sniff(data) in FORMATS:

@@ -1,4 +1,4 @@
-"""WebP, AVIF, TIFF, GIF and BMP through Pillow, which is imported when the first such image comes.
+"""AVIF, TIFF, GIF and BMP through Pillow, which is imported when the first such image comes.
 
 The same rules as for JPEG and PNG: alpha is dropped, palette and gray become RGB, 16 bits keep the high byte, CMYK
 becomes RGB as Pillow converts it, rotation by EXIF is not applied. Of several frames the first is taken. `strict` makes
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Buffer
 
-FORMATS = frozenset({"webp", "avif", "tiff", "gif", "bmp"})  # as `sniff` names them
+FORMATS = frozenset({"avif", "tiff", "gif", "bmp"})  # as `sniff` names them
 _HIGH_BYTE = {"I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2", "I;16N": "=u2"}
 _PLUGIN = {
-    "webp": "WebPImagePlugin",
     "avif": "AvifImagePlugin",
     "tiff": "TiffImagePlugin",
     "gif": "GifImagePlugin",
@@ -32,8 +31,8 @@ _PLUGIN = {
 _BIT_DEPTH = {"1": 1, "I": 32, "F": 32}
 
 
-# Bytes per pixel that decoding by Pillow takes at most: WebP's two canvases, libwebp's own, the bytes of a frame,
-# Pillow's image, and the array made of it.
+# Bytes per pixel that decoding by Pillow takes at most: the library's own planes, the bytes of a frame, Pillow's image,
+# and the array made of it.
 _BYTES_PER_PIXEL = 24
 
 
@@ -53,7 +52,7 @@ def decode_other(
 def decode_for_batch(
     data: Buffer, max_pixels: int, max_bytes: int, memory: int
 ) -> tuple[npt.NDArray[np.uint8], _core.MemoryLease]:
-    """Called by the batch decoder's threads for every image that is neither JPEG nor PNG."""
+    """Called by the batch decoder's threads for every image that the core leaves to Pillow."""
     pixels, _, lease = _decode(data, None, max_pixels, max_bytes, memory)
     return pixels, lease
 
@@ -104,30 +103,23 @@ def _open(data: Buffer, max_pixels: int, max_bytes: int, memory: int) -> tuple[I
             else "the file is empty"
         )
 
-    def lease_for(size: tuple[int, int]) -> _core.MemoryLease:
-        _check_pixels(size, max_pixels)
-        return _core.MemoryLease((_BYTES_PER_PIXEL * size[0] * size[1] + 2 * view.nbytes) if memory else 0, memory)
-
-    known = _webp_canvas(view[:30]) if form == "webp" else (0, 0)
-    lease = lease_for(known)
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
         raise _core.DecodeError(
-            f"a {form} image: only JPEG and PNG are decoded without Pillow; install genimage-stream[pillow]"
+            f"a {form} image: only JPEG, PNG and WebP are decoded without Pillow; install genimage-stream[pillow]"
         ) from None
     try:
         image = _read_header(form, view)
     except Exception as error:
         raise _refusal(error, f"damaged {form} image, or Pillow was built without {form}") from error
-    if image.size != known:
-        lease.release()
-        lease = lease_for(image.size)
-    return image, lease
+    _check_pixels(image.size, max_pixels)
+    needed = _BYTES_PER_PIXEL * image.width * image.height + 2 * view.nbytes
+    return image, _core.MemoryLease(needed if memory else 0, memory)
 
 
 def _refusal(error: Exception, otherwise: str) -> _core.DecodeError:
-    """The error for an exception of Pillow. Its readers of TIFF, WebP and GIF check Pillow's own limit again."""
+    """The error for an exception of Pillow. Its readers of TIFF and GIF check Pillow's own limit again."""
     if type(error).__name__ in {"DecompressionBombError", "DecompressionBombWarning"}:
         otherwise = "Pillow has a limit of its own for the whole process, PIL.Image.MAX_IMAGE_PIXELS: raise it"
     return _core.DecodeError(f"{otherwise}: {error}")
@@ -150,20 +142,6 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise _core.DecodeError(f"the image has {width}x{height} pixels, more than the limit of {max_pixels}")
-
-
-def _webp_canvas(head: memoryview) -> tuple[int, int]:
-    """(width, height) by the first 30 bytes, (0, 0) when they do not say: libwebp takes memory for the whole canvas
-    when it is opened, where the other formats' readers wait until pixels are wanted. RFC 9649, sections 2.5 to 2.7."""
-    kind, data = bytes(head[12:16]), bytes(head[20:])
-    if kind == b"VP8X" and len(data) == 10:
-        return int.from_bytes(data[4:7], "little") + 1, int.from_bytes(data[7:10], "little") + 1
-    if kind == b"VP8 " and data[3:6] == b"\x9d\x01\x2a" and len(data) == 10:
-        return int.from_bytes(data[6:8], "little") & 0x3FFF, int.from_bytes(data[8:10], "little") & 0x3FFF
-    if kind == b"VP8L" and data[:1] == b"\x2f" and len(data) >= 5:
-        bits = int.from_bytes(data[1:5], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    return 0, 0
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:

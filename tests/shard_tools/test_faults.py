@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import features
 
 from tests.fixtures.genimage import GENERATORS, bad_files, fake_png, make_tree, real_jpeg
 from tests.fixtures.jpegs import jpeg
@@ -121,7 +122,7 @@ def test_exif_that_does_not_parse_is_no_fault(tmp_path: Path) -> None:
     assert pack_here(tmp_path / "src", tmp_path / "dst").samples == 1
 
 
-def test_webp_is_packed_through_pillow(tmp_path: Path) -> None:
+def test_webp_is_packed_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 
     from tests.fixtures.genimage import encode, pixels
@@ -129,9 +130,11 @@ def test_webp_is_packed_through_pillow(tmp_path: Path) -> None:
     data = encode(Image.fromarray(pixels(np.random.default_rng(2), 20, 30)), "WEBP")
     put(tmp_path / "src", "flux/train/ai/a.png", data)
     put(tmp_path / "src", "flux/train/ai/b.webp", data[: len(data) // 2])
+    monkeypatch.setitem(sys.modules, "PIL", None)
     pack_here(tmp_path / "src", tmp_path / "dst")
     (row,) = index_rows(tmp_path / "dst")
-    assert (row["format"], row["width"], row["height"]) == ("webp", 30, 20)
+    assert (row["format"], row["mode"], row["width"], row["height"]) == ("webp", "RGB", 30, 20)
+    assert row["chroma"] is None
     assert next((tmp_path / "dst").rglob("*.idx")).read_text().splitlines()[1].startswith("webp ")
     assert list(quarantine_rows(tmp_path / "dst")) == ["flux/train/ai/b.webp"]
 
@@ -142,20 +145,30 @@ def test_without_pillow_nothing_is_decided(tmp_path: Path, monkeypatch: pytest.M
 
     from tests.fixtures.genimage import encode, pixels
 
-    data = encode(Image.fromarray(pixels(np.random.default_rng(2), 20, 30)), "WEBP")
+    data = encode(Image.fromarray(pixels(np.random.default_rng(2), 20, 30)), "TIFF")
     put(tmp_path / "src", "flux/train/ai/a.png", data)
     put(tmp_path / "src", "flux/train/ai/b.png", fake_png(np.random.default_rng(2), 16))
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "PIL", None)
         done = shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", "--shard-size", "60kB")
         assert done.code == 2
-        assert "flux/train/ai/a.png is a webp image, and Pillow is not installed" in done.err
+        assert "flux/train/ai/a.png is a tiff image, and Pillow is not installed" in done.err
         assert "pip install" in done.err
         assert not (tmp_path / "dst" / "dataset.json").exists()
     assert pack_here(tmp_path / "src", tmp_path / "dst").samples == 2
-    with monkeypatch.context() as without:
-        without.setattr("PIL.features.check", lambda name: False)
-        assert "built without webp" in shard_tools_here("verify", tmp_path / "dst", "--decode").err
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_a_pillow_without_avif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    from tests.fixtures.genimage import encode, pixels
+
+    data = encode(Image.fromarray(pixels(np.random.default_rng(2), 20, 30)), "AVIF")
+    put(tmp_path / "src", "flux/train/ai/a.png", data)
+    assert pack_here(tmp_path / "src", tmp_path / "dst").samples == 1
+    monkeypatch.setattr("PIL.features.check", lambda name: False)
+    assert "built without avif" in shard_tools_here("verify", tmp_path / "dst", "--decode").err
 
 
 def test_system_files_are_ignored_and_counted(tmp_path: Path) -> None:

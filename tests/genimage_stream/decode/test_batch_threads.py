@@ -234,12 +234,12 @@ def test_the_interpreter_ends_with_jobs_in_flight() -> None:
     script("job = decoder.submit(images, out, crops=crops)\n")
     script("decoder.submit(images, out, crops=crops); del decoder, out, images\n")
     script("decoder.submit(images, out, crops=crops)\nsys.exit(3)", expect=3)
-    webp = """
+    through_pillow = """
 file = io.BytesIO()
-Image.effect_noise((500, 500), 60).convert("RGB").save(file, "WEBP")
+Image.effect_noise((500, 500), 60).convert("RGB").save(file, "TIFF")
 job = decoder.submit([file.getvalue()] * 60, out, crops=crops)
 """
-    script(webp)
+    script(through_pillow)
 
 
 def test_ctrl_c_interrupts_a_wait() -> None:

@@ -57,7 +57,12 @@ def test_a_compiled_part_of_another_python(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("library", "package"),
-    [(b"libjpeg.so", "libjpeg62-turbo"), (b"libdeflate.so", "libdeflate0"), (b"libz.so", "zlib1g")],
+    [
+        (b"libjpeg.so", "libjpeg62-turbo"),
+        (b"libdeflate.so", "libdeflate0"),
+        (b"libwebp.so", "libwebp7"),
+        (b"libz.so", "zlib1g"),
+    ],
 )
 def test_a_shared_library_that_is_not_there(library: bytes, package: str, tmp_path: Path) -> None:
     """The core wants a version of the library that no machine has."""

@@ -58,7 +58,6 @@ def zoomed(pixels: Pixels, scale: float) -> Pixels:
     [
         ("jpeg:65", lambda p: by_pillow(p, "JPEG", quality=65)),
         ("jpeg:30", lambda p: by_pillow(p, "JPEG", quality=30)),
-        ("webp:80", lambda p: by_pillow(p, "WEBP", quality=80)),
         ("blur:3", lambda p: by_scipy(p, 3)),
         ("blur:0.7", lambda p: by_scipy(p, 0.7)),
         ("blur:3:cv2:7", lambda p: cv2.GaussianBlur(p, (7, 7), 3)),
@@ -143,15 +142,3 @@ def test_published_sets() -> None:
 def test_texts_that_are_none(text: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         steps_of_degradation(text)  # type: ignore[arg-type]
-
-
-def test_a_webp_ends_at_16383_pixels() -> None:
-    with pytest.raises(ValueError, match="too large for WebP"):
-        T.apply(np.zeros((1, 16384, 3), np.uint8), [T.WebP(80)])
-
-
-def test_webp_draws_its_quality() -> None:
-    steps = [T.WebP((10, 90))]
-    draws = T.draws_of(image(), steps)
-    assert 10 <= draws[0]["quality"] <= 90
-    assert np.array_equal(T.apply(image(), steps, draws), by_pillow(image(), "WEBP", quality=draws[0]["quality"]))
