@@ -7,6 +7,8 @@
 #include <new>
 #include <numeric>
 
+#include "batch/tar_header.hpp"
+
 namespace gs {
 namespace {
 
@@ -37,9 +39,11 @@ void FileBytes::need(std::size_t begin, std::size_t end) {
         Clock::time_point began = Clock::now();
         ~Timer() { sum += nanoseconds_since(began); }
     } timer{nanoseconds_};
-    files_->read(file_, offset_ + static_cast<std::int64_t>(begin), end - begin, to_ + begin,
-                 offset_ + static_cast<std::int64_t>(size_));
-    bytes_read_ += static_cast<std::int64_t>(end - begin);
+    const std::size_t lead = begin == 0 ? lead_ : 0;
+    const std::size_t size = end - begin + lead;
+    files_->read(file_, offset_ + static_cast<std::int64_t>(begin) - static_cast<std::int64_t>(lead), size,
+                 to_ + begin - lead, offset_ + static_cast<std::int64_t>(size_));
+    bytes_read_ += static_cast<std::int64_t>(size);
     if (begin == front_) front_ = end;
 }
 
@@ -89,16 +93,23 @@ ByteView FileSource::bytes(int item, const Limits& limits, Buffer& scratch, Fetc
     file.file_ = range.file;
     file.offset_ = range.offset;
     file.size_ = size;
-    file.to_ = scratch.reserve(size + 64);
+    file.lead_ = names_.empty() || size == 0 ? 0 : kTarHeader;
+    if (range.offset < static_cast<std::int64_t>(file.lead_))
+        throw ReadError("byte " + std::to_string(range.offset) + " has no room for a tar header before it");
+    file.to_ = scratch.reserve(file.lead_ + size + 64) + file.lead_;
     const ByteView all{file.to_, size};
-    if (size >= kLazyFrom) {
-        file.need(0, LazyBytes::kLazyHead);
+    const bool lazy = size >= kLazyFrom;
+    file.need(0, lazy ? LazyBytes::kLazyHead : size);
+    if (file.lead_ > 0)
+        check_tar_header(file.to_ - file.lead_, names_[static_cast<std::size_t>(item)], range.size,
+                         files_->path(range.file));
+    if (lazy) {
         if (sniff({all.data, LazyBytes::kLazyHead}) == Format::png) {
             fetched.rest = &file;
             return all;
         }
+        file.need(0, size);
     }
-    file.need(0, size);
     return all;
 }
 

@@ -29,6 +29,7 @@ class FileBytes : public LazyBytes {
     int file_ = 0;
     std::int64_t offset_ = 0;
     std::size_t size_ = 0, front_ = 0;  // of the image; of its beginning that is there
+    std::size_t lead_ = 0;              // bytes before the image that are read with its beginning
     std::uint8_t* to_ = nullptr;
     std::int64_t bytes_read_ = 0, nanoseconds_ = 0;
 };
@@ -106,14 +107,17 @@ class FileSource : public Source {
         std::int64_t size;
         int file;
     };
-    FileSource(std::shared_ptr<FileSet> files, std::vector<Range> ranges)
-        : files_(std::move(files)), ranges_(std::move(ranges)) {}
+    // `names`: how the name of each image in its tar begins, which is compared with the header before it; or
+    // none, where files are no tars.
+    FileSource(std::shared_ptr<FileSet> files, std::vector<Range> ranges, std::vector<std::string> names = {})
+        : files_(std::move(files)), ranges_(std::move(ranges)), names_(std::move(names)) {}
     ByteView bytes(int item, const Limits& limits, Buffer& scratch, Fetched& fetched) override;
     std::int64_t size_bytes(int item) const override { return ranges_[static_cast<std::size_t>(item)].size; }
 
   private:
     std::shared_ptr<FileSet> files_;
     std::vector<Range> ranges_;
+    std::vector<std::string> names_;
 };
 
 enum class Failure : std::uint8_t { decode, io, cancelled };

@@ -278,7 +278,7 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
     borrowed->source = source;
     borrowed->out = out;
     std::unique_ptr<gs::Source> from;
-    if (py::isinstance<py::tuple>(source) && py::len(source) == 4 &&
+    if (py::isinstance<py::tuple>(source) && py::len(source) == 5 &&
         py::isinstance<gs::FileSet>(source[py::int_(0)])) {
         const auto ranges = source.cast<py::tuple>();
         const auto files = ranges[0].cast<std::shared_ptr<gs::FileSet>>();
@@ -288,7 +288,11 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
         const auto size = rows_of<std::int64_t, std::int64_t>(ranges[3], n, "size");
         std::vector<gs::FileSource::Range> list(n);
         for (std::size_t i = 0; i < n; i++) list[i] = {offset[i], size[i], file[i]};
-        from = std::make_unique<gs::FileSource>(files, std::move(list));
+        std::vector<std::string> names;
+        if (!ranges[4].is_none()) names = ranges[4].cast<std::vector<std::string>>();  // of bytes
+        if (!names.empty() && names.size() != n)
+            throw std::invalid_argument("names are not of as many images as out");
+        from = std::make_unique<gs::FileSource>(files, std::move(list), std::move(names));
     } else {
         // A tuple is an image of which only parts are there: (size, head, body, where the body begins,
         // callable that gets all of it).

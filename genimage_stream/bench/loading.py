@@ -38,14 +38,14 @@ def in_memory(
 ) -> Dataset:
     """A random part of the dataset with its bytes in memory, of a bounded size but at least one sample."""
     access = dataset.access
-    codes, paths = access.shards()
+    codes, _ = access.shards()
     offsets, sizes = access.columns.numbers("offset", "size")
     rows = np.random.default_rng(seed).permutation(access.rows)[:most_images]
     total = np.cumsum(sizes[rows])
     rows = np.sort(rows[: max(1, int(np.searchsorted(total, most_bytes)))])
     data = {}
-    for shard, offset, size in zip(codes[rows].tolist(), offsets[rows].tolist(), sizes[rows].tolist(), strict=True):
-        data[shard, offset] = access.store.read_range(paths[shard], offset, size)
+    for row, shard, offset in zip(rows.tolist(), codes[rows].tolist(), offsets[rows].tolist(), strict=True):
+        data[shard, offset] = access.read(row)
     return Dataset(InMemory(access.store, access.info, access.columns, access.reopen, rows, data))
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from genimage_stream.dataset.sameness import selection_digest
 from genimage_stream.schema import stored_hash_column
 from genimage_stream.storage.store import ShardContents
+from genimage_stream.storage.tar_headers import read_member
 from genimage_stream.transforms.step import Step, to_json
 from genimage_stream.vocabulary import LABELS
 
@@ -76,6 +77,14 @@ class Access:
     def reader(self) -> Reader:
         """Fetches samples' bytes: through the cache, if the dataset was opened with one."""
         return self.store.reader(self.shards()[1], self.contents)
+
+    def read(self, row: int) -> bytes:
+        """The stored image of a row of the index. Raises OSError when its shard cannot be read, or is another one than
+        the index describes."""
+        codes, shards = self.shards()
+        offset, size = (int(column[row]) for column in self.columns.native("offset", "size"))
+        (name,) = self.columns.member_names(np.array([row]))
+        return read_member(self.store, shards[codes[row]], name, offset, size)
 
     def contents(self) -> ShardContents:
         """Where each shard's images are, and their hashes; the hashes of a shard are read when they are asked for."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 Codes = npt.NDArray[np.int32]
 
+KEYS_AT_ONCE = 1 << 18  # rows, whose keys are read in hundredths of a second
 _FOOTER_BYTES = 64 << 10  # of a Parquet file, asked for first: enough for the index of some tens of millions of rows
 
 _DIGITS = np.full(256, 255, np.uint8)  # the value of a hexadecimal digit
@@ -34,7 +37,7 @@ _DIGITS[list(b"0123456789abcdef")] = np.arange(16)
 class IndexColumns:
     """The columns of the `index.parquet` of a store, of which the requested columns are read and no more.
 
-    Columns stay in memory once read: 36 bytes a row for what a loader needs, and the keys only if asked for.
+    Columns stay in memory once read: 36 bytes a row for what a loader needs, besides the keys.
     All come from the file that was opened, also when another takes its place, or ChangedError says that this cannot be.
     Safe to use from several threads. `name` is the file's path or address. Raises FileNotFoundError when there is no
     index, ValueError for a file that is not one.
@@ -48,6 +51,7 @@ class IndexColumns:
         self._file = store.snapshot(schema.INDEX_FILE)
         self._lock = threading.RLock()
         self._cache: dict[str, Any] = {}
+        self._reading: tuple[int, threading.Thread] | None = None  # the keys, with the process that does it
         self._footer: pq.FileMetaData | None = None
         self._chunks: list[list[Chunk]] = []
         try:
@@ -277,6 +281,26 @@ class IndexColumns:
                 raise ValueError(f"{self.name} holds the key {key!r}, which cannot be shown: pack the dataset again")
         return found
 
+    def member_names(self, rows: npt.NDArray[np.int64]) -> list[bytes]:
+        """How the names of some rows' images begin in their tars: by the key and a dot.
+
+        The keys of a large index are read on a thread of their own, so that the first batch need not wait for them;
+        until they are there, each is b"".
+        """
+        import pyarrow as pa
+
+        if "key" not in self._cache and self.num_rows > KEYS_AT_ONCE:
+            if self._reading is None or self._reading[0] != os.getpid():
+                self._reading = os.getpid(), threading.Thread(target=self._read_keys, name="genimage-stream-keys")
+                self._reading[1].start()
+            if self._reading[1].is_alive():
+                return [b""] * len(rows)
+        return [key + b"." for key in self._keys().take(from_numpy(rows)).cast(pa.large_binary()).to_pylist()]
+
+    def _read_keys(self) -> None:
+        with suppress(OSError, ValueError):  # which the next look at the keys meets again
+            self._cache["key"] = self._whole_keys()  # without the lock: other columns are wanted meanwhile
+
     def row_of_key(self, key: str) -> int | None:
         """The row with a key; None when there is none. The first call reads the whole column."""
         import pyarrow.compute as pc
@@ -285,14 +309,16 @@ class IndexColumns:
         return None if row < 0 else int(row)
 
     def _keys(self) -> pa.Array:
-        import pyarrow as pa
-
         with self._lock:
             if "key" not in self._cache:
-                column = self.table(["key"])["key"]
-                # 64-bit offsets: the keys of a large index may be more than 2 GiB together.
-                self._cache["key"] = column.cast(pa.large_string()).combine_chunks()
+                self._cache["key"] = self._whole_keys()
             return self._cache["key"]
+
+    def _whole_keys(self) -> pa.Array:
+        import pyarrow as pa
+
+        # 64-bit offsets: the keys of a large index may be more than 2 GiB together.
+        return self.table(["key"])["key"].cast(pa.large_string()).combine_chunks()
 
 
 def _parquet(memory: memoryview, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:

@@ -51,9 +51,7 @@ class MapStyle:
         access = self._access
         row = int(access.rows[place(i, len(access))])
         columns = access.columns
-        codes, shards = access.shards()
-        offset, size = (int(column[row]) for column in columns.native("offset", "size"))
-        data = access.store.read_range(shards[codes[row]], offset, size)
+        data = access.read(row)
         label = int(access.label_numbers()[columns.words("label")[0][row]])
         steps = [*access.steps, *(self._steps or ())]
         if not steps:

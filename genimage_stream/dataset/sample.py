@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from genimage_stream.decode import decode
 from genimage_stream.page.picture import encode_png, shrink
+from genimage_stream.storage.tar_headers import read_member
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.access import Access
@@ -47,8 +48,9 @@ def read_sample(access: Access, row: int) -> Sample:
     at = access.rows[row : row + 1]
     columns = access.columns
     facts = {name: columns.part(name, at)[0].as_py() for name in columns.names if name != "segments"}
-    data = access.store.read_range(facts["shard"], facts["offset"], facts["size"])
-    return Sample(row, facts["key"], facts["label"], facts["generator"], facts, bytes(data))
+    name = facts["key"].encode() + b"."
+    data = read_member(access.store, facts["shard"], name, facts["offset"], facts["size"])
+    return Sample(row, facts["key"], facts["label"], facts["generator"], facts, data)
 
 
 def row_of_key(access: Access, key: str) -> int:

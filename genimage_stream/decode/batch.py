@@ -68,13 +68,16 @@ class FileSet:
 class FileRanges:
     """Where the encoded bytes of n images lie: file `file_index[i]` of `files`, `size[i]` bytes from `offset[i]`.
 
-    `file_index` int32 (n,), `offset` and `size` int64 (n,).
+    `file_index` int32 (n,), `offset` and `size` int64 (n,). `names`, for files that are tars: how the name of each
+    image in its tar begins, empty where that is not known. The header before the image is then read with it, and one
+    of another name or size is an "io" error.
     """
 
     files: FileSet
     file_index: npt.NDArray[np.int32]
     offset: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
+    names: Sequence[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.file_index)
@@ -246,6 +249,7 @@ class BatchDecoder:
                 _column(source.file_index, np.int32, (n,), "file_index"),
                 _column(source.offset, np.int64, (n,), "offset"),
                 _column(source.size, np.int64, (n,), "size"),
+                source.names,
             )
         return Job(
             self._core.submit(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from genimage_stream.arguments import whole
+from genimage_stream.loading import accelerator
 from genimage_stream.loading.show import Png, grid
 
 _TENSORS = ("images", "labels", "generators", "subsets", "rows")
@@ -143,6 +144,7 @@ class Batch:
         return {name: getattr(self, name) for name in ("keys", *_ABOUT, *_FIELDS)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        accelerator.know_batches(Batch)  # it may come from a worker of a DataLoader
         self._keys = state["keys"]
         for name in (*_ABOUT, *_FIELDS):
             setattr(self, name, state[name])

@@ -130,6 +130,7 @@ class Epoch(Iterator[Batch]):
         seen = 0 if self._order.occurrences is None else self._order.occurrences[places]
         wanted, tops, heights = self._wanted(rows, seen)
         shard, offset, size = table.shard[rows], table.offset[rows], table.size[rows]
+        names = self._pipeline.columns.member_names(rows)
         label = table.label_number[table.label[rows]]
         subset = table.generator[rows].astype(np.int64)
         needed = None
@@ -144,7 +145,11 @@ class Epoch(Iterator[Batch]):
                     step=step,
                     rows=rows[part],
                     ranges=SampleRanges(
-                        shard[part], offset[part], size[part], None if needed is None else needed[part]
+                        shard[part],
+                        offset[part],
+                        size[part],
+                        None if needed is None else needed[part],
+                        names[part],
                     ),
                     label=label[part],
                     subset=subset[part],

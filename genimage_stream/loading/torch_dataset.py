@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from genimage_stream.dataset.dataset import Dataset
+from genimage_stream.loading import accelerator
 from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.engine import Engine
 from genimage_stream.loading.epoch import Epoch
@@ -73,6 +74,8 @@ class LoaderDataset(IterableDataset[Batch]):
         self.passes.set_epoch(epoch_number(epoch))
 
     def __iter__(self) -> LoaderIterator:
+        accelerator.know_batches(Batch)
+        self._refuse_to_be_divided()
         info = get_worker_info()
         if info is None:
             return LoaderIterator(self, 0, 1, None)
@@ -80,7 +83,16 @@ class LoaderDataset(IterableDataset[Batch]):
         self._begun = (seed, self._begun[1] + 1 if self._begun[0] == seed else 1)
         return LoaderIterator(self, info.id, info.num_workers, PassKey(*self._begun))
 
+    def _refuse_to_be_divided(self) -> None:
+        if self.placement().world_size > 1 and accelerator.dispatches(self):
+            raise RuntimeError(
+                "accelerate's prepare made a DataLoader that divides the batches of one rank among all ranks, so the "
+                "samples of the other ranks would be missing: prepare the gs.Loader itself, or iterate the DataLoader "
+                "as it is"
+            )
+
     def __getstate__(self) -> dict[str, Any]:
+        self._refuse_to_be_divided()  # on its way to a worker
         return {**self.__dict__, "_engine": None, "_placement": self.placement()}
 
 

@@ -56,7 +56,7 @@ class CachedReader(RemoteReader):
     wants_order = True
 
     def __init__(self, store: RemoteStore, cache: ShardCache, shards: list[str], contents: ShardContents) -> None:
-        super().__init__(store.async_range, shards)
+        super().__init__(store.async_range, store.name, shards)
         self._store = store
         self._cache = cache
         self._contents = contents

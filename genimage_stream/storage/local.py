@@ -89,7 +89,7 @@ class LocalReader:
     def request(self, ranges: SampleRanges) -> AtHand:
         if self._asked < len(self._windows):
             self._read_ahead(ranges.shards)
-        return AtHand(FileRanges(self._files, ranges.shards, ranges.offsets, ranges.sizes))
+        return AtHand(FileRanges(self._files, ranges.shards, ranges.offsets, ranges.sizes, ranges.names))
 
 
 def ask_kernel(paths: Sequence[str]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from genimage_stream.storage.tar_headers import BLOCK
+
 if TYPE_CHECKING:
     from genimage_stream.storage.store import SampleRanges
 
@@ -14,28 +16,35 @@ GAP_BYTES = 128 << 10  # ranges closer together than this are one request: cheap
 
 class Wanted(NamedTuple):
     """A requested sample: `size` bytes at `offset`, or of these the first `parts[0]` and those from `parts[1]` to
-    `parts[2]`."""
+    `parts[2]`; with the tar header before it, where `name` is what that has to begin with."""
 
     shard: int
     offset: int
     size: int
     parts: tuple[int, int, int] | None = None
+    name: bytes | None = None
+
+    @property
+    def lead(self) -> int:
+        """Bytes that are read before the sample."""
+        return 0 if self.name is None else min(BLOCK, self.offset)
 
     def pieces(self) -> list[tuple[int, int]]:
         """(offset in the shard, size) of what has to be read."""
+        lead = self.lead
         if self.parts is None:
-            return [(self.offset, self.size)]
+            return [(self.offset - lead, self.size + lead)]
         head, begin, end = self.parts
-        return [(self.offset, head), (self.offset + begin, end - begin)]
+        return [(self.offset - lead, head + lead), (self.offset + begin, end - begin)]
 
 
 def wanted(ranges: SampleRanges) -> list[Wanted]:
     shards, offsets, sizes = ranges.shards.tolist(), ranges.offsets.tolist(), ranges.sizes.tolist()
-    if ranges.parts is None:
-        return [Wanted(*one) for one in zip(shards, offsets, sizes, strict=True)]
+    names = [None] * len(shards) if ranges.names is None else ranges.names
+    parts = [None] * len(shards) if ranges.parts is None else ranges.parts.tolist()
     return [
-        Wanted(shard, offset, size, None if part[0] >= size else part)
-        for shard, offset, size, part in zip(shards, offsets, sizes, ranges.parts.tolist(), strict=True)
+        Wanted(shard, offset, size, None if part is None or part[0] >= size else part, name)
+        for shard, offset, size, part, name in zip(shards, offsets, sizes, parts, names, strict=True)
     ]
 
 

@@ -68,7 +68,7 @@ class RemoteStore:
         return fresh
 
     def reader(self, shards: list[str], contents: Callable[[], ShardContents] | None = None) -> RemoteReader:
-        return RemoteReader(self.async_range, shards)
+        return RemoteReader(self.async_range, self.name, shards)
 
     async def async_size(self, path: str) -> int:
         """Bytes of a file. Raises FileNotFoundError or StoreError."""
@@ -105,7 +105,12 @@ class RemoteStore:
         """Bytes start .. end of a file. Raises FileNotFoundError or StoreError."""
         if start == end:
             return memoryview(b"")
-        found, facts = await self._attempt(path, lambda: self._files.get(path, start, end))
+        try:
+            found, facts = await self._attempt(path, lambda: self._files.get(path, start, end))
+        except PastEndError:
+            if int(self._versions.get(path, "-0").rpartition("-")[2]) > start:  # it was longer before
+                raise changed(f"{self.name}/{path}") from None
+            raise
         self._same(path, facts)
         data = memoryview(found)
         if len(data) != end - start:
@@ -121,6 +126,6 @@ class RemoteStore:
         except FileNotFoundError:
             raise FileNotFoundError(f"{self.name}/{path} does not exist") from None
         except PastEndError:
-            raise StoreError(f"{self.name}/{path} is shorter than its index says: it is truncated") from None
+            raise PastEndError(f"{self.name}/{path} is shorter than its index says: it is truncated") from None
         except (StoreError, PassingError) as error:
             raise StoreError(f"{self.name}/{path}: {error}") from None

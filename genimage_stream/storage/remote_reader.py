@@ -9,8 +9,10 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from genimage_stream.decode import PartialBytes
+from genimage_stream.storage.errors import StoreError
 from genimage_stream.storage.event_loop import hand_over, run
 from genimage_stream.storage.ranges import Wanted, coalesce, wanted
+from genimage_stream.storage.tar_headers import describes, mismatch
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -22,14 +24,15 @@ ReadRange = Callable[[str, int, int], Coroutine[Any, Any, memoryview]]
 
 
 class RemoteReader:
-    """Fetches batches' bytes into memory, some batches ahead of the decoder."""
+    """Fetches batches' bytes into memory, some batches ahead of the decoder. `name` is the store's, for messages."""
 
     ahead = 6
     wants_parts = True
     wants_order = False
 
-    def __init__(self, read_range: ReadRange, shards: list[str]) -> None:
+    def __init__(self, read_range: ReadRange, name: str, shards: list[str]) -> None:
         self._read_range = read_range
+        self._name = name
         self._shards = shards
 
     def begin(self, order: list[int], window: int | None) -> None:
@@ -44,6 +47,12 @@ class RemoteReader:
         return [self._put_together(sample, [next(found) for _ in sample.pieces()]) for sample in samples]
 
     def _put_together(self, sample: Wanted, pieces: list[memoryview]) -> Buffer | PartialBytes:
+        if sample.name is not None and sample.size > 0:
+            header = pieces[0][: sample.lead]
+            if not describes(header, sample.name, sample.size):
+                shard = f"{self._name}/{self._shards[sample.shard]}"
+                raise StoreError(mismatch(shard, header, sample.name, sample.size, sample.offset))
+        pieces[0] = pieces[0][sample.lead :]
         if sample.parts is None:
             return pieces[0]
         start = sample.offset

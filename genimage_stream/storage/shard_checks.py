@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from genimage_stream.storage.errors import StoreError
-
-_TAR_BLOCK = 512
+from genimage_stream.storage.tar_headers import BLOCK, describes
 
 
 def check_shard(
@@ -19,16 +18,7 @@ def check_shard(
     if end > size:
         raise StoreError(f"{name} ends at byte {size}, but its index goes to byte {end}: it is truncated")
     for start, n, expected in images:
-        header = read(start - _TAR_BLOCK, _TAR_BLOCK)
-        if header[257:262] != b"ustar" or _octal(header[124:136]) != n:
+        if start < BLOCK or not describes(read(start - BLOCK, BLOCK), b"", n):
             raise StoreError(f"{name}: no image of {n} bytes at byte {start}; index and shard do not match")
         if hashlib.sha256(read(start, n)).hexdigest() != expected:
             raise StoreError(f"{name}: the image at byte {start} is not the one that was packed")
-
-
-def _octal(field: bytes) -> int:
-    digits = field.rstrip(b"\0 ").lstrip()
-    try:
-        return int(digits, 8)
-    except ValueError:
-        return -1

@@ -32,12 +32,14 @@ class ShardContents:
 
 class SampleRanges(NamedTuple):
     """Where n samples are: `shards` (n,) places in a reader's list, `offsets` and `sizes` (n,) in bytes; `parts` (n, 3)
-    as by `SegmentTable.needed`, None when all of each sample is needed."""
+    as by `SegmentTable.needed`, None when all of each sample is needed. `names`: how the name of each in its tar
+    begins, for which the header before it is read and compared; None: it is not."""
 
     shards: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
     parts: npt.NDArray[np.int64] | None = None
+    names: Sequence[bytes] | None = None
 
 
 class Request(Protocol):

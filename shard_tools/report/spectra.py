@@ -16,7 +16,7 @@ import numpy.typing as npt
 from genimage_stream import decode
 from genimage_stream.vocabulary import LABELS
 from shard_tools.report.statistics import Samples
-from shard_tools.report.thumbnails import read_sample, spread
+from shard_tools.report.thumbnails import spread
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
@@ -79,6 +79,6 @@ def _window(dataset: Dataset, samples: Samples, row: int) -> npt.NDArray[np.floa
     """(SIDE, SIDE) luminance from the middle of an image; None where it cannot be read."""
     x, y = (int(side[row]) - SIDE >> 1 for side in (samples.width, samples.height))
     try:
-        return np.asarray(decode(read_sample(dataset, row), crop=(x, y, SIDE, SIDE)) @ LUMA, np.float32)
+        return np.asarray(decode(dataset.access.read(row), crop=(x, y, SIDE, SIDE)) @ LUMA, np.float32)
     except (OSError, ValueError):  # `shard-tools verify` names it
         return None

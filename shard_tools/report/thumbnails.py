@@ -93,7 +93,7 @@ def _thumbnail(
     codes, shards = dataset.access.shards()
     known = (generator, label, key, int(classes[row]), pair, about, shards[codes[row]])
     try:
-        pixels = decode(read_sample(dataset, row))
+        pixels = decode(dataset.access.read(row))
     except (OSError, ValueError) as error:  # a DecodeError is a ValueError
         return Thumbnail(*known, "", str(error))
     return Thumbnail(*known, data_address(encode_png(middle(pixels, SIDE))))
@@ -103,11 +103,3 @@ def middle(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     """The middle of an image, (height, width, 3), at most `side` pixels wide and high."""
     top, left = (max(0, edge - side) // 2 for edge in pixels.shape[:2])
     return pixels[top : top + side, left : left + side]
-
-
-def read_sample(dataset: Dataset, row: int) -> bytes:
-    """The bytes of one stored image. Raises OSError when the shard is missing or too short."""
-    access = dataset.access
-    codes, shards = access.shards()
-    offset, size = (int(column[row]) for column in access.columns.numbers("offset", "size"))
-    return access.store.read_range(shards[codes[row]], offset, size)

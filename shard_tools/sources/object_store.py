@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from shard_tools.addresses import failed, first_line, open_store
 from shard_tools.errors import SourceError, ToolError
 from shard_tools.names import is_system_file
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
+from shard_tools.sources.odd_keys import list_with_boto3, oddity
 
 
 @dataclass(frozen=True)
@@ -29,31 +30,29 @@ class ObjectContainer:
     def contents(self, found: Callable[[int], None] = lambda files: None) -> ContainerListing:
         """Every object below the address; `found` is told of each answer of the store.
 
-        Raises ToolError when it cannot be listed.
+        Raises ToolError when it cannot be listed. Objects whose keys are no paths are listed as unreadable.
         """
         import obstore
 
-        listing = ContainerListing()
-        folders: dict[str, FolderListing] = {}
         try:
-            for batch in obstore.list(open_store(self.url, ToolError)):
-                found(len(batch))
-                for entry in batch:
-                    path, _, name = entry["path"].rpartition("/")
-                    if is_system_file(name) or any(map(is_system_file, path.split("/") if path else ())):
-                        listing.system_files += 1
-                        continue
-                    folder = folders.setdefault(path, FolderListing(path))
-                    folder.names.append(name)
-                    folder.sizes.append(entry["size"])
+            try:
+                return _listing(self._batches(), found)
+            except obstore.exceptions.InvalidPathError:
+                if not self.url.startswith(("s3://", "s3a://")):
+                    raise
+                return _listing(list_with_boto3(self.url), found)
         except ToolError:
             raise
         except Exception as error:
             raise ToolError(
                 failed(f"{self.url} cannot be listed", error, "look at the address and the credentials")
             ) from error
-        listing.folders = [folders[path] for path in sorted(folders)]
-        return listing
+
+    def _batches(self) -> Iterator[list[tuple[str, int]]]:
+        import obstore
+
+        for batch in obstore.list(open_store(self.url, ToolError)):
+            yield [(entry["path"], entry["size"]) for entry in batch]
 
     @property
     def sequential(self) -> None:
@@ -61,6 +60,26 @@ class ObjectContainer:
 
     def reader(self) -> ObjectReader:
         return ObjectReader(self.url)
+
+
+def _listing(batches: Iterator[list[tuple[str, int]]], found: Callable[[int], None]) -> ContainerListing:
+    listing = ContainerListing()
+    folders: dict[str, FolderListing] = {}
+    for batch in batches:
+        found(len(batch))
+        for key, size in batch:
+            path, _, name = key.rpartition("/")
+            reason = oddity(key)
+            if reason is None and any(map(is_system_file, [name, *(path.split("/") if path else ())])):
+                listing.system_files += 1
+                continue
+            folder = folders.setdefault(path, FolderListing(path))
+            folder.names.append(name)
+            folder.sizes.append(size)
+            if reason is not None:
+                folder.unreadable[name] = reason
+    listing.folders = [folders[path] for path in sorted(folders)]
+    return listing
 
 
 class ObjectReader:

@@ -112,6 +112,13 @@ def test_accelerate_over_a_dataloader(accelerate: Any, root: Path, workers: int)
     for batch, expected in zip(accelerator.prepare(around), loader, strict=True):
         assert (batch["pixel_values"] == expected.images).all()
         assert (batch["labels"] == expected.labels).all()
+    around = DataLoader(make_loader(root).as_iterable_dataset(), batch_size=None, num_workers=workers)
+    prepared = accelerator.prepare(around)
+    expected = straight(root, 2)
+    assert [[batch.keys for batch in prepared] for _ in range(2)] == [expected[:9], expected[9:]]
+    for images, labels in prepared:
+        assert len(images) == len(labels) == 7
+        break
     config = accelerate.DataLoaderConfiguration(dispatch_batches=False)
     accelerator = accelerate.Accelerator(cpu=True, dataloader_config=config)
     around = DataLoader(make_loader(root).as_iterable_dataset(), batch_size=None, num_workers=workers)
@@ -210,6 +217,39 @@ def test_an_uneven_last_step_is_gathered(root: Path, tmp_path: Path) -> None:
     for wrong in (3, torch.tensor(3)):
         with pytest.raises(TypeError, match="first dimension of samples"):
             gs.gather(wrong)  # type: ignore[type-var]
+
+
+DISPATCHED = """
+import sys
+import accelerate
+import genimage_stream as gs
+from torch.utils.data import DataLoader
+
+root, folder = sys.argv[1:]
+accelerator = accelerate.Accelerator(cpu=True)
+loader = gs.Loader(gs.open_dataset(root), 4, crop=16, threads=1)
+said = ""
+for workers in (0, 1):
+    around = DataLoader(
+        loader.as_iterable_dataset(), batch_size=None, num_workers=workers, collate_fn=gs.collate_dict
+    )
+    if accelerator.process_index == 0:  # the only one that reads
+        try:
+            next(iter(accelerator.prepare(around)))
+        except RuntimeError as error:
+            said += "refused " * ("prepare the gs.Loader itself" in str(error))
+with open(f"{folder}/seen-{accelerator.process_index}", "w") as log:
+    print(said, file=log)
+accelerator.end_training()
+"""
+
+
+def test_a_dataloader_is_not_divided_twice(root: Path, tmp_path: Path) -> None:
+    """Only the samples of rank 0 would be seen."""
+    pytest.importorskip("accelerate")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--local-addr", "127.0.0.1"]
+    seen = run_two(DISPATCHED, root, tmp_path, launcher)
+    assert seen == [["refused", "refused"], []]
 
 
 def test_several_threads_share_an_iterator(root: Path) -> None:
