@@ -5,7 +5,8 @@ The packer writes and the reader reads by these definitions, so neither depends 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,10 +37,16 @@ def idx_path(shard: str) -> str:
     return shard.removesuffix(".tar") + ".idx"
 
 
-def index_schema(*, crop_ready: bool = False) -> pa.Schema:
+def kept_column(name: str) -> str:
+    """What a column of the source is called in the index (`pack --keep name`)."""
+    return "x_" + re.sub(r"[^A-Za-z0-9_]+", "_", name)
+
+
+def index_schema(*, crop_ready: bool = False, kept: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """One row per packed sample, in the order of the shards and of the samples within them.
 
-    Datasets packed with --crop-ready have three more columns, because they store recoded files.
+    Datasets packed with --crop-ready have three more columns, because they store recoded files. `kept` are the columns
+    of the source that `--keep` names, with their types.
     """
     import pyarrow as pa
 
@@ -70,6 +77,7 @@ def index_schema(*, crop_ready: bool = False) -> pa.Schema:
             ("sha256", pa.string()),  # of the original bytes, hexadecimal
             ("source", pa.string()),  # path within SRC, or archive:member
             *(recoded if crop_ready else []),
+            *((kept_column(name), kind) for name, kind in (kept or {}).items()),
         ]
     )
 

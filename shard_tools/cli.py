@@ -52,6 +52,9 @@ COLUMNS = click.option(
 LABELS = click.option(
     "--labels", metavar="0=real,1=fake", help="What the values of a label column mean, where no word says it."
 )
+KEEP = click.option(
+    "--keep", metavar="A,B", help="Further columns or sidecars of the images, e.g. prompt, for the index (x_prompt)."
+)
 GENERATORS = click.option("--generators", metavar="A,B", help="Only these generators.")
 SPLITS = click.option("--splits", metavar="train,val", help="Only these splits.")
 
@@ -162,6 +165,7 @@ def scan(
 @MAPS
 @COLUMNS
 @LABELS
+@KEEP
 @click.option(
     "--allow-missing-volumes",
     is_flag=True,
@@ -183,6 +187,7 @@ def pack(
     maps: Sequence[str],
     columns: str | None,
     labels: str | None,
+    keep: str | None,
     allow_missing_volumes: bool,
     strict: bool,
     as_json: bool,
@@ -221,7 +226,7 @@ def pack(
             engine=engine,
             allow_missing_volumes=allow_missing_volumes,
             mappings=tuple(parse_mapping(text) for text in maps),
-            columns=parse_columns(columns, labels),
+            columns=parse_columns(columns, labels, keep),
             **_selection(generators, splits),
         )
         progress = make_progress()

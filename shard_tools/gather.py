@@ -48,7 +48,9 @@ def gather(work: Work, options: PackOptions, storage: Storage) -> None:
                 sizes[shard.generator, shard.split, label] += total
             yield table
 
-    storage.write(INDEX_FILE, _parquet(tables(), index_schema(crop_ready=options.crop_ready)))
+    storage.write(
+        INDEX_FILE, _parquet(tables(), index_schema(crop_ready=options.crop_ready, kept=work.planned.kept_types))
+    )
     rows = state.quarantine_rows(plan, work.planned, work.rejected, iter(quarantined))
     table = pa.Table.from_pylist(rows, schema=quarantine_schema())
     storage.write(QUARANTINE_FILE, _parquet(iter([table]), quarantine_schema()))

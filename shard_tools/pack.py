@@ -115,8 +115,8 @@ def _can_unfold(listing: Listing, storage: Storage) -> None:
     for container in listing.containers:
         if container.sequential and storage.local_path() is None:
             raise ToolError(
-                f"{container.name}: Parquet, and tables in object stores, can only be packed to a local "
-                "destination: give one"
+                f"{container.name}: Parquet, compressed tars, and tables in object stores can only be packed to a "
+                "local destination: give one"
             )
 
 

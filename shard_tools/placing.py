@@ -187,13 +187,12 @@ def _missing(what: str, files: int) -> str:
 
 
 def _remedy(what: str, hint: str, where: str) -> str:
-    if hint:
-        return hint
     folder = where or "."
     quoted = f"'{folder}={{}}'" if any(not (c.isalnum() or c in "_-./+@") for c in folder) else f"{folder}={{}}"
     if what == "generator":
         return f"--map {quoted.format('my_generator::')}"
-    return f"--map {quoted.format('::fake')} or --map {quoted.format('::real')}"
+    either = f"--map {quoted.format('::fake')} or --map {quoted.format('::real')}"
+    return f"{either}, or, where a column says it, by {hint}" if hint else either
 
 
 def _common(paths: list[list[str]]) -> list[str]:

@@ -9,17 +9,19 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from genimage_stream.remedies import is_utf8, printable
 from genimage_stream.vocabulary import FAKE, PUBLISHED, REAL, REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
-from shard_tools.layout.columns import NO_COLUMNS, Columns
+from shard_tools.layout.columns import NO_COLUMNS, Columns, typed
 from shard_tools.layout.mapping import Mapping
 from shard_tools.layout.place import Place, looked_for, own_generator
 from shard_tools.placing import Origin, Placer, Unknown
@@ -57,6 +59,7 @@ class Listing:
     stored: npt.NDArray[np.int64]
     method: npt.NDArray[np.int16]
     crc: npt.NDArray[np.uint32]
+    kept: dict[str, pa.Array] = field(default_factory=dict)  # the columns of --keep
     rejected: list[Rejected] = field(default_factory=list)
     system_files: int = 0
     others: Counter[str] = field(
@@ -102,6 +105,7 @@ class _Columns:
     stored: list[int] = field(default_factory=list)
     method: list[int] = field(default_factory=list)
     crc: list[int] = field(default_factory=list)
+    kept: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def scan(
@@ -118,7 +122,7 @@ def scan(
     `found` is told how many more files there are, now and then, by any thread.
     """
     containers: list[Container] = []
-    scanner = Scanner(set(generators) if generators else None, set(splits) if splits else None)
+    scanner = Scanner(set(generators) if generators else None, set(splits) if splits else None, columns.keep)
     prefixes: set[str] = set()
     found_in: list[tuple[Container, ContainerListing, list[str], Origin]] = []
     for source in sources:
@@ -144,6 +148,9 @@ def scan(
     _check_labels(listing)
     if not len(listing) and listing.incomplete:
         raise ToolError("; ".join(listing.incomplete))
+    for name, values in listing.kept.items():
+        if not pc.count(values).as_py() and len(listing):
+            raise ToolError(f"--keep {name}: no image has such a column or sidecar; leave it out, or look at its name")
     if scanner.undecided:
         raise ToolError("; ".join(f"{where}: {question}" for question, where in scanner.undecided.items()))
     unknown = scanner.unknown.sentences()
@@ -179,14 +186,15 @@ def _check_labels(listing: Listing) -> None:
 
 
 class Scanner:
-    def __init__(self, generators: set[str] | None, splits: set[str] | None) -> None:
+    def __init__(self, generators: set[str] | None, splits: set[str] | None, keep: Sequence[str] = ()) -> None:
         self.generators, self.splits = generators, splits
         self.filtered = 0
         self.unknown = Unknown()
+        self.nested: Counter[str] = Counter()  # tars within archives
         self.undecided: dict[str, str] = {}  # questions without whose answer a label would be guessed -> a file
         self.left_out: set[str] = set()  # generators of files that were filtered
         self.groups: list[Group] = []
-        self.columns = _Columns()
+        self.columns = _Columns(kept={name: [] for name in keep})
         self.group_of: dict[Group, int] = {}
         self.rejected: list[Rejected] = []
         self.system_files = 0
@@ -205,6 +213,7 @@ class Scanner:
     ) -> None:
         self.incomplete += listed.incomplete
         self.system_files += listed.system_files
+        self.others += listed.others
         self.problems += listed.problems
         self.notes |= dict.fromkeys(listed.notes)
         self.rejected += [
@@ -242,6 +251,9 @@ class Scanner:
                 self.notes[f"{where}: no train or val in the path; taken as {split}"] = None
             reason = folder.unreadable.get(name)
             if label is None or generator is None:
+                if name.lower().endswith(file_names.TAR_SUFFIXES):
+                    self.nested[container.name] += 1
+                    continue
                 if not folder.of_images and not name.lower().endswith(file_names.IMAGE_SUFFIXES):
                     self.others[os.path.splitext(name)[1].lower()] += 1
                     continue
@@ -282,8 +294,15 @@ class Scanner:
         columns.stored += _picked(folder.stored, kept)
         columns.method += _picked(folder.methods, kept)
         columns.crc += _picked(folder.crcs, kept)
+        for wanted, values in columns.kept.items():
+            there = folder.kept.get(wanted)
+            values.extend([there[at] for at in kept] if there else [None] * len(kept))
 
     def finish(self, containers: list[Container]) -> Listing:
+        self.incomplete += [
+            f"{name}: the {count:,} tars in it are not read, only tars that are files: unpack it and give the folder"
+            for name, count in sorted(self.nested.items())
+        ]
         columns = self.columns
         return Listing(
             containers=containers,
@@ -297,6 +316,7 @@ class Scanner:
             stored=np.array(columns.stored, np.int64),
             method=np.array(columns.method, np.int16),
             crc=np.array(columns.crc, np.uint32),
+            kept={name: typed(values) for name, values in columns.kept.items()},
             rejected=self.rejected,
             system_files=self.system_files,
             others=self.others,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from genimage_stream.schema import (
     QUARANTINE_FILE,
     idx_path,
     index_schema,
+    kept_column,
 )
 from genimage_stream.vocabulary import synsets
 from shard_tools.errors import TargetError
@@ -44,6 +45,11 @@ class Planned:
     class_index: Any  # (n,) int16
     synset: pa.StringArray
     source: pa.StringArray
+    kept: dict[str, pa.Array] = field(default_factory=dict)  # the columns of --keep
+
+    @property
+    def kept_types(self) -> dict[str, pa.DataType]:
+        return {name: values.type for name, values in self.kept.items()}
 
 
 def read_json(storage: Storage, name: str) -> dict[str, Any] | None:
@@ -91,7 +97,8 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
         what = f"{storage.url} holds {'a' if state == 'finished' else 'an unfinished'} dataset"
         if "plan_digest" not in stored or not isinstance(stored.get("options"), dict):
             raise TargetError(f"{what} that this program did not write: choose another destination")
-        for option, value in plan.options.items():
+        for option in dict.fromkeys((*plan.options, *stored["options"])):
+            value = plan.options.get(option)
             if stored["options"].get(option) != value:
                 raise TargetError(
                     f"{what} begun with {option} = {_shown(stored['options'].get(option))}, not {_shown(value)}: "
@@ -186,7 +193,7 @@ def finished_shards(storage: Storage, plan: Plan) -> set[int]:
 
 def index_rows(shard: Shard, result: ShardResult, planned: Planned) -> pa.Table:
     """The shard's rows of the index."""
-    schema = index_schema(crop_ready=result.crop_ready)
+    schema = index_schema(crop_ready=result.crop_ready, kept=planned.kept_types)
     if not result.packed:
         return schema.empty_table()
     items, offsets, sizes, facts, digests, stored_digests, pixel_digests, segments = zip(*result.packed, strict=True)
@@ -217,6 +224,7 @@ def index_rows(shard: Shard, result: ShardResult, planned: Planned) -> pa.Table:
         "stored_sha256": stored_digests,
         "pixel_sha256": pixel_digests,
         "segments": segments,
+        **{kept_column(name): values.take(picked) for name, values in planned.kept.items()},
     }
     return pa.Table.from_arrays([_column(columns[field.name], field.type) for field in schema], schema=schema)
 

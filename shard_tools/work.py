@@ -55,6 +55,7 @@ class PackOptions:
             **({"png_level": self.level} if self.crop_ready else {}),
             "generators": sorted(self.generators) if self.generators else None,
             "splits": sorted(self.splits) if self.splits else None,
+            **({"keep": sorted(self.columns.keep)} if self.columns.keep else {}),
         }
 
 
@@ -106,6 +107,7 @@ def plan_work(listing: Listing, options: PackOptions) -> Work:
         class_index=listing.class_index[row],
         synset=listing.synset.take(pa.array(row)),
         source=source,
+        kept={name: values.take(pa.array(row)) for name, values in listing.kept.items()},
     )
     return Work(listing, plan, planned, row, [*listing.rejected, *keys.duplicates])
 

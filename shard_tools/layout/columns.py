@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from genimage_stream.vocabulary import LABEL_ALIASES, LABELS, REAL, REAL_POOL, simplify
 from shard_tools.errors import ToolError
 from shard_tools.layout.words import generator_name, read_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROLES = ("image", "path", "generator", "split", "label")
 #: Names of columns as `simplify` writes them, the surest first.
@@ -19,7 +24,7 @@ USUAL = {
     "path": ("imagepath", "path", "filename", "file", "name", "imagename", "imagefile"),
     "generator": ("generator", "generatorname", "model", "modelname", "genmodel", "generativemodel", "source"),
     "split": ("split", "partition"),
-    "label": ("label", "labels"),
+    "label": ("label", "labels", "cls"),
 }
 #: Columns of booleans whose names say what True means.
 BOOLEANS = {
@@ -45,6 +50,10 @@ class Columns:
 
     def of(self, role: str) -> str | None:
         return dict(self.given).get(role)
+
+    def kept_of(self, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """(name as the user wrote it, that of the column) for those of `--keep` that there are."""
+        return tuple((wanted, found) for wanted in self.keep if (found := column(names, wanted)))
 
 
 NO_COLUMNS = Columns()
@@ -112,7 +121,7 @@ def unused(names: Iterable[str], used: Iterable[str | None], columns: Columns) -
         return None
     return (
         f"not used: the columns {', '.join(left)}; where one is what is wanted, say so, e.g. --columns "
-        f"generator={left[0]} (or label=, split=)"
+        f"generator={left[0]} (or label=, split=), or put them into the index by --keep {','.join(left)}"
     )
 
 
@@ -167,6 +176,25 @@ class Meaning:
             f"its column {self.label!r} holds {', '.join(shown)}, and nothing says which of them are real: add "
             f"--labels {first.lower()}, or the other way round"
         )
+
+
+def typed(values: Sequence[object]) -> pa.Array:
+    """A column of the index: booleans, whole numbers or numbers where all values are, otherwise text."""
+    import pyarrow as pa
+
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds == {int} and all(abs(value) < 1 << 63 for value in values if isinstance(value, int)):
+        return pa.array(values, pa.int64())
+    if kinds and kinds <= {int, float}:
+        return pa.array([None if value is None else float(str(value)) for value in values], pa.float64())
+    text = (value if value is None or isinstance(value, str) else _as_text(value) for value in values)
+    return pa.array(list(text), pa.string())
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, default=str) if isinstance(value, (dict, list, bool)) else str(value)
 
 
 def split_of(value: object) -> str | None:

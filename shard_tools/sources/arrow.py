@@ -26,8 +26,8 @@ from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.words import split_of_file
 from shard_tools.sources.base import ContainerListing, Location
-from shard_tools.sources.table_file import encoded, is_compressed, open_arrow, open_object, read_parts, read_schema
-from shard_tools.sources.table_rows import BYTES, find_roles, images_of, lengths_of, list_rows, paths_of, small_columns
+from shard_tools.sources.table_file import encoded, is_compressed, open_arrow, read_parts, read_schema, state_of
+from shard_tools.sources.table_rows import BYTES, find_roles, images_of, list_rows, rows_of
 
 # Copies of tables that the `datasets` library keeps of its own computations.
 _OF_COMPUTATIONS = re.compile(r"cache-[0-9a-f]+(?:_\d+_of_\d+)?\.arrow\Z")
@@ -75,16 +75,7 @@ class TableContainer:
     def identity(self, plan_digest: str) -> str:
         """The plan alone will not do: files of the same names and sizes have the same one."""
         assert self.folded is not None
-        if is_object_url(self.folded):
-            import obstore
-
-            store, name = open_object(self.folded)
-            facts = obstore.head(store, name)
-            state = [facts["size"], facts.get("e_tag"), str(facts["last_modified"])]
-        else:
-            seen = os.stat(self.folded)
-            state = [seen.st_size, seen.st_mtime_ns]
-        return hashlib.sha256(json.dumps([plan_digest, self.folded, *state]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([plan_digest, self.folded, *state_of(self.folded)]).encode()).hexdigest()[:16]
 
     def unfold(self, target: str) -> TableContainer:
         assert self.folded is not None
@@ -153,12 +144,11 @@ def open_table(path: str, name: str, columns: Columns = NO_COLUMNS) -> TableCont
             roles = find_roles(schema, columns, path)
             image = roles.image
             folded = path.lower().endswith(".parquet") or is_object_url(path) or is_compressed(path)
-            if folded:
-                table, lengths, paths = small_columns(path, roles)
-            else:
-                table = open_arrow(path)
-                lengths, paths = lengths_of(images_of(table, image)), paths_of(table, roles)
-            listing.folders = list_rows(path, table, lengths, paths, roles, columns, listing, schema.names)
+            parts = read_parts(path, (image, *roles.names())) if folded else [open_arrow(path)]
+            rows = rows_of(parts, roles, schema)
+            if not rows.paths:
+                raise pa.ArrowInvalid("it has no rows")
+            listing.folders = list_rows(path, rows, roles, columns, listing)
         else:
             listing.problems.append(
                 f"{path} is not read: it has no column of image bytes (its columns: {', '.join(schema.names[:20])})"

@@ -7,9 +7,10 @@ it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Location(NamedTuple):
@@ -45,6 +46,7 @@ class FolderListing:
     unreadable: dict[str, str] = field(default_factory=dict)  # name -> reason, known without reading
     of_images: bool = False  # all of them are images, whatever their names
     said: Said | None = None
+    kept: dict[str, list[Any]] = field(default_factory=dict)  # column of --keep -> its values
     undecided: str = ""  # a sentence on what has to be said before labels can be known
     hint: str = ""  # the option that says what these files are, where it is not --map
 
@@ -53,6 +55,7 @@ class FolderListing:
 class ContainerListing:
     folders: list[FolderListing] = field(default_factory=list)
     system_files: int = 0
+    others: Counter[str] = field(default_factory=Counter)  # files that are no images, by suffix
     problems: list[str] = field(default_factory=list)  # sentences about the container as a whole
     incomplete: list[str] = field(default_factory=list)  # parts of it that are missing: packing waits for them
     notes: list[str] = field(default_factory=list)

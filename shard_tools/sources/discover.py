@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import ToolError
 from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.place import looked_for
-from shard_tools.names import TABLE_SUFFIXES
+from shard_tools.names import TABLE_SUFFIXES, TAR_SUFFIXES
 from shard_tools.sources.base import Container, ContainerListing, FolderListing
 from shard_tools.sources.folder import FolderContainer
 from shard_tools.sources.object_store import ObjectContainer
 from shard_tools.sources.split_zip import open_volumes
 from shard_tools.sources.volumes import is_archive_name, unfinished, volume_sets
+
+if TYPE_CHECKING:
+    from shard_tools.sources.arrow import TableContainer
+    from shard_tools.sources.tar_file import TarContainer
 
 _PLAIN = (".png", ".PNG", ".jpg", ".jpeg", ".JPEG", ".JPG", ".webp")
 
@@ -38,6 +43,11 @@ def discover(
         raise ToolError(f"{source}: there is no such folder; give the folder that holds {looked_for()}")
     if os.path.isfile(source) and is_archive_name(source):
         return _one_archive(source, prefix, found)
+    if os.path.isfile(source) and source.lower().endswith((*TABLE_SUFFIXES, *TAR_SUFFIXES)):
+        path = os.path.abspath(source)
+        alone = _open(path, prefix or os.path.basename(path), columns)
+        found(sum(len(inner.names) for inner in alone.contents().folders))
+        return [(alone, alone.contents())]
     if not os.path.isdir(source):
         raise ToolError(f"{source} is not a folder; give the folder that holds it")
     try:
@@ -60,7 +70,7 @@ def _within(
     found: list[tuple[Container, ContainerListing]] = [(tree, listing)]
     for folder in listing.folders:
         special = [name for name in folder.names if not name.endswith(_PLAIN)]
-        tables = [name for name in special if name.lower().endswith(TABLE_SUFFIXES)]
+        tables = [name for name in special if name.lower().endswith((*TABLE_SUFFIXES, *TAR_SUFFIXES))]
         archives = [name for name in special if is_archive_name(name)]
         listing.incomplete += _downloads("/".join(part for part in (root, folder.path) if part), special)
         if not tables and not archives:
@@ -83,21 +93,29 @@ def _downloads(where: str, names: list[str]) -> list[str]:
     return [
         f"{where}/{name}: the download of {of} is not finished; let it finish, or remove {name} if it is a leftover"
         for name in names
-        if (of := unfinished(name)) and (is_archive_name(of) or of.lower().endswith(TABLE_SUFFIXES))
+        if (of := unfinished(name)) and (is_archive_name(of) or of.lower().endswith((*TABLE_SUFFIXES, *TAR_SUFFIXES)))
     ]
 
 
 def _tables(
     where: str, within: str, names: list[str], count: Callable[[int], None], columns: Columns
 ) -> list[tuple[Container, ContainerListing]]:
-    from shard_tools.sources.arrow import open_table
-
     opened: list[tuple[Container, ContainerListing]] = []
     for name in sorted(names):
-        table = open_table(f"{where}/{name}", f"{within}/{name}" if within else name, columns)
+        table = _open(f"{where}/{name}", f"{within}/{name}" if within else name, columns)
         count(sum(len(inner.names) for inner in table.contents().folders))
         opened.append((table, table.contents()))
     return opened
+
+
+def _open(path: str, name: str, columns: Columns) -> TableContainer | TarContainer:
+    if path.lower().endswith(TAR_SUFFIXES):
+        from shard_tools.sources.tar_file import open_tar
+
+        return open_tar(path, name, columns)
+    from shard_tools.sources.arrow import open_table
+
+    return open_table(path, name, columns)
 
 
 def _one_archive(source: str, prefix: str, count: Callable[[int], None]) -> list[tuple[Container, ContainerListing]]:

@@ -66,7 +66,7 @@ def open_volumes(folder: str, path: str, volumes: VolumeSet, bytes_of: dict[str,
     last, between = _last_volume(folder, volumes, bytes_of, listing)
     name = "/".join(part for part in (path, last[0] if last else volumes.stem + ".zip") if part)
     if last is None:
-        missing = volumes.stem + (".zip" if not volumes.slices else f".zip.{volumes.first:03d}")
+        missing = volumes.slice_name(volumes.first) if volumes.slices else volumes.stem + ".zip"
         listing.incomplete.append(
             f"{_join(folder, missing)} is missing or empty: it is the volume with the archive's directory; "
             "download it again"
@@ -171,7 +171,9 @@ def _segments(
 
 def _label(volumes: VolumeSet, number: int) -> str:
     names = (volumes.slices or volumes.parts).get(number)
-    return names[0] if names else f"{volumes.stem}.{'zip.%03d' if volumes.slices else 'z%02d'}" % number
+    if names:
+        return names[0]
+    return volumes.slice_name(number) if volumes.slices else f"{volumes.stem}.z{number:02d}"
 
 
 def _sliced(files: list[Segment], folder: str, listing: ContainerListing) -> list[Segment]:

@@ -103,6 +103,18 @@ def open_object(path: str) -> tuple[Any, str]:
     return open_store(f"{scheme}://{bucket}", SourceError), name
 
 
+def state_of(path: str) -> list[Any]:
+    """What tells a file or an object from another state of it."""
+    if not is_object_url(path):
+        seen = os.stat(path)
+        return [seen.st_size, seen.st_mtime_ns]
+    import obstore
+
+    store, name = open_object(path)
+    facts = obstore.head(store, name)
+    return [facts["size"], facts.get("e_tag"), str(facts["last_modified"])]
+
+
 class _Object:
     """obstore's reader as pyarrow wants a file: its bytes are bytes."""
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -19,11 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.vocabulary import FAKE, REAL, REAL_POOL
-from shard_tools.layout.columns import USUAL, Columns, Meaning, column, pick, split_of, unused
+from shard_tools.layout.columns import USUAL, Columns, Meaning, pick, split_of, unused
 from shard_tools.layout.place import place_of
 from shard_tools.names import generator_hint, is_system_file, real_split
 from shard_tools.sources.base import ContainerListing, FolderListing, Said
-from shard_tools.sources.table_file import read_parts
 
 BYTES = ("binary", "large_binary", "binary_view")
 _TEXTS = ("string", "large_string", "string_view")
@@ -39,10 +38,10 @@ class Roles:
     generator: str | None = None
     split: str | None = None
     label: str | None = None
-    keep: tuple[str, ...] = ()
+    keep: tuple[tuple[str, str], ...] = ()  # (name as the user wrote it, column)
 
     def names(self) -> tuple[str, ...]:
-        small = (self.path, self.generator, self.split, self.label, *self.keep)
+        small = (self.path, self.generator, self.split, self.label, *(name for _, name in self.keep))
         return tuple(dict.fromkeys(name for name in small if name))
 
 
@@ -73,9 +72,8 @@ def find_roles(schema: pa.Schema, columns: Columns, where: str) -> Roles:
         )
     others = [field.name for field in schema if field.name != image]
     texts = [name for name in others if is_text(schema.field(name).type)]
-    keep = tuple(name for wanted in columns.keep if (name := column(others, wanted)))
     picked = {role: pick(role, others, columns, where) for role in ("generator", "split", "label")}
-    return Roles(image, pick("path", texts, columns, where), **picked, keep=keep)
+    return Roles(image, pick("path", texts, columns, where), **picked, keep=columns.kept_of(others))
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
@@ -116,38 +114,39 @@ def paths_of(table: pa.Table, roles: Roles) -> list[str | None]:
     return [None] * len(table)
 
 
-def small_columns(path: str, roles: Roles) -> tuple[pa.Table, list[int | None], list[str | None]]:
-    """(all small columns, lengths, paths): the images themselves pass through a part at a time."""
+@dataclass
+class Rows:
+    """The rows of a table, or the images of a tar with what lies beside them, but for the images themselves."""
+
+    values: dict[str, list[Any]]  # of the columns that say something
+    lengths: Sequence[int | None]  # bytes of the images
+    paths: Sequence[str | None]  # of the images
+    names: Sequence[str]  # of all columns
+    class_names: dict[str, Sequence[str]] = field(default_factory=dict)  # column -> the words its numbers stand for
+    offsets: Sequence[int] | None = None  # of the images; None: their rows' numbers
+
+
+def rows_of(tables: Iterable[pa.Table], roles: Roles, schema: pa.Schema) -> Rows:
+    """The rows of parts of a table: the images pass through a part at a time."""
     lengths: list[int | None] = []
     paths: list[str | None] = []
-    tables: list[pa.Table] = []
-    for table in read_parts(path, (roles.image, *roles.names())):
+    values: dict[str, list[Any]] = {name: [] for name in roles.names()}
+    for table in tables:
         lengths += lengths_of(images_of(table, roles.image))
         paths += paths_of(table, roles)
-        tables.append(table.drop_columns([roles.image]))
-    if not tables:
-        raise pa.ArrowInvalid("it has no rows")
-    return pa.concat_tables(tables), lengths, paths
+        for name in values:
+            values[name] += table[name].to_pylist()
+    return Rows(values, lengths, paths, schema.names, _class_names(schema))
 
 
-def list_rows(
-    path: str,
-    table: pa.Table,
-    lengths: Sequence[int | None],
-    paths: Sequence[str | None],
-    roles: Roles,
-    columns: Columns,
-    listing: ContainerListing,
-    names: Sequence[str],
-) -> list[FolderListing]:
-    """The rows of the table at `path`, whose columns are `names`, as files of folders. `table` holds the small columns,
-    with the metadata.
-    """
-    meaning = Meaning(columns, roles.label, roles.generator, _class_names(table.schema))
-    note = unused(names, (roles.image, *roles.names()), columns)
-    labels = _values(table, roles.label, len(paths))
-    generators = [meaning.generator_of(value) for value in _values(table, roles.generator, len(paths))]
-    splits = [split_of(value) for value in _values(table, roles.split, len(paths))]
+def list_rows(path: str, given: Rows, roles: Roles, columns: Columns, listing: ContainerListing) -> list[FolderListing]:
+    """The rows of the table or tar at `path` as files of folders."""
+    paths, lengths = given.paths, given.lengths
+    meaning = Meaning(columns, roles.label, roles.generator, given.class_names)
+    note = unused(given.names, (roles.image, *roles.names()), columns)
+    labels = _values(given, roles.label)
+    generators = [meaning.generator_of(value) for value in _values(given, roles.generator)]
+    splits = [split_of(value) for value in _values(given, roles.split)]
     pooled = REAL_POOL in generators  # then the others are those that made fakes
     stem = os.path.splitext(os.path.basename(path))[0]
     label_of_folder = cache(lambda folder: place_of(folder.split("/") if folder else []).label)
@@ -187,18 +186,20 @@ def list_rows(
         )
         into.names.append(name)
         into.sizes.append(lengths[number] or 0)
-        into.offsets.append(number)
+        into.offsets.append(number if given.offsets is None else given.offsets[number])
+        for wanted, column in roles.keep:
+            into.kept.setdefault(wanted, []).append(given.values[column][number])
         if lengths[number] is None:
             into.unreadable[name] = "the row has no image bytes"
     for into in folders.values():
         into.stored, into.methods, into.crcs = ([0] * len(into.names) for _ in range(3))
-        into.hint = "" if roles.label else f"--columns label=NAME (its columns: {', '.join(names[:20])})"
+        into.hint = "" if roles.label else f"--columns label=NAME (its columns: {', '.join(given.names[:20])})"
     listing.notes += [note] if note else []
     return [folders[key] for key in sorted(folders, key=lambda key: (key[0], str(key[1]), key[2]))]
 
 
-def _values(table: pa.Table, name: str | None, rows: int) -> list[Any]:
-    return [None] * rows if name is None else table[name].to_pylist()
+def _values(rows: Rows, name: str | None) -> list[Any]:
+    return [None] * len(rows.paths) if name is None else rows.values[name]
 
 
 def _class_names(schema: pa.Schema) -> dict[str, Sequence[str]]:

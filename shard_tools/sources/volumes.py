@@ -1,8 +1,8 @@
 """Which files of a folder are volumes of one zip archive, and which volumes are missing.
 
 A multi-volume zip is `name.z01 ... name.zNN` and, last, `name.zip`; some tools cut into `name.zip.001, name.zip.002,
-...` instead. Browsers and drives add things to these names (`name-001.z01`, `name (1).z01`, `name.z01-001`), which
-are taken off again to see what belongs together.
+...` (`split`: `name.zip.aa, name.zip.ab, ...`) instead. Browsers and drives add things to these names (`name-001.z01`,
+`name (1).z01`, `name.z01-001`), which are taken off again to see what belongs together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_VOLUME = re.compile(r"(?P<stem>.+)\.(?:z(?P<part>\d{2,3})|(?P<last>zip)(?:\.(?P<slice>\d{2,4}))?)\Z", re.IGNORECASE)
+_VOLUME = re.compile(
+    r"(?P<stem>.+)\.(?:z(?P<part>\d{2,3})|(?P<last>zip)(?:\.(?P<slice>\d{2,4}|[a-d][a-z]|aa[a-z]))?)\Z", re.IGNORECASE
+)
 _UNFINISHED = re.compile(
     r"(?P<name>.+?)\.(?:aria2|crdownload|part|partial|filepart|download|opdownload|incomplete|downloading|!ut|!qb|xltd|td"
     r"|baiduyun\.p\.downloading)\Z",
@@ -27,12 +29,20 @@ class VolumeSet:
     stem: str  # without suffix and without what a browser added
     parts: dict[int, list[str]] = field(default_factory=dict)  # number -> files that claim to be this volume
     last: list[str] = field(default_factory=list)  # `.zip`
-    slices: dict[int, list[str]] = field(default_factory=dict)  # `.zip.001`
+    slices: dict[int, list[str]] = field(default_factory=dict)  # `.zip.001`, `.zip.aa`
+    letters: int = 0  # of the ends of pieces that are counted by letters
 
     @property
     def first(self) -> int:
         """The number of the first volume: 1, or 0 where some program counts from there."""
-        return 0 if 0 in (self.slices or self.parts) else 1
+        return 0 if self.letters or 0 in (self.slices or self.parts) else 1
+
+    def slice_name(self, number: int) -> str:
+        """What the piece of that number is called."""
+        end = f"{number:03d}"
+        if self.letters:
+            end = "".join(chr(ord("a") + number // 26**place % 26) for place in reversed(range(self.letters)))
+        return f"{self.stem}.zip.{end}"
 
     def names(self) -> list[str]:
         groups = [*self.parts.values(), self.last, *self.slices.values()]
@@ -52,7 +62,7 @@ def unfinished(name: str) -> str | None:
 
 def _split(name: str) -> tuple[str, re.Match[str]] | None:
     match = _VOLUME.match(name) or _VOLUME.match(_BEHIND.sub("", name))
-    if match is None:
+    if match is None or unfinished(name):
         return None
     return _BEHIND.sub("", match.group("stem")) or match.group("stem"), match
 
@@ -69,7 +79,10 @@ def volume_sets(names: Iterable[str]) -> list[VolumeSet]:
         if match.group("part"):
             volumes.parts.setdefault(int(match.group("part")), []).append(name)
         elif match.group("slice"):
-            volumes.slices.setdefault(int(match.group("slice")), []).append(name)
+            end = match.group("slice").lower()
+            volumes.letters = 0 if end.isdigit() else len(end)
+            number = int(end) if end.isdigit() else sum((ord(c) - ord("a")) * 26**n for n, c in enumerate(end[::-1]))
+            volumes.slices.setdefault(number, []).append(name)
         else:
             volumes.last.append(name)
     result = []

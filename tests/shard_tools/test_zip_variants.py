@@ -14,6 +14,7 @@ import pytest
 
 from shard_tools.errors import ToolError
 from shard_tools.scan import scan
+from shard_tools.sources.volumes import is_archive_name
 from tests.fixtures.genimage import fake_png, real_jpeg
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here
 
@@ -106,6 +107,24 @@ def test_pieces_and_the_number_that_they_begin_with(form: str, begin: int, tmp_p
     (tmp_path / "src" / form.format(begin + 1)).unlink()
     with pytest.raises(ToolError, match="is missing or empty"):
         scan([str(tmp_path / "src")])
+
+
+@pytest.mark.parametrize("letters", [2, 3])
+def test_pieces_that_split_names_by_letters(letters: int, tmp_path: Path) -> None:
+    raw = b"".join(zip_bytes(Entry(f"ADM/train/ai/{n}_adm_1.PNG", png(n)) for n in range(9)))
+    names = [
+        f"x.zip.{'a' * (letters - 2)}{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(28 if letters == 2 else 26)
+    ]
+    size = len(raw) // len(names) + 1
+    (tmp_path / "src").mkdir()
+    for number, name in enumerate(names):
+        (tmp_path / "src" / name).write_bytes(raw[number * size : (number + 1) * size])
+    assert len(scan([str(tmp_path / "src")])) == 9
+    (tmp_path / "src" / names[1]).unlink()
+    with pytest.raises(ToolError, match=rf"{names[1]} is missing or empty"):
+        scan([str(tmp_path / "src")])
+    for name in ("y.zip.md5", "y.zip.txt", "y.zip.td", "y.zip.sha"):  # no pieces
+        assert not is_archive_name(name)
 
 
 def test_deflate64(tmp_path: Path) -> None:

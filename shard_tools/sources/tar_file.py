@@ -1,0 +1,247 @@
+"""Tars read in place: trees of files, and WebDataset shards of others.
+
+A tar has no directory, so listing one goes from header to header. Members of one name up to its first dot are a
+sample; the small ones beside an image (`cls`, `json`, `txt`) are its columns, as those of a table's row, and so are the
+fields of its `json`. Compressed tars cannot be read in shuffled order: they are unfolded beside the shards first, as
+Parquet is.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import json
+import lzma
+import os
+import shutil
+import tarfile
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from shard_tools.addresses import first_line, is_object_url
+from shard_tools.errors import SourceError
+from shard_tools.layout.columns import NO_COLUMNS, Columns, pick
+from shard_tools.layout.words import folder_stem, split_of_file
+from shard_tools.names import IMAGE_SUFFIXES, TAR_SUFFIXES, is_system_file
+from shard_tools.sources.base import ContainerListing, Location
+from shard_tools.sources.object_store import ObjectRanges
+from shard_tools.sources.table_file import OBJECT_BYTES, encoded, open_object, state_of
+from shard_tools.sources.table_rows import Roles, Rows, list_rows
+
+_TEXT = (".cls", ".json", ".txt")  # members that are read while listing
+_LARGEST_TEXT = 1 << 20  # bytes of such a member
+_AFTER_END = 1 << 20  # bytes looked through behind the end of a tar
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_DAMAGE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, ValueError)
+
+
+@dataclass(frozen=True)
+class TarContainer:
+    path: str  # absolute, or an address; of the tar that is read
+    name: str  # path within SRC of the file as it was found
+    listing: ContainerListing = field(compare=False, repr=False, default_factory=ContainerListing)
+    folded: str | None = None  # the compressed tar that this one is still to be unfolded from
+
+    @property
+    def prefix(self) -> str:
+        return self.name + ":"
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        # A tar's own name speaks like a folder's, unless it is the number of a shard.
+        *above, name = self.name.split("/")
+        stem = name[: -len(_suffix(name))]
+        return (*above, stem if folder_stem(stem)[-1:].isalpha() and "of-" not in stem else split_of_file(stem))
+
+    def contents(self) -> ContainerListing:
+        return self.listing
+
+    @property
+    def sequential(self) -> TarContainer | None:
+        return self if self.folded else None
+
+    def reader(self) -> TarReader:
+        return TarReader(self.path)
+
+    def digests(self, places: set[int]) -> Iterator[tuple[int, str]]:
+        """(place, sha256) of some members of a compressed tar, which is read from end to end for it."""
+        assert self.folded is not None
+        sizes = {at: n for part in self.listing.folders for at, n in zip(part.offsets, part.sizes, strict=True)}
+        with _opened(self.folded) as file:
+            for place in sorted(places):
+                file.seek(place)
+                yield place, hashlib.sha256(file.read(sizes[place])).hexdigest()
+
+    def identity(self, plan_digest: str) -> str:
+        assert self.folded is not None
+        return hashlib.sha256(json.dumps([plan_digest, self.folded, *state_of(self.folded)]).encode()).hexdigest()[:16]
+
+    def unfold(self, target: str) -> TarContainer:
+        assert self.folded is not None
+        if not os.path.exists(target):
+            part = f"{target}.part"
+            with open(part, "wb") as sink, _opened(self.folded) as source:
+                shutil.copyfileobj(source, sink, 1 << 20)
+                sink.flush()
+                os.fsync(sink.fileno())  # after a power failure a torn one would be taken for a whole one
+            os.rename(part, target)
+        return TarContainer(target, self.name, self.listing)
+
+    def __getstate__(self) -> dict[str, object]:
+        # Workers read by Location and need no listing.
+        return {**self.__dict__, "listing": ContainerListing()}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+
+
+class TarReader:
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._objects = ObjectRanges()
+
+    def read(self, where: Location) -> bytes:
+        if is_object_url(self._path):
+            return self._objects.read(self._path, where.size, where.offset) if where.size else b""
+        try:
+            with self._lock:
+                if self._file is None:
+                    self._file = os.open(encoded(self._path), os.O_RDONLY | os.O_CLOEXEC)
+            data = os.pread(self._file, where.size, where.offset)
+            while 0 < len(data) < where.size:
+                more = os.pread(self._file, where.size - len(data), where.offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            raise SourceError(
+                f"{self._path} cannot be read ({error.strerror}): bring it back and run the same command again to go on"
+            ) from error
+        if len(data) != where.size:
+            raise SourceError(f"{self._path} has become shorter since it was listed: bring it back as it was")
+        return data
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def open_tar(path: str, name: str, columns: Columns = NO_COLUMNS) -> TarContainer:
+    """List a tar. What is wrong with it as a whole is in the listing."""
+    listing = ContainerListing()
+    folded = path if _suffix(name) != ".tar" else None
+    try:
+        with _opened(path) as file:
+            _list(file, path, columns, listing)
+    except _DAMAGE as error:
+        listing.folders = []
+        listing.incomplete.append(f"{path} cannot be read: {first_line(error)}; download it again")
+        folded = None
+    return TarContainer(path, name, listing, folded)
+
+
+def _suffix(name: str) -> str:
+    return next((suffix for suffix in TAR_SUFFIXES if name.lower().endswith(suffix)), "")
+
+
+def _opened(path: str) -> IO[bytes]:
+    """The bytes of the tar itself, of a compressed one as they are without compression."""
+    raw: Any = path if not is_object_url(path) else None
+    if raw is None:
+        import obstore
+
+        store, name = open_object(path)
+        raw = obstore.open_reader(store, name, buffer_size=OBJECT_BYTES)
+    else:
+        raw = open(encoded(path), "rb")  # noqa: SIM115  # for the caller to close
+    opener = _OPENERS.get(os.path.splitext(path)[1].lower())
+    found: IO[bytes] = opener(raw) if opener else raw
+    return found
+
+
+@dataclass
+class _Image:
+    path: str
+    size: int
+    offset: int
+    sample: str
+
+
+def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListing) -> None:
+    images: list[_Image] = []
+    fields: dict[str, dict[str, Any]] = {}  # of each sample
+    links = 0
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for member in tar:
+            tar.members = []  # type: ignore[attr-defined]  # they are not needed again
+            place = "/".join(part for part in member.name.split("/") if part not in ("", ".", ".."))
+            if member.isdir() or not place:
+                continue
+            if any(map(is_system_file, place.split("/"))):
+                listing.system_files += 1
+                continue
+            if not member.isreg():
+                links += 1
+                continue
+            folder, _, name = place.rpartition("/")
+            sample = f"{folder}/{name.split('.', 1)[0]}"
+            suffix = name[len(name.split(".", 1)[0]) :].lower()
+            if columns.of("image") == suffix.lstrip(".") if columns.of("image") else suffix.endswith(IMAGE_SUFFIXES):
+                images.append(_Image(place, member.size, member.offset_data, sample))
+            elif suffix.endswith(_TEXT) and member.size <= _LARGEST_TEXT:
+                content = tar.extractfile(member)
+                assert content is not None
+                _read_text(suffix.lstrip("."), content.read(), fields.setdefault(sample, {}))
+            else:
+                listing.others[os.path.splitext(name)[1].lower()] += 1
+        _check_end(file, tar.offset)
+    if links:
+        listing.problems.append(f"{path}: {links:,} links and special files in it are not read")
+    names = list(dict.fromkeys(name for sample in fields.values() for name in sample))
+    of_images = [fields.get(image.sample, {}) for image in images]
+    roles = Roles(
+        "image",
+        generator=pick("generator", names, columns, path),
+        split=pick("split", names, columns, path),
+        label=pick("label", names, columns, path),
+        keep=columns.kept_of(names),
+    )
+    rows = Rows(
+        {name: [one.get(name) for one in of_images] for name in roles.names()},
+        [image.size for image in images],
+        [image.path for image in images],
+        names,
+        offsets=[image.offset for image in images],
+    )
+    listing.folders = list_rows(path, rows, roles, columns, listing)
+
+
+def _read_text(suffix: str, raw: bytes, into: dict[str, Any]) -> None:
+    """The columns of a small member: itself, or the fields of a JSON object. Numbers of a `cls` are numbers."""
+    text = raw.decode("utf-8", "replace").strip()
+    if suffix.endswith("json"):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return  # then it says nothing; the images are there all the same
+        if isinstance(found, dict):
+            into.update((key, value) for key, value in found.items() if isinstance(value, (str, int, float, bool)))
+        return
+    into[suffix] = int(text) if text.lstrip("-").isdecimal() and text.isascii() and len(text) < 18 else text
+
+
+def _check_end(file: IO[bytes], offset: int) -> None:
+    """Raises tarfile.ReadError where the listing stopped at something that is not the end."""
+    file.seek(offset)
+    behind = file.read(_AFTER_END)
+    if behind.strip(b"\0"):
+        zeros = len(behind) - len(behind.lstrip(b"\0"))
+        what = "it goes on behind its end (were several tars put together?)" if zeros else "it has a damaged header"
+        raise tarfile.ReadError(f"{what} at byte {offset + zeros}")
