@@ -46,6 +46,19 @@ def read_index(store: Store) -> pa.Table:
         return columns.table(columns.names)
 
 
+def read_quarantine(raw: bytes | bytearray) -> pa.Table:
+    """The table of `quarantine.parquet`. Raises ArrowException for other bytes.
+
+    Not `pyarrow.parquet.read_table`: its threads let go of Python's bytes some time after the table is there, and an
+    interpreter that ends at that moment aborts.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True) as file:
+        return file.read(use_threads=False)
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turns errors of opening and reading into TargetErrors."""

@@ -9,12 +9,11 @@ from typing import Any, TypedDict, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from genimage_stream.dataset.info import GroupCounts
 from genimage_stream.schema import QUARANTINE_FILE
 from genimage_stream.vocabulary import LABELS, PUBLISHED, SPLITS
-from shard_tools.finished import explained, open_finished
+from shard_tools.finished import explained, open_finished, read_quarantine
 from shard_tools.scan import UNKNOWN, Listing
 
 
@@ -95,11 +94,11 @@ def dataset_info(destination: str) -> DatasetSummary:
     by = ["generator", "split", "label"]
     facts: dict[tuple[str, ...], Any] = {}
     for column in ("format", "mode"):
-        for row in index.group_by([*by, column]).aggregate([("size", "count")]).to_pylist():
+        for row in index.group_by([*by, column], use_threads=False).aggregate([("size", "count")]).to_pylist():
             seen = facts.setdefault(tuple(row[name] for name in by), {"format": {}, "mode": {}})
             seen[column][row[column]] = row["size_count"]
     ranges = [("width", "min"), ("width", "max"), ("height", "min"), ("height", "max")]
-    for row in index.group_by(by).aggregate(ranges).to_pylist():
+    for row in index.group_by(by, use_threads=False).aggregate(ranges).to_pylist():
         facts[tuple(row[name] for name in by)] |= {f"{c}_{f}": row[f"{c}_{f}"] for c, f in ranges}
     groups: list[GroupInfo] = []
     for group in dataset["counts"]["groups"]:
@@ -126,7 +125,7 @@ def quarantine_info(destination: str) -> list[Quarantined]:
     with explained():
         try:
             raw = opened.access.store.read(QUARANTINE_FILE)
-            rows: list[Quarantined] = pq.read_table(pa.BufferReader(raw)).to_pylist()
+            rows: list[Quarantined] = read_quarantine(raw).to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{opened.path}/{QUARANTINE_FILE} cannot be read: {error}; pack again") from error
     return rows

@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from genimage_stream.dataset.info import WrittenFields
 from genimage_stream.decode import DecodeError, ImageFacts
@@ -24,7 +23,7 @@ from genimage_stream.schema import DATASET_FILE, INDEX_FILE, LATER_COLUMNS, QUAR
 from shard_tools import tar
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
-from shard_tools.finished import finished_info, read_index
+from shard_tools.finished import finished_info, read_index, read_quarantine
 from shard_tools.inspect import image_facts, need_reader
 from shard_tools.keys import UNSAFE
 from shard_tools.sample import index_line, sample_facts
@@ -114,7 +113,7 @@ def _counts(storage: Storage, dataset: WrittenFields, index: pa.Table) -> list[s
         raw = storage.read(QUARANTINE_FILE)
         if raw is None:
             raise FileNotFoundError("it is missing")
-        quarantined = len(pq.read_table(pa.BufferReader(raw), page_checksum_verification=True))
+        quarantined = len(read_quarantine(raw))
         if counts["quarantined"] != quarantined:
             problems.append(
                 f"{storage.shown(QUARANTINE_FILE)} has {quarantined} rows, {DATASET_FILE} says {counts['quarantined']}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from genimage_stream import schema
 from genimage_stream.dataset.checks import checked
 from genimage_stream.dataset.footer import Chunk, column_chunks
 from genimage_stream.dataset.numbers import from_numpy, to_numpy
+from genimage_stream.resources import cores
 from genimage_stream.storage.segments import SegmentTable
 from genimage_stream.storage.versions import changed
 
@@ -29,6 +31,8 @@ Codes = npt.NDArray[np.int32]
 
 KEYS_AT_ONCE = 1 << 18  # rows, whose keys are read in hundredths of a second
 _FOOTER_BYTES = 64 << 10  # of a Parquet file, asked for first: enough for the index of some tens of millions of rows
+
+_ROWS_FOR_THREADS = 200_000  # below that, several threads are no faster than one
 
 _DIGITS = np.full(256, 255, np.uint8)  # the value of a hexadecimal digit
 _DIGITS[list(b"0123456789abcdef")] = np.arange(16)
@@ -55,9 +59,9 @@ class IndexColumns:
         self._footer: pq.FileMetaData | None = None
         self._chunks: list[list[Chunk]] = []
         try:
-            with self._open([]) as file:
-                self.num_rows: int = file.metadata.num_rows
-                self.names: list[str] = file.schema_arrow.names
+            metadata = self._metadata()
+            self.num_rows: int = metadata.num_rows
+            self.names: list[str] = metadata.schema.to_arrow_schema().names
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of Arrow
                 raise
@@ -71,8 +75,7 @@ class IndexColumns:
         if missing:
             raise ValueError(f"{self.name} is not an index of this format: it has no column {', '.join(missing)}")
 
-    def _open(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pq.ParquetFile:
-        """The file, of which only these columns (of these row groups) will be read."""
+    def _metadata(self) -> pq.FileMetaData:
         if self._footer is None:
             size = self._file.size
             memory = self._spans([(max(0, size - _FOOTER_BYTES), size)])
@@ -85,13 +88,18 @@ class IndexColumns:
             except ValueError as error:
                 raise ValueError(f"{self.name} is damaged ({error}): restore it from a copy, or pack again") from None
             self._footer = footer
+        return self._footer
+
+    def _fetched(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> memoryview:
+        """The file, of which only these columns (of these row groups) can be read."""
+        self._metadata()
         wanted = self._chunks if groups is None else [self._chunks[number] for number in groups]
         spans = [(start, end) for group in wanted for column, start, end in group if column in columns]
         if any(not 0 <= start <= end <= self._file.size for start, end in spans):
             raise ValueError(
                 f"{self.name} is damaged (columns lie outside of it): restore it from a copy, or pack again"
             )
-        return _parquet(self._spans(spans), self._footer)
+        return self._spans(spans)
 
     def _spans(self, spans: list[tuple[int, int]]) -> memoryview:
         return memoryview(self._file.read_spans(spans))
@@ -117,17 +125,17 @@ class IndexColumns:
         """Columns (of these row groups). Raises ValueError for a damaged page, or a shard outside of the dataset."""
         import pyarrow as pa
 
-        with self._open(columns, groups) as file:
-            wanted = range(file.metadata.num_row_groups) if groups is None else groups
-            try:
-                table = file.read_row_groups(list(wanted), columns=list(columns))
-            except (pa.ArrowException, OSError) as error:
-                if self._file.version_now() != self._file.version:
-                    raise changed(self.name) from error
-                raise ValueError(
-                    f"{self.name} cannot be read ({error}): it is damaged, so restore it from a copy, or remove it and "
-                    "run the same `shard-tools pack` again"
-                ) from error
+        memory = self._fetched(columns, groups)
+        wanted = range(len(self._chunks)) if groups is None else groups
+        try:
+            table = _row_groups(memory, self._metadata(), list(wanted), list(columns))
+        except (pa.ArrowException, OSError) as error:
+            if self._file.version_now() != self._file.version:
+                raise changed(self.name) from error
+            raise ValueError(
+                f"{self.name} cannot be read ({error}): it is damaged, so restore it from a copy, or remove it and "
+                "run the same `shard-tools pack` again"
+            ) from error
         if groups is None and len(table) != self.num_rows:
             raise ValueError(
                 f"{self.name} has {len(table):,} rows and says that it has {self.num_rows:,}: restore it from a copy, "
@@ -179,7 +187,7 @@ class IndexColumns:
         # An expression does not list the columns it names, but it prints them; it may also name them by number.
         text = str(condition)
         names = self.names if "FieldPath" in text else [name for name in self.names if name in text]
-        return pads.dataset(self.table(names or self.names[:1])).to_table(columns={"hit": condition})
+        return pads.dataset(self.table(names or self.names[:1])).to_table(columns={"hit": condition}, use_threads=False)
 
     def load(self, *names: str) -> None:
         """Read those of these columns that are not in memory yet, words or numbers; one call is faster than several."""
@@ -226,9 +234,8 @@ class IndexColumns:
 
     def part(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array:
         """A column for some rows, in rising order, read from the row groups that hold them; not kept."""
-
-        with self._open([]) as file:
-            sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        metadata = self._metadata()
+        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         ends = np.cumsum(sizes)
         wanted = np.unique(np.searchsorted(ends, rows, side="right"))
         column = self._read([name], wanted.tolist())[name]
@@ -244,9 +251,9 @@ class IndexColumns:
 
     def need_hashes(self) -> None:
         """Raises ValueError when the index says of itself that samples have no sha256, without reading them."""
-        with self._open([]) as file:
-            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-            place = file.metadata.schema.names.index("sha256")
+        metadata = self._metadata()
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        place = metadata.schema.names.index("sha256")
         known = [group.column(place).statistics for group in groups]
         if any(one is not None and one.has_null_count and one.null_count for one in known):
             raise ValueError(self._LACKS_HASHES.format(self.name))
@@ -326,6 +333,25 @@ def _parquet(memory: memoryview, footer: pq.FileMetaData | None = None) -> pq.Pa
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(pa.BufferReader(pa.py_buffer(memory)), metadata=footer, page_checksum_verification=True)
+
+
+def _row_groups(memory: memoryview, footer: pq.FileMetaData, groups: list[int], columns: list[str]) -> pa.Table:
+    """These row groups, read by threads of ours.
+
+    Arrow's own threads let go of the memory, which is Python's, some time after the table is there. An interpreter
+    that ends at that moment aborts.
+    """
+    import pyarrow as pa
+
+    def read(part: list[int]) -> pa.Table:
+        with _parquet(memory, footer) as file:
+            return file.read_row_groups(part, columns, use_threads=False)
+
+    parts = min(cores(), len(groups)) if footer.num_rows >= _ROWS_FOR_THREADS else 1
+    if parts < 2:
+        return read(groups)
+    with ThreadPoolExecutor(parts) as pool:
+        return pa.concat_tables(pool.map(read, [part.tolist() for part in np.array_split(groups, parts)]))
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Codes, list[str]]:

@@ -18,7 +18,7 @@ from genimage_stream.remedies import sentence
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError, ToolError
-from shard_tools.finished import open_finished
+from shard_tools.finished import open_finished, read_quarantine
 from shard_tools.report.features import FEATURES
 from shard_tools.report.findings import Findings, Quarantine
 from shard_tools.report.page import headline, render
@@ -78,7 +78,7 @@ def findings(destination: str, *, thumbnails: int = 4, images: int = 0) -> Findi
     dataset = open_finished(destination)
     with _named(destination):
         samples = Samples(dataset)
-    quarantine = read_quarantine(dataset)
+    quarantine = _quarantine(dataset)
     if not samples.count and not quarantine:
         raise TargetError(f"{destination} holds no samples: there is nothing to report")
     overall, by_generator, borrowed = _shortcuts(samples)
@@ -144,18 +144,14 @@ def missing_shards(destination: str) -> list[str]:
     return [path for path, place in places.items() if place is not None and not os.path.exists(place)]
 
 
-def read_quarantine(dataset: Dataset) -> Quarantine:
+def _quarantine(dataset: Dataset) -> Quarantine:
     """The rows of quarantine.parquet. Raises TargetError when it is missing or damaged."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        local = dataset.access.store.local_path(schema.QUARANTINE_FILE)
-        source = local or pa.BufferReader(dataset.access.store.read(schema.QUARANTINE_FILE))
-        rows: Quarantine = pq.read_table(
-            source, columns=schema.quarantine_schema().names, partitioning=None
-        ).to_pylist()
-    except (OSError, ValueError, pa.ArrowException) as error:
+        table = read_quarantine(dataset.access.store.read(schema.QUARANTINE_FILE))
+        rows: Quarantine = table.select(schema.quarantine_schema().names).to_pylist()
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise TargetError(
             f"{dataset.path}/{schema.QUARANTINE_FILE} cannot be read ({error}): run shard-tools verify"
         ) from error
