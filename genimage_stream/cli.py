@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from genimage_stream import command_line
-from genimage_stream.remedies import NoTorchError, needing_torch
+from genimage_stream.remedies import NoTorchError, needing_torch, printable
 
 
 @click.group(context_settings=command_line.SETTINGS)
@@ -217,8 +217,9 @@ def evaluate(
 @click.argument("receipt", metavar="RECEIPT")
 @click.option("--data", metavar="DST", show_default="where it was", help="Folder or address of the dataset.")
 @click.option("--check", is_flag=True, help="Compare samples, order and pixels with the receipt.")
+@click.option("--functions", is_flag=True, help="Import the Python functions that its transform names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-def replay(receipt: str, data: str | None, check: bool, as_json: bool) -> None:
+def replay(receipt: str, data: str | None, check: bool, functions: bool, as_json: bool) -> None:
     """Make the loader of a receipt, which loader.receipt() gave, and say what it loads.
 
     With --check, the exit code is 1 when this machine would give other batches.
@@ -232,9 +233,9 @@ def replay(receipt: str, data: str | None, check: bool, as_json: bool) -> None:
         try:
             with open(receipt, encoding="utf-8") as file:
                 said = json.load(file)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError(f"{receipt} is no JSON: give the file that loader.receipt() was written to") from None
-        loader = loader_of(said, data)
+        loader = loader_of(said, data, functions=functions)
         found = differences(said, loader) if check else []
         about = {
             "dataset": loader.dataset.path,
@@ -247,8 +248,8 @@ def replay(receipt: str, data: str | None, check: bool, as_json: bool) -> None:
         if as_json:
             print(command_line.json_text(about))
         else:
-            print(f"{loader.dataset!r}, {said['epochs']} epochs, hash {said['hash']}")
-            print("\n".join(found or ["the same samples, order and pixels"] * check))
+            print(printable(f"{loader.dataset!r}, {said['epochs']} epochs, hash {said['hash']}"))
+            print("\n".join(map(printable, found or ["the same samples, order and pixels"] * check)))
         return 1 if found else 0
 
     _end(work, as_json)

@@ -56,6 +56,8 @@ _AS_THEY_ARE = (
     "strict",
 )
 
+OPTIONS = {*_AS_THEY_ARE, "transform", "mix"}
+
 
 @dataclass(frozen=True)
 class Subject:

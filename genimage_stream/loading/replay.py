@@ -5,37 +5,60 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.addresses import is_link_local, shown
+from genimage_stream.arguments import whole
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.dataset.opening import open_dataset
 from genimage_stream.loading.loader import Loader
-from genimage_stream.loading.receipt import FORMAT, PROBE, order_hash, pixel_hash, receipt_hash
+from genimage_stream.loading.receipt import FORMAT, OPTIONS, PROBE, order_hash, pixel_hash, receipt_hash
 from genimage_stream.transforms.step import from_json
 
 
-def loader_of(receipt: Mapping[str, Any], path: str | None = None) -> Loader:
+def loader_of(receipt: Mapping[str, Any], path: str | None = None, *, functions: bool = True) -> Loader:
     """The loader that a receipt describes, on the dataset at `path`, by default where it was. It begins anew, with rank
-    and world size of this process group.
+    and world size of this process group. `functions=False`: for the receipts of strangers, refuses those whose
+    transform calls Python functions other than this package's, since importing a module runs it.
 
     Raises ValueError for what is no receipt of this version, or for another dataset; OSError where there is none.
     """
     if not isinstance(receipt, Mapping) or receipt.get("receipt") != FORMAT:
         raise ValueError("this is no receipt of a loader, or of another version: loader.receipt() makes one")
-    if receipt.get("hash") != receipt_hash(receipt):
-        raise ValueError("the receipt was changed: its hash is not that of its contents")
-    whole_dataset = open_dataset(path or receipt["path"])
+    try:
+        if receipt.get("hash") != receipt_hash(receipt):
+            raise ValueError("the receipt was changed: its hash is not that of its contents")
+        if not functions:
+            _refuse_functions([receipt.get("steps", []), receipt["options"]["transform"]])
+        if not isinstance(receipt["pixels"], str) or not isinstance(receipt["orders"], dict):
+            raise TypeError("its hashes are none")
+        if any(int(epoch) < 0 for epoch in receipt["orders"]):
+            raise ValueError("the receipt is of an epoch before the first")
+        whole("epochs", receipt["epochs"], 1)
+        return _loader_of(receipt, path)
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error) as error:
+        raise ValueError(f"the receipt is damaged ({type(error).__name__}: {error}): make it again") from error
+
+
+def _loader_of(receipt: Mapping[str, Any], path: str | None) -> Loader:
+    place = path or str(receipt["path"])
+    if path is None and "://" in place and is_link_local(urlsplit(place).hostname or ""):
+        raise ValueError(f"the receipt names the address {shown(place)}, where machines keep credentials: give --data")
+    whole_dataset = open_dataset(place)
     rows = _unpacked_rows(receipt["selection"], len(whole_dataset))
     steps = tuple(from_json(json.dumps(receipt.get("steps", []))))
     dataset = Dataset(replace(whole_dataset.access, chosen=rows, steps=steps))
     if len(dataset) != receipt["samples"] or dataset.access.digest() != receipt["dataset"]:
         raise ValueError(f"{dataset.path} does not hold the samples of the receipt")
     options = dict(receipt["options"])
+    if unknown := options.keys() - OPTIONS:
+        raise ValueError(f"the receipt has an option {min(unknown)!r}, which no receipt has")
     transform, mix = options.pop("transform"), options.pop("mix")
     if transform is not None:
         transform = from_json(json.dumps(transform))
@@ -49,29 +72,53 @@ def loader_of(receipt: Mapping[str, Any], path: str | None = None) -> Loader:
     return Loader(dataset, transform=transform, mix=mix, **options)
 
 
+def _refuse_functions(steps: Any) -> None:
+    """Raise ValueError for a function outside of this package among steps as JSON."""
+    if isinstance(steps, Mapping):
+        for kind, arguments in steps.items():
+            name = str(arguments.get("name")) if kind == "Map" and isinstance(arguments, Mapping) else ""
+            if name and name.partition(":")[0].partition(".")[0] != __package__.partition(".")[0]:
+                raise ValueError(
+                    f"the receipt's transform calls the Python function {name!r}, and importing that runs code: look "
+                    "at it, and give --functions if you trust it"
+                )
+        steps = list(steps.values())
+    if isinstance(steps, list):
+        for step in steps:
+            _refuse_functions(step)
+
+
 def differences(receipt: Mapping[str, Any], loader: Loader) -> list[str]:
     """What this machine gives otherwise than the receipt says, in sentences; none when it gives the same batches."""
     found = []
     for epoch, expected in receipt["orders"].items():
         if order_hash(loader.subject.engine, int(epoch)) != expected:
-            found.append(f"the order of epoch {epoch} is another one")
+            found.append(f"the order of epoch {int(epoch)} is another one")
     if pixel_hash(loader.subject) != receipt["pixels"]:
         found.append(f"the pixels of the first {PROBE} samples of epoch 0 differ")
     return found
 
 
 def _unpacked_rows(packed: Any, total: int) -> npt.NDArray[np.int64] | None:
+    """Rows of a dataset of `total` samples. Raises ValueError for others, before memory is taken for them."""
     if packed is None:
         return None
+    beyond = ValueError(f"the dataset has {total:,} samples, and the receipt is of more")
     if isinstance(packed, str):
-        bits = np.unpackbits(np.frombuffer(zlib.decompress(base64.b85decode(packed)), np.uint8))
-        rows = np.flatnonzero(bits).astype(np.int64)
-    else:
-        rows = np.concatenate([np.empty(0, np.int64), *(np.arange(a, b) for a, b in _runs(packed))])
-    if len(rows) and rows[-1] >= total:
-        raise ValueError(f"the dataset has {total:,} samples, and the receipt is of more")
-    return rows
-
-
-def _runs(packed: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    return [(int(start), int(stop)) for start, stop in packed]
+        unpacking = zlib.decompressobj()
+        raw = unpacking.decompress(base64.b85decode(packed), total // 8 + 1)
+        if unpacking.unconsumed_tail:
+            raise beyond
+        rows = np.flatnonzero(np.unpackbits(np.frombuffer(raw, np.uint8))).astype(np.int64)
+        if len(rows) and rows[-1] >= total:
+            raise beyond
+        return rows
+    runs = [(int(start), int(stop)) for start, stop in packed]
+    at = 0
+    for start, stop in runs:
+        if not at <= start <= stop:
+            raise ValueError("the rows of the receipt's selection do not rise")
+        at = stop
+    if at > total:
+        raise beyond
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(start, stop) for start, stop in runs)])

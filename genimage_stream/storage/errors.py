@@ -61,9 +61,9 @@ def _seconds(value: str | None) -> float:
     """Seconds of a Retry-After header; 0 when it says none (RFC 9110, section 10.2.3)."""
     if value is None:
         return 0.0
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0

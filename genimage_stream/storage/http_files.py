@@ -24,6 +24,7 @@ _HEAD_BYTES = 64 << 10  # of an answer, at most
 _REASON_BYTES = 2048  # of a refusal's text
 _REDIRECTS = 5
 _CONNECT_SECONDS = 5.0
+_EMPTY_ANSWERS = 20  # lines of trailers, or answers that only announce another one
 
 
 class Facts(NamedTuple):
@@ -104,8 +105,12 @@ class _Connection:
     async def answer(self, method: str, span: tuple[int, int] | None) -> tuple[_Head, bytearray, bool]:
         """Head and body of the answer to a request, and whether the connection is good for another one."""
         head = await self.head()
-        while head.status < 200:
+        for _ in range(_EMPTY_ANSWERS):
+            if head.status >= 200:
+                break
             head = await self.head()
+        else:
+            raise ValueError("it only announces others")
         if method == "HEAD" or head.status in (204, 304):
             body, whole = bytearray(), True
         else:
@@ -115,13 +120,13 @@ class _Connection:
 
     async def body(self, head: _Head, most: int) -> tuple[bytearray, bool]:
         """At most `most` bytes of the body, and whether that is all of it and the connection is good for more."""
-        length = head.fields.get("content-length", "")
         if "chunked" in head.fields.get("transfer-encoding", "").lower():
             return await self._chunks(most)
-        if length.isdigit():
-            memory = bytearray(min(int(length), most))
+        if "content-length" in head.fields:
+            length = _number(head.fields["content-length"])
+            memory = bytearray(min(length, most))
             await self.read_into(memoryview(memory))
-            return memory, int(length) <= most
+            return memory, length <= most
         parts = bytearray()
         while len(parts) <= most and (data := await self.read(most + 1 - len(parts))):
             parts += data
@@ -132,9 +137,10 @@ class _Connection:
         while True:
             size = int((await self.line()).split(b";")[0].strip() or b"-", 16)
             if size == 0:
-                while (await self.line()).strip():
-                    pass
-                return parts, True
+                for _ in range(_EMPTY_ANSWERS):
+                    if not (await self.line()).strip():
+                        return parts, True
+                return parts, False
             if size < 0 or len(parts) + size > most:
                 return parts, False
             chunk = bytearray(size)
@@ -165,7 +171,7 @@ class HttpFiles:
             if head.status in (405, 501) or (head.status == 200 and "content-length" not in head.fields):
                 self._without_head = True
             elif head.status == 200:
-                return _facts(head, int(head.fields["content-length"]))
+                return _facts(head, _size(head.fields["content-length"]))
             else:
                 raise failure(head.status, "", head.fields.get("retry-after"))
         return (await self.get(path, 0, 1))[1]
@@ -177,16 +183,17 @@ class HttpFiles:
             raise StoreError("this server compresses the files: switch that off for them")
         if head.status == 206:
             span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", head.fields.get("content-range", ""))
-            if span is None or int(span[1]) != start or len(body) != int(span[2]) + 1 - start or int(span[2]) >= end:
+            first, last = (_size(span[1]), _size(span[2])) if span is not None else (-1, -1)
+            if span is None or first != start or len(body) != last + 1 - start or last >= end:
                 raise StoreError(
                     "this server sends other ranges than it is asked for: use one that answers range requests"
                 )
-            return body, _facts(head, int(span[3]))
+            return body, _facts(head, _size(span[3]))
         if head.status == 200:
             raise StoreError(WHOLE_FILES)
         if head.status == 416:
             total = re.fullmatch(r"bytes \*/(\d+)", head.fields.get("content-range", ""))
-            if total is not None and int(total[1]) == 0 == start:
+            if total is not None and _size(total[1]) == 0 == start:
                 return bytearray(), _facts(head, 0)
             raise PastEndError
         raise failure(head.status, body.decode("utf-8", "replace"), head.fields.get("retry-after"))
@@ -276,6 +283,20 @@ class HttpFiles:
         raise reason
 
 
+def _number(text: str) -> int:
+    """The number of bytes that a header's field says. Raises ValueError for what is none."""
+    if re.fullmatch(r"[0-9]{1,18}", text) is None:
+        raise ValueError(f"{shown(text[:40])!r} is no number of bytes")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    try:
+        return _number(text)
+    except ValueError as error:
+        raise StoreError(f"this server's answer makes no sense ({error})") from None
+
+
 def _stalled(seconds: float) -> PassingError:
     return PassingError(f"no byte for {seconds:g} s (`timeout` in storage_options)", slow=True)
 
@@ -298,4 +319,6 @@ async def _resolve(host: str, port: int) -> list[str]:
         found: list[Any] = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise PassingError(f"error sending request: {host} has no address ({error.strerror})") from None
+    except UnicodeError:
+        raise StoreError(f"{host[:80]!r} is no name of a server") from None
     return [entry[4][0] for entry in found]

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genimage_stream.addresses import shown
+from genimage_stream.remedies import printable
 from genimage_stream.storage.errors import PastEndError, StoreError
 from genimage_stream.storage.event_loop import gate, run
 from genimage_stream.storage.http_files import Facts, HttpFiles
@@ -128,4 +129,4 @@ class RemoteStore:
         except PastEndError:
             raise PastEndError(f"{self.name}/{path} is shorter than its index says: it is truncated") from None
         except (StoreError, PassingError) as error:
-            raise StoreError(f"{self.name}/{path}: {error}") from None
+            raise StoreError(f"{self.name}/{path}: {printable(str(error))}") from None  # it quotes the server

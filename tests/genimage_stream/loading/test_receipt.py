@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 import genimage_stream as gs
 from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.cli import app
 from genimage_stream.loading.replay import loader_of
-from tests.fixtures.shards import edit_index, make_dataset
+from tests.fixtures.shards import make_dataset, picture
 
 OPTIONS: list[dict[str, Any]] = [
     {"crop": 20, "flip": True, "seed": 5},
@@ -113,6 +115,8 @@ def test_what_does_not_fit_is_said(root: Path, tmp_path: Path) -> None:
     assert replayed(str(tmp_path / "nothing.json"))[0] == 2
     lambda_in_it = gs.Loader(gs.open_dataset(root), 4, transform=[T.CenterCrop(16), T.Map(lambda i, r: i, name="x")])
     code, output = said(json.dumps(lambda_in_it.receipt()))
+    assert (code, "calls the Python function 'x'" in output) == (2, True)
+    code, output = said(json.dumps(lambda_in_it.receipt()), "--functions")
     assert (code, "no module:function" in output) == (2, True)
     with pytest.raises(ValueError, match="limits= is not part of a receipt"):
         gs.Loader(gs.open_dataset(root), 4, crop=16, limits=gs.Limits()).receipt()
@@ -127,15 +131,14 @@ def test_other_pixels_are_found_out(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(root, other)
 
-    def swapped(table: Any) -> Any:
-        offsets, sizes = table["offset"].to_pylist(), table["size"].to_pylist()
-        offsets[0], offsets[2], sizes[0], sizes[2] = offsets[2], offsets[0], sizes[2], sizes[0]
-        for name, values in (("offset", offsets), ("size", sizes)):
-            at = table.column_names.index(name)
-            table = table.set_column(at, table.schema.field(name), [values])
-        return table
-
-    edit_index(other, swapped)
+    first = dataset.table(["shard", "offset", "size", "width", "height"]).to_pylist()[0]
+    to = io.BytesIO()
+    Image.fromarray(picture(99, first["width"], first["height"])).save(to, "JPEG", quality=50)
+    comment = first["size"] - len(to.getvalue()) - 2
+    image = to.getvalue()[:2] + b"\xff\xfe" + (comment).to_bytes(2, "big") + bytes(comment - 2) + to.getvalue()[2:]
+    data = bytearray((other / first["shard"]).read_bytes())
+    data[first["offset"] : first["offset"] + first["size"]] = image
+    (other / first["shard"]).write_bytes(data)
     file = tmp_path / "receipt.json"
     file.write_text(json.dumps(receipt))
     code, output = replayed(str(file), "--check", "--data", str(other), "--json")
