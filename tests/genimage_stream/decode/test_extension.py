@@ -33,13 +33,21 @@ def last_line(folder: Path, *arguments: str, path: str = "") -> str:
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode in (1, 2), result.stdout
     assert "circular import" not in result.stderr
-    return result.stderr.strip().splitlines()[-1]
+    lines = result.stderr.strip().splitlines()
+    assert result.returncode == 1 or len(lines) == 1, "a command says it without a traceback"
+    return lines[-1]
 
 
 def test_sources_that_are_not_built(tmp_path: Path) -> None:
     line = last_line(copy(tmp_path, built=False))
     assert line.startswith("ImportError: ")
     assert f"genimage-stream in {tmp_path} has no compiled part: build it with `make setup`" in line
+
+
+@pytest.mark.parametrize(("command", "name"), [("main", "shard-tools"), ("genimage_stream", "genimage-stream")])
+def test_commands_say_it_in_one_line(command: str, name: str, tmp_path: Path) -> None:
+    line = last_line(copy(tmp_path, built=False), "-c", f"from shard_tools.__main__ import {command}; {command}()")
+    assert line.startswith(f"{name}: genimage-stream in ")
 
 
 def test_sources_that_hide_the_installed_package(tmp_path: Path) -> None:
@@ -83,8 +91,3 @@ def test_a_damaged_compiled_part(tmp_path: Path) -> None:
     line = last_line(tmp_path)
     assert "cannot be loaded" in line
     assert "make setup" in line
-
-
-def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
-    line = last_line(copy(tmp_path, built=False), "-m", "shard_tools", "scan", ".")
-    assert line.startswith("shard-tools: genimage-stream in ")
