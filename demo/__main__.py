@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from demo.compare import PACK_OPTIONS, ROOM, ROUNDS, SHARDS, TREE, compare, write
@@ -15,6 +17,7 @@ The fakes of this demo are stand-ins: photographs that were blurred and modulate
 upsampling leaves one. Here, as in GenImage, every fake is a PNG and every real a JPEG, so training compresses all
 crops as JPEG alike. The scores below show that the stream trains a detector; they say nothing about any detector's
 merit on GenImage."""
+FINDINGS = ROOM / "report.json"
 PAGES = (ROOM / "report.html", ROOM / "bench.html")
 
 
@@ -22,13 +25,24 @@ def heading(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def run(*command: str) -> None:
-    """Echo and run a command of .venv; ends the demo when it fails."""
-    print("$ " + shlex.join(command), flush=True)
+def run(*command: str, output: Path | None = None) -> None:
+    """Echo and run a command of .venv, with its output in a file if one is given; ends the demo when it fails."""
+    print("$ " + shlex.join(command) + (f" >{output}" if output else ""), flush=True)
     executable = Path(sys.executable).parent / command[0]
-    code = subprocess.run([str(executable), *command[1:]], check=False).returncode
+    with open(output, "w") if output else nullcontext() as file:
+        code = subprocess.run([str(executable), *command[1:]], check=False, stdout=file).returncode
     if code:
         raise SystemExit(f"demo: {command[0]} {command[1]} ended with exit code {code}; see the lines above")
+
+
+def shortcuts() -> str:
+    """What the report found, as a Markdown table; 50 % is chance."""
+    lines = ["| generator | images | file facts | after | JPEG traces | after |", "|---|---:|---:|---:|---:|---:|"]
+    for one in json.loads(FINDINGS.read_text())["unbiased"]:
+        figures = [one[f"{name}_{when}"] for name in ("facts", "jpeg_traces") for when in ("before", "after")]
+        shares = ["" if figure is None else f"{figure:.0%}" for figure in figures]
+        lines.append(f"| {one['generator']} | {one['real'] + one['fake']} | {' | '.join(shares)} |")
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -53,11 +67,12 @@ def main() -> int:
     heading("info --quarantine: rejected files, with reasons")
     run("shard-tools", "info", str(SHARDS), "--quarantine")
     heading("report: the shards as a page")
-    run("shard-tools", "report", str(SHARDS), "--html", str(PAGES[0]))
+    run("shard-tools", "report", str(SHARDS), "--html", str(PAGES[0]), "--json", output=FINDINGS)
+    print(json.loads(FINDINGS.read_text())["headline"])
 
     import genimage_stream as gs
     from benchmarks.harness import machine
-    from demo.detector import control, evaluate, train
+    from demo.detector import control, evaluate, robustness, train
 
     dataset = gs.open_dataset(SHARDS)
     heading("a small convolutional detector, trained on the train split of all generators")
@@ -83,6 +98,10 @@ def main() -> int:
     print(write(compared, len(dataset), ROOM / "results"))
     facts = machine()
     print(f"\n{facts['processor']}, {facts['cpus']} CPUs; medians of {ROUNDS} rounds, taking turns.")
+    heading("the detector by generator and by degradation: accuracy on the val split")
+    print(robustness(model, dataset))
+    heading("shortcuts: accuracy of the best one before and after gs.unbiased, of each generator's train split")
+    print(shortcuts())
     print(f"\nTwo pages to open in a browser: {' and '.join(str(page.resolve()) for page in PAGES)}")
     print(f"The demo took {time.perf_counter() - begin:.0f} s. Its data is in {ROOM}; make clean removes it.")
     return 0

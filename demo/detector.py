@@ -104,6 +104,37 @@ def evaluate(model: Detector, dataset: gs.Dataset) -> list[Score]:
     return scores
 
 
+#: Some of the degradations of GenImage's robustness test.
+DEGRADATIONS = ("none", "jpeg:65", "blur:3", "lowres:112")
+
+
+@torch.no_grad()
+def robustness(model: Detector, dataset: gs.Dataset) -> str:
+    """The table by generator and by degradation: accuracies on the val split, in Markdown."""
+    model.eval()
+    val = dataset.select(splits=["val"])
+    scores = gs.Scores(val)
+    for name in DEGRADATIONS:
+        loader = gs.Loader(
+            val,
+            BATCH_SIZE,
+            transform=STEPS,
+            degrade=name,
+            shuffle=False,
+            seed=0,
+            output="float32",
+            normalize="imagenet",
+        )
+        for batch in loader:
+            scores.add(batch, model(batch.images), logits=True, degradation=name)
+    tables = [scores.only([name]).gather().table() for name in DEGRADATIONS]
+    lines = [f"| generator | {' | '.join(DEGRADATIONS)} |", "|---" + "|---:" * len(tables) + "|"]
+    for rows in zip(*(table.rows for table in tables), strict=True):
+        lines.append(f"| {rows[0]['group']} | " + " | ".join(f"{row['accuracy']:.3f}" for row in rows) + " |")
+    means = [table.mean["accuracy"] for table in tables]
+    return "\n".join([*lines, "| mean | " + " | ".join(f"{mean:.3f}" for mean in means) + " |"])
+
+
 @torch.no_grad()
 def control(model: Detector, dataset: gs.Dataset) -> tuple[float, float]:
     """Shares of the val split's fakes classified as fake: as they are, and when they are JPEGs as the reals are."""

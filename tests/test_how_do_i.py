@@ -175,10 +175,10 @@ def test_every_example_is_on_the_page() -> None:
 
 @pytest.mark.timeout(600)
 def test_slurm_script_copies_trains_and_asks_for_more_time(folder: Path) -> None:
-    subprocess.run(["bash", "-n", ROOT / "examples/train.slurm"], check=True)
+    subprocess.run(["bash", "-n", ROOT / "examples/slurm.sh"], check=True)
     places = {"DATA": "shards", "OUT": "run", "LOCAL": "scratch", "GPUS": "1", "SLURM_JOB_ID": "7"}
     options = ["--batch-size", "2", "--save-every", "1", "--crop", "32"]
-    command = ["bash", "examples/train.slurm", *options, "--epochs", "100000"]
+    command = ["bash", "examples/slurm.sh", *options, "--epochs", "100000"]
     with open(folder / "log", "w") as log:
         job = subprocess.Popen(command, cwd=folder, env=environment(folder, **places), stdout=log, stderr=log)
         try:
@@ -193,7 +193,7 @@ def test_slurm_script_copies_trains_and_asks_for_more_time(folder: Path) -> None
     assert sorted(os.listdir(folder / "scratch")) == ["dataset.json", "index.parquet", "sd14"]
     stopped = torch.load(folder / "run/checkpoint.pt", weights_only=True)
     last = stopped["epoch"] + 2
-    run(folder, f"bash examples/train.slurm {' '.join(options)} --epochs {last}", **places)
+    run(folder, f"bash examples/slurm.sh {' '.join(options)} --epochs {last}", **places)
     assert torch.load(folder / "run/checkpoint.pt", weights_only=True)["epoch"] == last
 
 

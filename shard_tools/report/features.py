@@ -27,6 +27,7 @@ class Feature:
     ordered: bool = True  # a number: a threshold makes sense
     ranges: bool = False  # look up ranges, values hardly repeat
     among: Callable[[Samples], Mask] | None = None  # the rows that have the property
+    visible: bool = True  # to a detector, which is given pixels
 
 
 def _number(_: Samples, value: float) -> str:
@@ -101,6 +102,7 @@ FEATURES = (
         _number,
         "bytes",
         ranges=True,
+        visible=False,
     ),
     Feature(
         "Bytes per pixel",
@@ -109,6 +111,7 @@ FEATURES = (
         lambda s: s.bytes_per_pixel,
         lambda _, v: f"{v:.3g}",
         ranges=True,
+        visible=False,
     ),
     Feature(
         "JPEG quality or none",

@@ -6,7 +6,7 @@ from genimage_stream.page import html
 from genimage_stream.page.scales import number, percent, size
 from genimage_stream.vocabulary import REAL_POOL
 from shard_tools.report.findings import Findings
-from shard_tools.report.sections import composition, images, quarantine, selections, sheet, shortcuts, spectra
+from shard_tools.report.sections import composition, images, quarantine, selections, sheet, shortcuts, spectra, unbiased
 
 
 def render(found: Findings) -> str:
@@ -17,6 +17,7 @@ def render(found: Findings) -> str:
         sheet.section(found),
         *([spectra.section(found)] if found.spectra else []),
         shortcuts.section(found),
+        *([unbiased.section(found)] if found.unbiased else []),
         images.sizes(samples),
         images.encoding(samples),
         *([selections.section(found)] if samples.count else []),

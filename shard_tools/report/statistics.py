@@ -5,7 +5,8 @@ Columns are int64 arrays of one row per sample; for 2.68 million samples they ta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -43,16 +44,33 @@ class Samples:
     """The columns of a dataset that the report is made from. Raises ValueError for a label other than real and fake."""
 
     def __init__(self, dataset: Dataset) -> None:
-        columns = dataset.access.columns
-        self.count = columns.num_rows
-        self.generator = Words(*columns.words("generator"))
-        self.split = Words(*columns.words("split"))
-        self.format = Words(*columns.words("format"))
-        self.mode = Words(*columns.words("mode"))
+        access = dataset.access
+        columns = access.columns
+        self.count = len(dataset)
+        words = {name: columns.words(name) for name in ("generator", "split", "format", "mode")}
+        self.generator, self.split, self.format, self.mode = (
+            Words(access.take(codes), names) for codes, names in words.values()
+        )
         self.shards = len(columns.words("shard")[1])
-        numbers = columns.numbers("width", "height", "size", "jpeg_quality")
+        numbers: list[Column] = [
+            access.take(column) for column in columns.numbers("width", "height", "size", "jpeg_quality")
+        ]
         self.width, self.height, self.size_bytes, self.jpeg_quality = numbers  # a missing quality is -1
-        self.fake: Mask = dataset.access.targets()[0] == LABELS.index(FAKE)
+        self.fake: Mask = access.take(access.targets()[0] == LABELS.index(FAKE))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """Those of several selections of one dataset."""
+        joined = copy(parts[0])
+        for name in ("half", "pixels", "bytes_per_pixel"):
+            joined.__dict__.pop(name, None)  # computed for that part
+        joined.count = sum(part.count for part in parts)
+        for name in ("generator", "split", "format", "mode"):
+            codes = np.concatenate([getattr(part, name).codes for part in parts])
+            setattr(joined, name, Words(codes, getattr(parts[0], name).names))
+        for name in ("width", "height", "size_bytes", "jpeg_quality", "fake"):
+            setattr(joined, name, np.concatenate([getattr(part, name) for part in parts]))
+        return joined
 
     @cached_property
     def pixels(self) -> Column:

@@ -26,6 +26,7 @@ from shard_tools.report.shortcuts import Shortcut, code, measure
 from shard_tools.report.spectra import spectra
 from shard_tools.report.statistics import Samples, composition
 from shard_tools.report.thumbnails import contact_sheet
+from shard_tools.report.unbiased import MOST_LOOKED_AT, Unbiasing, unbiasing
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 def report(destination: str, html: str, *, thumbnails: int = 4, images: int = 64) -> dict[str, Any]:
     """Write the page about the dataset at `destination` to the file `html`; returns its main figures, ready for JSON.
 
-    `thumbnails` images of every generator and label go into the page, and the mean spectra of `images`; 0 for none.
-    Raises ToolError when the dataset is
-    not there, not finished or not readable, or the page cannot be written.
+    `thumbnails` images of every generator and label go into the page, and the mean spectra of `images`; 0 for none, and
+    for no figures after `gs.unbiased`. Raises ToolError when the dataset is not there, not finished or not readable, or
+    the page cannot be written.
     """
     if not is_object_url(destination):
         inside = os.path.realpath(destination)
@@ -63,6 +64,7 @@ def report(destination: str, html: str, *, thumbnails: int = 4, images: int = 64
         "unreadable_thumbnails": [f"{t.key}: {t.reason}" for t in found.thumbnails if t.reason],
         "shortcuts": [_plain(shortcut) for shortcut in found.shortcuts],
         "shortcuts_by_generator": {g: [_plain(s) for s in many] for g, many in found.by_generator.items()},
+        "unbiased": [_plain_unbiasing(one) for one in found.unbiased],
     }
 
 
@@ -71,6 +73,15 @@ def _plain(shortcut: Shortcut) -> dict[str, Any]:
     plain: dict[str, Any] = {"property": shortcut.feature.name}
     plain |= {name: round(value, 6) if not math.isnan(value) else None for name, value in figures.items()}
     return plain | {"rule": shortcut.rule, "reason": shortcut.reason}
+
+
+def _plain_unbiasing(one: Unbiasing) -> dict[str, Any]:
+    """Accuracies of the best shortcut before and after `gs.unbiased`."""
+    plain: dict[str, Any] = {"generator": one.generator, "real": one.kept[0], "fake": one.kept[1], "crop": one.crop}
+    for name, pair in (("facts", one.facts), ("jpeg_traces", one.traces)):
+        for when, value in zip(("before", "after"), pair, strict=True):
+            plain[f"{name}_{when}"] = None if math.isnan(value) else round(value, 6)
+    return plain | {"reason": one.reason}
 
 
 def findings(destination: str, *, thumbnails: int = 4, images: int = 0) -> Findings:
@@ -85,6 +96,7 @@ def findings(destination: str, *, thumbnails: int = 4, images: int = 0) -> Findi
     with _named(destination):
         pictures = contact_sheet(dataset, samples, thumbnails) if thumbnails else []
         spectrum = spectra(dataset, samples, images) if images else []
+        after = unbiasing(dataset, samples, min(images, MOST_LOOKED_AT)) if images and samples.count else []
     return Findings(
         name=os.path.basename(os.path.normpath(destination)) or destination,
         samples=samples,
@@ -93,6 +105,7 @@ def findings(destination: str, *, thumbnails: int = 4, images: int = 0) -> Findi
         shortcuts=overall,
         by_generator=by_generator,
         borrowed_reals=borrowed,
+        unbiased=after,
         thumbnails=pictures,
         spectra=spectrum,
         version=genimage_stream.__version__,

@@ -1,6 +1,6 @@
 """Train a detector on any number of GPUs (or CPUs), with checkpoints from which a run goes on exactly where it was.
 
-    torchrun --standalone --nproc-per-node 4 examples/train.py shards --out run
+    torchrun --standalone --nproc-per-node 4 examples/train_ddp.py shards --out run
 
 Started again with the same command, it goes on from `run/checkpoint.pt`; the number of processes may be another one.
 """

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Train on one node, from a copy of the shards on its local disk; requeued when the time is up, it goes on.
 #
-#     sbatch --export=ALL,DATA=/path/of/shards,OUT=/path/of/run examples/train.slurm
+#     sbatch --export=ALL,DATA=/path/of/shards,OUT=/path/of/run examples/slurm.sh
 #
 #SBATCH --job-name=detector
 #SBATCH --nodes=1
@@ -36,6 +36,6 @@ requeue() {
 }
 trap requeue USR1
 torchrun --standalone --nproc-per-node "${GPUS:-${SLURM_GPUS_ON_NODE:-1}}" \
-    examples/train.py "$LOCAL" --out "$OUT" --generators $GENERATORS --amp "$@" &
+    examples/train_ddp.py "$LOCAL" --out "$OUT" --generators $GENERATORS --amp "$@" &
 run=$!
 wait "$run"
