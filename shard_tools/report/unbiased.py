@@ -20,7 +20,6 @@ from genimage_stream.vocabulary import FAKE, LABELS, REAL, REAL_POOL
 from shard_tools.report.features import FEATURES, Feature
 from shard_tools.report.shortcuts import code, measure
 from shard_tools.report.statistics import Column, Samples, Words
-from shard_tools.report.thumbnails import read_sample
 from shard_tools.report.traces import NO_BLOCKS, block_start
 
 EVERYTHING = "all together"
@@ -155,7 +154,7 @@ def _only(samples: Samples, column: str, name: str) -> Words:
 def _blocks(dataset: Dataset, row: int, about: dict[str, str], window: int) -> int | None:
     """Where JPEG blocks begin in a random window of an image, after the steps; None where it cannot be read."""
     try:
-        pixels = apply(read_sample(dataset, row), [*dataset.steps, RandomCrop(window, pad="tile")], **about)  # type: ignore[arg-type]
+        pixels = apply(dataset.access.read(row), [*dataset.steps, RandomCrop(window, pad="tile")], **about)  # type: ignore[arg-type]
     except (OSError, ValueError):  # `shard-tools verify` names it
         return None
     return block_start(pixels)
