@@ -21,6 +21,8 @@ _SHORT_FAKE = re.compile(r"(\d{1,4})_([A-Za-z0-9]+)_")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jfif")
 TABLE_SUFFIXES = (".arrow", ".parquet")
 TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
+# What lies beside images and is none; every other suffix may be an image's, whatever it says.
+SIDECAR_SUFFIXES = (".txt", ".json", ".jsonl", ".csv", ".tsv", ".cls", ".caption", ".md", ".yaml", ".yml", ".xml")
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "lost+found"})
 # Of Windows and of network drives: what was deleted is no part of a data set.
 SYSTEM_FILES |= {

@@ -75,7 +75,10 @@ class Placer:
                 generator=said.generator or place.generator,
                 split=said.split or place.split,
                 split_at=len(names) if said.split else place.split_at,
-                loose=place.loose or (said.generator is not None and place.label == REAL),
+                label=said.label or place.label,
+                label_at=len(names) if said.label else place.label_at,
+                loose=place.loose
+                or ((said.generator is not None or said.unnamed) and (said.label or place.label) == REAL),
             )
         if not self.mappings:
             return place

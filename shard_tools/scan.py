@@ -6,6 +6,7 @@ Nothing is read here but names, sizes and the directories of archives.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from shard_tools.sources.discover import discover
 from shard_tools.sources.volumes import is_archive_name
 
 UNKNOWN = "not recognised"  # how the reasons begin for which `Listing.problems` has a sentence per folder
+MASKS = re.compile(
+    r"(?:^|/)(?:masks?|[^/]*[_-]masks)(?:/|$)"
+)  # of segmentation, beside the images of some datasets: no images
 UNKNOWN_SHOWN = 3  # of those sentences, in an error
 
 
@@ -227,6 +231,10 @@ class Scanner:
         }
         for folder, place in zip(listed.folders, places, strict=True):
             own = own_generator(context) if _base(folder.path) in unnamed else None
+            if MASKS.search("/".join((*container.folders, folder.path)).lower()):
+                where = source_path(container, folder.path, "")
+                self.notes[f"{where}: {len(folder.names):,} files in a folder of masks are not taken"] = None
+                continue
             self._folder(number, container, folder, place, own)
 
     def _folder(
@@ -238,6 +246,10 @@ class Scanner:
         kept: list[int] = []
         classes: list[int] = []
         for at, name in enumerate(folder.names):
+            # Nearly all names end in "g", and this is asked of millions.
+            if name[-1:] not in "gG" and name.lower().endswith(file_names.SIDECAR_SUFFIXES) and not folder.of_images:
+                self.others[os.path.splitext(name)[1].lower()] += 1
+                continue
             generator, split, label = place.generator, place.split, place.label
             if label is None:
                 label = FAKE if file_names.generator_hint(name) else REAL if file_names.real_split(name) else None

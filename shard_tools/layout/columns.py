@@ -59,7 +59,7 @@ class Columns:
 NO_COLUMNS = Columns()
 
 
-def parse_columns(columns: str | None, labels: str | None = None, keep: str | None = None) -> Columns:
+def parse_columns(columns: str | None = None, labels: str | None = None, keep: str | None = None) -> Columns:
     """Raises ToolError for what is not of the form `role=name,...`."""
     given: list[tuple[str, str]] = []
     for part in _parts(columns):
@@ -144,10 +144,12 @@ class Meaning:
         if isinstance(value, bool):
             of_true = BOOLEANS.get(simplify(self.label))
             return None if of_true is None else of_true if value else next(word for word in LABELS if word != of_true)
+        meanings = dict(self.columns.labels)
         word = self._word(self.label, value)
         if word is None:
-            return None
-        return dict(self.columns.labels).get(word.lower()) or LABEL_ALIASES.get(simplify(word)) or read_name(word).label
+            return meanings.get("*")
+        known = meanings.get(word.lower()) or LABEL_ALIASES.get(simplify(word)) or read_name(word).label
+        return known or meanings.get("*")
 
     def generator_of(self, value: object) -> str | None:
         """The name of the generator that a value says; the pool's for one that means that the image is real."""
@@ -195,6 +197,20 @@ def typed(values: Sequence[object]) -> pa.Array:
 
 def _as_text(value: object) -> str:
     return json.dumps(value, default=str) if isinstance(value, (dict, list, bool)) else str(value)
+
+
+def read_text(suffix: str, text: str, into: dict[str, object]) -> None:
+    """The columns of a small file beside an image: itself, or the fields of a JSON object."""
+    text = text.strip()
+    if suffix.endswith("json"):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return  # then it says nothing; the images are there all the same
+        if isinstance(found, dict):
+            into.update((key, value) for key, value in found.items() if isinstance(value, (str, int, float, bool)))
+        return
+    into[suffix] = int(text) if text.lstrip("-").isdecimal() and text.isascii() and len(text) < 18 else text
 
 
 def split_of(value: object) -> str | None:

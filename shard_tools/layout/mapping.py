@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from genimage_stream.vocabulary import LABEL_ALIASES, LABELS, SPLIT_ALIASES, SPLITS, simplify
+from genimage_stream.vocabulary import LABEL_ALIASES, LABELS, REAL, SPLIT_ALIASES, SPLITS, generator_alias, simplify
 from shard_tools.errors import ToolError
 from shard_tools.layout.place import Place
 from shard_tools.layout.words import generator_name
@@ -59,7 +59,7 @@ class Mapping:
             split=self.split or place.split,
             label=self.label or place.label,
             pool=place.pool and not given,
-            loose=place.loose and not given,
+            loose=not given and (place.loose or (self.label == REAL and not generator_alias(place.generator or ""))),
         )
 
 

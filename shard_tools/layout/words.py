@@ -13,7 +13,7 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-from genimage_stream.vocabulary import LABEL_ALIASES, REAL, SPLIT_ALIASES, generator_alias, simplify
+from genimage_stream.vocabulary import FAKE, LABEL_ALIASES, REAL, SPLIT_ALIASES, generator_alias, simplify
 
 #: Folders of plain ImageNet: a pool of reals without a label folder.
 POOL_FOLDERS = {"imagenet", "imagenet1k", "ilsvrc", "ilsvrc2012", "ilsvrc2012imgtrain", "ilsvrc2012imgval", "clsloc"}
@@ -37,7 +37,18 @@ TRAINING_SETS = {
         "cifar10",
         "cifar100",
     ),
-    *("places", "places365", "imagenette", "tinyimagenet", "flickr", "cityscapes", "facades", "maps"),
+    *(
+        "places",
+        "places365",
+        "sunrgbd",
+        "humanparsing",
+        "imagenette",
+        "tinyimagenet",
+        "flickr",
+        "cityscapes",
+        "facades",
+        "maps",
+    ),
 }
 #: Folders that only contain others and name no generator.
 CONTAINER_FOLDERS = {
@@ -61,6 +72,8 @@ FAMILIES = {
     *("gan", "gans", "dm", "dms", "diffusion", "diffusionmodels", "diffusions", "vae", "vaes", "ar", "others", "other"),
     *("autoregressive", "commercial", "opensource", "systematic", "manual", "publiceval", "core", "reddit"),
 }
+#: Of photographs that a generator changed in part.
+EDITED = {"inpainting", "inpainted", "promptbasedediting"}
 _KNOWN = re.compile(
     r"(?:pro|style|cycle|star|gau|cramer|infomax|mmd|rel|s3|sn|stt|att|be|big|dc|w|sa|vq|diffusion|projected|denoisingdiff"
     r"usion|gigapixel|giga)gan(?![a-su-z])"
@@ -134,6 +147,8 @@ def read_name(name: str) -> Word:
         return Word()
     if plain in LABEL_ALIASES:
         return Word(label=LABEL_ALIASES[plain])
+    if plain in EDITED:
+        return Word(label=FAKE)
     if plain in SPLIT_ALIASES:
         return Word(split=SPLIT_ALIASES[plain])
     if plain in POOL_FOLDERS:
@@ -157,12 +172,12 @@ def read_name(name: str) -> Word:
 
 
 def split_of_file(stem: str) -> str:
-    """The part of a table's or tar's name that says a split or a listed generator, as a folder of that name would;
+    """The part of a table's or tar's name that says a split or a known generator, as a folder of that name would;
     "" when it says neither: such a name is no generator's."""
     stem = re.sub(r"[-_.]\d{5}[-_]of[-_]\d{5}.*\Z", "", stem)  # train-00000-of-00012
     for part in (stem, re.sub(r"[-_.]*\d+\Z", "", stem)):
         word = read_name(part)
-        if word.rank == LISTED or (word.split and word.pure):
+        if (word.generator and word.rank >= KNOWN) or (word.split and word.pure):
             return part
         if word.split:
             return word.split

@@ -30,6 +30,8 @@ class Said:
 
     generator: str | None = None
     split: str | None = None
+    label: str | None = None
+    unnamed: bool = False  # the column that names generators names none
 
 
 @dataclass

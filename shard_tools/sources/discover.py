@@ -68,6 +68,10 @@ def _within(
 ) -> list[tuple[Container, ContainerListing]]:
     """A tree of files, and the archives and tables that lie in it."""
     found: list[tuple[Container, ContainerListing]] = [(tree, listing)]
+    if columns.given or columns.keep:
+        from shard_tools.sources.sidecars import add_sidecars
+
+        add_sidecars(listing, tree.reader(), columns)
     for folder in listing.folders:
         special = [name for name in folder.names if not name.endswith(_PLAIN)]
         tables = [name for name in special if name.lower().endswith((*TABLE_SUFFIXES, *TAR_SUFFIXES))]

@@ -169,7 +169,7 @@ def list_rows(path: str, given: Rows, roles: Roles, columns: Columns, listing: C
         if told is None and isinstance(value, (int, str)) and value not in meanings
     ]
     question = meaning.question(unclear) if unclear else ""
-    folders: dict[tuple[str, Said | None, str], FolderListing] = {}
+    folders: dict[tuple[str, Said, str], FolderListing] = {}
     for number, (folder, name, told) in enumerate(rows):
         if is_system_file(name):
             listing.system_files += 1
@@ -179,7 +179,7 @@ def list_rows(path: str, given: Rows, roles: Roles, columns: Columns, listing: C
         where = folder
         if label is not None and label_of_folder(folder) is None:
             where = "/".join(part for part in (folder, _LABEL_FOLDER[label]) if part)
-        said = Said(generators[number], splits[number]) if generators[number] or splits[number] else None
+        said = Said(generators[number], splits[number], unnamed=bool(roles.generator) and not generators[number])
         asked = question if label is None and value is not None else ""
         into = folders.setdefault(
             (where, said, asked), FolderListing(where, of_images=True, said=said, undecided=asked)

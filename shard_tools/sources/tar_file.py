@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from shard_tools.addresses import first_line, is_object_url
 from shard_tools.errors import SourceError
-from shard_tools.layout.columns import NO_COLUMNS, Columns, pick
+from shard_tools.layout.columns import NO_COLUMNS, Columns, pick, read_text
 from shard_tools.layout.words import folder_stem, split_of_file
 from shard_tools.names import IMAGE_SUFFIXES, TAR_SUFFIXES, is_system_file
 from shard_tools.sources.base import ContainerListing, Location
@@ -176,7 +176,7 @@ class _Image:
 
 def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListing) -> None:
     images: list[_Image] = []
-    fields: dict[str, dict[str, Any]] = {}  # of each sample
+    fields: dict[str, dict[str, object]] = {}  # of each sample
     links = 0
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
@@ -198,7 +198,8 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
             elif suffix.endswith(_TEXT) and member.size <= _LARGEST_TEXT:
                 content = tar.extractfile(member)
                 assert content is not None
-                _read_text(suffix.lstrip("."), content.read(), fields.setdefault(sample, {}))
+                text = content.read().decode("utf-8", "replace")
+                read_text(suffix.lstrip("."), text, fields.setdefault(sample, {}))
             else:
                 listing.others[os.path.splitext(name)[1].lower()] += 1
         _check_end(file, tar.offset)
@@ -221,20 +222,6 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
         offsets=[image.offset for image in images],
     )
     listing.folders = list_rows(path, rows, roles, columns, listing)
-
-
-def _read_text(suffix: str, raw: bytes, into: dict[str, Any]) -> None:
-    """The columns of a small member: itself, or the fields of a JSON object. Numbers of a `cls` are numbers."""
-    text = raw.decode("utf-8", "replace").strip()
-    if suffix.endswith("json"):
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            return  # then it says nothing; the images are there all the same
-        if isinstance(found, dict):
-            into.update((key, value) for key, value in found.items() if isinstance(value, (str, int, float, bool)))
-        return
-    into[suffix] = int(text) if text.lstrip("-").isdecimal() and text.isascii() and len(text) < 18 else text
 
 
 def _check_end(file: IO[bytes], offset: int) -> None:

@@ -1,0 +1,118 @@
+"""What lies beside plain files: tables of them (`metadata.csv`, `.jsonl`), and files of their stems (`.json`, `.txt`).
+
+They are read only where `--columns` or `--keep` asks for them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from shard_tools.layout.columns import Columns, Meaning, pick, read_text, split_of, unused
+from shard_tools.names import IMAGE_SUFFIXES
+from shard_tools.sources.base import ContainerListing, FolderListing, Location, Reader, Said
+
+_TABLES = (".csv", ".tsv", ".jsonl")
+_LARGEST = 1 << 20  # bytes of a sidecar of one image
+
+
+def add_sidecars(listing: ContainerListing, reader: Reader, columns: Columns) -> None:
+    """Divide the folders of a listing of plain files by what is said of their images. Raises ToolError when `--columns`
+    names a column that is nowhere."""
+    fields = {path: row for folder in listing.folders for path, row in _table_rows(folder, reader, columns)}
+    for folder in listing.folders:
+        for path, row in _of_images(folder, reader):
+            fields[path] = {**fields.get(path, {}), **row}
+    if not fields:
+        return
+    names = list(dict.fromkeys(name for row in fields.values() for name in row))
+    split, generator = (pick(role, names, columns, "what lies beside the images") for role in ("split", "generator"))
+    meaning = Meaning(columns, pick("label", names, columns, "what lies beside the images"), generator)
+    keep = columns.kept_of(names)
+    note = unused(names, (split, meaning.label, generator, pick("path", names, columns, "")), columns)
+    listing.notes += [note] if note else []
+    values = [row.get(meaning.label) for row in fields.values()] if meaning.label else []
+    unclear = [value for value in values if value not in (None, "") and meaning.label_of(value) is None]
+    asked = meaning.question(unclear) if unclear else ""
+    listing.folders = [
+        part for folder in listing.folders for part in _divided(folder, fields, meaning, split, keep, asked)
+    ]
+
+
+def _path(folder: FolderListing, name: str) -> str:
+    return f"{folder.path}/{name}" if folder.path else name
+
+
+def _read(folder: FolderListing, name: str, size: int, reader: Reader) -> str:
+    return reader.read(Location(_path(folder, name), size)).decode("utf-8-sig", "replace")
+
+
+def _table_rows(folder: FolderListing, reader: Reader, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(path of an image, its columns) of all tables in a folder: paths count from there, or from the source."""
+    for name, size in zip(folder.names, folder.sizes, strict=True):
+        if not name.lower().endswith(_TABLES) or name in folder.unreadable:
+            continue
+        text = _read(folder, name, size, reader)
+        if name.lower().endswith(".jsonl"):
+            rows = [row for line in text.splitlines() if isinstance(row := _object(line), dict)]
+        else:
+            delimiter = "\t" if name.lower().endswith(".tsv") else ","
+            rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+        names = list(dict.fromkeys(str(column) for row in rows[:1] for column in row))
+        given = columns.of("path")
+        path = given if given in names else pick("path", names, Columns(), name)
+        for row in rows if path else []:
+            where = str(row.get(path) or "").replace("\\", "/").removeprefix("./").strip("/")
+            yield where, row
+            yield _path(folder, where), row
+
+
+def _object(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _of_images(folder: FolderListing, reader: Reader) -> Iterator[tuple[str, dict[str, Any]]]:
+    size_of = dict(zip(folder.names, folder.sizes, strict=True))
+    for name in folder.names:
+        stem, dot, suffix = name.rpartition(".")
+        if not dot or f".{suffix.lower()}" not in IMAGE_SUFFIXES:
+            continue
+        row: dict[str, object] = {}
+        for kind in ("cls", "txt", "json"):
+            beside = f"{stem}.{kind}"
+            if 0 < size_of.get(beside, 0) <= _LARGEST and beside not in folder.unreadable:
+                read_text(kind, _read(folder, beside, size_of[beside], reader), row)
+        if row:
+            yield _path(folder, name), row
+
+
+def _divided(
+    folder: FolderListing,
+    fields: dict[str, dict[str, Any]],
+    meaning: Meaning,
+    split: str | None,
+    keep: tuple[tuple[str, str], ...],
+    question: str,
+) -> list[FolderListing]:
+    parts: dict[tuple[Said, str], FolderListing] = {}
+    for name, size in zip(folder.names, folder.sizes, strict=True):
+        row = fields.get(_path(folder, name), {})
+        value = row.get(meaning.label) if meaning.label else None
+        label = meaning.label_of(value)
+        generator = meaning.generator_of(row.get(meaning.generator)) if meaning.generator else None
+        said = Said(generator, split_of(row.get(split)) if split else None, label)
+        asked = question if label is None and value not in (None, "") else ""
+        part = parts.setdefault((said, asked), FolderListing(folder.path, said=said, undecided=asked))
+        part.names.append(name)
+        part.sizes.append(size)
+        if name in folder.unreadable:
+            part.unreadable[name] = folder.unreadable[name]
+        for wanted, column in keep:
+            part.kept.setdefault(wanted, []).append(row.get(column))
+    return list(parts.values())

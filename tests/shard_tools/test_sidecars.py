@@ -1,0 +1,86 @@
+"""What lies beside plain images: tables of them, and files of their stems."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+
+import genimage_stream as gs
+from shard_tools.errors import ToolError
+from shard_tools.layout.columns import parse_columns
+from shard_tools.scan import Listing, scan
+from tests.fixtures.genimage import fake_png
+from tests.shard_tools.conftest import pack_here
+
+RNG = np.random.default_rng(0)
+
+
+def put(root: Path, **files: str | bytes) -> None:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def listing(root: Path, *columns: str | None) -> Listing:
+    return scan([str(root)], columns=parse_columns(*columns))
+
+
+def told(found: Listing) -> list[tuple[str, str, str, str]]:
+    groups = [found.groups[number] for number in found.group]
+    names = [name.rpartition("/")[2] for name in found.name.to_pylist()]
+    return sorted((n, g.generator, g.split, g.label) for n, g in zip(names, groups, strict=True))
+
+
+@pytest.mark.parametrize("where", ["", "deep/"])
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
+def test_a_table_of_the_images(form: str, where: str, tmp_path: Path) -> None:
+    rows = [
+        {"file_name": f"./{where}a.jpg", "model": "flux", "target": "0", "split": "train"},
+        {"file_name": f"{where}b.jpg", "model": "flux", "target": "7", "split": "test"},
+    ]
+    separator = {"csv": ",", "tsv": "\t"}.get(form)
+    lines = [json.dumps(row) for row in rows]
+    if separator:
+        lines = [separator.join(rows[0]), *(separator.join(row.values()) for row in rows)]
+    put(tmp_path, **{f"{where}a.jpg": b"x", f"{where}b.jpg": b"x", f"metadata.{form}": "\n".join(lines)})
+    found = listing(tmp_path, "label=target", "0=real,*=fake")
+    assert told(found) == [("a.jpg", "flux", "train", "real"), ("b.jpg", "flux", "val", "fake")]
+    with pytest.raises(ToolError, match=r"its column 'target' holds 0, 7, and nothing says .*--labels 0=real,7=fake"):
+        listing(tmp_path, "label=target")
+    with pytest.raises(ToolError, match="no recognisable layout"):
+        listing(tmp_path)
+
+
+def test_a_column_that_is_nowhere(tmp_path: Path) -> None:
+    put(tmp_path, **{"a.jpg": b"x", "a.json": '{"label": "fake"}'})
+    with pytest.raises(ToolError, match=r"--columns label=target: .* has no such column; it has label"):
+        listing(tmp_path, "label=target")
+
+
+def test_prompts_beside_images_are_kept(tmp_path: Path) -> None:
+    images = {f"flux/train/ai/{n}.png": fake_png(RNG, 16) for n in range(4)}
+    put(tmp_path / "src", **images)
+    put(
+        tmp_path / "src" / "flux/train/ai",
+        **{"0.txt": "a dog", "1.json": '{"txt": "a cat", "seed": 3}', "2.json": "no"},
+    )
+    done = pack_here(tmp_path / "src", tmp_path / "dst", columns=parse_columns(None, None, "txt,seed"))
+    assert (done.samples, done.quarantined) == (4, 0)
+    dataset = gs.open_dataset(tmp_path / "dst")
+    assert len(dataset.select(where=pc.field("x_txt") == "a dog")) == 1
+    assert len(dataset.select(where=(pc.field("x_seed") == 3) & (pc.field("x_txt") == "a cat"))) == 1
+    assert len(dataset.select(where=pc.field("x_txt").is_null())) == 2
+    assert [row["x_seed"] for row in dataset.to_pandas().to_dict("records")].count(3) == 1
+    assert {name: count for name, count in listing(tmp_path / "src").others.items() if count} == {".txt": 1, ".json": 2}
+
+
+def test_masks_are_no_images(tmp_path: Path) -> None:
+    put(tmp_path, **{"flux/fake/a.png": b"x", "flux/fake/masks/a.png": b"x", "flux/p2p_masks/fake/a.png": b"x"})
+    found = listing(tmp_path)
+    assert len(found) == 1
+    assert sum("folder of masks" in note for note in found.notes) == 2
