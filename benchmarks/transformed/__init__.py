@@ -31,8 +31,8 @@ TRANSFORMS = {
     "genimage-resnet50": Transform("GenImage's ResNet-50 without RandAugment"),
     "drct": Transform("DRCT's JPEG, scale and crop"),
     "safe": Transform("SAFE", side=256, normalize="none"),
-    "resize": Transform("Resize(256), RandomCrop(224), flip", (OURS, DALI)),
-    "random-resized-crop": Transform("RandomResizedCrop(224), flip", (OURS, DALI)),
+    "resize": Transform("Resize(256), RandomCrop(224), flip", (OURS, PUBLISHED, DALI)),
+    "random-resized-crop": Transform("RandomResizedCrop(224), flip", (OURS, PUBLISHED, DALI)),
 }
 
 

@@ -133,6 +133,12 @@ def chain(name: str) -> Callable[[bytes], Tensor]:
             transforms.ToTensor(),
             mask,
         ],
+        "resize": [resize, *crop_and_flip, *to_floats],
+        "random-resized-crop": [
+            transforms.RandomResizedCrop(224),
+            transforms.RandomHorizontalFlip(),
+            *to_floats,
+        ],
     }
     composed = transforms.Compose(chains[name])
     return lambda data: composed(picture(data))

@@ -5,6 +5,7 @@
 #include "base/cpu.hpp"
 #include "jpeg/jpeg_scan.hpp"
 #include "lossy/jpeg_blocks.hpp"
+#include "transform/pixel_rows.hpp"
 
 namespace gs::transform {
 namespace {
@@ -31,15 +32,6 @@ struct Plane {
 
     Plane(int samples, int lines) : width(samples), height(lines) { stride = up(width, 32) + kMargin + 64; }
 };
-
-void swap_red_and_blue(const std::uint8_t* from, int count, std::uint8_t* to) {
-    for (int i = 0; i < 3 * count; i += 3) {
-        const std::uint8_t red = from[i];
-        to[i] = from[i + 2];
-        to[i + 1] = from[i + 1];
-        to[i + 2] = red;
-    }
-}
 
 class JpegStep final : public Step {
   public:

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "transform/nearest.hpp"
+#include "transform/pixel_rows.hpp"
 
 namespace gs::transform {
 namespace {
@@ -62,12 +63,18 @@ class CropStep final : public Step {
                 std::memcpy(to + 3 * inside, in.at(left + inside, row),
                             std::size_t{3} * static_cast<std::size_t>(inside_end - inside));
             const auto outside = [&](int begin, int end) {
+                if (padding_ == Padding::zeros) {
+                    std::memset(to + 3 * begin, 0, std::size_t{3} * static_cast<std::size_t>(end - begin));
+                    return;
+                }
                 for (int x = begin; x < end; x++) {
                     const int column = source_of(left + x, in.whole.width, padding_);
-                    if (column < 0)
-                        std::memset(to + 3 * x, 0, 3);
-                    else
-                        std::memcpy(to + 3 * x, in.at(column, row), 3);
+                    // A tile's pixels follow each other as far as the image goes.
+                    const int run =
+                        padding_ == Padding::tile ? std::min(end - x, in.whole.width - column) : 1;
+                    std::memcpy(to + 3 * x, in.at(column, row),
+                                std::size_t{3} * static_cast<std::size_t>(run));
+                    x += run - 1;
                 }
             };
             outside(0, inside);
@@ -102,10 +109,6 @@ class CropStep final : public Step {
     Rect at_;
     Padding padding_;
 };
-
-void reverse_row(const std::uint8_t* from, int width, std::uint8_t* to) {
-    for (int x = 0; x < width; x++) std::memcpy(to + 3 * x, from + 3 * (width - 1 - x), 3);
-}
 
 class FlipStep final : public Step {
   public:

@@ -13,48 +13,45 @@ namespace {
 
 #if defined(__x86_64__)
 
-// Sums of two rows, as 32-bit entries of both halves, to one vector with a row in each half.
-__attribute__((target("avx2"))) inline __m256i gather(__m256i a_low, __m256i a_high, __m256i b_low,
-                                                      __m256i b_high) {
-    const __m256i a = _mm256_add_epi32(a_low, _mm256_slli_epi32(a_high, 15));
-    const __m256i b = _mm256_add_epi32(b_low, _mm256_slli_epi32(b_high, 15));
-    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
-}
-
-// The arithmetic of resample_across: weights in two parts, products of 16 bits, exact sums modulo 2^32.
+// The arithmetic of resample_across: weights in two parts, products of 16 bits, exact sums modulo 2^32. Two taps at a
+// time, with rows 0 and 2 in the lower halves of two vectors and rows 1 and 3 in the upper ones.
 __attribute__((target("avx2"))) void across_four(const Axis& axis, const std::uint8_t* const rows[4],
                                                  std::uint8_t* const to[4]) {
     constexpr int kFraction = 22;
-    const __m256i pairs = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,  //
-                                           6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
-    const __m256i low_of = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
-    const __m256i high_of = _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3);
+    const __m256i pairs =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
     const __m256i half = _mm256_set1_epi32(1 << (kFraction - 1));
+    const std::uint8_t *row0 = rows[0], *row1 = rows[1], *row2 = rows[2], *row3 = rows[3];
+    const auto values = [&](const std::uint8_t* lower, const std::uint8_t* upper)
+        __attribute__((target("avx2"))) {
+        const __m256i both = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(lower))),
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(upper)), 1);
+        return _mm256_shuffle_epi8(both, pairs);
+    };
     for (int i = 0; i < axis.outputs(); i++) {
         const Axis::Output out = axis.output(i);
-        __m256i low[4], high[4];
-        for (int r = 0; r < 4; r++) low[r] = high[r] = _mm256_setzero_si256();
-        for (int g = 0; g < out.groups; g++) {
-            const __m256i weights =
-                _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(out.split + g)));
-            const __m256i low_weights = _mm256_permutevar8x32_epi32(weights, low_of);
-            const __m256i high_weights = _mm256_permutevar8x32_epi32(weights, high_of);
-            const std::ptrdiff_t at = std::ptrdiff_t{3} * out.first + std::ptrdiff_t{12} * g;
-            for (int r = 0; r < 4; r++) {
-                const __m256i values =
-                    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(
-                                            _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + at))),
-                                        pairs);
-                low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(values, low_weights));
-                high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(values, high_weights));
-            }
+        __m256i low_a = half, low_b = half, high_a = _mm256_setzero_si256(), high_b = high_a;
+        const std::ptrdiff_t first = std::ptrdiff_t{3} * out.first;
+        for (int j = 0; j < out.count; j += 2) {
+            const Axis::Split& split = out.split[j / 4];
+            std::int32_t l, h;
+            std::memcpy(&l, split.low + (j & 2), 4);
+            std::memcpy(&h, split.high + (j & 2), 4);
+            const __m256i low = _mm256_set1_epi32(l), high = _mm256_set1_epi32(h);
+            const std::ptrdiff_t at = first + std::ptrdiff_t{3} * j;
+            const __m256i a = values(row0 + at, row1 + at), b = values(row2 + at, row3 + at);
+            low_a = _mm256_add_epi32(low_a, _mm256_madd_epi16(a, low));
+            high_a = _mm256_add_epi32(high_a, _mm256_madd_epi16(a, high));
+            low_b = _mm256_add_epi32(low_b, _mm256_madd_epi16(b, low));
+            high_b = _mm256_add_epi32(high_b, _mm256_madd_epi16(b, high));
         }
-        __m256i first = gather(low[0], high[0], low[1], high[1]);
-        __m256i second = gather(low[2], high[2], low[3], high[3]);
-        first = _mm256_srai_epi32(_mm256_add_epi32(first, half), kFraction);
-        second = _mm256_srai_epi32(_mm256_add_epi32(second, half), kFraction);
-        __m256i bytes = _mm256_packs_epi32(first, second);
-        bytes = _mm256_packus_epi16(bytes, bytes);  // rows 0 and 2 in the lower half, 1 and 3 in the upper
+        const __m256i sum_a =
+            _mm256_srai_epi32(_mm256_add_epi32(low_a, _mm256_slli_epi32(high_a, 15)), kFraction);
+        const __m256i sum_b =
+            _mm256_srai_epi32(_mm256_add_epi32(low_b, _mm256_slli_epi32(high_b, 15)), kFraction);
+        __m256i bytes = _mm256_packs_epi32(sum_a, sum_b);
+        bytes = _mm256_packus_epi16(bytes, bytes);
         const __m128i lower = _mm256_castsi256_si128(bytes), upper = _mm256_extracti128_si256(bytes, 1);
         const int pixels[4] = {_mm_cvtsi128_si32(lower), _mm_cvtsi128_si32(upper),
                                _mm_extract_epi32(lower, 1), _mm_extract_epi32(upper, 1)};
