@@ -51,10 +51,11 @@ def run(
         ("Transform", ", ".join(map(repr, steps)) or "none"),
         ("Normalisation", normalize),
         ("Views", views or "one"),
+        ("Reals", "of each subset" if reals == "own" else "of all subsets"),
         ("Degradations", ", ".join(names)),
         ("Versions", f"genimage-stream {version('genimage-stream')}, torch {torch.__version__}"),
     ]
-    page = render(scores, what.model, about, f"Made by genimage-stream evaluate on {dataset.path}.")
+    page = render(scores, what.model, about, f"Made by genimage-stream evaluate on {dataset.path}.", reals)
     write_results(folder, scores, table, page)
     say(f"{folder}: scores.parquet, table.md, table.csv, table.json, index.html")
     return table

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from genimage_stream.decode import DecodeError
 from genimage_stream.evaluation.forms import heading, share
 from genimage_stream.evaluation.scores import NOT_DEGRADED, Scores
-from genimage_stream.evaluation.table import Row, Table
+from genimage_stream.evaluation.table import Reals, Row, Table
 from genimage_stream.page import charts, html
 from genimage_stream.page.charts import Series
 from genimage_stream.page.html import Cell, Section
@@ -22,9 +22,10 @@ _MOST_WRONG = 8  # of each label
 _SIDE = 160  # pixels of a thumbnail
 
 
-def render(scores: Scores, model: str, about: Sequence[tuple[str, object]], footer: str) -> str:
-    """The whole document. `about`: how it was evaluated, (name, value)."""
-    clean = scores.table(degradation=NOT_DEGRADED)
+def render(scores: Scores, model: str, about: Sequence[tuple[str, object]], footer: str, reals: Reals = "own") -> str:
+    """The whole document. `about`: how it was evaluated, (name, value); `reals` as for `Scores.table`."""
+    tables = {name: scores.table(degradation=name, reals=reals) for name in scores.degradations}
+    clean = tables[NOT_DEGRADED]
     mean = clean.mean
     facts = [
         ("Accuracy, mean of subsets", percent_of(mean["accuracy"])),
@@ -36,7 +37,7 @@ def render(scores: Scores, model: str, about: Sequence[tuple[str, object]], foot
     lead = html.facts(facts) + "".join(html.note(html.text(note), "bad") for note in clean.notes)
     sections = [_figures(clean)]
     if len(scores.degradations) > 1:
-        sections += [_robustness(scores)]
+        sections += [_robustness(tables)]
     sections += [_most_wrong(scores), _conditions(about)]
     return html.page(f"Evaluation of {model}", lead=lead, sections=sections, footer=footer)
 
@@ -47,7 +48,8 @@ def percent_of(value: float | None) -> str:
 
 def _figures(table: Table) -> Section:
     rows = [
-        [row["group"], f"{row['count']:,}", *(_heat(row[name]) for name in _SHOWN)] for row in (*table.rows, table.mean)
+        [row["group"], f"{row['count']:,}", *(_heat(row[name], name) for name in _SHOWN)]
+        for row in (*table.rows, table.mean)
     ]
     columns = ["subset", "images", *map(heading, _SHOWN)]
     section = Section("By subset").add(
@@ -60,15 +62,21 @@ def _figures(table: Table) -> Section:
     return section.add(html.figure("Accuracy by subset", table.bars("accuracy")))
 
 
-def _heat(value: float | None) -> Cell:
-    """A cell that is darker for more, from 50 % on."""
-    return Cell(share(value), style_class="heat", share=None if value is None else max(0.0, 2 * value - 1))
+#: Of a figure the value that has no colour, and the one that has the full colour; _CHANCE for others.
+_RANGES = {"eer": (0.5, 0.0), "tpr_at_5_fpr": (0.0, 1.0)}
+_CHANCE = (0.5, 1.0)
 
 
-def _robustness(scores: Scores) -> Section:
-    tables = {name: scores.table(degradation=name) for name in scores.degradations}
+def _heat(value: float | None, name: str = "accuracy") -> Cell:
+    """A cell that has more colour the better a figure is."""
+    none, full = _RANGES.get(name, _CHANCE)
+    colour = None if value is None else min(1.0, max(0.0, (value - none) / (full - none)))
+    return Cell(share(value), style_class="heat", share=colour)
+
+
+def _robustness(tables: Mapping[str, Table]) -> Section:
     section = Section("By degradation").add(
-        html.paragraph('In percent; "none" are the images as they are. Darker is more, from 50 % on.')
+        html.paragraph('In percent; "none" are the images as they are. The colour is stronger for more, from 50 % on.')
     )
     for value in ("accuracy", "ap"):
         groups = [row["group"] for row in tables[NOT_DEGRADED].rows]
@@ -79,10 +87,12 @@ def _robustness(scores: Scores) -> Section:
         columns = ["degradation", *groups, "mean"]
         caption = f"{heading(value)} of each subset under each degradation"
         section.add(html.table(caption, columns, rows, numeric=range(1, len(columns))))
-    drawn = [_curve(kind, points) for kind, points in _curves({name: table.mean for name, table in tables.items()})]
+    means = {name: table.mean for name, table in tables.items()}
+    drawn = [_curve(kind, points, means[NOT_DEGRADED]) for kind, points in _curves(means)]
     if drawn:
         legend = [("fake", "AP"), ("real", "accuracy")]
-        section.add(html.figure("Mean of the subsets over the strength of a degradation", drawn, legend=legend))
+        caption = "Mean of the subsets over the strength of a degradation; thin lines are the images as they are"
+        section.add(html.figure(caption, drawn, legend=legend))
     return section
 
 
@@ -99,7 +109,7 @@ def _curves(means: dict[str, Row]) -> Iterator[tuple[str, list[tuple[float, Row]
             yield kind, sorted(points, key=lambda point: point[0])
 
 
-def _curve(kind: str, points: list[tuple[float, Row]]) -> str:
+def _curve(kind: str, points: list[tuple[float, Row]], clean: Row) -> str:
     defined = [(strength, mean) for strength, mean in points if mean["ap"] is not None]
     series = [
         Series("AP", "fake", [mean["ap"] for _, mean in defined]),
@@ -107,7 +117,18 @@ def _curve(kind: str, points: list[tuple[float, Row]]) -> str:
     ]
     shown = "; ".join(f"{strength:g}: AP {share(mean['ap'])}" for strength, mean in defined)
     at = [strength for strength, _ in defined]
-    return charts.lines(kind, shown, at, series, x_label=kind, write=lambda value: percent(value, 0))
+    levels = [(css, clean[name]) for css, name in (("fake", "ap"), ("real", "accuracy")) if clean[name] is not None]
+    return charts.lines(
+        kind,
+        shown,
+        at,
+        series,
+        x_label=kind,
+        write=lambda value: percent(value, 0),
+        low=min(at, default=0),
+        high=1.0,
+        levels=levels,
+    )
 
 
 def _most_wrong(scores: Scores) -> Section:

@@ -153,6 +153,10 @@ def histogram(
     return frame(WIDTH, height, title, description, out)
 
 
+_APART = 26.0  # from the middle of one number on an axis to that of the next
+_INSET = 14.0  # from the vertical axis to the first point, where that is not 0
+
+
 def lines(
     title: str,
     description: str,
@@ -162,14 +166,27 @@ def lines(
     x_label: str,
     write: Callable[[float], str] = short,
     height: float = 230,
+    low: float = 0,
+    high: float | None = None,
+    levels: Sequence[tuple[str, float]] = (),
 ) -> str:
-    """Lines over a few points `at` (each is a tick), marked by a different shape per series."""
+    """Lines over a few points `at`, rising, marked by a different shape per series.
+
+    The horizontal axis begins at `low`, the vertical one ends at `high`, by default above the largest value; `levels`,
+    (colour, value), are lines across.
+    """
     left, right, above, below = 48.0, WIDTH - 16.0, 12.0, height - 38
-    x = Scale(0, max(at, default=1), left, right)
-    y = Scale(0, top([max([*s.values, *(high for _, high in s.spread)], default=0) for s in series]), below, above)
+    x = Scale(low, max(at, default=1), left + (_INSET if low else 0), right)
+    largest = top([max([*s.values, *(end for _, end in s.spread)], default=0) for s in series])
+    y = Scale(0, largest if high is None else high, below, above)
     out = y_axis(y, left, right, write)
     out.append(f'<path class="axis" d="M{left:.1f} {below:.1f}H{right:.1f}"/>')
-    out += [label(x(v), below + 15, f"{v:g}", anchor="middle") for v in at]
+    out += [f'<path class="thin {css}" d="M{left:.1f} {y(v):.1f}H{right:.1f}"/>' for css, v in levels]
+    written = right + _APART
+    for v in reversed(at):  # the last is always written, the others where there is room
+        if written - x(v) >= _APART:
+            written = x(v)
+            out.append(label(written, below + 15, f"{v:g}", anchor="middle"))
     out.append(label((left + right) / 2, below + 31, x_label, anchor="middle"))
     for place, one in enumerate(series):
         points = [(x(a), y(v)) for a, v in zip(at, one.values, strict=True)]

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -160,6 +162,71 @@ def test_weights_classes_and_views(here: Path, root: Path) -> None:
     assert all(abs(score - wanted_by_key[key]) < 1e-5 for key, score in saved(here / "three").items())
 
 
+def here_and_now(
+    here: Path, root: Path, monkeypatch: pytest.MonkeyPatch, *options: str, model: str = "detector:load"
+) -> Any:
+    """The command in this process, which is faster, by the command's own function."""
+    from click.testing import CliRunner
+
+    from genimage_stream.cli import app
+
+    monkeypatch.chdir(here)
+    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.delitem(sys.modules, "detector", raising=False)
+    return CliRunner().invoke(app, command(root, *options, model=model)[3:])
+
+
+def logit(pixels: npt.NDArray[Any]) -> float:
+    """The detector's, of (..., 3) uint8."""
+    return float(((pixels / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])).mean())
+
+
+def test_all_windows(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a recipe with a crop, averaged by sample; several calls of the model where windows are many."""
+    options = ["--transform", "safe", "--views", "all", "--stride", "100", "--batch-size", "7", "--out", "all"]
+    result = here_and_now(here, root, monkeypatch, *options)
+    assert result.exit_code == 0, result.output
+    dataset = gs.open_dataset(root).select(splits=["val"])
+    loader = gs.Loader(dataset, 64, transform="safe:eval", views="all", stride=100, shuffle=False, output="float32")
+    (batch,) = loader
+    p = batch.images.double().mean((1, 2, 3)).sigmoid()
+    found = saved(here / "all")
+    for place, key in enumerate(batch.keys):
+        assert abs(found[key] - p[batch.view_of == place].mean().item()) < 1e-5
+    other = here_and_now(here, root, monkeypatch, *[word if word != "100" else "90" for word in options])
+    assert "holds the scores of another evaluation (stride differ)" in other.output
+
+
+@pytest.mark.timeout(300)
+def test_whole_images_and_fewer_left_than_ranks(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one process; then two samples are lost, and three ranks score these again."""
+    options = ["--views", "whole", "--out", "whole", "--batch-size", "5"]
+    result = here_and_now(here, root, monkeypatch, *options)
+    assert result.exit_code == 0, result.output
+    wanted = {
+        sample.key: 1 / (1 + np.exp(-logit(sample.image))) for sample in gs.open_dataset(root).select(splits=["val"])
+    }
+    found = saved(here / "whole")
+    assert found.keys() == wanted.keys()
+    assert max(abs(found[key] - wanted[key]) for key in found) < 1e-5
+    page = (here / "whole/index.html").read_text()
+    assert "whole" in page
+    file = here / "whole/scores.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.slice(2), file)
+    spread = [sys.executable, "-m", "torch.distributed.run", "--local-addr", "127.0.0.1", "--nproc-per-node", "3"]
+    rest = subprocess.run(
+        [*spread, *command(root, *options)[1:]],
+        cwd=here,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert rest.returncode == 0, rest.stderr
+    assert saved(here / "whole") == pytest.approx(found, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
@@ -180,6 +247,8 @@ def test_weights_classes_and_views(here: Path, root: Path) -> None:
         ("detector:load", ["--weights", "other.pt"], "--weights other.pt do not fit the model"),
         ("detector:load", ["--degrade", "jpeg:0"], "degradation 'jpeg:0' is not of the form"),
         ("detector:load", ["--views", "six"], "views='six' is not one of"),
+        ("detector:load", ["--stride", "9"], "--stride 9 has no effect without --views all"),
+        ("detector:load", ["--views", "all", "--stride", "0"], "stride=0: at least 1"),
         ("detector:load", ["--transform", "nothing"], "there is no recipe 'nothing'"),
         ("detector:load", ["--split", "test"], "--split test: choose one of train, val, all"),
         ("detector:load", ["--generators", "dalle"], "has no generator 'dalle'"),
@@ -189,16 +258,8 @@ def test_weights_classes_and_views(here: Path, root: Path) -> None:
 def test_what_goes_wrong_is_a_sentence(
     here: Path, root: Path, model: str, options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In this process, which is faster, by the command's own function."""
-    from click.testing import CliRunner
-
-    from genimage_stream.cli import app
-
     torch.save({"other": torch.ones(1)}, here / "other.pt")
-    monkeypatch.chdir(here)
-    monkeypatch.syspath_prepend(str(here))
-    monkeypatch.delitem(sys.modules, "detector", raising=False)
-    result = CliRunner().invoke(app, [*command(root, *options, model=model)[3:], "--out", "out"])
+    result = here_and_now(here, root, monkeypatch, *options, "--out", "out", model=model)
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert "Traceback" not in result.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.fixtures.shards import make_dataset
 
 # Scores everything by a rule on the keys and writes the table, or the error, that this rank has in the end.
 WORKER = """
-import hashlib, json, sys
+import hashlib, json, os, signal, sys
 import numpy as np
 import torch.distributed as dist
 import genimage_stream as gs
@@ -26,7 +27,12 @@ dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=int(ra
 dataset = gs.open_dataset(root)
 if fault == "selection" and rank == "1":
     dataset = dataset.select(labels=["fake"])
-loader = gs.Loader(dataset, 4, crop=16, shuffle=True, seed=5, threads=1)
+if fault.startswith("whole"):
+    loader = gs.Loader(dataset, 5, views="whole", threads=1)
+else:
+    loader = gs.Loader(dataset, 4, crop=16, shuffle=True, seed=5, threads=1)
+if fault.startswith("whole at"):
+    loader.load_state_dict(json.loads(fault.partition(" at ")[2]))
 scores = gs.Scores(dataset)
 def score(key, name):
     return int(hashlib.sha256((name + key).encode()).hexdigest()[:6], 16) / 0xFFFFFF
@@ -35,11 +41,11 @@ for batch in loader:
         continue
     for name in ("none", "jpeg:65") if fault != "degradation" or rank == "0" else ("none",):
         scores.add(batch, np.array([score(key, name) for key in batch.keys]), degradation=name)
+    if fault == "whole killed" and rank == "1" and batch.step == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
 if fault == "twice" and rank == "0":
     missing = np.flatnonzero(np.isnan(scores.of()))[:2]
     scores.add(missing, np.full(len(missing), 0.5))
-if fault == "gone" and rank == "1":
-    sys.exit(0)
 try:
     gathered = scores.gather()
     assert gathered is scores and gathered.gather() is gathered
@@ -48,7 +54,7 @@ except Exception as error:
     told = f"{type(error).__name__}: {error}"
 with open(f"{folder}/told-{rank}", "w") as file:
     json.dump(told, file)
-if fault != "gone":
+if fault != "whole killed":
     dist.destroy_process_group()
 """
 
@@ -60,7 +66,8 @@ def run(root: Path, folder: Path, world_size: int, fault: str = "") -> list[obje
     ranks = [
         subprocess.Popen([*command, str(rank), str(world_size), fault], env=environment) for rank in range(world_size)
     ]
-    assert [rank.wait(timeout=200) for rank in ranks] == [0] * world_size
+    ended = [rank.wait(timeout=200) for rank in ranks]
+    assert ended == [0, -signal.SIGKILL if fault == "whole killed" else 0, 0][:world_size]
     return [json.loads(path.read_text()) for path in sorted(folder.glob("told-*"))]
 
 
@@ -69,8 +76,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("dataset"), 3)  # 36 samples: 3 ranks of 4 leave some empty at the end
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_every_rank_has_the_table_of_one_process(root: Path, tmp_path: Path, world_size: int) -> None:
+@pytest.mark.parametrize(("world_size", "loader"), [(1, ""), (2, "whole"), (3, "")])
+def test_every_rank_has_the_table_of_one_process(root: Path, tmp_path: Path, world_size: int, loader: str) -> None:
     import hashlib
 
     dataset = gs.open_dataset(root)
@@ -80,7 +87,7 @@ def test_every_rank_has_the_table_of_one_process(root: Path, tmp_path: Path, wor
         p = [int(hashlib.sha256((name + key).encode()).hexdigest()[:6], 16) / 0xFFFFFF for key in keys]
         alone.add(np.arange(len(dataset)), p, degradation=name)
     expected = [json.loads(alone.table(degradation=name).json()) for name in ("none", "jpeg:65")]
-    assert run(root, tmp_path / "run", world_size) == [expected] * world_size
+    assert run(root, tmp_path / "run", world_size, loader) == [expected] * world_size
 
 
 @pytest.mark.parametrize(
@@ -101,7 +108,25 @@ def test_every_rank_names_what_is_wrong(root: Path, tmp_path: Path, fault: str, 
     assert re.search(message, str(told[0])), told[0]
 
 
-def test_a_rank_that_has_ended(root: Path, tmp_path: Path) -> None:
-    told = run(root, tmp_path / "run", 2, "gone")
-    assert len(told) == 1
-    assert "cannot be gathered, one of them has probably ended" in str(told[0])
+def test_a_run_of_whole_images_that_was_killed(root: Path, tmp_path: Path) -> None:
+    """The rank that is left says so; the state after two steps of two ranks goes on with three, and what was scored
+    before is what these miss."""
+    (told,) = run(root, tmp_path / "killed", 2, "whole killed")
+    assert "cannot be gathered, one of them has probably ended" in str(told)
+    dataset = gs.open_dataset(root)
+    ranks = [gs.Loader(dataset, 5, views="whole", rank=rank, world_size=2) for rank in range(2)]
+    taken = [iter(one) for one in ranks]
+    before = [next(one).rows.tolist() for _ in range(2) for one in taken]
+    told = run(root, tmp_path / "rest", 3, f"whole at {json.dumps(ranks[0].state_dict())}")
+    rows = sorted(row for part in before for row in part)
+    assert len(rows) > 2
+    keys = dataset.table(["key"])["key"].to_pylist()
+    named = ", ".join(keys[row] for row in rows[:3])
+    assert (
+        told
+        == [
+            f"ValueError: {named} and {len(rows) - 3} more samples: no score. Score the whole loader on every rank, "
+            "or gather(partial=True) for tables that say what is missing"
+        ]
+        * 3
+    )
