@@ -118,6 +118,16 @@ class Placer:
 
     def settle(self, places: list[list[Place]]) -> list[list[Place]]:
         """Reals that would be of a generator of which there are no fakes, by the name of their source, are a pool."""
+        outer: defaultdict[str, set[str]] = defaultdict(set)
+        for place in (place for part in places for place in part):
+            if place.generator and place.outer:
+                outer[place.generator].add(place.outer)
+        mixed = sorted((generator, sorted(names)) for generator, names in outer.items() if len(names) > 1)
+        for generator, names in mixed[:_SHOWN]:
+            self.notes[
+                f"the generator {generator!r} is put together from folders below {', '.join(names[:_SHOWN])}: if these "
+                f"are the generators, say so by --map {names[0]}={names[0]}::, and so on"
+            ] = None
         fakes = {place.generator for part in places for place in part if place.label == FAKE}
         return [
             [

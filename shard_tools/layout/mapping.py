@@ -59,6 +59,7 @@ class Mapping:
             split=self.split or place.split,
             label=self.label or place.label,
             pool=place.pool and not given,
+            outer=None if given else place.outer,
             loose=not given and (place.loose or (self.label == REAL and not generator_alias(place.generator or ""))),
         )
 

@@ -33,6 +33,7 @@ class Place:
     # The name of the generator is that of a pool of reals where no fakes go by it.
     loose: bool = field(default=False, compare=False)
     passed: str | None = field(default=None, compare=False)  # a split word that was taken for another name
+    outer: str | None = field(default=None, compare=False)  # a name further out that could be the generator's as well
 
 
 def own_generator(context: Sequence[str]) -> str | None:
@@ -77,7 +78,9 @@ def place_of(
     if pool:
         return Place(REAL_POOL, split, REAL, True, max(label_at, sources[-1]), split_at, passed=passed)
     loose = label == REAL and named.rank < LISTED and (below or bool(sources and sources[-1] > at))
-    return Place(named.generator, split, label, False, label_at, split_at, loose, passed)
+    further = _generator(words, 0, at) if named.rank == NEW and not below else -1
+    outer = words[further].generator if further >= 0 and words[further].rank == NEW else None
+    return Place(named.generator, split, label, False, label_at, split_at, loose, passed, outer)
 
 
 def _generator(words: Sequence[Word], begin: int, end: int) -> int:

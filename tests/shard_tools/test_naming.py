@@ -101,6 +101,17 @@ def test_reals_below_the_label_stay_with_their_fakes(tmp_path: Path) -> None:
     }
 
 
+def test_one_name_below_several_that_may_be_generators(tmp_path: Path) -> None:
+    """Classes of generators that nobody knows, or generators below degradations: said, with the line for the first."""
+    make(tmp_path, labelled(["alpha/oddities", "beta/oddities"]))
+    (note,) = (note for note in listing(tmp_path).notes if "put together" in note)
+    assert "'oddities' is put together from folders below alpha, beta" in note
+    assert "--map alpha=alpha::" in note
+    maps = ("alpha=alpha::", "beta=beta::")
+    assert told(tmp_path, *maps) == both(("alpha", "val"), ("beta", "val"))
+    assert not any("put together" in note for note in listing(tmp_path, *maps).notes)
+
+
 def test_a_split_word_that_is_passed_over_is_said(tmp_path: Path) -> None:
     found = listing(make(tmp_path, labelled(["test/progan/train"])))
     assert any("test/progan/train" in note and "not taken for" in note for note in found.notes)
