@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genimage_stream import transforms as T  # noqa: N812
-from genimage_stream.recipes import chains
+from genimage_stream.recipes import chains, five_pictures, hooks
 from genimage_stream.recipes.recipe import Recipe
 
 
@@ -28,6 +28,30 @@ def _cnnspot(p: float) -> list[T.Step]:
 def _squashed() -> list[T.Step]:
     """NPR's and its kin's."""
     return [T.Resize((256, 256)), *_crop_and_flip(224)]
+
+
+def _five() -> T.Step:
+    """AIDE's."""
+    return T.Map(five_pictures.five_pictures, size=(5 * five_pictures.SIDE, five_pictures.SIDE))
+
+
+def _dda() -> list[T.Step]:
+    """Its images come as they are, smaller and larger, each as often; its JPEG leaves quality 100 out."""
+    scales = [T.RandomScale(ends, filter=name) for ends in ((0.2, 1.0), (1.0, 3.5)) for name in chains.FILTERS]  # type: ignore[arg-type]
+    blurs = [T.GaussianBlur((0.1, 2.0), side, like="torchvision") for side in (3, 5)]
+    return [
+        T.RandomApply(T.RandomChoice(scales), 2 / 3),
+        T.RandomApply(T.JPEG((55, 99)), 0.15 * 45 / 46),
+        T.RandomHorizontalFlip(),
+        T.RandomVerticalFlip(),
+        T.RandomApply(T.GaussianNoise(55 / 255), 0.1),
+        T.RandomApply(T.Map(hooks.pepper), 0.1),
+        T.RandomApply(T.RandomChoice([*blurs, T.Map(hooks.median_3), T.Map(hooks.motion_5)]), 0.2),
+        T.RandomApply(T.Map(hooks.sharpen), 0.1),
+        T.RandomApply(T.ColorJitter(0.4, 0.4, 0.4, 0.175), 0.2),
+        T.RandomGrayscale(0.1),
+        T.RandomCrop(336, pad="zeros", place="centre"),
+    ]
 
 
 _CNN = "PeterWang512/CNNDetection@ea0b562"
@@ -99,8 +123,15 @@ RECIPES = (
         "aide",
         "AIDE",
         "shilinyan99/AIDE@6725b71",
-        note="Missing: five pictures per image, chosen by DCT grades and resized as float tensors; training also needs "
-        "kornia's differentiable JPEG.",
+        train=[
+            T.RandomApply(T.GaussianBlur((0.1, 3.0), 3, like="torchvision"), 0.1),
+            T.RandomApply(T.JPEG((30, 100)), 0.1),
+            _five(),
+        ],
+        eval=[_five()],
+        note="Five pictures one above the other, 1280x256: the patches of the lowest, highest, second lowest and "
+        "second highest DCT grade, and the image. They are rounded to 8 bits, where published code goes on in floats. "
+        "Training has kornia's blur, rounded, and Pillow's JPEG for kornia's differentiable one, which is missing.",
     ),
     Recipe(
         "safe",
@@ -192,9 +223,11 @@ RECIPES = (
         "dda",
         "DDA",
         "roy-ch/Dual-Data-Alignment@21f1e39",
+        train=_dda(),
         eval=[T.CenterCrop(336)],
         normalize="clip",
-        note="Missing: the training, which blends pairs of a real image and its VAE reconstruction.",
+        note="What each image of a pair goes through, at one of the pair's three sizes. Missing: pairs of a real image "
+        "and its VAE reconstruction with one draw, their blending, and JPEG at the real's quality.",
     ),
     Recipe(
         "community-forensics",

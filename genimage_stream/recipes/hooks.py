@@ -76,6 +76,45 @@ def cubic_256(image: Image, rng: np.random.Generator) -> Image:
     return np.asarray(cv2.resize(image, (256, 256), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
+def pepper(image: Image, rng: np.random.Generator) -> Image:
+    """DDA's: 1 to 10 % of the pixels, some of them drawn twice, become black."""
+    height, width = image.shape[:2]
+    count = int(height * width * rng.uniform(0.01, 0.10))
+    found = np.array(image)
+    found[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
+    return found
+
+
+@needs("cv2")
+def median_3(image: Image, rng: np.random.Generator) -> Image:
+    """cv2.medianBlur of 3x3."""
+    import cv2
+
+    return np.asarray(cv2.medianBlur(image, 3), np.uint8)
+
+
+@needs("cv2")
+def motion_5(image: Image, rng: np.random.Generator) -> Image:
+    """DDA's motion blur: the mean along a line of 5 pixels at a random angle (cv2.filter2D)."""
+    import cv2
+
+    angle = np.deg2rad(rng.uniform(0, 180))
+    offsets = np.arange(-2, 3)
+    kernel = np.zeros((5, 5))
+    kernel[2 + np.round(offsets * np.sin(angle)).astype(int), 2 + np.round(offsets * np.cos(angle)).astype(int)] = 1
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
+
+
+@needs("cv2")
+def sharpen(image: Image, rng: np.random.Generator) -> Image:
+    """DDA's: 1 to 3 times the difference from a blur of sigma 3 is added, and the sum truncated."""
+    import cv2
+
+    values = image.astype(np.float32)
+    sharpened = values + rng.uniform(1, 3) * (values - cv2.GaussianBlur(values, (0, 0), 3.0))
+    return np.asarray(np.clip(sharpened, 0, 255).astype(np.uint8))
+
+
 def grid_dropout(image: Image, rng: np.random.Generator) -> Image:
     """albumentations 1's GridDropout(), which draws nothing: black squares of half a cell, ten cells to a side."""
     found = np.array(image)

@@ -18,15 +18,17 @@ from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.cli import app
 from genimage_stream.recipes import listing, randaugment
 from genimage_stream.recipes.recipe import in_cpp
-from tests.genimage_stream.recipes import published
+from tests.genimage_stream.recipes import published, published_with_python
 from tests.genimage_stream.transforms.references import picture
 
 ALL = {name: recipes.get(name) for name in recipes.names()}
 IN_CPP = sorted(name for name, recipe in ALL.items() if recipe.train is not None and in_cpp(recipe.train))
-EVALUATED = sorted(name for name, recipe in ALL.items() if recipe.eval)
+#: AIDE's floats are compared with a tolerance, in a test of its own.
+EVALUATED = sorted(name for name, recipe in ALL.items() if recipe.eval and name != "aide")
 WITH_PYTHON = sorted(name for name, recipe in ALL.items() if recipe.train is not None and not in_cpp(recipe.train))
 #: One of several recipes each for rows of the table in which there is more than one.
 VARIANTS = {"cnnspot-0.1", "rine-ten-crops", "lare2-strong", "genimage-deit-s", "aigibench-bsf", "aigibench-effort"}
+NOT_APPLIED = {"applied": False}
 SIZES = [(300, 260), (256, 341), (230, 400), (512, 512), (100, 180), (257, 225)]
 
 
@@ -73,14 +75,42 @@ def test_real_images_keep_their_pixels_in_the_remedy_of_fake_or_jpeg() -> None:
 def test_recipes_with_python_functions_give_one_size_and_repeat_themselves(name: str) -> None:
     pytest.importorskip("albumentations")
     steps = [step for step in ALL[name].train or [] if not step.acts_on_floats]
-    side = 256 if name == "deepfakebench" else 224
+    height, width = {"deepfakebench": (256, 256), "aide": (1280, 256), "dda": (336, 336)}.get(name, (224, 224))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of albumentations about its own ShiftScaleRotate
         for seed in range(8):
             image = picture(seed, 300, 341)
             found = [T.apply(image, steps, seed=seed, label="fake") for _ in range(2)]
-            assert found[0].shape == (side, side, 3)
+            assert found[0].shape == (height, width, 3)
             assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("part", ["train", "eval"])
+def test_the_five_pictures_of_aide_are_the_published_ones_rounded(part: str) -> None:
+    steps = getattr(ALL["aide"], part)
+    for seed in range(6):
+        image = picture(seed, *SIZES[seed])
+        draws = T.draws_of(image, steps, seed=seed)
+        found = T.apply(image, steps, seed=seed).reshape(5, 256, 256, 3)
+        drawn = iter(draws if part == "train" else [NOT_APPLIED, NOT_APPLIED, *draws])
+        assert np.abs(found - published_with_python.aide(image, drawn)).max() <= 0.501, seed
+
+
+def test_aide_says_which_images_have_no_patch() -> None:
+    with pytest.raises(ValueError, match="an image of 40x31 has no patch of 32x32"):
+        T.apply(picture(0, 31, 40), ALL["aide"].eval or [])
+
+
+def test_dda_equals_the_published_transform_of_one_image() -> None:
+    steps = ALL["dda"].train or []
+    seen: set[str] = set()
+    for seed in range(40):
+        image = picture(seed, *SIZES[seed % len(SIZES)])
+        draws = T.draws_of(image, steps, seed=seed)
+        seen |= {name for name, draw in zip(published_with_python.DDA, draws, strict=True) if draw["applied"]}
+        expected = published_with_python.dda(image, iter(json.loads(json.dumps(draws))))
+        assert np.array_equal(T.apply(image, steps, seed=seed), expected), (seed, draws)
+    assert seen == set(published_with_python.DDA)
 
 
 @pytest.mark.parametrize("which", range(len(randaugment.OPERATIONS)))
@@ -115,7 +145,7 @@ def test_names_resolve_to_a_part() -> None:
         ("xyz", "genimage-stream recipes"),
         ("univfd:test", "'train' or 'eval' is needed"),
         ("fatformer", 'not published.*"fatformer:eval" is there'),
-        ("aide:eval", "DCT"),
+        ("aeroblade", 'no training.*"aeroblade:eval" is there'),
     ],
 )
 def test_what_is_not_there_is_named(text: str, wanted: str) -> None:
