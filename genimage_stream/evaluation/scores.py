@@ -17,12 +17,16 @@ from genimage_stream.evaluation.metrics import Floats
 from genimage_stream.evaluation.ranks import Ranks
 from genimage_stream.evaluation.table import Reals, Table
 from genimage_stream.evaluation.tabulate import tabulate
+from genimage_stream.remedies import printable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from genimage_stream.loading.batch import Batch
 
 NOT_DEGRADED = "none"
 
+_MOST_DEGRADATIONS = 1024  # in one file
 _NAMED = 3  # samples that an error names
 
 
@@ -272,7 +276,7 @@ class Scores:
             parts.append(pa.table(columns))
         if not parts:
             raise ValueError("there are no scores to save: add(batch, p) comes first")
-        pq.write_table(pa.concat_tables(parts).unify_dictionaries(), str(path))
+        pq.write_table(pa.concat_tables(parts).unify_dictionaries(), str(path), write_page_checksum=True)
 
     @classmethod
     def load(cls, dataset: Dataset, *paths: str | Path) -> Scores:
@@ -280,17 +284,12 @@ class Scores:
 
         Raises ValueError for a file of another dataset, or a sample that is in two files.
         """
-        import pyarrow as pa
         import pyarrow.compute as pc
-        import pyarrow.parquet as pq
 
         scores = cls(dataset)
         keys = dataset.table(["key"])["key"]
         for path in paths:
-            try:
-                table = pq.read_table(str(path), columns=["row", "key", "degradation", "score"])
-            except (pa.ArrowInvalid, KeyError) as error:
-                raise ValueError(f"{path} is no file of scores: {error}") from error
+            table = _stored(path, _MOST_DEGRADATIONS * max(1, len(dataset)))
             rows, values = table["row"].to_numpy(), table["score"].to_numpy()
             inside = not len(rows) or (rows.min() >= 0 and rows.max() < len(dataset))
             if not inside or not pc.all(pc.equal(keys.take(table["row"]), table["key"])).as_py():
@@ -305,6 +304,28 @@ class Scores:
         keys = self.dataset.access.columns.keys(self.dataset.access.rows[np.sort(rows)[:_NAMED]])
         more = f" and {len(rows) - len(keys):,} more samples" if len(rows) > len(keys) else ""
         return ", ".join(keys) + more
+
+
+def _stored(path: str | Path, most: int) -> pa.Table:
+    """The columns of a file that `save` wrote, of at most `most` rows, without nulls. Raises ValueError for what is
+    none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"row": pa.int64(), "key": pa.string(), "degradation": pa.string(), "score": pa.float64()}
+    try:
+        with pq.ParquetFile(str(path), page_checksum_verification=True) as file:
+            if file.metadata.num_rows > most:
+                raise ValueError(f"{file.metadata.num_rows:,} scores are more than this dataset can have")
+            table = file.read(list(columns))
+        table = table.select(list(columns)).cast(pa.schema(list(columns.items())))
+    except (pa.ArrowException, KeyError, TypeError, UnicodeError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of Arrow
+            raise
+        raise ValueError(f"{path} is no file of scores: {printable(str(error))}") from error
+    if table["key"].null_count or table["row"].null_count or table["degradation"].null_count:
+        raise ValueError(f"{path} is no file of scores: it has rows without a key, place or degradation")
+    return table
 
 
 def _for(degradation: str) -> str:

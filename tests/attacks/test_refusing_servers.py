@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,28 @@ def test_throttling_is_waited_out_and_counts_as_no_attempt(root: Path, wire: str
             sum(len(batch) for batch in gs.Loader(gs.open_dataset(address, storage_options=options), 8, crop=16)) == 72
         )
     assert left == [0]
+
+
+@pytest.mark.parametrize("wire", ["http", "s3"])
+def test_a_server_that_is_asked_too_much_is_asked_less(root: Path, wire: str) -> None:
+    """For a second and a half it refuses all: the pauses grow, so each request is repeated a few times at most."""
+    refused: Counter[tuple[Path, int]] = Counter()
+    began: list[float] = []
+
+    def busy(asked: Asked) -> bool:
+        if not asked.is_shard or (began and time.monotonic() - began[0] > 1.5):
+            return False
+        began.append(time.monotonic())
+        refused[asked.file, asked.start] += 1
+        asked.give(429, b"")
+        return True
+
+    with web_of(root, busy) as web:
+        address, options = wired(web, wire)
+        options |= {"retries": 0, "pause": 0.05, "parallel": 16}
+        loader = gs.Loader(gs.open_dataset(address, storage_options=options), 8, crop=16)
+        assert sum(len(batch) for batch in loader) == 72
+    assert max(refused.values()) <= 7  # at least 0.025 s, 0.05 s, ... pass between
 
 
 def test_retry_after_is_heeded(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,29 @@ def test_a_connection_that_breaks_in_the_middle(root: Path, wire: str) -> None:
     with web_of(root, cut) as web:
         address, options = wired(web, wire)
         dataset = gs.open_dataset(address, storage_options={**options, **QUICK, "retries": 9})
+        assert sum(len(batch) for batch in gs.Loader(dataset, 8, crop=16)) == 72
+
+
+@pytest.mark.parametrize("wire", ["http", "s3"])
+def test_a_slow_link_that_all_requests_share(root: Path, wire: str) -> None:
+    """A link on which all requests together take several times `timeout`: every byte passes one token bucket."""
+    rate, piece = 70_000, 256  # bytes per second, at a time
+    lock = threading.Lock()
+    free_at = [0.0]
+
+    def slowly(asked: Asked) -> None:
+        body = asked.whole[asked.start : asked.end]
+        asked.give_range(b"", Content_Length=len(body))
+        for at in range(0, len(body), piece):
+            with lock:
+                free_at[0] = max(free_at[0], time.monotonic()) + piece / rate
+                pause = free_at[0] - time.monotonic()
+            time.sleep(max(0.0, pause))
+            asked.wfile.write(body[at : at + piece])
+
+    with web_of(root, on_shards(slowly)) as web:
+        address, options = wired(web, wire)
+        dataset = gs.open_dataset(address, storage_options={**options, "timeout": 1.0, "pause": 0.01})
         assert sum(len(batch) for batch in gs.Loader(dataset, 8, crop=16)) == 72
 
 
