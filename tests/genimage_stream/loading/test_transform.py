@@ -375,7 +375,6 @@ def test_an_evaluation_by_name_is_in_order_and_its_training_warns(dataset: gs.Da
     [
         ("univdf", "did you mean 'univfd'"),
         ("fatformer", "not published"),
-        ("aeroblade:eval", "whole images"),
     ],
 )
 def test_names_that_cannot_be(dataset: gs.Dataset, transform: str, said: str) -> None:
