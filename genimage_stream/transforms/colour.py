@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
@@ -173,6 +174,26 @@ class RandomBrightnessContrast(CoreStep):
         return drawn
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        # albucore's look-up table, in single precision.
-        levels = np.arange(256, dtype=np.float32) * (1.0 + draw["contrast"]) + draw["brightness"] * 255
-        return [_core.table_step(np.clip(levels, 0, 255).astype(np.uint8).tolist())]
+        tables = _tables(np.array([draw["brightness"]]), np.array([draw["contrast"]]))
+        return [_core.table_step(table) for table in tables]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        made: list[Any] = [()] * len(sizes)
+        which = np.flatnonzero(streams.happens(self.p))
+        if len(which):
+            streams = streams.only(which)
+            brightness, contrast = (
+                streams.uniform(*(limit if isinstance(limit, tuple) else (-limit, limit)))
+                for limit in (self.brightness_limit, self.contrast_limit)
+            )
+            for i, table in zip(which.tolist(), _tables(brightness, contrast), strict=True):
+                made[i] = _core.table_step(table)
+        return ManyDrawn(made)
+
+
+def _tables(brightness: npt.NDArray[np.float64], contrast: npt.NDArray[np.float64]) -> list[list[int]]:
+    """albucore's look-up table for each pair, in single precision."""
+    factors, offsets = ((1.0 + contrast).astype(np.float32), (brightness * 255).astype(np.float32))
+    levels = np.arange(256, dtype=np.float32) * factors[:, None] + offsets[:, None]
+    found: list[list[int]] = np.clip(levels, 0, 255).astype(np.uint8).tolist()
+    return found

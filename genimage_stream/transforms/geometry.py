@@ -291,6 +291,11 @@ class Tile(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_core.crop_step((0, 0, *self._sides(size)), PADDINGS["tile"])]
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        many = [Size(*size) for size in sizes.tolist()]
+        made = [self.operations({}, size) if min(size) < self.size else () for size in many]
+        return ManyDrawn(made, np.array([self._sides(size) for size in many], np.int64))
+
     def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
         return None if sizes is None else frozenset(map(self._sides, sizes))
 

@@ -65,6 +65,9 @@ class CenterZoom(CoreStep):
         values.one_of(self, "filter", self.filter, tuple(FILTERS))
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:
+        return self._box(size)
+
+    def _box(self, size: Size) -> dict[str, Any]:
         width, height = (max(1, round(side * self.scale)) for side in size)
         x, y = round((size.width - width) / 2), round((size.height - height) / 2)
         return {"x": x, "y": y, "width": width, "height": height}
@@ -75,3 +78,7 @@ class CenterZoom(CoreStep):
             _core.crop_step(box, PADDINGS["zeros"]),
             _core.resize_step(size.width, size.height, FILTERS[self.filter]),
         ]
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        many = (Size(*size) for size in sizes.tolist())
+        return ManyDrawn([self.operations(self._box(size), size) for size in many])

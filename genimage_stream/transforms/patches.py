@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from genimage_stream.decode import _core
 from genimage_stream.order.philox import below
@@ -79,10 +80,38 @@ class RandomErasing(CoreStep):
         return {"applied": False}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        rect = (draw["x"], draw["y"], draw["width"], draw["height"])
-        if isinstance(self.value, str):
-            return [_core.erase_step([rect], halves(draw["key"]))]
-        return [_core.erase_step([rect], None) if self.after_normalize else _fill([rect], self.value)]
+        key = halves(draw["key"]) if self.value == "random" else None
+        return [self._step((draw["x"], draw["y"], draw["width"], draw["height"]), key)]
+
+    def _step(self, rect: tuple[int, int, int, int], key: tuple[int, int] | None) -> _core.Step:
+        if self.after_normalize or isinstance(self.value, str):
+            return _core.erase_step([rect], key)
+        return _fill([rect], self.value)
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        made: list[Any] = [()] * len(sizes)
+        left = np.flatnonzero(streams.happens(self.p))  # those without a rectangle
+        streams = streams.only(left)
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        for _ in range(10):
+            if not len(left):
+                break
+            area = sizes[left, 0] * sizes[left, 1] * streams.uniform(*self.scale)
+            ratio = np.array([math.exp(u) for u in streams.uniform(low, high).tolist()])
+            sides = np.rint(np.sqrt(np.stack([area / ratio, area * ratio], axis=1))).astype(np.int64)
+            fits = (sides < sizes[left]).all(axis=1)
+            found, room = left[fits], sizes[left[fits]] - sides[fits] + 1
+            if len(found):
+                placed = streams.only(np.flatnonzero(fits))
+                corners = np.stack([placed.below(room[:, 0]), placed.below(room[:, 1])], axis=1)
+                keys: list[Any] = [None] * len(found)
+                if self.value == "random":
+                    keys = list(zip(placed.words().tolist(), placed.words().tolist(), strict=True))
+                rects = np.hstack([corners, sides[fits]]).tolist()
+                for i, (x, y, width, height), key in zip(found.tolist(), rects, keys, strict=True):
+                    made[i] = self._step((x, y, width, height), key)
+            streams, left = streams.only(np.flatnonzero(~fits)), left[~fits]
+        return ManyDrawn(made)
 
 
 @dataclass(frozen=True)
@@ -131,6 +160,31 @@ class CoarseDropout(CoreStep):
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_fill(draw["holes"], self.fill)]
+
+    @staticmethod
+    def _lengths(streams: Streams, ends: tuple[float, float], sides: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if isinstance(ends[0], int) and isinstance(ends[1], int):
+            return np.minimum(streams.whole(ends[0], ends[1]), sides)
+        return (sides * streams.uniform(*ends)).astype(np.int64)
+
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        made: list[Any] = [()] * len(sizes)
+        which = np.flatnonzero(streams.happens(self.p))
+        if not len(which):
+            return ManyDrawn(made)
+        streams, sides = streams.only(which), sizes[which]
+        counts = streams.whole(*self.num_holes_range)
+        holes: list[list[list[int]]] = [[] for _ in which]
+        for number in range(int(counts.max())):
+            heights = self._lengths(streams, self.hole_height_range, sides[:, 1])
+            widths = self._lengths(streams, self.hole_width_range, sides[:, 0])
+            corners = streams.below(sides[:, 0] - widths + 1), streams.below(sides[:, 1] - heights + 1)
+            rects = np.stack([*corners, widths, heights], axis=1).tolist()
+            for i in np.flatnonzero(number < counts).tolist():
+                holes[i].append(rects[i])
+        for i, rects in zip(which.tolist(), holes, strict=True):
+            made[i] = _fill(rects, self.fill)
+        return ManyDrawn(made)
 
 
 @dataclass(frozen=True)

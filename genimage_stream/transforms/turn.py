@@ -155,6 +155,27 @@ class RandomAffine(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         return [_core.affine_step(self.matrix(draw, size))]
 
+    def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
+        low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
+        angles = streams.uniform(low, high)
+        shifts = np.zeros((len(sizes), 2), np.int64)
+        if self.translate is not None:
+            for axis in (0, 1):
+                reach = self.translate[axis] * sizes[:, axis]
+                shifts[:, axis] = np.rint(-reach + (reach + reach) * streams.units())
+        scales = np.ones(len(sizes)) if self.scale is None else streams.uniform(*self.scale)
+        shears = np.zeros((len(sizes), 2))
+        if self.shear is not None:
+            ends = self.shear if isinstance(self.shear, tuple) else (-self.shear, self.shear)
+            for axis in range(len(ends) // 2):
+                shears[:, axis] = streams.uniform(ends[2 * axis], ends[2 * axis + 1])
+        columns = (angles.tolist(), shifts.tolist(), scales.tolist(), shears.tolist(), sizes.tolist())
+        made = []
+        for angle, shift, scale, shear, size in zip(*columns, strict=True):
+            draw = {"angle": angle, "translate": shift, "scale": scale, "shear": shear}
+            made.append(_core.affine_step(self.matrix(draw, Size(*size))))
+        return ManyDrawn(made)
+
     @staticmethod
     def matrix(draw: Draw, size: Size) -> list[float]:
         """Of the six numbers that Pillow's Image.transform takes for a draw of this step."""
