@@ -9,7 +9,7 @@ seconds=${1:?usage: fuzz/campaign.sh SECONDS [TARGET...]}
 shift
 cd "$(dirname "$0")"
 python=${PYTHON:-$([ -x ../.venv/bin/python ] && echo ../.venv/bin/python || echo python3)}
-targets=${*:-fuzz_jpeg fuzz_png fuzz_batch fuzz_crop_ready fuzz_bands fuzz_lazy fuzz_inflate against_pillow tsan}
+targets=${*:-fuzz_jpeg fuzz_png fuzz_webp fuzz_transform fuzz_batch fuzz_crop_ready fuzz_bands fuzz_lazy fuzz_inflate against_pillow tsan}
 make -s PYTHON="$python" seeds fuzzer
 "$python" structure.py 3000 build/structured
 mkdir -p build/findings build/logs
@@ -29,7 +29,11 @@ for target in $targets; do
     else
         mkdir -p "build/corpus/$target"
         seeds="build/seeds/jpeg build/seeds/png build/structured/jpeg build/structured/png"
-        [ "$target" != fuzz_inflate ] || seeds=build/seeds/inflate
+        case $target in
+            fuzz_inflate) seeds=build/seeds/inflate ;;
+            fuzz_webp) seeds=build/seeds/webp ;;
+            fuzz_batch) seeds="$seeds build/seeds/webp" ;;
+        esac
         # shellcheck disable=SC2086 # several folders
         # several findings may come up in one campaign: -ignore_crashes needs fork mode
         nice -n 19 "build/fuzzer/$target" -fork=1 -ignore_crashes=1 -max_total_time="$seconds" -max_len=16384 \

@@ -1,6 +1,6 @@
 """Writes the seed corpora: small images of every kind that the decoders tell apart, each with parameter bytes appended.
 
-    python make_seeds.py FOLDER        writes FOLDER/jpeg, FOLDER/png and FOLDER/inflate
+    python make_seeds.py FOLDER        writes FOLDER/jpeg, FOLDER/png, FOLDER/webp and FOLDER/inflate
 
 Everything is derived from a fixed seed. Needs Pillow and NumPy.
 """
@@ -59,6 +59,35 @@ def jpegs(rng: np.random.Generator) -> dict[str, bytes]:
         }.items():
             segment = marker + (len(inner) + 2).to_bytes(2, "big") + inner
             files[f"{mode}-hidden-{name}.jpg"] = outer[:2] + segment + outer[2:]
+    return files
+
+
+def webps(rng: np.random.Generator) -> dict[str, bytes]:
+    """Lossy, lossless, with alpha, animated; of a small animation also one frame on a larger canvas."""
+    files = {}
+    for width, height in SIZES:
+        for channels, mode in ((3, "RGB"), (4, "RGBA")):
+            image = Image.fromarray(picture(rng, width, height, channels))
+            for name, options in {
+                "q5": {"quality": 5},
+                "q90": {"quality": 90, "method": 6},
+                "lossless": {"lossless": True, "exact": True},
+                "quick": {"lossless": True, "method": 0, "quality": 0},
+                "animated": {
+                    "save_all": True,
+                    "append_images": [image.rotate(180)],
+                    "duration": 9,
+                    "allow_mixed": True,
+                },
+            }.items():
+                file = io.BytesIO()
+                image.save(file, "WEBP", **options)  # type: ignore[arg-type]
+                files[f"{mode}-{width}x{height}-{name}.webp"] = file.getvalue()
+    for name in [name for name in files if name.endswith("animated.webp")]:
+        data = bytearray(files[name])  # the canvas' sides are at bytes 24 and 27
+        for at in (24, 27):
+            data[at : at + 3] = (int.from_bytes(data[at : at + 3], "little") + 7).to_bytes(3, "little")
+        files[name.replace("animated", "canvas")] = bytes(data)
     return files
 
 
@@ -124,7 +153,7 @@ def streams(rng: np.random.Generator) -> dict[str, bytes]:
 
 def main(folder: Path) -> None:
     rng = np.random.default_rng(2024)
-    for kind, files in (("jpeg", jpegs(rng)), ("png", pngs(rng))):
+    for kind, files in (("jpeg", jpegs(rng)), ("png", pngs(rng)), ("webp", webps(rng))):
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             parameters = rng.integers(0, 256, PARAMETERS, dtype=np.uint8).tobytes()

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 
 class WrongKindError(ValueError, TypeError):
     """A value of the wrong kind, e.g. 2.5 where a whole number is needed. `except ValueError` catches every bad option,
     as options often come from configuration files; `except TypeError` catches these, as elsewhere in Python."""
+
+
+def explains_unknown(what: str, others: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a function that people pass arguments of other libraries to, or of its neighbours here: the TypeError
+    for a keyword that it does not have says what to write instead, from `others`, or which one is spelled alike."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known = frozenset(inspect.signature(function).parameters)
+
+        @wraps(function)
+        def checked(*args: P.args, **keywords: P.kwargs) -> R:
+            for name in keywords:
+                if name not in known:
+                    from difflib import get_close_matches  # seldom needed
+
+                    near = get_close_matches(name, known, 1)
+                    remedy = others.get(name) or (f"did you mean {near[0]}=?" if near else "see its documentation")
+                    raise TypeError(f"{what} has no argument {name}=: {remedy}")
+            return function(*args, **keywords)
+
+        return checked
+
+    return decorate
 
 
 def whole(name: str, value: Any, lowest: int, otherwise: str = "", *, highest: int | None = None) -> int:

@@ -89,10 +89,51 @@ Image run(const Image& image, const std::vector<Made>& made, const std::optional
     return result;
 }
 
+// What steps that act on normalised values set: the pixels' numbers, counted through all images of height x width, and
+// their three values. A list per image.
+py::tuple finished_pixels(const std::vector<std::vector<Made>>& lists, bool half, int width, int height) {
+    const std::size_t pixels = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+    if (width < 1 || height < 1 || pixels * lists.size() > (std::size_t{1} << 31) - 1)
+        throw py::value_error("too many pixels");
+    const gs::Element element = half ? gs::Element::f16 : gs::Element::f32;
+    const std::size_t bytes = gs::element_bytes(element);
+    std::vector<std::int32_t> places;
+    std::vector<std::uint8_t> values;
+    {
+        py::gil_scoped_release release;
+        std::vector<std::uint8_t> planes;
+        const std::array<std::uint8_t, 4> untouched{0xFF, 0xFF, 0xFF, 0xFF};  // a NaN, which no step makes
+        for (std::size_t i = 0; i < lists.size(); i++) {
+            if (lists[i].empty()) continue;
+            planes.assign(3 * pixels * bytes, 0xFF);
+            for (const Made& step : lists[i])
+                if (const auto* finishing = dynamic_cast<const FinishingStep*>(step.get()))
+                    finishing->finish(planes.data(), element, width, height);
+            for (std::size_t at = 0; at < pixels; at++) {
+                if (std::memcmp(planes.data() + at * bytes, untouched.data(), bytes) == 0) continue;
+                places.push_back(static_cast<std::int32_t>(i * pixels + at));
+                for (std::size_t c = 0; c < 3; c++) {
+                    const std::uint8_t* value = planes.data() + (c * pixels + at) * bytes;
+                    values.insert(values.end(), value, value + bytes);
+                }
+            }
+        }
+    }
+    const auto count = static_cast<py::ssize_t>(places.size());
+    py::array_t<std::int32_t> found(count);
+    std::copy(places.begin(), places.end(), found.mutable_data());
+    py::array made(half ? py::dtype("float16") : py::dtype("float32"), {count, py::ssize_t{3}});
+    std::copy(values.begin(), values.end(), static_cast<std::uint8_t*>(made.mutable_data()));
+    return py::make_tuple(found, made);
+}
+
 }  // namespace
 
 void add_transform(py::module_& m) {
     py::class_<Step, Made>(m, "Step");
+    py::class_<FinishingStep, Step, std::shared_ptr<FinishingStep>>(m, "FinishingStep");
+    m.def("finished_pixels", &finished_pixels, py::arg("lists"), py::arg("half"), py::arg("width"),
+          py::arg("height"));
     m.def("run_steps", &run, py::arg("image"), py::arg("steps"), py::arg("window"));
     m.def("step_sizes", [](const std::vector<Made>& steps, int width, int height) {
         std::vector<std::tuple<int, int>> sizes;

@@ -182,61 +182,87 @@ class SaturationStep final : public PointStep {
     float factor_;
 };
 
-std::uint8_t clip(int value) {
-    return static_cast<std::uint8_t>(std::clamp(value, 0, 255));
+// A number that is not negative, half up: as round(), which no vector instruction does. Both operations are exact.
+GS_LOOP int rounded(double value) {
+    const int down = static_cast<int>(value);
+    return down + static_cast<int>((value - down) * 2.0);
 }
 
-// Pillow's rgb2hsv and hsv2rgb (Convert.c), with the same mixture of single and double precision.
-void to_hsv(const std::uint8_t* rgb, std::uint8_t* hsv) {
-    const int r = rgb[0], g = rgb[1], b = rgb[2];
-    const int high = std::max(r, std::max(g, b)), low = std::min(r, std::min(g, b));
-    hsv[0] = hsv[1] = 0;
-    hsv[2] = static_cast<std::uint8_t>(high);
-    if (high == low) return;
-    const auto range = static_cast<float>(high - low);
-    const float s = range / static_cast<float>(high);
-    const float rc = static_cast<float>(high - r) / range, gc = static_cast<float>(high - g) / range;
-    const float bc = static_cast<float>(high - b) / range;
-    float h;
-    if (r == high)
-        h = bc - gc;
-    else if (g == high)
-        h = static_cast<float>(2.0 + rc - bc);
-    else
-        h = static_cast<float>(4.0 + gc - rc);
-    h = static_cast<float>(std::fmod(h / 6.0 + 1.0, 1.0));
-    hsv[0] = clip(static_cast<int>(h * 255.0));
-    hsv[1] = clip(static_cast<int>(s * 255.0));
-}
-
-void to_rgb(const std::uint8_t* hsv, std::uint8_t* rgb) {
-    const std::uint8_t h = hsv[0], s = hsv[1], v = hsv[2];
-    if (s == 0) {
-        rgb[0] = rgb[1] = rgb[2] = v;
-        return;
+// Pillow's rgb2hsv, `shift` added to the hue modulo 256, and hsv2rgb (Convert.c), with the same mixture of single and
+// double precision, of up to kLanes pixels. Choices and arithmetic have loops of their own: a compiler makes branches of
+// choices between numbers with fractions, and no vectors of branches.
+GS_LOOP void shift_hues(const std::uint8_t* rgb, std::uint8_t* to, int count, int shift) {
+    int red[kLanes], green[kLanes], blue[kLanes], high[kLanes], range[kLanes];
+    int base[kLanes], plus[kLanes], minus[kLanes], hue[kLanes], saturation[kLanes];
+    for (int i = 0; i < count; i++) {
+        red[i] = rgb[3 * i];
+        green[i] = rgb[3 * i + 1];
+        blue[i] = rgb[3 * i + 2];
     }
-    const auto hue = static_cast<float>(h), value = static_cast<float>(v);
-    const int sector = static_cast<int>(std::floor(hue * 6.0 / 255.0));
-    const auto f = static_cast<float>(hue * 6.0 / 255.0 - static_cast<float>(sector));
-    const auto fs = static_cast<float>(static_cast<float>(s) / 255.0);
-    const std::uint8_t p = clip(static_cast<int>(std::round(value * (1.0 - fs))));
-    const std::uint8_t q = clip(static_cast<int>(std::round(value * (1.0 - fs * f))));
-    const std::uint8_t t = clip(static_cast<int>(std::round(value * (1.0 - fs * (1.0 - f)))));
-    const std::uint8_t by_sector[6][3] = {{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}};
-    for (int c = 0; c < 3; c++) rgb[c] = by_sector[sector % 6][c];
+    for (int i = 0; i < count; i++) {
+        const int r = red[i], g = green[i], b = blue[i];
+        const int most = std::max(r, std::max(g, b));
+        high[i] = most;
+        range[i] = most - std::min(r, std::min(g, b));
+        base[i] = r == most ? 0 : g == most ? 2 : 4;
+        plus[i] = most - (r == most ? b : g == most ? r : g);
+        minus[i] = most - (r == most ? g : g == most ? b : r);
+    }
+    for (int i = 0; i < count; i++) {
+        const int is_gray = range[i] == 0;
+        const auto over = static_cast<float>(range[i] + is_gray);
+        const float x = static_cast<float>(plus[i]) / over, y = static_cast<float>(minus[i]) / over;
+        const auto h = static_cast<float>(base[i] + static_cast<double>(x) - y);
+        const double turns = h / 6.0 + 1.0;  // 5/6 to 11/6: what fmod(turns, 1.0) does is exact
+        const auto turn = static_cast<float>(turns - static_cast<int>(turns));
+        const float s = over / static_cast<float>(high[i] + is_gray);
+        hue[i] = static_cast<int>(turn * 255.0) * (1 - is_gray);
+        saturation[i] = static_cast<int>(s * 255.0) * (1 - is_gray);
+    }
+    int p[kLanes], q[kLanes], t[kLanes], sectors[kLanes];
+    for (int i = 0; i < count; i++) {
+        const double at = ((hue[i] + shift) & 255) * 6.0 / 255.0;
+        const int sector = static_cast<int>(at);  // 0 to 6, which is 0 again
+        const auto f = static_cast<float>(at - sector);
+        const auto fs = static_cast<float>(static_cast<float>(saturation[i]) / 255.0);
+        const double v = high[i];  // without saturation the other three are it, too
+        p[i] = rounded(v * (1.0 - fs));
+        q[i] = rounded(v * (1.0 - fs * f));
+        t[i] = rounded(v * (1.0 - fs * (1.0 - f)));
+        sectors[i] = sector;
+    }
+    for (int i = 0; i < count; i++) {
+        const int at = sectors[i], v = high[i];
+        red[i] = at == 1 ? q[i] : (at == 2) | (at == 3) ? p[i] : at == 4 ? t[i] : v;
+        green[i] = (at == 0) | (at == 6) ? t[i] : at == 3 ? q[i] : at >= 4 ? p[i] : v;
+        blue[i] = at == 2 ? t[i] : (at == 3) | (at == 4) ? v : at == 5 ? q[i] : p[i];
+    }
+    for (int i = 0; i < count; i++) {
+        to[3 * i] = static_cast<std::uint8_t>(red[i]);
+        to[3 * i + 1] = static_cast<std::uint8_t>(green[i]);
+        to[3 * i + 2] = static_cast<std::uint8_t>(blue[i]);
+    }
+}
+
+GS_LOOP void shift_hues_loop(const std::uint8_t* rgb, std::uint8_t* to, int pixels, int shift) {
+    for (; pixels >= kLanes; pixels -= kLanes, rgb += 3 * kLanes, to += 3 * kLanes)
+        shift_hues(rgb, to, kLanes, shift);
+    shift_hues(rgb, to, pixels, shift);
+}
+GS_VECTOR void shift_hues_vector(const std::uint8_t* rgb, std::uint8_t* to, int pixels, int shift) {
+    shift_hues_loop(rgb, to, pixels, shift);
+}
+void shift_hues_plain(const std::uint8_t* rgb, std::uint8_t* to, int pixels, int shift) {
+    shift_hues_loop(rgb, to, pixels, shift);
 }
 
 class HueStep final : public PointStep {
   public:
     explicit HueStep(std::uint8_t shift) : shift_(shift) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int count) {
-            for (int i = 0; i < count; i++, from += 3, to += 3) {
-                std::uint8_t hsv[3];
-                to_hsv(from, hsv);
-                hsv[0] = static_cast<std::uint8_t>(hsv[0] + shift_);
-                to_rgb(hsv, to);
-            }
+        const auto row = has_vectors() ? shift_hues_vector : shift_hues_plain;
+        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int pixels) {
+            row(from, to, pixels, shift_);
         });
     }
 

@@ -1,7 +1,8 @@
 """The CPU's backend for batches on a GPU: the core's threads decode to uint8, the GPU normalises.
 
 A uint8 batch is a quarter of a float32 one, on the bus and for the threads. The values come from the table that the
-core uses, so the batch is bit-equal to that on the host. A decoded batch is sent to the device when the one before is
+core uses; what steps put into normalised values the core computes, and it is sent along. So the batch is bit-equal to
+that on the host. A decoded batch is sent to the device when the one before is
 taken, on a CUDA stream of its own: the copy runs beside the step on the batch before.
 """
 
@@ -18,6 +19,7 @@ class DeviceRenderer(Renderer):
     """`buffers` gives uint8 batches; `pixels` are those of the batches handed over."""
 
     survives_fork = False
+    normalises = False
 
     def __init__(
         self,

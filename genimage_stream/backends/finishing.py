@@ -8,15 +8,18 @@ DALI, and which hang indefinitely in the child of a fork of a process that has u
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from genimage_stream.decode import PixelOptions
+from genimage_stream.decode import PixelOptions, _core
+
+if TYPE_CHECKING:
+    from genimage_stream.backends.renderer import Late
 
 
 class HostFinisher:
@@ -25,7 +28,9 @@ class HostFinisher:
     def __init__(self, *, channels_last: bool = False) -> None:
         self._channels_last = channels_last
 
-    def __call__(self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None) -> torch.Tensor:
+    def __call__(
+        self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None, late: Late | None = None
+    ) -> torch.Tensor:
         return channels_last(images) if self._channels_last else images
 
     def mark(self) -> None:
@@ -45,14 +50,35 @@ class Finisher:
         self.mark = lane.mark
         self.hand_over = lane.hand_over
 
-    def __call__(self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None) -> torch.Tensor:
-        """`images` uint8 (n, 3, h, w) in host memory, `windows` (k, 3, h, w) where DALI left them, for `places`."""
+    def __call__(
+        self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None, late: Late | None = None
+    ) -> torch.Tensor:
+        """`images` uint8 (n, 3, h, w) in host memory, `windows` (k, 3, h, w) where DALI left them, for `places`; `late`
+        are steps on the normalised values of each."""
         with self._lane.entered():
             moved = self._lane.send(images)
             if windows is not None:
                 self._lane.place(moved, places, windows)
             finished = self._normalise(moved)
+            if late is not None:
+                put_late(finished, late, self._lane.send)
             return channels_last(finished) if self._channels_last else finished
+
+
+def put_late(images: torch.Tensor, late: Late, send: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Write into normalised `images` (n, 3, h, w) what the steps `late` set. The core computes it; `send` moves it to
+    the images' device."""
+    n, _, height, width = images.shape
+    places, values = _core.finished_pixels(late, images.dtype == torch.float16, width, height)
+    if not len(places):
+        return
+    if not images.is_cuda:
+        image, pixel = np.divmod(places, height * width)
+        images.numpy().reshape(n, 3, -1)[image, :, pixel] = values
+        return
+    at = send(torch.from_numpy(places)).long()
+    planes, rows, columns = images.view(n, 3, -1), at // (height * width), at % (height * width)
+    planes[rows, :, columns] = send(torch.from_numpy(values)) if values.any() else 0
 
 
 class Normaliser:

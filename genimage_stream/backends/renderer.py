@@ -15,8 +15,12 @@ from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStat
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from genimage_stream.decode import Job, PartialBytes
+    from genimage_stream.decode import Job, PartialBytes, _core
     from genimage_stream.order.windows import Windows
+
+
+#: Of each picture of a batch the steps that act on normalised values.
+Late = Sequence[Sequence["_core.Step"]]
 
 
 class Buffers(Protocol):
@@ -29,9 +33,11 @@ class Buffers(Protocol):
 class Finish(Protocol):
     """What remains to be done to a batch that the core has decoded."""
 
-    def __call__(self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None) -> torch.Tensor:
+    def __call__(
+        self, images: torch.Tensor, places: list[int], windows: torch.Tensor | None, late: Late | None
+    ) -> torch.Tensor:
         """`images` (n, 3, height, width) in host memory; `windows` (k, 3, height, width) uint8, decoded elsewhere, are
-        put into `places` first."""
+        put into `places` first. `late`: the steps on normalised values that the core has not done."""
 
     def mark(self) -> Any:
         """An event after which everything begun so far is done; None: it is done already."""
@@ -45,6 +51,7 @@ class Renderer:
     batch then."""
 
     survives_fork = True  # whether a child of the process that has used it can make another one
+    normalises = True  # whether the core makes normalised values, and does the steps that act on them
     divert = 0  # as for `BatchDecoder.submit`, for every image
 
     def __init__(self, decoder: BatchDecoder, buffers: Buffers, pixels: PixelOptions, finish: Finish) -> None:
@@ -62,6 +69,9 @@ class Renderer:
     ) -> Rendering:
         """Begin a batch: of each image its window, or what its steps make of it. `window`: (height, width) of these
         images, where batches have their own."""
+        late: Late | None = None
+        if isinstance(wanted, PlannedSteps) and not self.normalises:
+            wanted, late = wanted.without_finishing()
         n = len(source)
         images = self._buffers.take(len(wanted.lists) if isinstance(wanted, PlannedSteps) else n, window)
         job = None
@@ -80,6 +90,7 @@ class Renderer:
                 std=self._pixels.std,
             )
         rendering = self._begin(images, job, wanted)
+        rendering.late = late
         self._queue.append(rendering)
         try:
             self.advance()
@@ -110,6 +121,7 @@ class Rendering:
         self._result: torch.Tensor | None = None
         self._ready: Any = None  # the event after which the result is there
         self.abandoned = False
+        self.late: Late | None = None  # what the core leaves to the finisher
 
     def wait(self, timeout: float) -> bool:
         """Wait until it is done, at most about `timeout` seconds; whether it is."""
@@ -156,5 +168,5 @@ class Rendering:
     def _complete(self, places: list[int], windows: torch.Tensor | None) -> None:
         images, self._images = self._images, None
         if images is not None and not self.abandoned:
-            self._result = self._renderer.finish(images, places, windows)
+            self._result = self._renderer.finish(images, places, windows, self.late)
             self._ready = self._renderer.finish.mark()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.arguments import WrongKindError, flag, one_of, whole
+from genimage_stream.arguments import WrongKindError, explains_unknown, flag, one_of, whole
 from genimage_stream.decode import _core
 from genimage_stream.decode.checks import LARGEST_WINDOW, thread_count
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
@@ -162,6 +162,19 @@ class Job:
         return JobStats(*self._core.stats())
 
 
+#: What to write in place of arguments that `submit` does not have.
+_INSTEAD = {
+    "normalize": "write mean= and std=, three numbers each",
+    "crop": "write crops=, the upper left corner of each image's window, which is as large as out",
+    "flip": "write flips=, 0 or 1 for each image",
+    "box": "write boxes=, one for each image",
+    **dict.fromkeys(("size", "resize"), "write resized=, (width, height) for each image"),
+    "transform": "write steps=, what genimage_stream.transforms planned for these images",
+    **dict.fromkeys(("threads", "strict", "limits"), "it belongs to BatchDecoder(...)"),
+}
+_WORKERS = dict.fromkeys(("num_workers", "workers"), "decoding is done by threads=, not by worker processes")
+
+
 class BatchDecoder:
     """A pool of C++ threads that decode, crop, resize, mirror and normalise images into batches.
 
@@ -170,6 +183,7 @@ class BatchDecoder:
     ones in the child. `strict` and `limits` as for `decode`.
     """
 
+    @explains_unknown("BatchDecoder", _WORKERS)
     def __init__(self, threads: int | None = None, *, strict: bool = True, limits: Limits = DEFAULT_LIMITS) -> None:
         if threads is None:
             threads = cores()
@@ -182,6 +196,7 @@ class BatchDecoder:
     def threads(self) -> int:
         return self._core.threads
 
+    @explains_unknown("BatchDecoder.submit", _INSTEAD)
     def submit(
         self,
         source: Sequence[Buffer | PartialBytes] | FileRanges,

@@ -28,6 +28,16 @@ class PlannedSteps(NamedTuple):
         """`first`, also where each image gives one picture."""
         return np.arange(len(self.sizes) + 1, dtype=np.int32) if self.first is None else self.first
 
+    def without_finishing(self) -> tuple[PlannedSteps, list[list[_core.Step]] | None]:
+        """The steps that act on pixels, and those that act on normalised values; None: there are none."""
+        late: list[list[_core.Step]] = [
+            [step for step in steps if isinstance(step, _core.FinishingStep)] for steps in self.lists
+        ]
+        if not any(late):
+            return self, None
+        early = [[step for step in steps if not isinstance(step, _core.FinishingStep)] for steps in self.lists]
+        return self._replace(lists=early), late
+
     def part(self, start: int, stop: int) -> PlannedSteps:
         """The images from `start` to `stop`."""
         if self.first is None:

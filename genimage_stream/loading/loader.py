@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from genimage_stream.arguments import WrongKindError, whole
+from genimage_stream.arguments import WrongKindError, explains_unknown, whole
 from genimage_stream.backends.dali_options import DaliOptions
 from genimage_stream.backends.dali_tuning import Work, tuned
 from genimage_stream.backends.device import resolve_device
@@ -40,6 +40,16 @@ from genimage_stream.transforms.views import Views
 __all__ = ["Batch", "Loader"]
 
 log = logging.getLogger("genimage_stream")
+
+#: What to write in place of arguments that it does not have.
+_INSTEAD = {
+    **dict.fromkeys(("mean", "std"), 'write normalize=(mean, std), or normalize="imagenet", "clip", "half" or "none"'),
+    **dict.fromkeys(("num_workers", "workers"), "decoding is done by threads=, not by worker processes"),
+    **dict.fromkeys(("transforms", "augment"), "write transform=[...], a list of steps"),
+    "collate_fn": "set loader.collate_fn once it is made",
+    **dict.fromkeys(("sampler", "weights"), "write mix={...} for what is drawn how often"),
+    "resize": "write transform=[T.Resize(...), T.CenterCrop(...)]",
+}
 
 
 class Loader(Iterable[Batch]):
@@ -112,6 +122,7 @@ class Loader(Iterable[Batch]):
     Dataset; RuntimeError for a device that is not there; ImportError for `backend="dali"` without DALI.
     """
 
+    @explains_unknown("gs.Loader", _INSTEAD)
     def __init__(
         self,
         dataset: Dataset,

@@ -158,11 +158,6 @@ class LoaderOptions:
         steps = steps_of(self.transform, empty=self.views == "whole")
         object.__setattr__(self, "transform", steps)
         check_finishing(steps, self.output)
-        if any(step.acts_on_floats for step in steps) and resolve_device(self.device).type != "cpu":
-            raise ValueError(
-                f"device={str(self.device)!r}: steps that act on normalised values run on the CPU; omit device= and "
-                "move each batch with batch.to(device)"
-            )
         self._check_crop("transform=")
 
     def _check_crop(self, beside: str) -> None:
@@ -186,7 +181,7 @@ class LoaderOptions:
             warnings.warn(
                 f"transform={name!r} is a training transform and shuffle=False; for evaluation, use "
                 f'"{found.recipe.name}:eval"',
-                stacklevel=6,  # the line that makes the loader
+                stacklevel=7,  # the line that makes the loader
             )
 
     def _check_ranks(self) -> None:

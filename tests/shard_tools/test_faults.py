@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
-from PIL import features
+from PIL import Image, features
 
-from tests.fixtures.genimage import GENERATORS, bad_files, fake_png, make_tree, real_jpeg
-from tests.fixtures.jpegs import jpeg
+import genimage_stream as gs
+from tests.fixtures.genimage import GENERATORS, bad_files, encode, fake_png, make_tree, real_jpeg
+from tests.fixtures.jpegs import SAMPLINGS, jpeg
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tars
 
 #: Every broken file known from GenImage, by the place it has there.
@@ -113,6 +115,26 @@ def test_ycck_real(tmp_path: Path) -> None:
     (row,) = index_rows(tmp_path / "dst")
     assert (row["format"], row["mode"]) == ("jpeg", "CMYK")
     assert shard_tools_here("verify", tmp_path / "dst", "--decode").code == 0
+
+
+def test_the_index_says_how_chroma_is_sampled(tmp_path: Path) -> None:
+    """Of a JPEG by its factors, "other" where these have no name here; null for other formats."""
+    rng = np.random.default_rng(5)
+    kinds = [*SAMPLINGS, "gray", "png"]
+    for number, kind in enumerate(kinds):
+        if kind in SAMPLINGS:
+            data = jpeg(40, 33, sampling=kind)
+        else:
+            data = encode(Image.fromarray(rng.integers(0, 255, (9, 8), np.uint8)), "JPEG" if kind == "gray" else "PNG")
+        put(tmp_path / "src", f"{folder('adm', label='nature')}/n01440764_{number}.JPEG", data)
+    for way in ([], ["--crop-ready"]):
+        root = tmp_path / f"dst{len(way)}"
+        assert shard_tools_here("pack", tmp_path / "src", root, *way).code == 0
+        found = {kinds[int(row["key"].rsplit("_", 1)[1])]: row["chroma"] for row in index_rows(root)}
+        known = {"444": "444", "422": "422", "420": "420", "440": "other", "411": "other", "gray": "other", "png": None}
+        assert found == known
+        assert len(gs.open_dataset(root).select(where=pc.field("chroma") == "other")) == 3
+        assert shard_tools_here("verify", root, "--decode").code == 0
 
 
 def test_exif_that_does_not_parse_is_no_fault(tmp_path: Path) -> None:

@@ -84,6 +84,19 @@ def test_transforms_are_those_of_the_host(folder: Path) -> None:
     assert_equal(data, loader(data, on_device=False, **options), loader(data, on_device=True, **options))
 
 
+@pytest.mark.parametrize("output", ["float16", "float32"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_steps_on_normalised_values_are_those_of_the_host(folder: Path, output: Any, channels_last: bool) -> None:
+    noise = T.RandomErasing(0.7, value="random", after_normalize=True)
+    for late in ([noise], [T.PatchMask(8, after_normalize=True), T.RandomApply(noise, 0.5), noise]):
+        steps = [T.Resize(CROP + 9), T.RandomCrop(CROP), *late]
+        data = gs.open_dataset(folder)
+        options: dict[str, Any] = {"transform": steps, "output": output, "channels_last": channels_last}
+        assert_equal(data, loader(data, on_device=False, **options), loader(data, on_device=True, **options))
+    before = loader(data, on_device=True, transform=[T.Resize(CROP + 9), T.RandomCrop(CROP)], output=output)
+    assert not torch.equal(next(iter(before)).images, next(iter(loader(data, on_device=True, **options))).images)
+
+
 def assert_equal(data: gs.Dataset, here: gs.Loader, there: gs.Loader) -> None:
     count = 0
     for _ in range(2):

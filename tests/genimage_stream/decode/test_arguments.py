@@ -172,3 +172,21 @@ def test_errors_that_name_such_files() -> None:
     part = PartialBytes(1000, bytes(64), b"", 64, whole)
     (error,) = gs.decode_batch([part], np.zeros((1, 3, 8, 8), np.uint8), crops=[(0, 0)])
     assert (error.kind, error.message) == ("io", "cannot read \\udcff.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("normalize", "write mean= and std="),
+        ("crop", "crops="),
+        ("resize", "resized="),
+        ("num_workers", "see its documentation"),
+        ("fills", r"did you mean fill=\?|flip"),
+    ],
+)
+def test_arguments_of_neighbours(name: str, said: str) -> None:
+    out = np.zeros((1, 3, 8, 8), np.float32)
+    with pytest.raises(TypeError, match=f"BatchDecoder.submit has no argument {name}=: .*{said}"):
+        gs.decode_batch([encoded()], out, crops=[(0, 0)], **{name: "imagenet"})
+    with pytest.raises(TypeError, match=r"BatchDecoder has no argument num_workers=: .*threads="):
+        gs.BatchDecoder(num_workers=2)  # type: ignore[call-arg]

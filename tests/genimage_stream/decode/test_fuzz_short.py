@@ -19,6 +19,8 @@ FUZZ = Path(__file__).parents[3] / "fuzz"
 TARGETS = (
     "fuzz_jpeg",
     "fuzz_png",
+    "fuzz_webp",
+    "fuzz_transform",
     "fuzz_batch",
     "fuzz_crop_ready",
     "fuzz_bands",
@@ -99,7 +101,7 @@ def test_libfuzzer_targets(tmp_path: Path) -> None:
     for target in TARGETS:
         corpus = tmp_path / target
         corpus.mkdir()
-        seeds = ["inflate"] if target == "fuzz_inflate" else ["jpeg", "png"]
+        seeds = {"fuzz_inflate": ["inflate"], "fuzz_webp": ["webp"]}.get(target, ["jpeg", "png"])
         ran = subprocess.run(
             [
                 str(FUZZ / "build" / "fuzzer" / target),

@@ -86,6 +86,23 @@ def test_every_option_is_checked(dataset: gs.Dataset, name: str) -> None:
         gs.Loader(dataset, **{name: object()})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mean", r"gs\.Loader has no argument mean=: write normalize=\(mean, std\)"),
+        ("std", r"gs\.Loader has no argument std=: write normalize=\(mean, std\)"),
+        ("num_workers", "threads="),
+        ("transforms", r"transform=\["),
+        ("sampler", "mix="),
+        ("colate_fn", "see its documentation"),
+        ("batchsize", r"did you mean batch_size=\?"),
+    ],
+)
+def test_arguments_of_other_libraries(dataset: gs.Dataset, name: str, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        gs.Loader(dataset, **{name: (0.5, 0.5, 0.5)})  # type: ignore[arg-type]
+
+
 def test_one_rule_for_numbers_of_the_wrong_kind(dataset: gs.Dataset) -> None:
     """The loader once raised ValueError where the decoder raised TypeError."""
     for error in (ValueError, TypeError):

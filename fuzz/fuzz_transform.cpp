@@ -1,0 +1,251 @@
+// Steps of transforms: random lists of them on random images. A window is the slice of the whole result, every vector
+// path gives the plain path's pixels, and a JPEG round trip is libjpeg's. An input is pixels, followed by parameters.
+#include <cstdio>
+// jpeglib.h needs FILE and size_t declared before it.
+#include <jpeglib.h>
+
+#include <array>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+
+#include "lossy/jpeg.hpp"
+#include "lossy/webp.hpp"
+#include "support.hpp"
+#include "transform/blur.hpp"
+#include "transform/colour.hpp"
+#include "transform/erase.hpp"
+#include "transform/geometry.hpp"
+#include "transform/noise.hpp"
+#include "transform/patches.hpp"
+#include "transform/resize.hpp"
+#include "transform/run.hpp"
+
+namespace {
+
+using namespace gs::transform;
+using fuzz::Parameters;
+using Pixels = std::vector<std::uint8_t>;
+using Made = std::shared_ptr<const Step>;
+
+constexpr int kLargest = 80;  // pixels either way
+
+double real(Parameters& p, double low, double high) {
+    return low + (high - low) * p.word() / 65535.0;
+}
+
+std::array<std::uint8_t, 256> table(Parameters& p) {
+    std::array<std::uint8_t, 256> values{};
+    const int factor = p.byte(), offset = p.byte();
+    for (int i = 0; i < 256; i++)
+        values[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(i * factor + offset);
+    return values;
+}
+
+// As the Python face makes them; a kernel's own values matter little, its length does.
+Made blur(Parameters& p) {
+    const int radius = p.between(0, 12);
+    const double sigma = real(p, 0.05, 4);
+    std::vector<double> half;
+    double sum = 0;
+    for (int i = 0; i <= radius; i++) {
+        half.push_back(std::exp(-0.5 * i * i / (sigma * sigma)));
+        sum += half.back() * (i ? 2 : 1);
+    }
+    for (double& weight : half) weight /= sum;
+    const int kind = p.between(0, 2);
+    if (kind == 0) return scipy_blur_step(half);
+    if (kind == 1) {
+        std::vector<int> fixed(static_cast<std::size_t>(2 * radius + 1));
+        int left = 256;
+        for (int i = radius; i > 0; i--) {
+            const int weight = static_cast<int>(half[static_cast<std::size_t>(i)] * 256);
+            fixed[static_cast<std::size_t>(radius - i)] = fixed[static_cast<std::size_t>(radius + i)] =
+                weight;
+            left -= 2 * weight;
+        }
+        fixed[static_cast<std::size_t>(radius)] = left;
+        return cv2_blur_step(fixed, fixed);
+    }
+    const int width = 2 * p.between(0, 6) + 1, height = 2 * p.between(0, 6) + 1;
+    const int count = width * height;
+    return torch_blur_step(
+        std::vector<float>(static_cast<std::size_t>(count), 1.0f / static_cast<float>(count)), width, height);
+}
+
+Made patches(Parameters& p, Size in) {
+    const int side = p.between(1, std::min({in.width, in.height, 16})), columns = p.between(1, 3);
+    std::vector<Corner> corners;
+    for (int i = p.between(1, 12); i > 0; i--)
+        corners.push_back({p.between(0, in.width - side), p.between(0, in.height - side)});
+    std::vector<int> chosen;
+    for (int i = columns * p.between(1, 2); i > 0; i--)
+        chosen.push_back(p.between(0, static_cast<int>(corners.size()) - 1));
+    return texture_step(std::move(corners), side, std::move(chosen), columns);
+}
+
+std::vector<gs::Rect> rectangles(Parameters& p) {
+    std::vector<gs::Rect> found;
+    for (int i = p.between(0, 4); i > 0; i--)
+        found.push_back({p.between(0, 2 * kLargest) - kLargest, p.between(0, 2 * kLargest) - kLargest,
+                         p.between(0, 2 * kLargest), p.between(0, 2 * kLargest)});
+    return found;
+}
+
+Made any_step(Parameters& p, Size in) {
+    switch (p.between(0, 17)) {
+        case 0:
+            return crop_step({p.between(0, 200) - 100, p.between(0, 200) - 100, p.between(1, kLargest),
+                              p.between(1, kLargest)},
+                             static_cast<Padding>(p.between(0, 4)));
+        case 1: {
+            const int ways = p.byte();
+            return flip_step(ways & 1, ways & 2);
+        }
+        case 2:
+            return quarter_turns_step(p.between(0, 3));
+        case 3: {
+            std::array<double, 6> matrix{};
+            for (const std::size_t i : {0u, 1u, 3u, 4u}) matrix[i] = real(p, -2, 2);
+            matrix[2] = real(p, -100, 100);
+            matrix[5] = real(p, -100, 100);
+            return affine_step(matrix);
+        }
+        case 4: {
+            const Size to{p.between(1, kLargest), p.between(1, kLargest)};
+            const int filter = p.between(0, 5);
+            return resize_step(to,
+                               filter == 5 ? std::nullopt : std::optional<gs::Filter>(gs::Filter(filter)));
+        }
+        case 5:
+            return resize_linear_step({p.between(1, kLargest), p.between(1, kLargest)});
+        case 6:
+            return jpeg_step(p.between(1, 100), static_cast<Chroma>(p.between(0, 2)), p.byte() & 1);
+        case 7:
+            return webp_step(p.between(0, 100));
+        case 8:
+        case 9:
+            return blur(p);
+        case 10:
+            return gray_step(p.byte() & 1 ? Gray::opencv : Gray::pillow);
+        case 11:
+            return table_step(table(p));
+        case 12:
+            return brightness_step(real(p, 0, 3));
+        case 13:
+            return p.byte() & 1 ? contrast_step(real(p, 0, 3)) : saturation_step(real(p, 0, 3));
+        case 14:
+            return hue_step(static_cast<std::uint8_t>(p.byte()));
+        case 15: {
+            const auto low = static_cast<std::uint32_t>(p.word()),
+                       high = static_cast<std::uint32_t>(p.word());
+            const auto offset = static_cast<float>(real(p, -50, 50));
+            return noise_step({low, high}, offset, static_cast<float>(real(p, 0, 60)));
+        }
+        case 16:
+            return fill_step(rectangles(p), {1, 2, 3});
+        default:
+            return patches(p, in);
+    }
+}
+
+struct Source {
+    Size size;
+    Pixels pixels;
+};
+
+Pixels run(const Source& source, const Steps& steps, const gs::Rect* window) {
+    static Runner runner;
+    const Plan plan = plan_steps(steps, source.size, window);
+    const gs::Rect& from = plan.needed.front();
+    const gs::Rect& to = plan.needed.back();
+    FUZZ_CHECK(from.x >= 0 && from.y >= 0 && from.width > 0 && from.height > 0 &&
+                   from.x + from.width <= source.size.width && from.y + from.height <= source.size.height,
+               "a step needs what is outside of the image");
+    // Of its own size, so that the sanitizer sees what reads beyond the rectangle and its slack.
+    gs::Buffer memory;
+    const Canvas canvas = Canvas::in(memory, from.width, from.height);
+    for (int y = 0; y < from.height; y++)
+        std::memcpy(canvas.row(y),
+                    source.pixels.data() + std::size_t{3} * ((from.y + y) * source.size.width + from.x),
+                    std::size_t{3} * from.width);
+    const Part part = run_steps(steps, plan, {source.size, from, canvas.rgb, canvas.stride}, runner);
+    Pixels out;
+    for (int y = 0; y < to.height; y++)
+        out.insert(out.end(), part.rgb + y * part.stride,
+                   part.rgb + y * part.stride + std::ptrdiff_t{3} * to.width);
+    return out;
+}
+
+Pixels through_libjpeg(const Source& source, int quality) {
+    jpeg_compress_struct writer;
+    jpeg_error_mgr errors;
+    writer.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&writer);
+    unsigned char* file = nullptr;
+    unsigned long size = 0;
+    jpeg_mem_dest(&writer, &file, &size);
+    writer.image_width = static_cast<JDIMENSION>(source.size.width);
+    writer.image_height = static_cast<JDIMENSION>(source.size.height);
+    writer.input_components = 3;
+    writer.in_color_space = JCS_RGB;
+    jpeg_set_defaults(&writer);
+    jpeg_set_quality(&writer, quality, TRUE);
+    jpeg_start_compress(&writer, TRUE);
+    while (writer.next_scanline < writer.image_height) {
+        JSAMPROW row = const_cast<JSAMPROW>(source.pixels.data()) +
+                       std::size_t{3} * writer.next_scanline * writer.image_width;
+        jpeg_write_scanlines(&writer, &row, 1);
+    }
+    jpeg_finish_compress(&writer);
+    jpeg_destroy_compress(&writer);
+    const auto pixels = fuzz::pixels_of({file, size}, {0, 0, source.size.width, source.size.height}, true);
+    std::free(file);
+    FUZZ_CHECK(pixels.has_value(), "what libjpeg wrote is refused");
+    return *pixels;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    Parameters p(data, size, std::min<std::size_t>(size, 160));
+    Source source{{p.between(1, kLargest), p.between(1, kLargest)}, {}};
+    source.pixels.resize(std::size_t{3} * source.size.width * source.size.height);
+    const gs::ByteView given = p.image();
+    std::uint32_t noise = 1 + static_cast<std::uint32_t>(p.word());
+    const int amplitude = p.byte();
+    for (std::size_t i = 0; i < source.pixels.size(); i++) {
+        noise = noise * 1664525 + 1013904223;
+        const int base = given.size ? given.data[i % given.size] : 128;
+        source.pixels[i] = static_cast<std::uint8_t>(base + static_cast<int>(noise >> 24) * amplitude / 256);
+    }
+    const int quality = p.between(1, 100);
+    FUZZ_CHECK(
+        run(source, {jpeg_step(quality, Chroma::c420, false)}, nullptr) == through_libjpeg(source, quality),
+        "a JPEG round trip is not libjpeg's");
+    Steps steps;
+    Size now = source.size;
+    for (int i = p.between(0, 5); i > 0; i--) {
+        Made step = any_step(p, now);
+        now = step->size(now);
+        steps.push_back(std::move(step));
+    }
+    const Pixels whole = run(source, steps, nullptr);
+    gs::Rect window;
+    window.width = p.between(1, now.width);
+    window.height = p.between(1, now.height);
+    window.x = p.between(0, now.width - window.width);
+    window.y = p.between(0, now.height - window.height);
+    FUZZ_CHECK(run(source, steps, &window) == fuzz::slice(whole, now.width, window),
+               "a window differs from the slice of the whole");
+    for (const gs::Simd level : {gs::Simd::plain, gs::Simd::ssse3}) {
+        if (level >= gs::simd_level()) continue;
+        FUZZ_CHECK(fuzz::at_level(level, [&] { return run(source, steps, nullptr); }) == whole,
+                   "SIMD paths differ");
+        FUZZ_CHECK(fuzz::at_level(level, [&] { return run(source, steps, &window); }) ==
+                       fuzz::slice(whole, now.width, window),
+                   "SIMD paths differ in a window");
+    }
+    return 0;
+}
