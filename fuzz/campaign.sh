@@ -31,7 +31,7 @@ for target in $targets; do
         seeds="build/seeds/jpeg build/seeds/png build/structured/jpeg build/structured/png"
         case $target in
             fuzz_inflate) seeds=build/seeds/inflate ;;
-            fuzz_webp) seeds=build/seeds/webp ;;
+            fuzz_webp | fuzz_transform) seeds=build/seeds/webp ;;
             fuzz_batch) seeds="$seeds build/seeds/webp" ;;
         esac
         # shellcheck disable=SC2086 # several folders

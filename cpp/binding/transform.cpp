@@ -227,7 +227,7 @@ void add_transform(py::module_& m) {
           [](const std::vector<RectTuple>& rects, const std::optional<std::array<std::uint32_t, 2>>& noise) {
               std::optional<PhiloxKey> key;
               if (noise) key = PhiloxKey{(*noise)[0], (*noise)[1]};
-              return made(erase_step(rects_of(rects), key));
+              return std::const_pointer_cast<FinishingStep>(erase_step(rects_of(rects), key));
           });
     m.def(
         "finish_floats",

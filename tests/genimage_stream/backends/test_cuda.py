@@ -30,11 +30,11 @@ class Memory:
     """Buffers of uint8, and whether they are still held."""
 
     def __init__(self, height: int, width: int) -> None:
-        self._size = (3, height, width)
+        self._size = (height, width)
         self._taken: list[weakref.ref[torch.Tensor]] = []
 
-    def take(self, n: int) -> torch.Tensor:
-        images = torch.zeros((n, *self._size), dtype=torch.uint8)
+    def take(self, n: int, window: tuple[int, int] | None = None) -> torch.Tensor:
+        images = torch.zeros((n, 3, *(window or self._size)), dtype=torch.uint8)
         self._taken.append(weakref.ref(images))
         return images
 

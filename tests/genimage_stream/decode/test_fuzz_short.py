@@ -27,6 +27,7 @@ TARGETS = (
     "fuzz_lazy",
     "fuzz_inflate",
 )
+SEEDS = {"fuzz_inflate": ["inflate"], "fuzz_webp": ["webp"], "fuzz_transform": ["webp"]}  # any bytes do for transforms
 LIMITS = gs.Limits(max_pixels=1 << 18, max_bytes=1 << 20)
 
 
@@ -101,7 +102,7 @@ def test_libfuzzer_targets(tmp_path: Path) -> None:
     for target in TARGETS:
         corpus = tmp_path / target
         corpus.mkdir()
-        seeds = {"fuzz_inflate": ["inflate"], "fuzz_webp": ["webp"]}.get(target, ["jpeg", "png"])
+        seeds = SEEDS.get(target, ["jpeg", "png"])
         ran = subprocess.run(
             [
                 str(FUZZ / "build" / "fuzzer" / target),
