@@ -1,4 +1,4 @@
-"""The command line: `shard-tools scan | pack | verify | info | report`.
+"""The command line: `shard-tools scan | pack | verify | info | report`; `drop`, `subset` and `export` are in parts/.
 
 Exit codes: 0 done; 1 problems found (verify; pack when none of a generator's split and label, or nothing at all, could
 be packed; pack --strict with quarantined files); 2 wrong usage or input that cannot be read at all; more in
@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -18,6 +18,8 @@ import click
 from genimage_stream import command_line
 from genimage_stream.resources import parse_size
 from shard_tools.errors import ToolError
+from shard_tools.parts.commands import add_commands
+from shard_tools.terminal.commands import DESTINATION, GENERATORS, JSON, end, print_json, words
 
 
 class _InOrder(click.Group):
@@ -34,8 +36,6 @@ def app() -> None:
 
 
 SOURCES = click.argument("sources", nargs=-1, required=True, metavar="SRC...")
-DESTINATION = click.argument("destination", metavar="DST")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 MAPS = click.option(
     "--map",
     "maps",
@@ -55,10 +55,10 @@ LABELS = click.option(
 KEEP = click.option(
     "--keep", metavar="A,B", help="Further columns or sidecars of the images, e.g. prompt, for the index (x_prompt)."
 )
-GENERATORS = click.option("--generators", metavar="A,B", help="Only these generators.")
 SPLITS = click.option("--splits", metavar="train,val", help="Only these splits.")
 
 _PLAIN = 10_000  # bytes; who writes fewer without a unit means megabytes
+_LONGEST = 1000  # characters of a license
 _LARGEST = 1e15  # bytes; GenImage has 6e11
 
 
@@ -75,16 +75,19 @@ def shard_bytes(text: str) -> int:
     return size
 
 
-def _words(text: str | None) -> tuple[str, ...] | None:
-    return tuple(word.strip() for word in text.split(",") if word.strip()) if text is not None else None
+def _license(text: str | None) -> str | None:
+    """`--license`, one line for the dataset card. Raises ToolError."""
+    if text is not None and not (text.strip() and text.isprintable() and len(text) <= _LONGEST):
+        raise ToolError(f"--license {text!r}: give one line of text, e.g. cc-by-4.0")
+    return text.strip() if text is not None else None
 
 
 def _selection(generators: str | None, splits: str | None) -> dict[str, Any]:
     from genimage_stream.vocabulary import alias
     from shard_tools.layout.words import generator_name
 
-    names = _words(generators)
-    parts = _words(splits)
+    names = words(generators)
+    parts = words(splits)
     for option, given in (("--generators", names), ("--splits", parts)):
         if given == ():
             raise ToolError(f"{option}: name at least one, or omit the option")
@@ -140,10 +143,10 @@ def scan(
         finally:
             progress.end()
         info = listing_info(listing, list(sources))
-        _json(info) if as_json else print_scan(info)
+        print_json(info) if as_json else print_scan(info)
         return 0
 
-    _end(work, as_json)
+    end(work, as_json)
 
 
 @app.command(short_help="Pack SRC into shards at DST, or go on with it.")
@@ -172,6 +175,13 @@ def scan(
     help="Pack what is there although volumes of archives are missing or folders cannot be listed.",
 )
 @click.option("--strict", is_flag=True, help="Exit code 1 when a file had to be quarantined.")
+@click.option(
+    "--add",
+    multiple=True,
+    metavar="SRC",
+    help="Add the generators and splits of this source to a finished DST, without reading its other sources.",
+)
+@click.option("--license", "terms", metavar="TEXT", help="License of the images, for the dataset card.")
 @JSON
 def pack(
     paths: Sequence[str],
@@ -190,12 +200,15 @@ def pack(
     keep: str | None,
     allow_missing_volumes: bool,
     strict: bool,
+    add: Sequence[str],
+    terms: str | None,
     as_json: bool,
 ) -> None:
     """Pack SRC into shards at DST; run again after an interruption, it goes on where it was.
 
     SRC are one or more folders of images, or of the distributed multi-volume zips, which are read as they are; DST is
-    a folder or an address, e.g. s3://bucket/folder.
+    a folder or an address, e.g. s3://bucket/folder. A finished DST gets the generators and splits that it lacks, and
+    those whose files have changed are packed anew; others stay, also when SRC does not hold them any more.
     """
 
     def work() -> int:
@@ -210,9 +223,9 @@ def pack(
         from shard_tools.terminal.text import print_problems, print_reasons, size_text
         from shard_tools.work import PackOptions
 
-        if len(paths) < 2:
+        if len(paths) < 2 and not add:
             raise ToolError("give at least one SRC and then DST: shard-tools pack SRC... DST")
-        if "" in paths:
+        if "" in (*paths, *add):
             raise ToolError("one of SRC... DST is empty (a shell variable that is not set?)")
         if check not in CHECKS:
             raise ToolError(f"--check {check}: choose one of {', '.join(CHECKS)}")
@@ -225,22 +238,26 @@ def pack(
             png_level=png_level,
             engine=engine,
             allow_missing_volumes=allow_missing_volumes,
+            add=bool(add),
+            license=_license(terms),
             mappings=tuple(parse_mapping(text) for text in maps),
             columns=parse_columns(columns, labels, keep),
             **_selection(generators, splits),
         )
         progress = make_progress()
         try:
-            done = pack_sources(paths[:-1], paths[-1], options, progress)
+            done = pack_sources(add or paths[:-1], paths[-1], options, progress)
         finally:
             progress.end()
         if as_json:
-            _json(asdict(done))
+            print_json(asdict(done))
         else:
             if done.state == "finished":
                 command_line.line(f"{done.destination} is finished already; nothing to do")
             elif done.state == "repaired":
                 command_line.line(f"{done.destination} is whole again")
+            if done.grown:
+                command_line.line(f"{done.destination}: packed {', '.join(done.grown)}; the rest stays as it was")
             command_line.line(
                 f"{done.destination}: {done.samples:,} samples in {done.shards:,} shards, "
                 f"{size_text(done.size_bytes)}; {done.quarantined:,} files in quarantine "
@@ -251,7 +268,7 @@ def pack(
             print_problems(done.lost)
         return 1 if not done.samples or done.lost or (strict and done.quarantined) else 0
 
-    _end(work, as_json, "interrupted; nothing half-written is left, run the same command again to go on")
+    end(work, as_json, "interrupted; nothing half-written is left, run the same command again to go on")
 
 
 @app.command()
@@ -270,7 +287,7 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
         found = verify_dataset(destination, make_progress(), decode=decode, threads=workers)
         if as_json:
             fields = ("destination", "intact", "samples", "shards", "size_bytes", "decoded", "problems", "notes")
-            _json({name: getattr(found, name) for name in fields})
+            print_json({name: getattr(found, name) for name in fields})
         else:
             print_problems(found.problems)
             print_problems(found.notes, "note")
@@ -286,7 +303,7 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
                 )
         return 0 if found.intact else 1
 
-    _end(work, as_json)
+    end(work, as_json)
 
 
 @app.command(short_help="Show what a dataset is made of.")
@@ -304,7 +321,7 @@ def info(destination: str, quarantine: bool, as_json: bool) -> None:
         if quarantine:
             files = quarantine_info(destination)
             if as_json:
-                _json({"destination": destination, "quarantined": len(files), "files": files})
+                print_json({"destination": destination, "quarantined": len(files), "files": files})
                 return 0
             for file in files:
                 command_line.line(f"{file['source']}: {file['reason']}")
@@ -312,10 +329,10 @@ def info(destination: str, quarantine: bool, as_json: bool) -> None:
             print_reasons(reasons(files))
             return 0
         facts = dataset_info(destination)
-        _json(facts) if as_json else print_info(facts)
+        print_json(facts) if as_json else print_info(facts)
         return 0
 
-    _end(work, as_json)
+    end(work, as_json)
 
 
 @app.command(short_help="Write a page about a dataset and its biases.")
@@ -336,20 +353,15 @@ def report(destination: str, html: str, thumbnails: int, spectra: int, as_json: 
                 few = f"{len(lost):,} {what if len(lost) > 1 else what[:-1]} cannot be read, the first is {lost[0]}"
                 command_line.line(f"shard-tools: {few}; `shard-tools verify {destination}` lists all", sys.stderr)
         if as_json:
-            _json(found)
+            print_json(found)
         else:
             command_line.line(f"{html}: {found['headline']}")
         return 0
 
-    _end(work, as_json)
+    end(work, as_json)
 
 
-def _json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(command_line.json_text(value) + "\n")
-
-
-def _end(work: Callable[[], int], as_json: bool, interrupted: str = "interrupted") -> None:
-    command_line.end("shard-tools", work, as_json, expected=(ToolError,), interrupted=interrupted)
+add_commands(app)
 
 
 def collect_garbage_rarely() -> None:

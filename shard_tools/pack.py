@@ -14,12 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from genimage_stream.resources import cores
-from genimage_stream.schema import DATASET_FILE, FORMAT_VERSION, INDEX_FILE, PACK_FOLDER, PLAN_FILE, QUARANTINE_FILE
+from genimage_stream.schema import (
+    DATASET_FILE,
+    FORMAT_VERSION,
+    INDEX_FILE,
+    PACK_FOLDER,
+    PLAN_FILE,
+    QUARANTINE_FILE,
+    idx_path,
+)
 from shard_tools import state
 from shard_tools.addresses import is_object_url
 from shard_tools.engines import local, ray
 from shard_tools.errors import TargetError, ToolError
 from shard_tools.gather import gather, lost_groups
+from shard_tools.growth.compare import Task, compare
+from shard_tools.growth.held import NEW, group_of, sweep
+from shard_tools.growth.publish import finish_publishing, withdraw
+from shard_tools.plan import GroupName
 from shard_tools.scan import Listing, scan
 from shard_tools.sources.unfold import unfold_all
 from shard_tools.target.local_storage import Storage, explained, is_unfinished, open_storage
@@ -34,7 +46,8 @@ ENGINES = ("local", "ray")
 @dataclass
 class PackSummary:
     destination: str
-    state: str  # new, unfinished (resumed), finished (nothing was to be done), repaired (lost files were made again)
+    # new, unfinished (resumed), finished (nothing was to be done), repaired (lost files were made again), grown
+    state: str
     samples: int
     quarantined: int
     system_files: int
@@ -43,6 +56,7 @@ class PackSummary:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)  # sentences about groups of which nothing was packed
+    grown: list[str] = field(default_factory=list)  # "generator split" of groups that a finished dataset got or changed
 
 
 def pack(sources: Sequence[str], destination: str, options: PackOptions, progress: Progress) -> PackSummary:
@@ -58,7 +72,7 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
     if options.engine not in ENGINES:
         raise ToolError(f"--engine {options.engine}: choose one of {', '.join(ENGINES)}")
     storage = open_storage(destination)
-    _apart(sources, storage)
+    apart(sources, storage)
     _in_order(sources, storage)
     listing = scan(
         sources,
@@ -80,35 +94,73 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
     for line in listing.notes:
         progress.say(f"note: {line}")
     _can_unfold(listing, storage)
-    work = plan_work(listing, options)
-    if state.begin(storage, work.plan, len(listing)) == "finished" and not state.lost_files(storage):
-        return _summary(storage, work, "finished")
+    return pack_work(storage, plan_work(listing, options), options, progress)
+
+
+def pack_work(storage: Storage, work: Work, options: PackOptions, progress: Progress) -> PackSummary:
+    """Carry a plan out, going on where an earlier run was interrupted. Raises ToolError."""
+    if storage.size(PLAN_FILE) is None and (task := compare(storage, work, options)).idle:
+        return _summary(storage, work, task)
     with locked(storage):
-        found = state.begin(storage, work.plan, len(listing))
-        lost = state.lost_files(storage) if found == "finished" else []
-        if found != "finished" or lost:
-            # Before anything else: what lies in the destination from now on belongs to this plan.
-            state.write_json(storage, PLAN_FILE, _stored_plan(work))
-            _unfold(work, storage)
-        if lost:
-            progress.say(f"{storage.shown(lost[0])} is missing or cut off ({len(lost)} such files): made again")
-            _repair(work, options, storage, progress, lost)
-            found = "repaired"
-        elif found != "finished":
-            _carry_out(work, options, storage, progress)
-            gather(work, options, storage)
-        _clean(storage)
-    return _summary(storage, work, found)
+        finish_publishing(storage)
+        task = compare(storage, work, options)
+        if not task.idle:
+            _begin(storage, work, task)
+            if task.lost:
+                progress.say(
+                    f"{storage.shown(task.lost[0])} is missing or cut off ({len(task.lost)} such files): made again"
+                )
+                _repair(work, options, storage, progress, task)
+            if task.held is None or task.todo:
+                _unfold(work, storage, task.todo)
+                _carry_out(work, options, storage, progress, task)
+            if task.held is None:
+                gather(work, options, storage)
+            elif task.todo or task.relisted:
+                _make_room(storage, work, task)
+                gather(work, options, storage, task.todo, task.held, task.kept)
+            sweep(storage, task.todo | _groups(task.begun))
+    return _summary(storage, work, task)
 
 
-def _stored_plan(work: Work) -> dict[str, Any]:
-    return {
+def _begin(storage: Storage, work: Work, task: Task) -> None:
+    """Before anything else: what lies in the destination from now on belongs to this plan."""
+    plan = work.plan
+    if task.begun is not None and task.begun.get("plan_digest") != plan.digest:
+        for name in storage.files(PACK_FOLDER):  # of a growth that was given up
+            if name not in (LOCK, PLAN_FILE):
+                storage.remove(name)
+    stored: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
-        "plan_digest": work.plan.digest,
-        "options": work.plan.options,
+        "plan_digest": plan.digest,
+        "options": plan.options,
         "planned_files": len(work.row),
-        "planned_shards": len(work.plan.shards),
+        "planned_shards": len(plan.shards),
     }
+    if task.held is not None:
+        stored["groups"] = sorted(task.todo | _groups(task.begun))
+        stored["replaced"] = sorted(task.replaced)
+    state.write_json(storage, PLAN_FILE, stored)
+
+
+def _groups(begun: dict[str, Any] | None) -> set[GroupName]:
+    """The groups whose shards an interrupted growth may have written."""
+    return {(generator, split) for generator, split in (begun or {}).get("groups", [])}
+
+
+def _make_room(storage: Storage, work: Work, task: Task) -> None:
+    """Bring shards of groups that replace others to their places. Meanwhile the dataset is one without these groups, so
+    that whoever opens it at any moment finds shards and index of one kind."""
+    held = task.held
+    assert held is not None
+    if gone := task.replaced & set(held.plans):
+        withdraw(held, gone)
+    there = storage.files(NEW)
+    for shard in work.plan.shards:
+        if (shard.generator, shard.split) in task.replaced:
+            for path in (idx_path(shard.path), shard.path):
+                if f"{NEW}/{path}" in there:
+                    storage.move(f"{NEW}/{path}", path)
 
 
 def _can_unfold(listing: Listing, storage: Storage) -> None:
@@ -120,17 +172,18 @@ def _can_unfold(listing: Listing, storage: Storage) -> None:
             )
 
 
-def _unfold(work: Work, storage: Storage) -> None:
+def _unfold(work: Work, storage: Storage, todo: Collection[GroupName]) -> None:
     """Turn tables that have to be read from end to end into files that can be read in any order."""
     containers = work.listing.containers
+    needed = {g.container for g in work.listing.groups if (g.generator, g.split) in todo}
     folder = storage.local_path(f"{PACK_FOLDER}/unfolded")
-    if folder is None or not any(container.sequential for container in containers):
+    if folder is None or not any(containers[number].sequential for number in needed):
         return
     with explained(Path(folder).parent):
-        unfold_all(containers, folder, work.plan.digest)
+        unfold_all(containers, folder, work.plan.digest, needed)
 
 
-def _apart(sources: Sequence[str], storage: Storage) -> None:
+def apart(sources: Sequence[str], storage: Storage) -> None:
     """The destination must not lie within a source: its shards would be found as files of the source next time."""
     root = storage.local_path()
     if root is not None:
@@ -156,14 +209,19 @@ def _in_order(sources: Sequence[str], storage: Storage) -> None:
             raise ToolError(f"{source} does not exist{swapped}")
 
 
-def _repair(work: Work, options: PackOptions, storage: Storage, progress: Progress, lost: list[str]) -> None:
+def _repair(work: Work, options: PackOptions, storage: Storage, progress: Progress, task: Task) -> None:
     """Make the lost files of a finished dataset again, to the same bytes."""
+    plan, lost = work.plan, task.lost
+    groups = {one.name for one in plan.groups}
     if INDEX_FILE in lost or QUARANTINE_FILE in lost:  # what they say is only known by packing everything
-        _carry_out(work, options, storage, progress)
+        _unfold(work, storage, groups)
+        _carry_out(work, options, storage, progress, Task("finished", None, groups))
         gather(work, options, storage)
         return
-    _carry_out(work, options, storage, progress, [n for n, shard in enumerate(work.plan.shards) if shard.path in lost])
-    still = state.lost_files(storage)
+    _unfold(work, storage, {group_of(name) for name in lost})
+    numbers = [n for n, shard in enumerate(plan.shards) if shard.path in lost and task.places(shard) == [shard.path]]
+    _write(work, options, storage, progress, {number: plan.shards[number].path for number in numbers}, keep=False)
+    still = [name for name in state.lost_files(storage) if group_of(name) not in task.replaced]
     if still:
         raise TargetError(
             f"{storage.shown(still[0])} was made again and is not what it was: the source has changed since it was "
@@ -171,23 +229,30 @@ def _repair(work: Work, options: PackOptions, storage: Storage, progress: Progre
         )
 
 
-def _carry_out(
-    work: Work, options: PackOptions, storage: Storage, progress: Progress, only: Collection[int] | None = None
-) -> None:
-    """Write all shards that are not finished yet; or `only` these, finished or not."""
-    plan = work.plan
+def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Progress, task: Task) -> None:
+    """Write all shards of the task that are not finished yet."""
     for name in storage.files():
         if is_unfinished(name):
             storage.remove(name)
-    done = state.finished_shards(storage, plan) if only is None else set()
-    pending = [number for number in range(len(plan.shards)) if (number not in done if only is None else number in only)]
+    shards = work.plan.shards
+    places = {n: task.places(shard) for n, shard in enumerate(shards) if (shard.generator, shard.split) in task.todo}
+    done = state.finished_shards(storage, places)
     if done:
-        progress.say(f"going on: {len(done)} of {len(plan.shards)} shards are finished")
+        progress.say(f"going on: {len(done)} of {len(places)} shards are finished")
+    pending = {number: paths[0] for number, paths in places.items() if number not in done}
+    _write(work, options, storage, progress, pending, keep=True)
+
+
+def _write(
+    work: Work, options: PackOptions, storage: Storage, progress: Progress, pending: dict[int, str], *, keep: bool
+) -> None:
+    """Write shards of the plan to their places, and `keep` what the index will say of them."""
+    plan = work.plan
     sizes = work.listing.size[work.row]
     todo = sum(plan.shards[n].end - plan.shards[n].begin for n in pending)
     todo_bytes = sum(int(sizes[plan.shards[n].begin : plan.shards[n].end].sum()) for n in pending)
     _warn_of_room(storage, todo_bytes, progress)
-    tasks = (shard_task(work, number, options.check, options.level) for number in pending)
+    tasks = (shard_task(work, number, options.check, options.level, path) for number, path in pending.items())
     if options.engine == "ray":
         run, workers = ray.run, options.workers
     else:
@@ -198,7 +263,7 @@ def _carry_out(
     try:
         with contextlib.closing(run(tasks, work.listing.containers, storage, workers, progress.advance)) as results:
             for result in results:
-                if only is None:
+                if keep:
                     state.save_result(storage, plan.shards[result.number], result, work.planned)
     finally:
         progress.end()
@@ -214,20 +279,15 @@ def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
             )
 
 
-def _clean(storage: Storage) -> None:
-    """The dataset is finished: what only served to get there can go."""
-    for name in storage.files():
-        if is_unfinished(name) or (name.startswith(PACK_FOLDER + "/") and name != LOCK):
-            storage.remove(name)
-
-
-def _summary(storage: Storage, work: Work, found: str) -> PackSummary:
+def _summary(storage: Storage, work: Work, task: Task) -> PackSummary:
     dataset = state.read_dataset(storage)
     assert dataset is not None
     counts = dataset.fields["counts"]
+    grown = sorted(map(" ".join, task.todo)) if task.held is not None else []
+    repaired = "repaired" if task.lost else task.found
     return PackSummary(
         storage.url,
-        found,
+        "grown" if grown or task.relisted else repaired,
         counts["samples"],
         counts["quarantined"],
         work.listing.system_files,
@@ -236,4 +296,5 @@ def _summary(storage: Storage, work: Work, found: str) -> PackSummary:
         work.listing.problems,
         work.listing.notes,
         lost_groups(dataset.fields),
+        grown,
     )

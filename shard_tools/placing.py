@@ -23,6 +23,7 @@ class Origin:
     root: str = ""  # absolute path of its folder, or address
     prefix: str = ""  # what it is called where there are several sources
     number: str = ""  # the end of the prefix that tells it from another source of the same name
+    named: str = ""  # the prefix that it has or would have
 
 
 class Placer:

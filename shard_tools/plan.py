@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,14 +34,39 @@ class Shard:
     end: int
 
 
+GroupName = tuple[str, str]  # generator, split
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """What one group was planned from. Groups do not depend on each other, which is what lets a dataset grow.
+
+    `files`: also those that turn out to be broken. `digest`: sha256 over everything that decides the bytes of the
+    group's shards, as far as it is known before reading, but for the options.
+    """
+
+    generator: str
+    split: str
+    files: int
+    digest: str
+
+    @property
+    def name(self) -> GroupName:
+        return self.generator, self.split
+
+
 @dataclass
 class Plan:
     """`order[i]` is the row (of the keys that were given) of the i-th sample of the dataset."""
 
     order: npt.NDArray[np.int64]
     shards: list[Shard]
-    digest: str
+    groups: list[GroupPlan]
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return plan_digest(self.options, self.groups)
 
 
 def make_plan(
@@ -79,9 +105,14 @@ def make_plan(
             for i in range(len(borders) - 1)
         ]
         at += len(rows)
-    plan = Plan(order, shards, "", dict(options or {}))
-    plan.digest = _digest(plan, key, size)
-    return plan
+    return Plan(order, shards, _group_plans(order, shards, key, size), dict(options or {}))
+
+
+def plan_digest(options: Mapping[str, Any], groups: Iterable[GroupPlan]) -> str:
+    """sha256 that identifies a dataset with these options and groups, in whatever order it came by them."""
+    parts = sorted((one.generator, one.split, one.files, one.digest) for one in groups)
+    head = {"format_version": FORMAT_VERSION, "options": options, "groups": parts}
+    return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()
 
 
 def _permutation(n: int, name: str) -> npt.NDArray[np.int64]:
@@ -117,17 +148,20 @@ def _fill(total: npt.NDArray[np.int64], limit: int) -> list[int]:
     return borders
 
 
-def _digest(plan: Plan, key: pa.StringArray, size: npt.NDArray[np.int64]) -> str:
-    """sha256 over everything that decides the bytes of the shards, as far as it is known before reading."""
-    sha = hashlib.sha256()
-    head = {"format_version": FORMAT_VERSION, "options": plan.options}
-    sha.update(json.dumps(head, sort_keys=True).encode())
-    ordered_sizes = np.ascontiguousarray(size[plan.order], dtype="<i8")
-    lengths = pc.binary_length(key).to_numpy()[plan.order].astype("<i4")
-    for shard in plan.shards:
+def _group_plans(
+    order: npt.NDArray[np.int64], shards: list[Shard], key: pa.StringArray, size: npt.NDArray[np.int64]
+) -> list[GroupPlan]:
+    sums: dict[GroupName, Any] = {}
+    files: Counter[GroupName] = Counter()
+    ordered_sizes = np.ascontiguousarray(size[order], dtype="<i8")
+    lengths = pc.binary_length(key).to_numpy()[order].astype("<i4")
+    for shard in shards:
+        name = shard.generator, shard.split
+        files[name] += shard.end - shard.begin
+        sha = sums.setdefault(name, hashlib.sha256())
         sha.update(f"\n{shard.path} {shard.end - shard.begin}\n".encode())
-        rows = pa.array(plan.order[shard.begin : shard.end])
+        rows = pa.array(order[shard.begin : shard.end])
         sha.update("\n".join(key.take(rows).to_pylist()).encode())
         sha.update(lengths[shard.begin : shard.end].tobytes())
         sha.update(ordered_sizes[shard.begin : shard.end].tobytes())
-    return sha.hexdigest()
+    return [GroupPlan(*name, files[name], sha.hexdigest()) for name, sha in sums.items()]

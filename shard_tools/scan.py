@@ -73,6 +73,7 @@ class Listing:
     incomplete: list[str] = field(default_factory=list)  # missing volumes and other missing parts of sources
     notes: list[str] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)  # generators of files that --generators and --splits leave out
+    origins: list[Origin] = field(default_factory=list)  # of each container
 
     def __len__(self) -> int:
         return len(self.name)
@@ -130,9 +131,10 @@ def scan(
     prefixes: set[str] = set()
     found_in: list[tuple[Container, ContainerListing, list[str], Origin]] = []
     for source in sources:
-        prefix, number = _prefix(source, prefixes) if len(sources) > 1 else ("", "")
+        named, number = _prefix(source, prefixes)
+        prefix, number = (named, number) if len(sources) > 1 else ("", "")
         here = discover(source, prefix, found, columns)
-        origin = Origin(_root(source), prefix, number)
+        origin = Origin(_root(source), prefix, number, named)
         found_in += [(container, listed, _above(source), origin) for container, listed in here]
         if not any(folder.names for _, listed in here for folder in listed.folders) and not any(
             listed.incomplete for _, listed in here
@@ -148,6 +150,7 @@ def scan(
         scanner.add(len(containers), container, listed, context, of_folders)
         containers.append(container)
     listing = scanner.finish(containers)
+    listing.origins = [origin for _, _, _, origin in found_in]
     _check_generators(scanner, listing)
     _check_labels(listing)
     if not len(listing) and listing.incomplete:

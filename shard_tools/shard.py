@@ -15,12 +15,22 @@ from genimage_stream.decode import ImageFacts
 from genimage_stream.schema import idx_path
 from shard_tools import tar
 from shard_tools.crop_ready import recode_image
-from shard_tools.errors import UnreadableImageError
+from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.faults import Faults
 from shard_tools.inspect import Check, image_facts, need_reader
 from shard_tools.sample import index_line, sample_facts
 from shard_tools.sources.base import Location
 from shard_tools.target.local_storage import Storage
+
+
+class Known(NamedTuple):
+    """What is known of an image that was packed before; the fields as in Packed."""
+
+    facts: ImageFacts
+    sha256: str
+    stored_sha256: str | None = None
+    pixel_sha256: str | None = None
+    segments: list[int] | None = None
 
 
 class Item(NamedTuple):
@@ -32,6 +42,7 @@ class Item(NamedTuple):
     synset: str | None  # only where the class does not say it
     container: int
     where: Location
+    known: Known | None = None  # of an image that is copied from another dataset
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ def write_shard(task: ShardTask, readers: Images, storage: Storage, report: Repo
                 if isinstance(data, Exception):
                     raise data
                 with readers.turn:
-                    image = _to_store(data, task, item.where.path)
+                    image = _to_store(data, task, item)
             except UnreadableImageError as error:
                 faults.add(number, error)
                 result.quarantined.append(Quarantined(number, str(error)))
@@ -145,8 +156,17 @@ class _Stored(NamedTuple):
     segments: list[int] | None = None
 
 
-def _to_store(data: bytes, task: ShardTask, name: str) -> _Stored:
-    """Check one image, and recode it for a crop-ready shard. Raises UnreadableImageError."""
+def _to_store(data: bytes, task: ShardTask, item: Item) -> _Stored:
+    """Check one image, and recode it for a crop-ready shard. Raises UnreadableImageError; SourceError for an image of a
+    dataset that is not what its index says."""
+    name = item.where.path
+    if item.known is not None:
+        if hashlib.sha256(data).hexdigest() != (item.known.stored_sha256 or item.known.sha256):
+            raise SourceError(
+                f"{name}: {item.key}: the image's bytes have changed (sha256 differs): `shard-tools verify` lists what "
+                "is damaged"
+            )
+        return _Stored(data, *item.known)
     if task.png_level is None:
         sha256 = hashlib.sha256(data).hexdigest()  # first: what was just read is in the processor's cache
         return _Stored(data, image_facts(data, task.check, name), sha256)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,7 +84,7 @@ def write_json(storage: Storage, name: str, value: Mapping[str, Any]) -> None:
 
 def begin(storage: Storage, plan: Plan, files: int) -> str:
     """Compare the destination with the plan: "new", "unfinished" or "finished". Raises TargetError when it is
-    another's.
+    another's; of which files a finished one is, growth/compare.py finds out.
     """
     for name, state in ((DATASET_FILE, "finished"), (PLAN_FILE, "unfinished")):
         stored: Mapping[str, Any] | None
@@ -104,7 +104,7 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
                     f"{what} begun with {option} = {_shown(stored['options'].get(option))}, not {_shown(value)}: "
                     "give the same options, or choose another destination"
                 )
-        if stored["plan_digest"] != plan.digest:
+        if state == "unfinished" and stored["plan_digest"] != plan.digest:
             raise TargetError(
                 f"{what} of other files (it was planned for {stored.get('planned_files', '?')} files, the source has "
                 f"{files}; or their names or sizes differ): choose another destination, or remove this one, or bring "
@@ -175,18 +175,18 @@ def load_result(storage: Storage, number: int) -> tuple[pa.Table, int, list[tupl
     return table.replace_schema_metadata(None), rest["size"], [(item, reason) for item, reason in rest["quarantined"]]
 
 
-def finished_shards(storage: Storage, plan: Plan) -> set[int]:
-    """Shards whose result, tar and index are all there."""
+def finished_shards(storage: Storage, places: Mapping[int, Collection[str]]) -> set[int]:
+    """Of some shards, those whose result, tar and index are all there, at one of their `places`."""
     there = storage.files()
     done = set()
-    for number, shard in enumerate(plan.shards):
+    for number, paths in places.items():
         if result_name(number) not in there:
             continue
         loaded = load_result(storage, number)
         if loaded is None:
             continue
         size = loaded[1]
-        if size == 0 or (there.get(shard.path) == size and idx_path(shard.path) in there):
+        if size == 0 or any(there.get(path) == size and idx_path(path) in there for path in paths):
             done.add(number)
     return done
 
@@ -263,4 +263,4 @@ def quarantine_rows(
                     "reason": reason,
                 }
             )
-    return sorted(rows, key=lambda row: row["source"] or "")
+    return rows

@@ -19,7 +19,16 @@ from genimage_stream.dataset.info import WrittenFields
 from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode.image import decode_with_facts
 from genimage_stream.resources import cores
-from genimage_stream.schema import DATASET_FILE, INDEX_FILE, LATER_COLUMNS, QUARANTINE_FILE, idx_path, index_schema
+from genimage_stream.schema import (
+    DATASET_FILE,
+    INDEX_FILE,
+    LATER_COLUMNS,
+    PACK_FOLDER,
+    PLAN_FILE,
+    QUARANTINE_FILE,
+    idx_path,
+    index_schema,
+)
 from shard_tools import tar
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
@@ -82,9 +91,12 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
         progress.end()
     known = {path for path, _, _ in runs} | {idx_path(path) for path, _, _ in runs}
     known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE}
-    foreign = sorted(set(storage.files()) - known)
+    there = storage.files()
+    foreign = sorted(set(there) - known)
     for name in foreign:
-        if name.endswith((".tar", ".idx")):  # readers that go by file names would take it for a shard
+        if PLAN_FILE in there and (name.startswith(f"{PACK_FOLDER}/") or name.endswith((".tar", ".idx"))):
+            result.notes.append(f"{storage.shown(name)}: of a command that is not finished; run it again")
+        elif name.endswith((".tar", ".idx")):  # readers that go by file names would take it for a shard
             result.problems.append(f"{storage.shown(name)}: not part of the dataset, although named like a shard of it")
         else:
             what = "an unfinished file of a packer" if is_unfinished(name) else "not part of the dataset"

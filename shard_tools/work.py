@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from genimage_stream.decode import ImageFacts
 from genimage_stream.decode.crop_ready import DEFAULT_PNG_LEVEL
-from genimage_stream.remedies import printable
 from shard_tools import state
 from shard_tools.inspect import Check
-from shard_tools.keys import assign_keys
+from shard_tools.keys import Keys, assign_keys
 from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.mapping import Mapping
+from shard_tools.naming import source_names, without_source
 from shard_tools.plan import Plan, make_plan
 from shard_tools.readers import Readers
 from shard_tools.scan import Listing, Rejected
-from shard_tools.shard import Item, ShardTask
+from shard_tools.shard import Item, Known, ShardTask
 from shard_tools.sources.base import Location
 
 
@@ -37,6 +37,8 @@ class PackOptions:
     mappings: tuple[Mapping, ...] = ()
     columns: Columns = NO_COLUMNS
     allow_missing_volumes: bool = False
+    add: bool = False  # the sources are beside those that the dataset was packed from
+    license: str | None = None  # of the images
 
     @property
     def level(self) -> int | None:
@@ -53,8 +55,6 @@ class PackOptions:
             "check": self.check,
             "crop_ready": self.crop_ready,
             **({"png_level": self.level} if self.crop_ready else {}),
-            "generators": sorted(self.generators) if self.generators else None,
-            "splits": sorted(self.splits) if self.splits else None,
             **({"keep": sorted(self.columns.keep)} if self.columns.keep else {}),
         }
 
@@ -68,15 +68,31 @@ class Work:
     planned: state.Planned
     row: Any  # (n,) int64: row of the listing, in shard order
     rejected: list[Rejected]
+    packed: pa.Table | None = None  # the rows of an index that has the samples already, in shard order
 
 
 def plan_work(listing: Listing, options: PackOptions) -> Work:
     """Keys and plan for a listing."""
     readers = Readers(listing.containers)
     try:
-        keys = assign_keys(listing, lambda row: readers.read(*_location(listing, row)))
+        keys = assign_keys(listing, lambda row: readers.read(*location(listing, row)))
     finally:
         readers.close()
+    work = _planned(listing, keys, source_names(listing), options)
+    rejected = [
+        replace(one, source=without_source(listing, one.source)) for one in (*listing.rejected, *keys.duplicates)
+    ]
+    return replace(work, rejected=rejected)
+
+
+def plan_packed(listing: Listing, rows: pa.Table, options: PackOptions) -> Work:
+    """The plan of samples that are in shards already: `rows` of an index, sorted by key, are those of the listing."""
+    keys = Keys(np.arange(len(rows)), rows["key"].combine_chunks(), [])
+    work = _planned(listing, keys, rows["source"].combine_chunks(), options)
+    return replace(work, packed=rows.take(pa.array(work.row)))
+
+
+def _planned(listing: Listing, keys: Keys, source: pa.StringArray, options: PackOptions) -> Work:
     names = sorted({(g.generator, g.split) for g in listing.groups})
     number = {name: i for i, name in enumerate(names)}
     of_group = np.array([number[g.generator, g.split] for g in listing.groups], np.int32)
@@ -93,26 +109,19 @@ def plan_work(listing: Listing, options: PackOptions) -> Work:
     row = keys.row[plan.order]
     order = pa.array(plan.order)
     in_order = pa.array(listing.group[row])
-    folders = pa.array(
-        [printable(listing.containers[g.container].prefix + (g.path + "/" if g.path else "")) for g in listing.groups],
-        pa.string(),
-    ).take(in_order)
-    names = listing.name.take(pa.array(row))
-    if not pc.all(pc.utf8_is_printable(names)).as_py():
-        names = pa.array(map(printable, names.to_pylist()), pa.string())
-    source = pc.binary_join_element_wise(folders, names, "")
     planned = state.Planned(
         key=keys.key.take(order),
         label=pa.array([g.label for g in listing.groups], pa.string()).take(in_order),
         class_index=listing.class_index[row],
         synset=listing.synset.take(pa.array(row)),
-        source=source,
+        source=source.take(pa.array(row)),
         kept={name: values.take(pa.array(row)) for name, values in listing.kept.items()},
     )
-    return Work(listing, plan, planned, row, [*listing.rejected, *keys.duplicates])
+    return Work(listing, plan, planned, row, [])
 
 
-def _location(listing: Listing, row: int) -> tuple[int, Location]:
+def location(listing: Listing, row: int) -> tuple[int, Location]:
+    """(container, place in it) of a row of the listing."""
     group = listing.groups[listing.group[row]]
     name = listing.name[row].as_py()
     return group.container, Location(
@@ -125,7 +134,10 @@ def _location(listing: Listing, row: int) -> tuple[int, Location]:
     )
 
 
-def shard_task(work: Work, number: int, check: Check, png_level: int | None = None) -> ShardTask:
+def shard_task(
+    work: Work, number: int, check: Check, png_level: int | None = None, path: str | None = None
+) -> ShardTask:
+    """The task of a shard of the plan, which is written to `path`; None: to its final one."""
     listing, shard = work.listing, work.plan.shards[number]
     part = slice(shard.begin, shard.end)
     rows = work.row[part]
@@ -148,4 +160,21 @@ def shard_task(work: Work, number: int, check: Check, png_level: int | None = No
         Item(key, g.label, class_index, synset, g.container, Location(f"{g.path}/{name}" if g.path else name, *where))
         for key, class_index, synset, g, name, *where in columns
     ]
-    return ShardTask(number, shard.path, shard.generator, shard.split, items, check, png_level)
+    if work.packed is not None:
+        known = map(_known, work.packed.slice(shard.begin, shard.end - shard.begin).to_pylist())
+        items = [item._replace(known=facts) for item, facts in zip(items, known, strict=True)]
+    return ShardTask(number, path or shard.path, shard.generator, shard.split, items, check, png_level)
+
+
+def _known(row: dict[str, Any]) -> Known:
+    facts = ImageFacts(
+        row["format"],
+        row["mode"],
+        row["width"],
+        row["height"],
+        8,
+        row["jpeg_quality"],
+        row["progressive"],
+        row.get("chroma"),
+    )
+    return Known(facts, row["sha256"], row.get("stored_sha256"), row.get("pixel_sha256"), row.get("segments"))

@@ -37,6 +37,15 @@ class ShardEntry(TypedDict):
     size: int
 
 
+class GroupPlanFields(TypedDict):
+    """What a (generator, split) was planned from; see shard_tools/plan.py."""
+
+    generator: str
+    split: str
+    files: int
+    digest: str
+
+
 class DatasetFields(TypedDict):
     """dataset.json as the packer writes it."""
 
@@ -53,6 +62,8 @@ class WrittenFields(DatasetFields, total=False):
 
     written_by: str
     planned_files: int
+    plans: list[GroupPlanFields]
+    license: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,11 @@ class DatasetInfo:
         """Tells datasets that were packed from other files or with other options apart."""
         digest = self.fields.get("plan_digest")
         return digest if isinstance(digest, str) else None
+
+    @property
+    def plans(self) -> list[GroupPlanFields]:
+        """What each (generator, split) was planned from. Raises KeyError where that is not said."""
+        return self.fields["plans"]
 
     @property
     def crop_ready(self) -> bool:

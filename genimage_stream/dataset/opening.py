@@ -6,6 +6,7 @@ storage/opening.py), `read_info`, `IndexColumns`.
 
 from __future__ import annotations
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,8 @@ def _open(
     reopen = partial(_open, place, options, cache_dir, cache_size)
     info, columns = read_info(store), open_index(store)
     if info.samples not in (None, columns.num_rows):
+        info = read_info(store)  # which a packer may just have replaced
+    if info.samples not in (None, columns.num_rows) and not _being_replaced(store, info.samples, columns.num_rows):
         raise ValueError(
             f"{columns.name} has {columns.num_rows:,} rows and {schema.DATASET_FILE} says {info.samples:,}: these are "
             "different datasets; restore both from one copy, or pack again"
@@ -67,6 +70,16 @@ def read_info(store: Store) -> DatasetInfo:
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(_absence(store)) from None
     return parse_info(text, f"{store.name}/{schema.DATASET_FILE}")
+
+
+def _being_replaced(store: Store, before: int | None, after: int) -> bool:
+    """Whether a packer is at the point where a grown index is there and its dataset.json not yet, or was killed there:
+    then the index is the one to go by."""
+    try:
+        plan = json.loads(store.read(schema.PLAN_FILE))
+    except (OSError, ValueError):
+        return False
+    return isinstance(plan, dict) and plan.get("samples") == [before, after]
 
 
 def open_index(store: Store) -> IndexColumns:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from shard_tools.sources.base import Container
 
 
-def unfold_all(containers: list[Container], folder: str, plan_digest: str) -> None:
-    """Write the files of every sequential container into one file in `folder` and let it be read from that.
+def unfold_all(containers: list[Container], folder: str, plan_digest: str, needed: Collection[int]) -> None:
+    """Write the files of every `needed` container that is sequential into one file in `folder`, to be read from there.
 
     A file that is there already is taken only if it was made for this plan from this very file: its name says so.
     """
     os.makedirs(folder, exist_ok=True)
-    sequential = [(number, one) for number, container in enumerate(containers) if (one := container.sequential)]
+    sequential = [(number, one) for number in sorted(needed) if (one := containers[number].sequential)]
     names = [f"{number:05d}-{one.identity(plan_digest)}.arrow" for number, one in sequential]
     for name in set(os.listdir(folder)) - set(names):
         os.remove(os.path.join(folder, name))

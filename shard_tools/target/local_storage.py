@@ -70,6 +70,9 @@ class Storage(Protocol):
     def files(self, below: str = "") -> dict[str, int]:
         """All files below a folder with their sizes in bytes."""
 
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name, at which another one may be."""
+
     def remove(self, name: str) -> None: ...
 
 
@@ -215,6 +218,12 @@ class LocalStorage:
                 path = name if inner == "." else f"{inner}/{name}"
                 found[path] = os.lstat(os.path.join(folder, name)).st_size
         return found
+
+    def move(self, name: str, to: str) -> None:
+        with explained(self.path(to)):
+            make_folder(self.path(to).parent)
+            os.rename(self.path(name), self.path(to))
+            sync_folder(self.path(to).parent)
 
     def remove(self, name: str) -> None:
         self.path(name).unlink(missing_ok=True)

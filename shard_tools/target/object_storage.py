@@ -82,6 +82,12 @@ class ObjectStorage:
                 found.update((entry["path"], entry["size"]) for entry in batch)
             return found
 
+    def move(self, name: str, to: str) -> None:
+        import obstore
+
+        with self._explained(to, "written"):
+            obstore.rename(self._store, name, to, overwrite=True)
+
     def remove(self, name: str) -> None:
         import obstore
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from genimage_stream.schema import PLAN_FILE
 from shard_tools import state
 from shard_tools.errors import SourceError, TargetError, ToolError
 from shard_tools.layout.mapping import parse_mapping
@@ -256,7 +258,7 @@ def test_destination_of_other_options_or_files(standard_tree: Tree, packed: Path
     make_tree(tmp_path / "other", generators=("adm",), count=2)
     done = shard_tools_here("pack", tmp_path / "other", tmp_path / "dst", "--shard-size", "60kB", "--json")
     assert done.code == 2
-    assert "of other files" in done.json["error"]
+    assert "samples of adm train that the sources lack" in done.json["error"]
     assert tree_bytes(tmp_path / "dst") == before
 
 
@@ -346,6 +348,9 @@ def test_mappings_have_to_be_the_same_on_resume(tmp_path: Path) -> None:
     make_tree(tmp_path / "src", generators=("adm",), count=2)
     pack_here(tmp_path / "src", tmp_path / "dst", "ADM=flux::")
     assert {row["generator"] for row in index_rows(tmp_path / "dst")} == {"flux"}
-    with pytest.raises(TargetError):
+    plan = {"plan_digest": "of flux", "options": json.loads((tmp_path / "dst" / "dataset.json").read_text())["options"]}
+    (tmp_path / "dst" / "dataset.json").unlink()
+    state.write_json(LocalStorage(str(tmp_path / "dst")), PLAN_FILE, plan)
+    with pytest.raises(TargetError, match="of other files"):
         pack_here(tmp_path / "src", tmp_path / "dst")
     assert parse_mapping("ADM=flux::").generator == "flux"

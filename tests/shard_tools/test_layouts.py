@@ -279,7 +279,7 @@ def test_several_sources(tmp_path: Path) -> None:
     pack_here([tmp_path / "one", tmp_path / "two"], tmp_path / "dst")
     rows = index_rows(tmp_path / "dst")
     assert {row["generator"] for row in rows} == {"adm", "sd14"}
-    assert {row["source"].split("/")[0] for row in rows} == {"one", "two"}
+    assert {row["source"].split("/")[0] for row in rows} == {"ADM", "stable_diffusion_v_1_4"}
 
 
 def test_sources_of_the_same_name(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_sources_of_the_same_name(tmp_path: Path) -> None:
         put(tmp_path / outer / "ADM" / "train", {"ai/0_adm_1.PNG": fake_png(rng, 16)})
     pack_here([tmp_path / outer / "ADM" / "train" for outer in "abc"], tmp_path / "dst")
     rows = index_rows(tmp_path / "dst")
-    assert {row["source"] for row in rows} == {f"train{n}/ai/0_adm_1.PNG" for n in ("", "~2", "~3")}
+    assert {row["source"] for row in rows} == {f"{n}ai/0_adm_1.PNG" for n in ("", "train~2/", "train~3/")}
     assert {(row["generator"], row["split"]) for row in rows} == {("adm", "train")}
 
 

@@ -1,0 +1,181 @@
+"""What a finished dataset holds, group by group, for those who write it again with more groups or with fewer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genimage_stream.dataset.info import ShardEntry, WrittenFields
+from genimage_stream.schema import (
+    DATASET_FILE,
+    INDEX_FILE,
+    PACK_FOLDER,
+    PLAN_FILE,
+    QUARANTINE_FILE,
+    idx_path,
+    index_schema,
+    kept_column,
+)
+from shard_tools import state
+from shard_tools.errors import TargetError
+from shard_tools.plan import GroupName, GroupPlan
+from shard_tools.target.local_storage import Storage, is_unfinished
+from shard_tools.target.lock import LOCK
+
+NEW = f"{PACK_FOLDER}/new"  # shards that wait here until those of the same names can go
+
+
+class Rows(NamedTuple):
+    """The rows of one shard, as they go into the index."""
+
+    path: str
+    size: int  # bytes of the shard
+    table: pa.Table
+
+
+@dataclass
+class Held:
+    """A finished dataset. `plans`: what each group was planned from."""
+
+    storage: Storage
+    fields: WrittenFields
+    plans: dict[GroupName, GroupPlan]
+
+    @classmethod
+    def read(cls, storage: Storage) -> Held | None:
+        """None where no dataset is finished. Raises TargetError for one that does not say what it was planned from."""
+        info = state.read_dataset(storage)
+        if info is None:
+            return None
+        try:
+            plans = [GroupPlan(str(p["generator"]), str(p["split"]), int(p["files"]), p["digest"]) for p in info.plans]
+        except (KeyError, TypeError, ValueError):
+            raise TargetError(
+                f"{storage.shown(DATASET_FILE)} does not say what its groups were planned from, so an earlier version "
+                "wrote it: pack anew to another destination"
+            ) from None
+        return cls(storage, info.fields, {plan.name: plan for plan in plans})
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        table = self._read(INDEX_FILE)
+        if len(table) != self.fields["counts"]["samples"]:
+            raise TargetError(
+                f"{self.storage.shown(INDEX_FILE)} has {len(table):,} rows and {DATASET_FILE} says "
+                f"{self.fields['counts']['samples']:,}: restore both from one copy"
+            )
+        return table
+
+    @cached_property
+    def quarantine(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._read(QUARANTINE_FILE).to_pylist()
+        return rows
+
+    def _read(self, name: str) -> pa.Table:
+        raw = self.storage.read(name)
+        try:
+            if raw is None:
+                raise FileNotFoundError("it is missing")
+            return pq.read_table(pa.BufferReader(raw), page_checksum_verification=True)
+        except (OSError, pa.ArrowException) as error:
+            raise TargetError(
+                f"{self.storage.shown(name)} cannot be read ({error}): restore it from a copy, or pack anew"
+            ) from error
+
+    def kept_with(self, others: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+        """Types of the columns of --keep of this dataset and of what comes to it; a column without values has any.
+
+        Raises TargetError where they do not fit.
+        """
+        prefix = kept_column("")
+        types = {f.name.removeprefix(prefix): f.type for f in self._table.schema if f.name.startswith(prefix)}
+        for name, kind in others.items():
+            if name in types and types[name] != kind and not (pa.types.is_null(kind) or pa.types.is_null(types[name])):
+                raise TargetError(
+                    f"{self.storage.url} has {types[name]} in the column {kept_column(name)}, and the sources have {kind}: "
+                    "pack all of them anew to another destination"
+                )
+            if pa.types.is_null(types.get(name, pa.null())):
+                types[name] = kind
+        return types
+
+    def entries(self, groups: Collection[GroupName]) -> Iterator[tuple[GroupName, ShardEntry, int]]:
+        """(group, shard, its first row of the index) of the shards of some groups."""
+        at = 0
+        for entry in self.fields["shards"]:
+            name = group_of(entry["path"])
+            if name in groups:
+                yield name, entry, at
+            at += entry["samples"]
+
+    def rows(self, group: GroupName) -> Iterator[Rows]:
+        """The rows of the index of a group's shards, as packing it gave them."""
+        for _, entry, at in self.entries([group]):
+            table = self._table.slice(at, entry["samples"])
+            shards = table["shard"].unique().to_pylist() if len(table) else []
+            if shards != [entry["path"]]:
+                raise TargetError(
+                    f"{self.storage.shown(INDEX_FILE)} and {DATASET_FILE} differ about {entry['path']}: restore both "
+                    "from one copy"
+                )
+            crop_ready = bool(self.fields["options"].get("crop_ready"))
+            yield Rows(entry["path"], entry["size"], _as_packed(table, crop_ready))
+
+    def column(self, name: str, groups: Collection[GroupName]) -> pa.Array:
+        """A column of text of the index, of some groups."""
+        parts = [self._table[name].slice(at, entry["samples"]) for _, entry, at in self.entries(groups)]
+        chunks = [chunk.cast(pa.string()) for part in parts for chunk in part.chunks]
+        return pa.chunked_array(chunks, pa.string()).combine_chunks()
+
+
+def group_of(shard: str) -> GroupName:
+    """The (generator, split) of a shard's path."""
+    generator, split, _ = shard.split("/")
+    return generator, split
+
+
+def _as_packed(table: pa.Table, crop_ready: bool) -> pa.Table:
+    """Rows of one shard whose words are in dictionaries of their own, in the order of their first appearance."""
+    known = {field.name: field.type for field in index_schema(crop_ready=crop_ready)}
+    columns = {}
+    for field in table.schema:
+        kind = known.get(field.name, field.type)
+        column = table[field.name].combine_chunks()
+        if pa.types.is_dictionary(kind):
+            columns[field.name] = column.cast(kind.value_type).dictionary_encode()
+        else:
+            columns[field.name] = column.cast(kind)
+    return pa.table(columns)
+
+
+def sweep(storage: Storage, groups: Collection[GroupName]) -> None:
+    """Remove the shards of some groups that the dataset does not hold (any more), and all that served to write it."""
+    info = state.read_dataset(storage)
+    assert info is not None
+    held = {entry["path"] for entry in info.fields["shards"]}
+    held |= set(map(idx_path, held))
+    names = [re.escape(f"{generator}/{split}/{generator}-{split}-") for generator, split in groups]
+    shards = re.compile(f"(?:{'|'.join(names)})[0-9]{{5,}}\\.(?:tar|idx)") if names else None
+    rest = []
+    for name in storage.files():
+        if name.startswith(PACK_FOLDER + "/") and name != LOCK:
+            rest.append(name)
+        elif is_unfinished(name) or (name not in held and shards is not None and shards.fullmatch(name)):
+            storage.remove(name)
+    for name in (f"{generator}/{split}" for generator, split in groups):
+        folder = storage.local_path(name)
+        with contextlib.suppress(OSError):  # it is not empty, as a rule
+            if folder is not None:
+                os.rmdir(folder)
+                os.rmdir(os.path.dirname(folder))
+    # The plan last: while it is there, it is known that something is left to be done.
+    for name in sorted(rest, key=PLAN_FILE.__eq__):
+        storage.remove(name)

@@ -1,0 +1,177 @@
+"""Writes the files that make shards a dataset: index, quarantine list, dataset.json."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from genimage_stream import __version__
+from genimage_stream.dataset.info import GroupCounts, ShardEntry, WrittenFields
+from genimage_stream.schema import (
+    DATASET_FILE,
+    FORMAT_VERSION,
+    INDEX_FILE,
+    PACK_FOLDER,
+    PLAN_FILE,
+    QUARANTINE_FILE,
+    index_schema,
+    quarantine_schema,
+)
+from shard_tools import state
+from shard_tools.growth.held import Held, Rows
+from shard_tools.plan import GroupName, GroupPlan, plan_digest
+from shard_tools.target.local_storage import Storage
+
+NEXT = f"{PACK_FOLDER}/next"  # files that wait here until the index is theirs
+ROW_GROUP = 128 * 1024
+
+QuarantineRow = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a dataset is besides its shards. `options`: those that decide bytes; `kept`: types of columns of --keep."""
+
+    options: dict[str, Any]
+    plans: Collection[GroupPlan]
+    kept: Mapping[str, pa.DataType]
+    license: str | None = None
+
+
+def publish(
+    storage: Storage, head: Head, rows: Iterable[Rows], quarantine: Callable[[], Iterable[QuarantineRow]]
+) -> None:
+    """Write the index, the quarantine list and, last of all, dataset.json: with it the dataset is finished.
+
+    `rows`: shard after shard, in the order of the index. `quarantine` is called when all of them were seen. Where a
+    dataset is there already, readers that open it meanwhile get the old one or the new one.
+    """
+    counts: Counter[tuple[str, str, str]] = Counter()
+    sizes: Counter[tuple[str, str, str]] = Counter()
+    shards: list[ShardEntry] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for path, size, table in rows:
+            generator, split, _ = path.split("/")
+            shards.append({"path": path, "samples": len(table), "size": size})
+            for label, n, total in _by_label(table):
+                counts[generator, split, label] += n
+                sizes[generator, split, label] += total
+            yield _fitted(table, schema)
+
+    schema = index_schema(crop_ready=head.options["crop_ready"], kept=head.kept)
+    index = _parquet(tables(), schema)
+    bad = sorted(quarantine(), key=lambda row: (row["source"] or "", row["reason"] or ""))
+    listed = _parquet(iter([pa.Table.from_pylist(bad, schema=quarantine_schema())]), quarantine_schema())
+    bad_counts = Counter((r["generator"] or "", r["split"] or "", r["label"] or "") for r in bad)
+    groups: list[GroupCounts] = [
+        {
+            "generator": generator,
+            "split": split,
+            "label": label,
+            "samples": counts[generator, split, label],
+            "quarantined": bad_counts[generator, split, label],
+            "size": sizes[generator, split, label],
+        }
+        for generator, split, label in sorted({*counts, *(k for k in bad_counts if all(k))})
+    ]
+    fields: WrittenFields = {
+        "format_version": FORMAT_VERSION,
+        "written_by": f"genimage-stream {__version__}",
+        "seed": head.options["seed"],
+        "options": head.options,
+        "plan_digest": plan_digest(head.options, head.plans),
+        "planned_files": sum(one.files for one in head.plans),
+        "plans": [
+            {"generator": one.generator, "split": one.split, "files": one.files, "digest": one.digest}
+            for one in sorted(head.plans, key=lambda one: one.name)
+        ],
+        "counts": {
+            "samples": sum(counts.values()),
+            "quarantined": len(bad),
+            "shards": len(shards),
+            "size": sum(s["size"] for s in shards),
+            "groups": groups,
+        },
+        "shards": shards,
+    }
+    if head.license:
+        fields["license"] = head.license
+    before = state.read_dataset(storage)
+    if before is None:
+        storage.write(INDEX_FILE, index)
+        storage.write(QUARANTINE_FILE, listed)
+        state.write_json(storage, DATASET_FILE, fields)
+        return
+    storage.write(f"{NEXT}/{QUARANTINE_FILE}", listed)
+    state.write_json(storage, f"{NEXT}/{DATASET_FILE}", fields)
+    announced = {**(state.read_json(storage, PLAN_FILE) or {}), "index": hashlib.sha256(index).hexdigest()}
+    # Readers that find the index of one number of samples and dataset.json of the other know by this what it means.
+    announced["samples"] = [before.samples, sum(counts.values())]
+    state.write_json(storage, PLAN_FILE, announced)
+    storage.write(INDEX_FILE, index)
+    finish_publishing(storage)
+
+
+def finish_publishing(storage: Storage) -> None:
+    """Where a dataset has its next index already, let the other files follow; also after an interruption."""
+    announced = (state.read_json(storage, PLAN_FILE) or {}).get("index")
+    there = storage.files(NEXT)
+    if not announced or not there:
+        return
+    if hashlib.sha256(storage.read(INDEX_FILE) or b"").hexdigest() == announced:
+        for name in (QUARANTINE_FILE, DATASET_FILE):
+            if f"{NEXT}/{name}" in there:
+                storage.move(f"{NEXT}/{name}", name)
+
+
+def withdraw(held: Held, groups: Collection[GroupName]) -> None:
+    """Make the dataset one without some of its groups. Their shards stay where they are."""
+    plans = {name: one for name, one in held.plans.items() if name not in groups}
+    rows = (row for name in sorted(plans) for row in held.rows(name))
+    bad = [row for row in held.quarantine if (row["generator"], row["split"]) not in groups]
+    head = Head(held.fields["options"], plans.values(), held.kept_with({}), held.fields.get("license"))
+    publish(held.storage, head, rows, lambda: bad)
+
+
+def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows whose columns of --keep have the types that these have in all groups together."""
+    if table.schema == schema:
+        return table
+    columns = [table[f.name] if table[f.name].type == f.type else table[f.name].cast(f.type) for f in schema]
+    return pa.table(columns, schema=schema)
+
+
+def _by_label(table: pa.Table) -> Iterator[tuple[str, int, int]]:
+    """(label, samples, bytes of their images) of one shard's rows."""
+    labels = table["label"].combine_chunks()
+    codes, sizes = labels.indices.to_numpy(), table["size"].to_numpy()
+    for code, label in enumerate(labels.dictionary.to_pylist()):
+        rows = codes == code
+        yield label, int(rows.sum()), int(sizes[rows].sum())
+
+
+def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
+    """One Parquet file in memory (about 130 bytes a row), in row groups large enough to read fast."""
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
+        waiting: list[pa.Table] = []
+        for table in tables:
+            waiting.append(table)
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                writer.write_table(_joined(waiting), row_group_size=ROW_GROUP)
+                waiting = []
+        if waiting:
+            writer.write_table(_joined(waiting), row_group_size=ROW_GROUP)
+    return bytes(sink.getvalue())
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()

@@ -1,0 +1,1 @@
+"""Parts of a finished dataset: some generators fewer, a smaller dataset, the files themselves."""

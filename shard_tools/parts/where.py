@@ -1,0 +1,90 @@
+"""`--where`: a condition on columns of the index, written as Python writes it, as an Arrow expression."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_, eq, ge, gt, le, lt, ne, or_
+from typing import Any
+
+import pyarrow.compute as pc
+
+from shard_tools.errors import ToolError
+
+_COMPARISONS = {ast.Eq: eq, ast.NotEq: ne, ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge}
+
+
+def condition(text: str, columns: Sequence[str]) -> Any:
+    """The Arrow expression of a text such as `generator == 'sd14' and width >= 512`. Raises ToolError, naming the part
+    that is not understood."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f" near column {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
+        raise ToolError(f"--where {text!r}: not a condition{where}: write e.g. generator == 'sd14'") from None
+    try:
+        return _truth(tree.body, columns)
+    except _NotUnderstoodError as error:
+        raise ToolError(
+            f"--where {text!r}: {error}; there are comparisons of columns with values, `in (...)`, `is None`, and, or, "
+            "not and parentheses"
+        ) from None
+
+
+class _NotUnderstoodError(Exception):
+    def __init__(self, node: ast.AST) -> None:
+        super().__init__(f"{ast.unparse(node)} is not understood")
+
+
+def _truth(node: ast.expr, columns: Sequence[str]) -> Any:
+    if isinstance(node, ast.BoolOp):
+        parts = [_truth(value, columns) for value in node.values]
+        return reduce(and_ if isinstance(node.op, ast.And) else or_, parts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return ~_truth(node.operand, columns)
+    if isinstance(node, ast.Name):
+        return _column(node, columns)
+    if not isinstance(node, ast.Compare):
+        raise _NotUnderstoodError(node)
+    sides = [node.left, *node.comparators]
+    pairs = zip(sides, node.ops, sides[1:], strict=False)
+    return reduce(and_, [_comparison(node, left, op, right, columns) for left, op, right in pairs])
+
+
+def _comparison(whole: ast.expr, left: ast.expr, op: ast.cmpop, right: ast.expr, columns: Sequence[str]) -> Any:
+    if isinstance(op, (ast.In, ast.NotIn)):
+        if not isinstance(right, (ast.Tuple, ast.List, ast.Set)) or not isinstance(left, ast.Name):
+            raise _NotUnderstoodError(whole)
+        column = _column(left, columns)
+        found = reduce(or_, [column == _value(one) for one in right.elts], pc.scalar(False))
+        return found if isinstance(op, ast.In) else ~found
+    if isinstance(op, (ast.Is, ast.IsNot)):
+        if not isinstance(left, ast.Name) or not (isinstance(right, ast.Constant) and right.value is None):
+            raise _NotUnderstoodError(whole)
+        column = _column(left, columns)
+        return column.is_null() if isinstance(op, ast.Is) else column.is_valid()
+    if not isinstance(left, ast.Name) and not isinstance(right, ast.Name):
+        raise _NotUnderstoodError(whole)
+    one, other = (_column(side, columns) if isinstance(side, ast.Name) else _value(side) for side in (left, right))
+    if not isinstance(left, ast.Name):  # Arrow compares from the left
+        flipped = {ast.Lt: gt, ast.LtE: ge, ast.Gt: lt, ast.GtE: le}
+        return {**_COMPARISONS, **flipped}[type(op)](other, one)
+    return _COMPARISONS[type(op)](one, other)
+
+
+def _column(node: ast.Name, columns: Sequence[str]) -> Any:
+    if node.id not in columns:
+        raise ToolError(f"--where: there is no column {node.id}; there are: {', '.join(columns)}")
+    return pc.field(node.id)
+
+
+def _value(node: ast.expr) -> Any:
+    sign = -1 if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else 1
+    inner = node.operand if isinstance(node, ast.UnaryOp) and sign < 0 else node
+    if isinstance(inner, ast.Constant) and isinstance(inner.value, (str, int, float)):
+        if sign > 0:
+            return inner.value
+        if not isinstance(inner.value, str):
+            return -inner.value
+    raise _NotUnderstoodError(node)
