@@ -4,6 +4,8 @@ sources were packed at once."""
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +13,13 @@ import pyarrow.compute as pc
 
 from genimage_stream.remedies import printable
 from shard_tools.placing import Origin
-from shard_tools.scan import Listing
+from shard_tools.scan import Listing, Rejected
 from shard_tools.sources.base import Container
 
 
 def source_names(listing: Listing, taken: pa.StringArray | None = None) -> pa.StringArray:
-    """For each row of the listing its path within SRC; with SRC's name in front where an earlier source, or `taken`, has
-    a file of the same path."""
+    """For each row of the listing its path within SRC; with SRC's name in front where an earlier source, or `taken`,
+    has a file of the same path."""
     origins = listing.origins
     above = [_prefixes(*pair) for pair in zip(listing.containers, origins, strict=True)]
     folders = [
@@ -58,13 +60,18 @@ def _prefixes(container: Container, origin: Origin) -> tuple[str, str]:
     return within, f"{named}/{within}"
 
 
-def without_source(listing: Listing, source: str) -> str:
-    """The path within its source of a file as messages call it."""
-    for origin in listing.origins:
+def without_sources(listing: Listing, files: Sequence[Rejected]) -> list[Rejected]:
+    """Files that messages call by source and path, with their paths within their sources."""
+    origins = {origin.prefix: origin for origin in listing.origins if origin.prefix}
+    return [replace(one, source=_within(origins.values(), one.source)) for one in files] if origins else list(files)
+
+
+def _within(origins: Iterable[Origin], source: str) -> str:
+    for origin in origins:
         prefix = printable(origin.prefix)
-        if prefix and source.startswith(prefix + "/"):
+        if source.startswith(prefix + "/"):
             return source[len(prefix) + 1 :]
-        if prefix and source.startswith(prefix + ":"):
+        if source.startswith(prefix + ":"):
             stem, suffix = os.path.splitext(prefix)
             return (stem.removesuffix(origin.number) if origin.number else stem) + suffix + source[len(prefix) :]
     return source

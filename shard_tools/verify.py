@@ -30,6 +30,7 @@ from genimage_stream.schema import (
     index_schema,
 )
 from shard_tools import tar
+from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.finished import finished_info, read_index, read_quarantine
@@ -90,7 +91,7 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
     finally:
         progress.end()
     known = {path for path, _, _ in runs} | {idx_path(path) for path, _, _ in runs}
-    known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE}
+    known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, CARD_FILE, CROISSANT_FILE}
     there = storage.files()
     foreign = sorted(set(there) - known)
     for name in foreign:

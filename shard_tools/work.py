@@ -15,7 +15,7 @@ from shard_tools.inspect import Check
 from shard_tools.keys import Keys, assign_keys
 from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.mapping import Mapping
-from shard_tools.naming import source_names, without_source
+from shard_tools.naming import source_names, without_sources
 from shard_tools.plan import Plan, make_plan
 from shard_tools.readers import Readers
 from shard_tools.scan import Listing, Rejected
@@ -79,9 +79,7 @@ def plan_work(listing: Listing, options: PackOptions) -> Work:
     finally:
         readers.close()
     work = _planned(listing, keys, source_names(listing), options)
-    rejected = [
-        replace(one, source=without_source(listing, one.source)) for one in (*listing.rejected, *keys.duplicates)
-    ]
+    rejected = without_sources(listing, [*listing.rejected, *keys.duplicates])
     return replace(work, rejected=rejected)
 
 

@@ -36,7 +36,7 @@ ORDER = {
     ),
     "shard_tools": (
         ("errors", "names", "tar", "read_ahead"),
-        ("addresses", "inspect", "layout", "faults", "crop_ready", "sample", "finished", "plan"),
+        ("addresses", "inspect", "layout", "faults", "crop_ready", "sample", "finished", "plan", "cards"),
         ("sources", "target", "report"),
         ("placing",),
         ("scan", "shard"),

@@ -23,6 +23,8 @@ from genimage_stream.schema import (
     quarantine_schema,
 )
 from shard_tools import state
+from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE, facts_of, write_cards
+from shard_tools.cards.readme import OURS
 from shard_tools.growth.held import Held, Rows
 from shard_tools.plan import GroupName, GroupPlan, plan_digest
 from shard_tools.target.local_storage import Storage
@@ -47,6 +49,7 @@ def publish(
     storage: Storage, head: Head, rows: Iterable[Rows], quarantine: Callable[[], Iterable[QuarantineRow]]
 ) -> None:
     """Write the index, the quarantine list and, last of all, dataset.json: with it the dataset is finished.
+    Before it the descriptions for other libraries, of which a card that somebody wrote stays.
 
     `rows`: shard after shard, in the order of the index. `quarantine` is called when all of them were seen. Where a
     dataset is there already, readers that open it meanwhile get the old one or the new one.
@@ -54,11 +57,13 @@ def publish(
     counts: Counter[tuple[str, str, str]] = Counter()
     sizes: Counter[tuple[str, str, str]] = Counter()
     shards: list[ShardEntry] = []
+    formats: set[str] = set()
 
     def tables() -> Iterator[pa.Table]:
         for path, size, table in rows:
             generator, split, _ = path.split("/")
             shards.append({"path": path, "samples": len(table), "size": size})
+            formats.update(table["format"].combine_chunks().dictionary.to_pylist())
             for label, n, total in _by_label(table):
                 counts[generator, split, label] += n
                 sizes[generator, split, label] += total
@@ -102,15 +107,20 @@ def publish(
     }
     if head.license:
         fields["license"] = head.license
+    digest = hashlib.sha256(index).hexdigest()
+    files = {QUARANTINE_FILE: listed, **write_cards(facts_of(fields, formats, digest))}
+    if OURS.encode() not in (storage.read(CARD_FILE) or OURS.encode()):
+        del files[CARD_FILE]  # somebody wrote another one
     before = state.read_dataset(storage)
     if before is None:
-        storage.write(INDEX_FILE, index)
-        storage.write(QUARANTINE_FILE, listed)
+        for name, data in {INDEX_FILE: index, **files}.items():
+            storage.write(name, data)
         state.write_json(storage, DATASET_FILE, fields)
         return
-    storage.write(f"{NEXT}/{QUARANTINE_FILE}", listed)
+    for name, data in files.items():
+        storage.write(f"{NEXT}/{name}", data)
     state.write_json(storage, f"{NEXT}/{DATASET_FILE}", fields)
-    announced = {**(state.read_json(storage, PLAN_FILE) or {}), "index": hashlib.sha256(index).hexdigest()}
+    announced = {**(state.read_json(storage, PLAN_FILE) or {}), "index": digest}
     # Readers that find the index of one number of samples and dataset.json of the other know by this what it means.
     announced["samples"] = [before.samples, sum(counts.values())]
     state.write_json(storage, PLAN_FILE, announced)
@@ -125,7 +135,7 @@ def finish_publishing(storage: Storage) -> None:
     if not announced or not there:
         return
     if hashlib.sha256(storage.read(INDEX_FILE) or b"").hexdigest() == announced:
-        for name in (QUARANTINE_FILE, DATASET_FILE):
+        for name in (QUARANTINE_FILE, CARD_FILE, CROISSANT_FILE, DATASET_FILE):
             if f"{NEXT}/{name}" in there:
                 storage.move(f"{NEXT}/{name}", name)
 
