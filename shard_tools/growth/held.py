@@ -100,8 +100,8 @@ class Held:
         for name, kind in others.items():
             if name in types and types[name] != kind and not (pa.types.is_null(kind) or pa.types.is_null(types[name])):
                 raise TargetError(
-                    f"{self.storage.url} has {types[name]} in the column {kept_column(name)}, and the sources have {kind}: "
-                    "pack all of them anew to another destination"
+                    f"{self.storage.url} has {types[name]} in the column {kept_column(name)}, and the sources have "
+                    f"{kind}: pack all of them anew to another destination"
                 )
             if pa.types.is_null(types.get(name, pa.null())):
                 types[name] = kind

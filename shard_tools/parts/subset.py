@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genimage_stream.schema import kept_column
 from genimage_stream.storage.store_at import open_store
 from shard_tools import state
 from shard_tools.errors import SourceError, TargetError, ToolError
 from shard_tools.finished import explained, open_finished
 from shard_tools.growth.held import Held
+from shard_tools.layout.columns import NO_COLUMNS
 from shard_tools.pack import PackSummary, apart, pack_work
 from shard_tools.parts.where import condition
 from shard_tools.scan import Group, Listing
@@ -43,6 +45,7 @@ def subset(destination: str, out: str, where: str, workers: int, progress: Progr
         crop_ready=stored["crop_ready"],
         png_level=stored.get("png_level"),
         license=info.fields.get("license"),
+        columns=replace(NO_COLUMNS, keep=tuple(stored.get("keep", ()))),
     )
     # In the order of their keys, as the files of a source are planned.
     rows = rows.take(pc.sort_indices(rows["key"].combine_chunks()))
@@ -90,7 +93,7 @@ def _listing(rows: pa.Table, dataset: str) -> Listing:
     def numbers(values: Any, kind: Any) -> Any:
         return np.asarray(values.combine_chunks().to_numpy(zero_copy_only=False), kind)
 
-    n = len(rows)
+    n, prefix = len(rows), kept_column("")
     return Listing(
         containers=[Shards(dataset)],
         groups=groups,
@@ -103,4 +106,9 @@ def _listing(rows: pa.Table, dataset: str) -> Listing:
         stored=np.zeros(n, np.int64),
         method=np.zeros(n, np.int16),
         crc=np.zeros(n, np.uint32),
+        kept={
+            name.removeprefix(prefix): rows[name].combine_chunks()
+            for name in rows.schema.names
+            if name.startswith(prefix)
+        },
     )
