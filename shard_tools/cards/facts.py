@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from genimage_stream.dataset.info import WrittenFields
@@ -66,11 +66,3 @@ class Facts:
 
 def facts_of(fields: WrittenFields, formats: Collection[str], index_sha256: str) -> Facts:
     return Facts(fields, sorted(map(suffix_of, formats)) or ["png"], index_sha256)
-
-
-def write_cards(facts: Facts) -> Mapping[str, bytes]:
-    """The contents of both files."""
-    from shard_tools.cards.croissant import croissant
-    from shard_tools.cards.readme import readme
-
-    return {CARD_FILE: readme(facts).encode(), CROISSANT_FILE: croissant(facts).encode()}

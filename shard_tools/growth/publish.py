@@ -23,7 +23,8 @@ from genimage_stream.schema import (
     quarantine_schema,
 )
 from shard_tools import state
-from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE, facts_of, write_cards
+from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE, facts_of
+from shard_tools.cards.files import describing_files
 from shard_tools.cards.readme import OURS
 from shard_tools.growth.held import Held, Rows
 from shard_tools.plan import GroupName, GroupPlan, plan_digest
@@ -108,7 +109,7 @@ def publish(
     if head.license:
         fields["license"] = head.license
     digest = hashlib.sha256(index).hexdigest()
-    files = {QUARANTINE_FILE: listed, **write_cards(facts_of(fields, formats, digest))}
+    files = {QUARANTINE_FILE: listed, **describing_files(facts_of(fields, formats, digest))}
     if OURS.encode() not in (storage.read(CARD_FILE) or OURS.encode()):
         del files[CARD_FILE]  # somebody wrote another one
     before = state.read_dataset(storage)
