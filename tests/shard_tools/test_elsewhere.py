@@ -211,7 +211,8 @@ def test_a_card_of_ones_own_stays(dst: Path, tmp_path: Path) -> None:
     assert (tmp_path / "dst" / "README.md").read_text() == "# Mine\n"
     assert "glide" in str(json.loads((tmp_path / "dst" / "dataset.json").read_text()))
     done = shard_tools_here("verify", tmp_path / "dst", "--json")
-    assert (done.code, done.json["notes"]) == (0, [])
+    assert (done.code, len(done.json["notes"])) == (0, 1)
+    assert "README.md: not the card that pack writes" in done.json["notes"][0]
 
 
 def test_many_generators_have_one_config(tmp_path: Path) -> None:

@@ -109,6 +109,8 @@ def test_dataset_json(packed: Path, standard_tree: Tree) -> None:
         "dataset.json",
         "index.parquet",
         "quarantine.parquet",
+        "README.md",
+        "croissant.json",
         *(shard["path"] for shard in dataset["shards"]),
         *(shard["path"].replace(".tar", ".idx") for shard in dataset["shards"]),
     }
