@@ -32,7 +32,6 @@ def run(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object) -> None:
 
 def test_lightning_goes_on_inside_an_epoch(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pytorch_lightning")
-    import tests.fixtures.torchvision_operators  # noqa: F401 (torchmetrics imports torchvision)
 
     def train(folder: str, epochs: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)

@@ -14,6 +14,7 @@ from genimage_stream.loading.show import Png, grid
 _TENSORS = ("images", "labels", "generators", "subsets", "rows")
 _FIELDS = (*_TENSORS, "view_of", "epoch", "step")
 _ABOUT = ("degradations", "normalization")
+_COMPANY = ("arrays", "pairs")
 
 
 class Batch:
@@ -27,12 +28,14 @@ class Batch:
       batch of the sample that each shows. None otherwise.
     * `degradations`: with several of them their names, m of them, in the order of the images (n, m, 3, height, width).
     * `normalization`: (mean, std) of images that are floats.
+    * `arrays`: those of the loader's `with_arrays`, {name: (n, ...)}; `batch["name"]` is one of them.
+    * `pairs`: the batch of the loader's `pairs`, in the same order. None without them.
     * `keys`, the samples' names. `epoch` and `step` count from 0, `step` from the beginning of the epoch.
 
     `len(batch)` is n. A batch does not change as long as it, or a part of it, is held.
     """
 
-    __slots__ = ("_keys", *_ABOUT, *_FIELDS)
+    __slots__ = ("_keys", *_ABOUT, *_COMPANY, *_FIELDS)
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -44,6 +47,8 @@ class Batch:
     step: int
     degradations: tuple[str, ...] | None
     normalization: tuple[Sequence[float], Sequence[float]] | None
+    arrays: dict[str, torch.Tensor]
+    pairs: Batch | None
 
     def __init__(
         self,
@@ -59,6 +64,8 @@ class Batch:
         view_of: torch.Tensor | None = None,
         degradations: tuple[str, ...] | None = None,
         normalization: tuple[Sequence[float], Sequence[float]] | None = None,
+        arrays: dict[str, torch.Tensor] | None = None,
+        pairs: Batch | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
@@ -70,6 +77,8 @@ class Batch:
         self.step = step
         self.degradations = degradations
         self.normalization = normalization
+        self.arrays = arrays or {}
+        self.pairs = pairs
         self._keys = keys  # or a function that reads them: few consumers need them
 
     @property
@@ -90,14 +99,16 @@ class Batch:
         """Of the pair (images, labels) by place, or anything by name, e.g. "labels" or "keys"."""
         if not isinstance(which, str):
             return (self.images, self.labels)[which]
-        if which != "keys" and which not in _FIELDS:
-            raise KeyError(f"a batch has no {which!r}; it has {', '.join((*_FIELDS, 'keys'))}")
+        if which in self.arrays:
+            return self.arrays[which]
+        if which not in (names := (*_FIELDS, "keys", *_COMPANY)):
+            raise KeyError(f"a batch has no {which!r}; it has {', '.join((*names, *self.arrays))}")
         return getattr(self, which)
 
     def as_dict(self) -> dict[str, Any]:
         """The tensors and keys by name, for trainers that want a dict."""
         more = () if self.view_of is None else ("view_of",)
-        return {name: getattr(self, name) for name in (*_TENSORS, *more, "keys")}
+        return {name: getattr(self, name) for name in (*_TENSORS, *more, "keys")} | self.arrays
 
     def show(self, most: int = 16, *, columns: int = 8) -> Png:
         """The first images as a PNG, un-normalised, each with its label and key; a notebook shows it.
@@ -138,13 +149,15 @@ class Batch:
         parts: dict[str, Any] = {name: change(getattr(self, name)) for name in _TENSORS}
         parts |= {name: getattr(self, name) for name in ("epoch", "step", *_ABOUT)}
         parts["view_of"] = None if self.view_of is None else change(self.view_of)
+        parts["arrays"] = {name: change(array) for name, array in self.arrays.items()}
+        parts["pairs"] = None if self.pairs is None else self.pairs._map(change)
         return Batch(keys=self._keys, **parts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("keys", *_ABOUT, *_FIELDS)}
+        return {name: getattr(self, name) for name in ("keys", *_ABOUT, *_COMPANY, *_FIELDS)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         accelerator.know_batches(Batch)  # it may come from a worker of a DataLoader
         self._keys = state["keys"]
-        for name in (*_ABOUT, *_FIELDS):
+        for name in (*_ABOUT, *_COMPANY, *_FIELDS):
             setattr(self, name, state[name])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +18,11 @@ from genimage_stream.backends.dali_options import DaliOptions, load_dali
 from genimage_stream.backends.device import resolve_device
 from genimage_stream.backends.renderer import Renderer
 from genimage_stream.dataset.access import Access
+from genimage_stream.dataset.pairs import pair_rows
 from genimage_stream.dataset.sameness import Watch
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.loading.buffers import BufferPool
+from genimage_stream.loading.company import ArrayReader, Company, open_arrays
 from genimage_stream.loading.epoch import Epoch, Pipeline
 from genimage_stream.loading.failures import Failures
 from genimage_stream.loading.options import LoaderOptions, default_prefetch, default_threads
@@ -26,6 +30,8 @@ from genimage_stream.loading.samples import SampleTable
 from genimage_stream.loading.schedule import Progress, Schedule
 from genimage_stream.loading.stats import StatsCounter
 from genimage_stream.loading.transform import LoaderTransform
+from genimage_stream.order.by_size import SizedSteps
+from genimage_stream.order.plan import Order, Steps
 from genimage_stream.storage.store import Reader
 from genimage_stream.storage.verified import VerifiedReader
 from genimage_stream.transforms.step import Draw, Size
@@ -36,10 +42,13 @@ log = logging.getLogger("genimage_stream")
 class Engine:
     """Gives the epochs of `schedule`. Files are opened, and threads started, with the first epoch."""
 
-    def __init__(self, access: Access, options: LoaderOptions) -> None:
+    def __init__(self, access: Access, options: LoaderOptions, leader: Engine | None = None) -> None:
+        """`leader`: that of the dataset which this one follows, with the same transform and chance."""
         self.options = options
         variants = options.variants(access.steps)
         self.transform = None if variants is None else LoaderTransform.of(variants, access)
+        if leader is not None:
+            self.transform = leader.transform
         if variants is not None or options.position == "random" or options.flip:
             access.columns.need_hashes()
         if options.backend == "dali" and self.transform is not None and self.transform.short is None:
@@ -62,6 +71,16 @@ class Engine:
         self._access = access
         self._watch = Watch(access.columns, access.chosen)
         self._failures = Failures(access, skip=options.on_error == "skip", limit=options.most_errors)
+        self._leader = leader
+        self._arrays = open_arrays(options, access)
+        self._array_reader: tuple[int, ArrayReader] | None = None  # with the process that made it
+        self._follower: Engine | None = None
+        if options.pairs is not None:
+            self._pair_rows = pair_rows(access, options.pairs.access)
+            if options.pairs.steps != access.steps:
+                raise ValueError("pairs carries other steps than the dataset: take both, or neither, from gs.unbiased")
+            alone = replace(options, pairs=None, with_arrays=None, mix=None, epoch_size="all", drop_last=False)
+            self._follower = Engine(options.pairs.access, alone, self)
         self._opened: tuple[int, SampleTable, Reader] | None = None  # with the process that opened it
         self._renderer: tuple[int, Renderer] | None = None  # with the process that made it
 
@@ -86,7 +105,7 @@ class Engine:
             return self.options.short_form().draws(chances, table.sizes(rows))
         return table.draws(self.transform.steps, chances, rows)
 
-    def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch:
+    def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch | Company:
         """Begin at a place of an epoch and keep `progress` up to date. Of the steps from there only `first`,
         `first + every`, ... are given."""
         order = self.schedule.order(progress.epoch)
@@ -100,6 +119,20 @@ class Engine:
                 steps.world_size - steps.empty,
                 "; batch_size=2 or more shares the last samples evenly" if steps.batch_size == 1 else "",
             )
+        turns = range(first, len(steps), every)
+        rank = self.schedule.placement().rank
+        pairs = None
+        if self._follower is not None:
+            followed = Order(self._pair_rows[order.rows], order.occurrences)
+            pairs = self._follower._epoch(followed, steps, turns, rank, Progress(progress.epoch, progress.position))
+        epoch = self._epoch(order, steps, turns, rank, progress)
+        if pairs is None and not self._arrays:
+            return epoch
+        batches = (order.rows[slice(*steps.part(step, rank))] for step in turns)
+        rows_of = self._access.rows.__getitem__
+        return Company(epoch, self._get_array_reader(), batches, self.prefetch, rows_of, pairs)
+
+    def _epoch(self, order: Order, steps: Steps | SizedSteps, turns: range, rank: int, progress: Progress) -> Epoch:
         renderer = self._get_renderer()
         table, reader = self._open()
         self._watch.look()
@@ -114,22 +147,43 @@ class Engine:
             self._failures,
             self.counter,
         )
-        turns = range(first, len(steps), every)
-        return Epoch(pipeline, order, steps, turns, self.schedule.placement().rank, progress)
+        return Epoch(pipeline, order, steps, turns, rank, progress)
+
+    def _get_array_reader(self) -> ArrayReader | None:
+        if not self._arrays:
+            return None
+        if self._array_reader is None or self._array_reader[0] != os.getpid():  # a fork leaves threads behind
+            if self._array_reader is not None:
+                self._arrays = open_arrays(self.options, self._access)  # and shares a file's position
+            self._array_reader = os.getpid(), ArrayReader(self._access, self._arrays)
+        return self._array_reader[1]
+
+    def _identities(self) -> npt.NDArray[np.uint64]:
+        """Of all rows of the index what chance is keyed by: of a dataset that follows another one, that of the pair."""
+        assert self._leader is not None
+        found = np.zeros(self._access.columns.num_rows, np.uint64)
+        rows = self._leader._access.rows
+        found[self._leader._pair_rows[rows]] = self._leader._access.columns.hashes()[rows]
+        return found
 
     def _open(self) -> tuple[SampleTable, Reader]:
         if self._opened is None or self._opened[0] != os.getpid():  # a fork leaves a reader's threads behind
             reader = self._access.reader()
             if self.options.verify_bytes:
                 reader = VerifiedReader(reader, self._access.shards()[1], self._access.contents(), self.threads)
-            self._opened = os.getpid(), SampleTable.of(self._access, parts=reader.wants_parts), reader
+            table = SampleTable.of(self._access, parts=reader.wants_parts)
+            if self._leader is not None:
+                table = replace(table, hashes=cache(self._identities))
+            self._opened = os.getpid(), table, reader
             self._access.columns.keep()
         return self._opened[1:]
 
     def _get_renderer(self) -> Renderer:
         if self._renderer is not None and self._renderer[0] == os.getpid():
             return self._renderer[1]
-        if self._renderer is None:
+        if self._leader is not None:
+            decoder = self._leader._get_renderer().decoder
+        elif self._renderer is None:
             decoder = BatchDecoder(self.threads, strict=self.options.strict, limits=self.options.limits or Limits())
         elif self._renderer[1].survives_fork:
             decoder = self._renderer[1].decoder  # starts new threads; what the renderer had queued stays the parent's

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -333,6 +333,17 @@ def as_it_is(batch: Batch) -> Batch:
     return batch
 
 
+class Running(Protocol):
+    """An `Epoch`, or one whose batches bring others along."""
+
+    @property
+    def left(self) -> int: ...
+
+    def __next__(self) -> Batch: ...
+
+    def close(self) -> None: ...
+
+
 class Pass(Iterator[Batch]):
     """The iterator of `iter(loader)`: the epoch begins with the first batch that is asked for.
 
@@ -340,10 +351,10 @@ class Pass(Iterator[Batch]):
     or the rest of a resumed one. Several threads may take batches: each gets others.
     """
 
-    def __init__(self, begin: Callable[[], Epoch], change: Callable[[Batch], Any] = as_it_is) -> None:
+    def __init__(self, begin: Callable[[], Running], change: Callable[[Batch], Any] = as_it_is) -> None:
         self._begin = begin
         self._change = change
-        self._epoch: Epoch | None = None
+        self._epoch: Running | None = None
         self._closed = False
         self._lock = threading.RLock()
         self._seen: accelerator.EpochUnderWay | None = None

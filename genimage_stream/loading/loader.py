@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.decode import Limits
 from genimage_stream.decode.pixels import Output, Small
 from genimage_stream.loading.batch import Batch
+from genimage_stream.loading.company import Company
 from genimage_stream.loading.engine import Engine
 from genimage_stream.loading.epoch import Epoch, Pass, as_it_is
 from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions, Normalize, epoch_number
@@ -95,6 +97,10 @@ class Loader(Iterable[Batch]):
         output          "uint8", or "float16" / "float32": (pixel / 255 - mean) / std per channel
         normalize       of floats: "imagenet" (the default), "clip", "half" (mean and std 0.5), "none" (mean 0, std 1)
                         or (mean, std), three numbers each
+        pairs           a second dataset that follows this one with the same geometry and chance, e.g. reconstructions
+                        of its reals: `batch.pairs` is its batch, of the images with the same split and file name
+        with_arrays     arrays by key beside the images, e.g. {"lare": "maps"}: `batch.arrays["lare"]` (n, ...), from a
+                        folder of KEY.npy files or an .npz file
         channels_last   the same (n, 3, height, width) with the channels next to each other in memory
 
     Work
@@ -152,6 +158,8 @@ class Loader(Iterable[Batch]):
         degrade: Degrade | None = None,
         views: Views | None = None,
         stride: int | tuple[int, int] | None = None,
+        pairs: Dataset | None = None,
+        with_arrays: Mapping[str, str | Path] | None = None,
         normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None,
         prefetch: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
@@ -220,7 +228,7 @@ class Loader(Iterable[Batch]):
     def _batches(self) -> Pass:
         return Pass(self._begin)
 
-    def _begin(self) -> Epoch:
+    def _begin(self) -> Epoch | Company:
         """Begin the epoch that comes next, or the rest of it: what the first `next` of a `for` does."""
         progress = Progress(*self._next)
         begun = self._engine.begin(progress)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -13,10 +14,12 @@ from genimage_stream import recipes
 from genimage_stream.arguments import WrongKindError, flag, one_of, whole
 from genimage_stream.backends.dali_options import DaliOptions
 from genimage_stream.backends.device import resolve_device
+from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.decode import Limits, PixelOptions
 from genimage_stream.decode.checks import thread_count, window_size
 from genimage_stream.decode.image import need_limits
 from genimage_stream.decode.pixels import Output, Small
+from genimage_stream.loading.batch import Batch
 from genimage_stream.loading.transform import ShortForm, steps_of
 from genimage_stream.loading.variants import Degrade, Variants, plain_steps
 from genimage_stream.order.mixing import EpochSize, Mix, check_mix, epoch_size
@@ -82,6 +85,8 @@ class LoaderOptions:
     degrade: Degrade | None = None
     views: Views | None = None
     stride: int | tuple[int, int] | None = None
+    pairs: Dataset | None = None
+    with_arrays: Mapping[str, str | Path] | None = None
     normalize: Normalize | tuple[Sequence[float], Sequence[float]] | None = None
     prefetch: int | None = None
     on_error: Literal["raise", "skip"] = "raise"
@@ -123,6 +128,7 @@ class LoaderOptions:
         self._check_ranks()
         self._check_devices()
         self._check_effects()
+        self._check_company()
 
     def _check_effects(self) -> None:
         """Raises ValueError for options that would be ignored."""
@@ -135,6 +141,22 @@ class LoaderOptions:
             check_mix(self.mix)
         elif self.epoch_size != "all":
             raise ValueError(f"epoch_size={self.epoch_size!r} needs a mix: without one an epoch is every sample once")
+
+    def _check_company(self) -> None:
+        if self.pairs is not None:
+            if not isinstance(self.pairs, Dataset):
+                raise WrongKindError(f"pairs={self.pairs!r} is no dataset: gs.open_dataset(path) gives one")
+            if self.backend != "cpu" or self.on_error != "raise":
+                raise ValueError('pairs= needs backend="cpu" and on_error="raise", or pairs would lose a half')
+        if self.with_arrays is None:
+            return
+        arrays = self.with_arrays
+        if not isinstance(arrays, Mapping) or not all(isinstance(path, (str, Path)) for path in arrays.values()):
+            raise WrongKindError(f'with_arrays={arrays!r}: paths by name are needed, e.g. {{"lare": "maps"}}')
+        for name in arrays:
+            if not isinstance(name, str) or not name.isidentifier() or hasattr(Batch, name):
+                raise ValueError(f"with_arrays={arrays!r}: {name!r} cannot be the name of a batch's arrays")
+        object.__setattr__(self, "with_arrays", {name: str(path) for name, path in arrays.items()})
 
     def _check_whole(self) -> None:
         if self.views != "whole":

@@ -75,6 +75,8 @@ def write_receipt(loader: Subject, count: int) -> dict[str, Any]:
     placement = engine.schedule.placement()
     if options.limits is not None:
         raise ValueError("limits= is not part of a receipt: make the loader without it")
+    if options.pairs is not None:
+        raise ValueError("pairs= is not part of a receipt: make the loader without it")
     about: dict[str, Any] = {
         "receipt": FORMAT,
         "path": loader.dataset.path,

@@ -147,6 +147,8 @@ class Schedule:
             order |= {"mix": self._mix, "epoch_samples": self.epoch_samples}
         if self._transform is not None:
             order["transform"] = self._transform
+        if options.pairs is not None:
+            order["pairs"] = self._pairs_digest
         return {"dataset": self._digest, **order}
 
     def state(self, at: Progress) -> dict[str, Any]:
@@ -181,6 +183,11 @@ class Schedule:
         if not 0 <= epoch <= LAST_EPOCH or not 0 <= position <= self.epoch_samples:
             raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")
         return Place(epoch, position)
+
+    @cached_property
+    def _pairs_digest(self) -> str | None:
+        pairs = self._options.pairs
+        return None if pairs is None else pairs.access.digest()
 
     @cached_property
     def _digest(self) -> str:

@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.loading import accelerator
 from genimage_stream.loading.batch import Batch
+from genimage_stream.loading.company import Company
 from genimage_stream.loading.engine import Engine
 from genimage_stream.loading.epoch import Epoch
 from genimage_stream.loading.options import LoaderOptions, epoch_number
@@ -106,7 +107,7 @@ class LoaderIterator(Iterator[Batch]):
         self._key = key
         self._place: Place | None = None  # where the epoch began, once that is settled
         self._given = 0
-        self._running: Epoch | None = None
+        self._running: Epoch | Company | None = None
 
     def __next__(self) -> Batch:
         if self._running is None:

@@ -1,0 +1,74 @@
+"""Arrays beside the images, one for each key: a folder of KEY.npy files, or one .npz file with an entry per key."""
+
+from __future__ import annotations
+
+import os
+import threading
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Arrays:
+    """The arrays `name` at a path. All have the shape and dtype of the first; reading is safe from several threads.
+
+    Raises ValueError, naming `name`, path and key, for keys without an array and an array that is not numbers.
+    """
+
+    def __init__(self, name: str, path: str, keys: Sequence[str]) -> None:
+        self._about, self._path = f"with_arrays[{name!r}]", Path(path)
+        self._lock = threading.Lock()
+        self._zip: zipfile.ZipFile | None = None
+        if self._path.is_dir():
+            there = {entry.name for entry in os.scandir(self._path)}
+        elif self._path.is_file():
+            try:
+                self._zip = zipfile.ZipFile(self._path)
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"{self._about}: {path} is no .npz file ({error})") from None
+            there = set(self._zip.namelist())
+        else:
+            raise FileNotFoundError(f"{self._about}: there is no folder or .npz file {path}")
+        missing = [key for key in keys if f"{key}.npy" not in there]
+        if missing:
+            raise ValueError(
+                f"{self._about}: {path} has no array for {len(missing):,} of {len(keys):,} samples, e.g. no "
+                f"{missing[0]}.npy; arrays are named by the samples' keys"
+            )
+        first = self._one(keys[0])
+        if first.dtype.kind not in "biuf":
+            raise ValueError(f"{self._about}: {keys[0]}.npy in {path} has the dtype {first.dtype}; numbers are needed")
+        self._shape, self._dtype = first.shape, first.dtype
+
+    def read(self, keys: Sequence[str]) -> Array:
+        """(n, *shape) in native byte order. Raises ValueError for an array of another shape or dtype, OSError for a
+        file that cannot be read."""
+        out = np.empty((len(keys), *self._shape), self._dtype.newbyteorder("="))
+        for place, key in enumerate(keys):
+            one = self._one(key)
+            if one.shape != self._shape or one.dtype != self._dtype:
+                raise ValueError(
+                    f"{self._about}: {key}.npy in {self._path} is {one.dtype} {one.shape}, and the first sample's "
+                    f"{self._dtype} {self._shape}: all have to be alike"
+                )
+            out[place] = one
+        return out
+
+    def _one(self, key: str) -> Array:
+        try:
+            if self._zip is None:
+                found: Array = np.load(self._path / f"{key}.npy", allow_pickle=False)
+                return found
+            with self._lock, self._zip.open(f"{key}.npy") as file:
+                entry: Array = np.lib.format.read_array(cast(BinaryIO, file), allow_pickle=False)
+                return entry
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise OSError(f"{self._about}: {key}.npy in {self._path} cannot be read ({error})") from error
