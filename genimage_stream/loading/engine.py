@@ -46,9 +46,12 @@ class Engine:
         """`leader`: that of the dataset which this one follows, with the same transform and chance."""
         self.options = options
         variants = options.variants(access.steps)
-        self.transform = None if variants is None else LoaderTransform.of(variants, access)
+        self.transform: LoaderTransform | None
+        self.schedule: Schedule
         if leader is not None:
             self.transform = leader.transform
+        else:
+            self.transform = None if variants is None else LoaderTransform.of(variants, access)
         if variants is not None or options.position == "random" or options.flip:
             access.columns.need_hashes()
         if options.backend == "dali" and self.transform is not None and self.transform.short is None:
@@ -58,7 +61,7 @@ class Engine:
             )
         if options.backend == "dali":
             load_dali()  # its absence is an error here, not in the first epoch
-        self.schedule = Schedule(access, options, self.transform)
+        self.schedule = Schedule(access, options, self.transform) if leader is None else leader.schedule
         self.device = resolve_device(options.device)
         self.dali = options.dali or DaliOptions()
         on_dali = options.backend == "dali"
