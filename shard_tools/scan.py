@@ -266,7 +266,7 @@ class Scanner:
                 self.notes[f"{where}: no train or val in the path; taken as {split}"] = None
             reason = folder.unreadable.get(name)
             if label is None or generator is None:
-                if name.lower().endswith(file_names.TAR_SUFFIXES):
+                if name.lower().endswith((*file_names.TAR_SUFFIXES, ".zip")):
                     self.nested[container.name] += 1
                     continue
                 if not folder.of_images and not name.lower().endswith(file_names.IMAGE_SUFFIXES):
@@ -315,7 +315,7 @@ class Scanner:
 
     def finish(self, containers: list[Container]) -> Listing:
         self.incomplete += [
-            f"{name}: the {count:,} tars in it are not read, only tars that are files: unpack it and give the folder"
+            f"{name}: the {count:,} archives in it are not read, only those that are files: unpack it, give the folder"
             for name, count in sorted(self.nested.items())
         ]
         columns = self.columns

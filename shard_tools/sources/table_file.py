@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -87,13 +88,7 @@ def _opened(path: str) -> Any:
     """A local file or an object, to be read at any place."""
     if not is_object_url(path):
         return pa.OSFile(encoded(path))
-    import obstore
-
-    store, name = open_object(path)
-    try:
-        return pa.PythonFile(_Object(obstore.open_reader(store, name, buffer_size=OBJECT_BYTES)), mode="r")
-    except Exception as error:
-        raise OSError(first_line(error)) from error
+    return pa.PythonFile(ObjectFile(path), mode="r")
 
 
 def open_object(path: str) -> tuple[Any, str]:
@@ -115,12 +110,17 @@ def state_of(path: str) -> list[Any]:
     return [facts["size"], facts.get("e_tag"), str(facts["last_modified"])]
 
 
-class _Object:
-    """obstore's reader as pyarrow wants a file: its bytes are bytes."""
+class ObjectFile(io.RawIOBase):
+    """obstore's reader as pyarrow and tarfile want a file: its bytes are bytes. Raises OSError."""
 
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-        self.closed = False
+    def __init__(self, path: str) -> None:
+        import obstore
+
+        store, name = open_object(path)
+        try:
+            self._reader = obstore.open_reader(store, name, buffer_size=OBJECT_BYTES)
+        except Exception as error:
+            raise OSError(first_line(error)) from error
 
     def read(self, size: int = -1) -> bytes:
         left = self._reader.size - self._reader.tell()
@@ -138,9 +138,3 @@ class _Object:
 
     def seekable(self) -> bool:
         return True
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.closed = True

@@ -26,10 +26,10 @@ from shard_tools.addresses import first_line, is_object_url
 from shard_tools.errors import SourceError
 from shard_tools.layout.columns import NO_COLUMNS, Columns, pick, read_text
 from shard_tools.layout.words import folder_stem, split_of_file
-from shard_tools.names import IMAGE_SUFFIXES, TAR_SUFFIXES, is_system_file
+from shard_tools.names import IMAGE_SUFFIXES, TABLE_SUFFIXES, TAR_SUFFIXES, is_system_file
 from shard_tools.sources.base import ContainerListing, Location
 from shard_tools.sources.object_store import ObjectRanges
-from shard_tools.sources.table_file import OBJECT_BYTES, encoded, open_object, state_of
+from shard_tools.sources.table_file import ObjectFile, encoded, state_of
 from shard_tools.sources.table_rows import Roles, Rows, list_rows
 
 _TEXT = (".cls", ".json", ".txt")  # members that are read while listing
@@ -153,14 +153,7 @@ def _suffix(name: str) -> str:
 
 def _opened(path: str) -> IO[bytes]:
     """The bytes of the tar itself, of a compressed one as they are without compression."""
-    raw: Any = path if not is_object_url(path) else None
-    if raw is None:
-        import obstore
-
-        store, name = open_object(path)
-        raw = obstore.open_reader(store, name, buffer_size=OBJECT_BYTES)
-    else:
-        raw = open(encoded(path), "rb")  # noqa: SIM115  # for the caller to close
+    raw: Any = ObjectFile(path) if is_object_url(path) else open(encoded(path), "rb")  # noqa: SIM115  # caller closes
     opener = _OPENERS.get(os.path.splitext(path)[1].lower())
     found: IO[bytes] = opener(raw) if opener else raw
     return found
@@ -177,7 +170,7 @@ class _Image:
 def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListing) -> None:
     images: list[_Image] = []
     fields: dict[str, dict[str, object]] = {}  # of each sample
-    links = 0
+    links = nested = 0
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # they are not needed again
@@ -186,6 +179,9 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
                 continue
             if any(map(is_system_file, place.split("/"))):
                 listing.system_files += 1
+                continue
+            if place.lower().endswith((*TAR_SUFFIXES, *TABLE_SUFFIXES, ".zip")):
+                nested += 1
                 continue
             if not member.isreg():
                 links += 1
@@ -203,6 +199,11 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
             else:
                 listing.others[os.path.splitext(name)[1].lower()] += 1
         _check_end(file, tar.offset)
+    if nested:
+        listing.incomplete.append(
+            f"{path}: the {nested:,} archives or tables in it are not read, only those that are files: unpack it and "
+            "give the folder"
+        )
     if links:
         listing.problems.append(f"{path}: {links:,} links and special files in it are not read")
     names = list(dict.fromkeys(name for sample in fields.values() for name in sample))

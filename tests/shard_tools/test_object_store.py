@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,20 @@ def test_sources_in_the_store(server: S3Server, standard_tree: Tree, packed: Pat
     done = run(server, "scan", f"{server.url}/nothing")
     assert done.code == 2
     assert "no files" in done.err
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_tars_in_the_store(suffix: str, server: S3Server, tmp_path: Path) -> None:
+    made = make_tree(tmp_path / "folders", generators=("adm",), count=2)
+    pack_here(tmp_path / "folders", tmp_path / "expected")
+    (tmp_path / "src").mkdir()
+    with tarfile.open(tmp_path / "src" / f"x.{suffix}", "w:gz" if suffix.endswith("gz") else "w") as out:
+        for one in made:
+            out.add(tmp_path / "folders" / one.path, one.path)
+    url = server.upload(tmp_path / "src", f"tars-{suffix}")
+    done = run(server, "pack", url, tmp_path / "dst", "--shard-size", "60kB", "--workers", 1)
+    assert done.code == 0, done.err
+    assert tars(tmp_path / "dst") == tars(tmp_path / "expected")
 
 
 @pytest.mark.parametrize("form", ["arrow", "arrow-file", "parquet"])

@@ -237,6 +237,15 @@ def test_the_cache_of_datasets_and_save_to_disk(tmp_path: Path) -> None:
     assert told(saved) == expected
 
 
+def test_columns_of_tables_for_the_index(tmp_path: Path) -> None:
+    columns = {"label": ["fake"] * 4, "model": ["m"] * 4, "Prompt": list("wxyz"), "seed": [1, 2, None, 4]}
+    write(tmp_path / "train.parquet", image=BYTES, **columns)
+    found = scan([str(tmp_path)], columns=parse_columns(None, None, "prompt,seed"))
+    assert found.kept["prompt"].to_pylist() == list("wxyz")
+    assert found.kept["seed"].type == pa.int64()
+    assert found.kept["seed"].null_count == 1
+
+
 def test_packed_by_columns(tmp_path: Path) -> None:
     import numpy as np
 

@@ -19,6 +19,8 @@ from shard_tools.errors import ToolError
 from shard_tools.layout.columns import parse_columns
 from shard_tools.layout.mapping import parse_mapping
 from shard_tools.scan import Listing, scan
+from shard_tools.sources.base import Location
+from shard_tools.sources.tar_file import open_tar
 from tests.fixtures.genimage import fake_png, make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, tars
 
@@ -122,8 +124,10 @@ def test_tars_within_archives_are_refused(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     with zipfile.ZipFile(tmp_path / "src" / "outer.zip", "w") as archive:
         archive.write(inner, "ADM/inner.tar")
-    with pytest.raises(ToolError, match=r"outer.zip: the 1 tars in it are not read.*unpack it"):
+    with pytest.raises(ToolError, match=r"outer.zip: the 1 archives in it are not read.*unpack it"):
         listing(tmp_path / "src")
+    tar(tmp_path / "tars" / "outer.tar", {"ADM/train/ai/0_adm_1.PNG": PNGS[0], "inner.zip": b"x", "a.tar.gz": b"x"})
+    assert "the 2 archives or tables in it are not read" in listing(tmp_path / "tars").incomplete[0]
 
 
 @pytest.mark.parametrize("how", ["cut", "garbage", "empty", "concatenated", "header", "gz"])
@@ -172,3 +176,22 @@ def test_columns_that_are_kept(tmp_path: Path) -> None:
         pack_here(tmp_path / "src", tmp_path / "dst")
     with pytest.raises(ToolError, match="--keep nothing: no image has such a column"):
         pack_here(tmp_path / "src", tmp_path / "other", columns=parse_columns(None, None, "nothing"))
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_tars_through_an_object_store(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listed and unfolded by obstore, here from a folder."""
+    store = pytest.importorskip("obstore.store").LocalStore(prefix=str(tmp_path))
+    made = {f"ADM/train/ai/{n}_adm_1.PNG": PNGS[n] for n in range(4)}
+    tar(tmp_path / f"x.{suffix}", made, "w:gz" if suffix.endswith("gz") else "w")
+    monkeypatch.setattr("shard_tools.sources.table_file.open_object", lambda path: (store, path.rpartition("/")[2]))
+    found = open_tar(f"s3://bucket/x.{suffix}", f"x.{suffix}")
+    (folder,) = found.contents().folders
+    assert folder.names == [path.rpartition("/")[2] for path in made]
+    if found.sequential:
+        local = found.unfold(str(tmp_path / "unfolded.tar"))
+        where = [Location("", size, at) for size, at in zip(folder.sizes, folder.offsets, strict=True)]
+        reader = local.reader()
+        assert [reader.read(one) for one in where] == list(made.values())
+        reader.close()
+    assert "cannot be read" in open_tar(f"s3://bucket/lost.{suffix}", "lost.tar").contents().incomplete[0]
