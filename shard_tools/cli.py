@@ -42,7 +42,8 @@ MAPS = click.option(
     multiple=True,
     metavar="FOLDER=generator:split:label",
     help="What a folder holds, where its name does not say. FOLDER is a path within SRC, or absolute, in any letter "
-    "case; '.' is SRC itself. Parts may be left empty. Where several match, the most specific folder wins.",
+    "case; '.' is SRC itself, and * and ? stand for parts of a name. Parts may be left empty. Where several match, "
+    "the most specific folder wins; names of folders below it that say a label or a split are kept.",
 )
 COLUMNS = click.option(
     "--columns",
