@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from genimage_stream.dataset.access import Access
 from genimage_stream.dataset.columns import IndexColumns
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.dataset.info import DatasetInfo, parse_info
+from genimage_stream.dataset.joined import JoinedStore, in_order, joined_info
 from genimage_stream.remedies import no_dataset
 from genimage_stream.storage.store_at import open_store
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def open_dataset(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     *,
     storage_options: dict[str, Any] | None = None,
     cache_dir: str | Path | None = None,
@@ -33,11 +35,31 @@ def open_dataset(
 ) -> Dataset:
     """Open a packed dataset by its folder or its `s3://`, `gs://`, `http(s)://` address. Reads no shard.
 
+    Several are one dataset, in whatever order they are given; their indexes are read as a whole. A sample that two of
+    them have is taken once. Raises ValueError when samples of one key have different bytes.
+
     `storage_options` go to the object store (see docs/loading.md). `cache_dir`: a folder on a local disk where shards
     of an object store are kept, `cache_size` bytes at most over all datasets and processes that use it. Raises
     FileNotFoundError when there is no finished dataset, ValueError when it is damaged or of another format.
     """
-    return Dataset(_open(path, storage_options, cache_dir, cache_size))
+    if isinstance(path, (str, Path)):
+        return Dataset(_open(path, storage_options, cache_dir, cache_size))
+    if not path:
+        raise ValueError("open_dataset([]): give at least one folder or address")
+    return Dataset(_joined([_open(one, storage_options, cache_dir, cache_size) for one in path]))
+
+
+def _joined(parts: list[Access]) -> Access:
+    if len(parts) == 1:
+        return parts[0]
+    parts = in_order(parts)
+    store = JoinedStore([part.store for part in parts], [part.columns for part in parts])
+    columns = IndexColumns(store)
+    return Access(store, joined_info(parts, columns.num_rows), columns, partial(_reopen, [one.reopen for one in parts]))
+
+
+def _reopen(parts: list[Callable[[], Access]]) -> Access:
+    return _joined([reopen() for reopen in parts])
 
 
 def _open(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import random
 import shutil
 import signal
@@ -283,6 +284,23 @@ def test_a_growth_that_was_given_up(trees: Path, tmp_path: Path) -> None:
     pack(tmp_path / "c", tmp_path / "dst")
     pack(trees / "a", tmp_path / "c", tmp_path / "whole")
     assert tree_bytes(tmp_path / "dst") == tree_bytes(tmp_path / "whole")
+
+
+def test_states_and_pickles_survive_growth(trees: Path, tmp_path: Path) -> None:
+    pack(trees / "a", tmp_path / "dst")
+    chosen = gs.open_dataset(tmp_path / "dst").select(generators=["sd14"])
+    loader = gs.Loader(chosen, 4, crop=16, seed=1)
+    steps = iter(loader)
+    next(steps)
+    state, pickled = loader.state_dict(), pickle.dumps(chosen)
+    rest = [batch.keys for batch in steps]
+    pack(trees / "b", tmp_path / "dst")
+    grown = pickle.loads(pickled)
+    assert grown.index_rows.tolist() != chosen.index_rows.tolist()
+    for dataset in (grown, gs.open_dataset(tmp_path / "dst").select(generators=["sd14"])):
+        again = gs.Loader(dataset, 4, crop=16, seed=1)
+        again.load_state_dict(state)
+        assert [batch.keys for batch in again] == rest
 
 
 def test_sources_are_checked_as_ever(trees: Path, tmp_path: Path) -> None:
