@@ -8,6 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ from genimage_stream.transforms.views import NAMES, steps_by_view
 
 SCORES_FILE = "scores.parquet"
 _PARTS = ".parts"  # scores of a run that is not finished
+_NOTE = "evaluation.json"
+_NEW = "scores.new"
+_RESULTS = (_NEW, "table.md", "table.csv", "table.json", "index.html")
 _KEEP_EVERY = 64  # batches
 
 
@@ -192,15 +196,17 @@ def averaged(p: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 def write_results(folder: Path, scores: Scores, table: Table, page: str) -> None:
     """The files of a finished evaluation; the parts are not needed any more then."""
-    scores.save(folder / "scores.new")
-    os.replace(folder / "scores.new", folder / SCORES_FILE)
+    scores.save(folder / _NEW)
+    os.replace(folder / _NEW, folder / SCORES_FILE)
     (folder / "table.md").write_text(table.markdown(), "utf-8")
     table.csv(folder / "table.csv")
     table.json(folder / "table.json")
     (folder / "index.html").write_text(page, "utf-8")
-    for part in (folder / _PARTS).glob("*"):
-        part.unlink()
-    (folder / _PARTS).rmdir()
+    for part in (folder / _PARTS).iterdir():
+        if part.suffix in (".parquet", ".new"):
+            part.unlink()
+    with suppress(OSError):  # it holds something of others
+        (folder / _PARTS).rmdir()
 
 
 def _finished(folder: Path) -> list[Path]:
@@ -210,11 +216,14 @@ def _finished(folder: Path) -> list[Path]:
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
     """Let the folder be this evaluation's, or find that it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    note = folder / "evaluation.json"
+    note = folder / _NOTE
+    for file in (note, *(folder / name for name in (_PARTS, SCORES_FILE, *_RESULTS))):
+        if file.is_symlink():  # what is written there, or removed, would be elsewhere
+            raise ValueError(f"{file} is a link: choose another --out, or remove it")
     if note.exists():
         try:
             before = json.loads(note.read_text("utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             before = {}
         before = before if isinstance(before, dict) else {}
         other = [name for name in identity if before.get(name) != identity[name]]

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +28,7 @@ PART = ".part"
 LOCK = "lock"  # the file whose lock is that of the whole cache
 # Links that others left in a shared cache are not followed, and opening a pipe does not block.
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_DATASET = re.compile(r"[0-9a-f]{24}")  # the folder of one in a cache
 
 
 class CachedShard:
@@ -88,19 +92,20 @@ class Download:
 class ShardCache:
     """At most `limit` bytes of shards under `folder`; `dataset` tells the shards of different datasets apart.
 
-    `lock_seconds`: how long to wait for the lock of the whole cache, which others hold for milliseconds.
+    `own` is the folder of this one's. `lock_seconds`: how long to wait for the lock of the whole cache, which others
+    hold for milliseconds.
     """
 
     def __init__(self, folder: str | Path, limit: int, dataset: str, *, lock_seconds: float = 60.0) -> None:
         self.folder = Path(folder).expanduser().absolute()
         self.limit = limit
         self._lock_seconds = lock_seconds
-        self._own = self.folder / dataset
+        self.own = self.folder / hashlib.blake2b(dataset.encode(), digest_size=12).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def hold(self, shard: str, end: int) -> CachedShard | None:
         """The cached shard, held; None when it is missing, or damaged because it ends before byte `end`."""
-        path = self._own / shard
+        path = self.own / shard
         try:
             descriptor = _locked(path, os.O_RDONLY, fcntl.LOCK_SH)
         except OSError as error:
@@ -110,7 +115,11 @@ class ShardCache:
         if descriptor is None:
             return None
         held = CachedShard(descriptor)
-        if os.fstat(descriptor).st_size < end:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            held.close()
+            return None
+        if facts.st_size < end:
             held.close()
             self._check_within(path)
             _remove_unused(path)
@@ -121,7 +130,7 @@ class ShardCache:
     def begin(self, shard: str, size: int, *, evict: bool) -> Download | None:
         """Start to download a shard of `size` bytes. None when another process is downloading it, it is cached already,
         or there is no room (with `evict`, not even after evicting unused shards). Raises OSError for a full disk."""
-        final = self._own / shard
+        final = self.own / shard
         part = final.with_name(final.name + PART)
         final.parent.mkdir(parents=True, exist_ok=True)
         self._check_within(final)
@@ -154,7 +163,7 @@ class ShardCache:
 
     def being_downloaded(self, shard: str) -> int | None:
         """When the process that is downloading this shard last wrote to it, in ns; None when no process is."""
-        part = self._own / (shard + PART)
+        part = self.own / (shard + PART)
         try:
             descriptor = os.open(part, os.O_RDONLY | _PLAIN)
         except FileNotFoundError:
@@ -173,15 +182,18 @@ class ShardCache:
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         """(time of last use, bytes, path) of every shard, complete or not, of every dataset."""
-        for folder, _, names in os.walk(self.folder):
+        # Whatever else is in the folder is not the cache's, and stays.
+        own = [path for path in self.folder.iterdir() if _DATASET.fullmatch(path.name) and not path.is_symlink()]
+        for folder, _, names in (entry for path in own for entry in os.walk(path)):
             for name in names:
                 if name.endswith((".tar", PART)):
                     path = Path(folder, name)
                     try:
-                        facts = path.stat()
+                        facts = path.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    yield facts.st_mtime, facts.st_size, path
+                    if stat.S_ISREG(facts.st_mode):
+                        yield facts.st_mtime, facts.st_size, path
 
     def _make_room(self, size: int, evict: bool) -> bool:
         files = sorted(self._files())

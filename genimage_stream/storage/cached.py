@@ -10,7 +10,6 @@ background as long as there is room.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 import weakref
@@ -48,7 +47,7 @@ class CachedStore(RemoteStore):
             return super().reader(shards)
         known = contents()
         # A dataset that was packed anew at the same address shares nothing with the old one.
-        name = hashlib.blake2b(f"{self.name} {known.identity}".encode(), digest_size=12).hexdigest()
+        name = f"{self.name} {known.identity}"
         return CachedReader(self, ShardCache(self._folder, self._size_bytes, name), shards, known)
 
 

@@ -161,7 +161,7 @@ def test_links_in_a_shared_cache_are_not_followed(tmp_path: Path, place: str) ->
     (outside / "x.tar").write_bytes(b"precious")
     (outside / "x.tar.part").write_bytes(b"precious")
     cache = ShardCache(tmp_path / "cache", 1000, "one")
-    link = tmp_path / "cache" / "one" / place
+    link = cache.own / place
     link.parent.mkdir(parents=True)
     link.symlink_to(outside if place == "adm" else outside / Path(place).name)
     for call in cache_calls(cache):

@@ -56,7 +56,7 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 300, "one")
     for number in range(3):
         assert put(cache, f"{number}.tar", bytes(100))
-        os.utime(tmp_path / "one" / f"{number}.tar", (number, number))
+        os.utime(cache.own / f"{number}.tar", (number, number))
     assert has(cache, "0.tar")  # used now
     assert put(cache, "3.tar", bytes(100))
     assert [has(cache, f"{number}.tar") for number in range(4)] == [True, False, True, True]
@@ -80,7 +80,7 @@ def test_what_is_in_use_stays(tmp_path: Path) -> None:
 def test_a_shorter_file_is_none(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 1000, "one")
     put(cache, SHARD, bytes(100))
-    os.truncate(tmp_path / "one" / SHARD, 50)
+    os.truncate(cache.own / SHARD, 50)
     assert not has(cache, SHARD, 100)
     assert put(cache, SHARD, bytes(100))
 
