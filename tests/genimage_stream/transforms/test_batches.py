@@ -15,6 +15,7 @@ from PIL import Image
 import genimage_stream as gs
 from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.decode import PartialBytes, PlannedSteps, _core
+from genimage_stream.decode.planned import interleaved
 from genimage_stream.storage.segments import SegmentTable
 from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.plan import plan_samples
@@ -100,6 +101,19 @@ def test_the_parts_that_are_fetched_are_enough(seed: int, before: list[Step]) ->
         return
     assert not gs.decode_batch([part], out, steps=plan)
     assert np.array_equal(out[0], image)
+
+
+def test_the_rows_that_several_pictures_need() -> None:
+    """From the first row that one of them needs to the last."""
+    windows = [(3, 2), (9, 11)]  # height of the crop, and rows above it
+    plans = [planned([T.CenterCrop((HEIGHT - 2 * top, WIDTH)), T.CenterCrop((high, 5))], 0, 2) for high, top in windows]
+    alone = [plan.rows_needed() for plan in plans]
+    tops, heights = interleaved(plans).rows_needed()
+    for i in range(2):
+        needed = [range(top[i], top[i] + height[i]) for top, height in alone]
+        assert tops[i] == min(one.start for one in needed)
+        assert tops[i] + heights[i] == max(one.stop for one in needed)
+    assert interleaved(plans).part(1, 2).lists == interleaved(plans).lists[2:]
 
 
 def test_damage_outside_of_what_is_needed_is_not_looked_at() -> None:
