@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -148,11 +149,15 @@ def _as_packed(table: pa.Table, crop_ready: bool) -> pa.Table:
     columns = {}
     for field in table.schema:
         kind = known.get(field.name, field.type)
-        column = table[field.name].combine_chunks()
-        if pa.types.is_dictionary(kind):
+        chunks = table[field.name].chunks
+        column = chunks[0] if len(chunks) == 1 else table[field.name].combine_chunks()
+        if field.name in ("generator", "split", "shard"):  # the same in a whole shard
+            words = column[:1].cast(pa.string())
+            columns[field.name] = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(column), np.int32)), words)
+        elif pa.types.is_dictionary(kind):
             columns[field.name] = column.cast(kind.value_type).dictionary_encode()
         else:
-            columns[field.name] = column.cast(kind)
+            columns[field.name] = column if column.type == kind else column.cast(kind)
     return pa.table(columns)
 
 
