@@ -259,7 +259,7 @@ def _write(
         run, workers = local.run, min(options.workers or cores(), max(1, len(pending)))
     progress.begin("packing", todo, todo_bytes)
     # What the end needs is loaded while the workers work.
-    threading.Thread(target=import_module, args=("pyarrow.parquet",), daemon=True).start()
+    threading.Thread(target=import_module, args=("pyarrow.parquet",)).start()
     try:
         with contextlib.closing(run(tasks, work.listing.containers, storage, workers, progress.advance)) as results:
             for result in results:

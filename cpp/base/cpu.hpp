@@ -3,7 +3,7 @@
 
 namespace gs {
 
-enum class Simd : int { plain = 0, ssse3 = 1, avx2 = 2 };  // avx2 includes FMA and F16C
+enum class Simd : int { plain = 0, ssse3 = 1, avx2 = 2 };  // avx2 includes FMA, F16C, BMI 1 and 2
 
 // The best level of this machine, or the lower one that was set.
 Simd simd_level();

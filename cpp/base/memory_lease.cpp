@@ -42,13 +42,15 @@ void begin_anew() {
     held_here = 0;
 }
 
+// When the core is loaded, not at first use: the child of a fork in that moment would wait for the thread that was
+// about to do it, forever.
+[[maybe_unused]] const bool ready = [] {
+    begin_anew();
+    pthread_atfork(nullptr, nullptr, &begin_anew);
+    return true;
+}();
+
 Ledger& current() {
-    static const bool ready = [] {
-        begin_anew();
-        pthread_atfork(nullptr, nullptr, &begin_anew);
-        return true;
-    }();
-    static_cast<void>(ready);
     return *ledger.load(std::memory_order_relaxed);
 }
 

@@ -213,13 +213,11 @@ bool pdep_is_slow() {
     return hygon || family < 0x19;
 }
 
+const bool slow = pdep_is_slow();
+
 }  // namespace
 
 const Kernels* avx2_kernels(bool pdep) {
-    static const bool present =
-        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-    static const bool slow = pdep_is_slow();
-    if (!present) return nullptr;
     return pdep && !slow ? &kAvx2Kernels : &kWithoutPdep;
 }
 

@@ -199,8 +199,7 @@ __attribute__((target("bmi,bmi2"))) SymbolsEnd decode_bmi2(BitReader& reader, co
 SymbolsEnd decode_symbols(BitReader& reader, const HuffmanTables& tables, const std::uint8_t* begin,
                           std::uint8_t*& out, const std::uint8_t* limit) {
 #if defined(__x86_64__)
-    static const bool has_bmi2 = __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-    if (has_bmi2 && simd_level() >= Simd::avx2) return decode_bmi2(reader, tables, begin, out, limit);
+    if (simd_level() >= Simd::avx2) return decode_bmi2(reader, tables, begin, out, limit);
 #endif
     return decode_plain(reader, tables, begin, out, limit);
 }

@@ -143,11 +143,13 @@ GS_VBMI void costs_vbmi(const Byte* row, const Byte* above, std::size_t begin, s
 constexpr FilterKernels kAvx2 = {filter_avx2, nullptr};
 constexpr FilterKernels kVbmi = {filter_avx2, costs_vbmi};
 
+// Found when the core is loaded: a fork during a first use would leave a child that waits for it.
+const bool vbmi = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vbmi");
+
 }  // namespace
 
 const FilterKernels* filter_kernels() {
-    static const bool vbmi = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                             __builtin_cpu_supports("avx512vbmi");
     if (simd_level() < Simd::avx2) return nullptr;
     return vbmi ? &kVbmi : &kAvx2;
 }
