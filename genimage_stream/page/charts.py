@@ -61,6 +61,9 @@ def clipped(content: str, width: float) -> str:
     return content.rstrip() + "…"
 
 
+MOST_BARS = 200  # of a chart
+
+
 def bars(
     title: str,
     description: str,
@@ -75,8 +78,12 @@ def bars(
 ) -> str:
     """Horizontal bars as `bar_parts` draws them, with the title above them if `heading`."""
     above = 24 if heading else 4
-    bottom, drawn = bar_parts(rows, classes, write=write, low=low, high=high, value=value, above=above)
+    more = len(rows) - MOST_BARS
+    bottom, drawn = bar_parts(rows[:MOST_BARS], classes, write=write, low=low, high=high, value=value, above=above)
     out = [label(0, 14, title, css="title")] if heading else []
+    if more > 0:
+        bottom += 20
+        drawn = [*drawn, label(0, bottom - 4, f"and {more:,} more, which have no bars here")]
     return frame(WIDTH, bottom + 4, title, description, out + drawn)
 
 

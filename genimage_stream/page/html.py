@@ -44,6 +44,9 @@ class Cell:
         return f"<{tag}{role}{attributes}>{text(self.value) if self.html is None else self.html}</{tag}>"
 
 
+MOST_ROWS = 400  # of a table: a page of thousands of generators stays one that a browser opens
+
+
 def table(
     caption: str,
     columns: Sequence[str],
@@ -60,6 +63,9 @@ def table(
     there are any, so that a block stays short.
     """
     right, few = set(numeric), set(brief)
+    rows = list(rows)
+    if len(rows) > MOST_ROWS:
+        caption += f" (the first {MOST_ROWS} of {len(rows):,} rows)"
 
     def role(name: str) -> str:  # laid out as blocks, a table is one for screen readers only when it says so
         return f' role="{name}"' if cards else ""
@@ -69,7 +75,7 @@ def table(
         for i, name in enumerate(columns)
     )
     lines = []
-    for row in rows:
+    for row in rows[:MOST_ROWS]:
         cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
         inner = "".join(
             cell.render(

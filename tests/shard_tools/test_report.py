@@ -458,3 +458,14 @@ def test_size_map_holds_every_image(tmp_path: Path) -> None:
     edges = statistics.size_edges(samples)
     assert statistics.size_map(samples, ~samples.fake, edges).sum() == 4
     assert statistics.common_sizes(samples, ~samples.fake, 1) == ([(64, 128, 2)], 3)
+
+
+def test_long_tables_and_charts_say_how_long_they_are() -> None:
+    from genimage_stream.page import charts, html
+
+    table = html.table("Rows", ("A", "B"), [(f"row{i}", i) for i in range(4800)])
+    assert table.count("<tr") == html.MOST_ROWS + 1
+    assert "the first 400 of 4,800 rows" in table
+    chart = charts.bars("Bars", "Of many.", [(f"bar{i}", [1.0]) for i in range(4800)], ["third"])
+    assert "and 4,600 more" in chart
+    assert "bar4799" not in chart

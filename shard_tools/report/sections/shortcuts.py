@@ -85,8 +85,15 @@ def _row(s: Shortcut) -> list[object]:
     return [head, verdict(s.best), *figures, f"{s.auc:.3f}", s.rule, remedy]
 
 
+_MOST_COLUMNS = 60  # generators in one table
+
+
 def _matrix(found: Findings) -> str:
     names = list(found.by_generator)
+    left_out = len(names) - _MOST_COLUMNS
+    if left_out > 0:  # the most telling ones
+        worst = {name: max((s.best for s in found.by_generator[name] if not s.reason), default=0.0) for name in names}
+        names = sorted(names, key=lambda name: -worst[name])[:_MOST_COLUMNS]
     rows: list[list[object]] = []
     for place, overall in enumerate(found.shortcuts):
         row: list[object] = [overall.feature.name]
@@ -96,4 +103,6 @@ def _matrix(found: Findings) -> str:
             row.append(Cell(NONE) if s.reason else filled)
         rows.append(row)
     caption = f"Accuracy of one property alone, within each generator ({NONE} where one label has too few images)"
+    if left_out > 0:
+        caption += f"; of {len(names) + left_out:,} generators the {len(names)} with the highest accuracy"
     return html.table(caption, ["Property", *names], rows, numeric=range(1, len(names) + 1))
