@@ -67,6 +67,25 @@ def read_json(storage: Storage, name: str) -> dict[str, Any] | None:
     return value
 
 
+def read_plan(storage: Storage) -> dict[str, Any] | None:
+    """What a run that is not finished says of itself. Raises TargetError for lists that are none."""
+    plan = read_json(storage, PLAN_FILE)
+    for name, words in (("groups", 2), ("replaced", 2), ("drop", 0)):
+        value = (plan or {}).get(name, [])
+        if not isinstance(value, list) or not all(_is_words(one, words) for one in value):
+            raise TargetError(
+                f"{storage.shown(PLAN_FILE)} is damaged (its {name} are none): remove that file and pack again"
+            )
+    return plan
+
+
+def _is_words(value: Any, count: int) -> bool:
+    """Whether it is a list of `count` names of folders, or, without a count, such a name."""
+    if count:
+        return isinstance(value, list) and len(value) == count and all(_is_words(one, 0) for one in value)
+    return isinstance(value, str) and value not in ("", ".", "..") and "/" not in value and value.isprintable()
+
+
 def read_dataset(storage: Storage) -> DatasetInfo | None:
     """dataset.json, of which every field is there; None when there is none. Raises TargetError when it is another's."""
     raw = storage.read(DATASET_FILE)
@@ -91,7 +110,7 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
         if name == DATASET_FILE:
             stored = None if (info := read_dataset(storage)) is None else info.fields
         else:
-            stored = read_json(storage, name)
+            stored = read_plan(storage)
         if stored is None:
             continue
         what = f"{storage.url} holds {'a' if state == 'finished' else 'an unfinished'} dataset"
@@ -125,7 +144,7 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
 
 def is_ours(storage: Storage) -> bool:
     """Whether the destination holds a dataset, or the beginning of one."""
-    return read_dataset(storage) is not None or read_json(storage, PLAN_FILE) is not None
+    return read_dataset(storage) is not None or read_plan(storage) is not None
 
 
 def lost_files(storage: Storage) -> list[str]:
@@ -170,9 +189,13 @@ def load_result(storage: Storage, number: int) -> tuple[pa.Table, int, list[tupl
     raw = storage.read(result_name(number))
     if raw is None or zlib.crc32(memoryview(raw)[:-4]).to_bytes(4, "little") != raw[-4:]:
         return None
-    table = pa.ipc.open_file(pa.py_buffer(raw)[:-4]).read_all()
-    rest = json.loads(table.schema.metadata[b"result"])
-    return table.replace_schema_metadata(None), rest["size"], [(item, reason) for item, reason in rest["quarantined"]]
+    try:
+        table = pa.ipc.open_file(pa.py_buffer(raw)[:-4]).read_all()
+        rest = json.loads((table.schema.metadata or {})[b"result"])
+        size, quarantined = int(rest["size"]), [(int(item), str(reason)) for item, reason in rest["quarantined"]]
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):  # with the checksum of what it is
+        return None
+    return table.replace_schema_metadata(None), size, quarantined
 
 
 def finished_shards(storage: Storage, places: Mapping[int, Collection[str]]) -> set[int]:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from genimage_stream.schema import INDEX_FILE, PLAN_FILE, QUARANTINE_FILE
+from genimage_stream.schema import INDEX_FILE, QUARANTINE_FILE
 from shard_tools import state
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.growth.held import NEW, Held, group_of
@@ -65,7 +65,7 @@ def compare(storage: Storage, work: Work, options: PackOptions) -> Task:
                 f"{storage.url} holds no finished dataset that --add could add to: pack its first sources without it"
             )
         return Task(found, None, {one.name for one in plan.groups})
-    begun = state.read_json(storage, PLAN_FILE)
+    begun = state.read_plan(storage)
     here = {one.name for one in plan.groups}
     listed = here | {(r.generator, r.split) for r in work.listing.rejected if r.generator and r.split}
     others = set(held.plans) - listed

@@ -121,7 +121,7 @@ def publish(
     for name, data in files.items():
         storage.write(f"{NEXT}/{name}", data)
     state.write_json(storage, f"{NEXT}/{DATASET_FILE}", fields)
-    announced = {**(state.read_json(storage, PLAN_FILE) or {}), "index": digest}
+    announced = {**(state.read_plan(storage) or {}), "index": digest}
     # Readers that find the index of one number of samples and dataset.json of the other know by this what it means.
     announced["samples"] = [before.samples, sum(counts.values())]
     state.write_json(storage, PLAN_FILE, announced)
@@ -131,7 +131,7 @@ def publish(
 
 def finish_publishing(storage: Storage) -> None:
     """Where a dataset has its next index already, let the other files follow; also after an interruption."""
-    announced = (state.read_json(storage, PLAN_FILE) or {}).get("index")
+    announced = (state.read_plan(storage) or {}).get("index")
     there = storage.files(NEXT)
     if not announced or not there:
         return

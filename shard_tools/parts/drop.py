@@ -47,7 +47,7 @@ def _checked(storage: Storage, generators: Collection[str]) -> tuple[Held, dict[
     held = Held.read(storage)
     if held is None:
         raise TargetError(f"{storage.url}: there is no finished dataset to drop generators from")
-    begun = state.read_json(storage, PLAN_FILE)
+    begun = state.read_plan(storage)
     known = {generator for generator, _ in held.plans}
     already = set((begun or {}).get("drop", []))
     unknown = sorted(set(generators) - known - already)

@@ -100,7 +100,12 @@ class LocalFile:
         self._part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}.part")
         with explained(path):
             make_folder(path.parent)
-            self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            try:
+                self._descriptor = os.open(self._part, flags, 0o644)
+            except FileExistsError:  # of a killed process of this number, or a link that somebody left
+                self._part.unlink()
+                self._descriptor = os.open(self._part, flags, 0o644)
             if direct:
                 self._go_direct(True)
 
@@ -177,7 +182,17 @@ class LocalStorage:
         return str(self.path(name))
 
     def local_path(self, name: str = "") -> str | None:
-        return str(self.path(name))
+        return str(self._inside(name))
+
+    def _inside(self, name: str) -> Path:
+        """A path to write, or to remove. Raises TargetError when a linked folder leads out of the dataset."""
+        path = self.path(name)
+        root, folder = os.path.realpath(self.url), os.path.realpath(path if path.is_dir() else path.parent)
+        if name and os.path.commonpath([root, folder]) != root:
+            raise TargetError(
+                f"{path} leads out of {self.url}, to {folder}: remove that link, or choose another destination"
+            )
+        return path
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Stream]:
@@ -199,7 +214,7 @@ class LocalStorage:
             return None
 
     def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
-        file = LocalFile(self.path(name))
+        file = LocalFile(self._inside(name))
         try:
             file.write([data])
             file.commit(durable)
@@ -208,11 +223,11 @@ class LocalStorage:
             raise
 
     def create(self, name: str) -> LocalFile:
-        return LocalFile(self.path(name), direct=True)
+        return LocalFile(self._inside(name), direct=True)
 
     def files(self, below: str = "") -> dict[str, int]:
         found = {}
-        for folder, _, files in os.walk(self.path(below)):
+        for folder, _, files in os.walk(self._inside(below)):
             inner = os.path.relpath(folder, self.url)
             for name in files:
                 path = name if inner == "." else f"{inner}/{name}"
@@ -220,13 +235,14 @@ class LocalStorage:
         return found
 
     def move(self, name: str, to: str) -> None:
-        with explained(self.path(to)):
-            make_folder(self.path(to).parent)
-            os.rename(self.path(name), self.path(to))
-            sync_folder(self.path(to).parent)
+        source, target = self._inside(name), self._inside(to)
+        with explained(target):
+            make_folder(target.parent)
+            os.rename(source, target)
+            sync_folder(target.parent)
 
     def remove(self, name: str) -> None:
-        self.path(name).unlink(missing_ok=True)
+        self._inside(name).unlink(missing_ok=True)
 
 
 class _LocalStream:
