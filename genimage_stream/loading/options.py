@@ -107,7 +107,7 @@ class LoaderOptions:
             checked["threads"] = thread_count(self.threads, " (None: one per CPU)")
         for name, lowest in _WHOLE_OR_NONE.items():
             if (value := getattr(self, name)) is not None:
-                checked[name] = whole(name, value, lowest)
+                checked[name] = whole(name, value, lowest, highest=(1 << 63) - 1)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         split_seed(self.seed)

@@ -136,6 +136,7 @@ def pixel_hash(loader: Subject) -> str:
         channels_last=False,
         drop_last=False,
         threads=1,
+        prefetch=1,
         pin_memory=False,
     )
     batch = next(iter(loader.make(loader.dataset, **vars(options))))

@@ -18,8 +18,14 @@ from genimage_stream.arguments import whole
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.dataset.opening import open_dataset
 from genimage_stream.loading.loader import Loader
+from genimage_stream.loading.options import LAST_EPOCH
 from genimage_stream.loading.receipt import FORMAT, OPTIONS, PROBE, order_hash, pixel_hash, receipt_hash
 from genimage_stream.transforms.step import from_json
+
+# What the receipt of a stranger may ask for.
+_EPOCHS = 16  # samples of an epoch of a mix, as a multiple of the dataset's,
+_FEW_SAMPLES = 1 << 20  # where it is not small
+_MOST_PIXEL_BYTES = 1 << 30  # of the samples that are compared, as float32
 
 
 def loader_of(receipt: Mapping[str, Any], path: str | None = None, *, functions: bool = True) -> Loader:
@@ -38,8 +44,8 @@ def loader_of(receipt: Mapping[str, Any], path: str | None = None, *, functions:
             _refuse_functions([receipt.get("steps", []), receipt["options"]["transform"]])
         if not isinstance(receipt["pixels"], str) or not isinstance(receipt["orders"], dict):
             raise TypeError("its hashes are none")
-        if any(int(epoch) < 0 for epoch in receipt["orders"]):
-            raise ValueError("the receipt is of an epoch before the first")
+        for epoch in receipt["orders"]:
+            whole("orders", int(epoch), 0, highest=LAST_EPOCH)
         whole("epochs", receipt["epochs"], 1)
         return _loader_of(receipt, path)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error) as error:
@@ -69,7 +75,19 @@ def _loader_of(receipt: Mapping[str, Any], path: str | None) -> Loader:
         options["crop"] = tuple(options["crop"])
     if mix is not None:
         mix = {column: rule if not isinstance(rule, list) else dict(map(tuple, rule)) for column, rule in mix}
-    return Loader(dataset, transform=transform, mix=mix, **options)
+    loader = Loader(dataset, transform=transform, mix=mix, **options)
+    _check_memory(loader, len(whole_dataset))
+    return loader
+
+
+def _check_memory(loader: Loader, total: int) -> None:
+    """Raises ValueError for an epoch or pixels that take far more memory than those of a dataset of `total` samples."""
+    engine = loader.subject.engine
+    if (samples := engine.schedule.epoch_samples) > max(_EPOCHS * total, _FEW_SAMPLES):
+        raise ValueError(f"the receipt is of epochs of {samples:,} samples, and the dataset has {total:,}: refused")
+    pictures = PROBE * (1 if engine.transform is None else len(engine.transform.lists))
+    if (size := max(h * w for h, w in engine.sizes) * 3 * pictures * 4) > _MOST_PIXEL_BYTES:
+        raise ValueError(f"the first {PROBE} samples of the receipt take {size:,} bytes of memory: refused")
 
 
 def _refuse_functions(steps: Any) -> None:

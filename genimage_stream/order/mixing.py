@@ -225,7 +225,7 @@ def _weights(column: str, rule: Rule, sizes: dict[Any, int]) -> dict[Any, float]
             raise ValueError(f"mix needs numbers as weights for {column}; it has {', '.join(no_numbers)}")
         weights = {value: float(rule[value]) for value in sizes}
         bad = [f"{value!r}: {w}" for value, w in weights.items() if not (w >= 0 and math.isfinite(w))]
-        if bad or not any(weights.values()):
+        if bad or not 0 < sum(weights.values()) < math.inf:
             raise ValueError(
                 f"mix needs weights of 0 or more for {column}, one above 0; it has {', '.join(bad) or 'none'}"
             )

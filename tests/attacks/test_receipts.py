@@ -85,6 +85,17 @@ def drop(*path: str) -> Callable[[Receipt], None]:
     return change
 
 
+def mixed(size: Any, real: float = 1.0, fake: float = 1.0) -> Callable[[Receipt], None]:
+    def change(receipt: Receipt) -> None:
+        receipt["options"] |= {"mix": [["label", [["fake", fake], ["real", real]]]], "epoch_size": size}
+
+    return change
+
+
+def in_windows(receipt: Receipt) -> None:
+    receipt["options"] |= {"shuffle": "shards", "window": 10**20}
+
+
 WRONG = {
     "bomb": put("selection", value=bomb(1 << 28)),
     "no compression": put("selection", value="Zm9v"),
@@ -111,6 +122,12 @@ WRONG = {
     "orders": put("orders", value=[1]),
     "epoch": put("orders", value={"\x1b[2J": "x"}),
     "huge epoch": put("orders", value={"9" * 5000: "x"}),
+    "epoch beyond the last": put("orders", value={"9" * 30: "x"}),
+    "endless epoch": mixed(10**12),
+    "epoch by a weight": mixed("max", 1e-12),
+    "huge weights": mixed("all", 1e308, 1e308),
+    "huge window": in_windows,
+    "huge crop": put("options", "transform", value=[{"CenterCrop": {"size": 60000}}]),
     "no pixels": drop("pixels"),
     "no epochs": drop("epochs"),
     "path": put("path", value=None),
