@@ -37,9 +37,9 @@ class ObjectContainer:
         try:
             try:
                 return _listing(self._batches(), found)
-            except obstore.exceptions.InvalidPathError:
+            except obstore.exceptions.InvalidPathError as error:
                 if not self.url.startswith(("s3://", "s3a://")):
-                    raise
+                    raise ToolError(f"{self.url} cannot be listed: {first_line(error)}; rename that object") from error
                 return _listing(list_with_boto3(self.url), found)
         except ToolError:
             raise

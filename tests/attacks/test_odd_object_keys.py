@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -101,3 +103,20 @@ def test_without_boto3_the_error_says_what_is_odd(
     done = shard_tools_here("scan", "s3://bucket/src")
     assert done.code == 2
     assert "keys are no paths, such as a//b: rename them, or `pip install boto3`" in done.err
+
+
+def test_elsewhere_the_error_names_the_key(
+    bucket: dict[str, bytes], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Google's stores answer a listing in the same form."""
+    fill(bucket)
+    account = {"gcs_base_url": os.environ["AWS_ENDPOINT_URL"], "disable_oauth": True}
+    account |= dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
+    assert shard_tools_here("scan", "gs://bucket/src").code == 0
+    bucket["src/adm/train/ai//x.png"] = b"x"
+    done = shard_tools_here("scan", "gs://bucket/src")
+    assert done.code == 2
+    assert '"src/adm/train/ai//x.png"' in done.err
+    assert "rename that object" in done.err
