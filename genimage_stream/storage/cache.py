@@ -109,7 +109,8 @@ class ShardCache:
         try:
             descriptor = _locked(path, os.O_RDONLY, fcntl.LOCK_SH)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP):  # the latter for a link, which this cache never makes
+            # ELOOP is for a link and ENOTDIR for a file in place of a folder, which this cache never makes.
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
                 return None
             raise
         if descriptor is None:
@@ -132,11 +133,15 @@ class ShardCache:
         or there is no room (with `evict`, not even after evicting unused shards). Raises OSError for a full disk."""
         final = self.own / shard
         part = final.with_name(final.name + PART)
-        final.parent.mkdir(parents=True, exist_ok=True)
         self._check_within(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(part, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
         if descriptor is None:
             return None
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:  # a second name may be that of any file
+            os.close(descriptor)
+            raise OSError(f"{part} is not a file of this cache: remove it")
         download = Download(descriptor, part, final)
         if final.exists():
             download.abandon()

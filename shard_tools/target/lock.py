@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def locked(storage: Storage) -> Iterator[None]:
             break
         os.close(descriptor)  # its holder finished and removed it in between
     try:
+        if (facts := os.fstat(descriptor)).st_nlink > 1 or not stat.S_ISREG(facts.st_mode):  # it may be any file
+            raise TargetError(f"{path} is not the lock of a packer: remove it")
         with explained(path):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()}\n".encode())

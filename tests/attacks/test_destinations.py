@@ -48,6 +48,19 @@ def test_pack_writes_through_no_link(name: str, source: Path, outside: Path, tmp
     assert untouched(outside)
 
 
+@pytest.mark.parametrize("kind", ["second name", "pipe"])
+def test_a_lock_that_is_another_file(kind: str, source: Path, outside: Path, tmp_path: Path) -> None:
+    lock = tmp_path / "dst" / ".pack" / "lock"
+    lock.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        os.link(outside / "victim", lock)
+    done = shard_tools_here("pack", source, tmp_path / "dst")
+    assert (done.code, untouched(outside)) == (2, True), done.err
+    assert "is not the lock of a packer: remove it" in done.err
+
+
 def test_unfolding_removes_nothing_through_a_link(source: Path, outside: Path, tmp_path: Path) -> None:
     """What is in the folder of unfolded archives and not of this plan is removed."""
     (tmp_path / "src").mkdir()

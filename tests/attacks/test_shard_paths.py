@@ -175,3 +175,33 @@ def test_links_in_a_shared_cache_are_not_followed(tmp_path: Path, place: str) ->
                 found.finish().close()
     assert (outside / "x.tar").read_bytes() == b"precious"
     assert (outside / "x.tar.part").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("kind", ["second name", "pipe"])
+def test_a_download_goes_to_no_other_file_in_a_shared_cache(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "precious").write_bytes(b"precious")
+    cache = ShardCache(tmp_path / "cache", 1000, "one")
+    part = cache.own / "adm" / "x.tar.part"
+    part.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(part)
+    else:
+        os.link(tmp_path / "precious", part)
+    with pytest.raises(OSError, match=r"x\.tar\.part is not a file of this cache: remove it"):
+        cache.begin("adm/x.tar", 4, evict=True)
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_no_folder_is_made_through_a_link_in_a_shared_cache(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    cache = ShardCache(tmp_path / "cache", 1000, "one")
+    cache.own.symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="leads out of the cache"):
+        cache.begin("adm/x.tar", 4, evict=True)
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_a_file_in_place_of_a_folder_of_a_shared_cache(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path / "cache", 1000, "one")
+    cache.own.write_bytes(b"")
+    assert cache.hold("adm/x.tar", 4) is None

@@ -85,3 +85,14 @@ def test_names_written_on_windows(tmp_path: Path) -> None:
     pack_here(tmp_path / "src", tmp_path / "dst")
     (row,) = index_rows(tmp_path / "dst")
     assert (row["key"], row["source"]) == ("adm_train_fake_0_adm_1", f"adm.zip:{NAME}")
+
+
+def test_a_locator_that_counts_no_volumes(tmp_path: Path) -> None:
+    path = archive(tmp_path)
+    raw = path.read_bytes()
+    end = raw.rindex(END)
+    end64 = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, end, 0)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 0)
+    path.write_bytes(raw[:end] + end64 + locator + raw[end:])
+    with pytest.raises(ToolError, match=r"adm\.zip: its ZIP64 locator is damaged \(it counts no volumes\)"):
+        pack_here(tmp_path / "src", tmp_path / "dst")
