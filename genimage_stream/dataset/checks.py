@@ -19,8 +19,8 @@ LARGEST = 1 << 50  # bytes of a shard; far above any, and far below what sums of
 _BOUNDS = {
     "offset": (0, LARGEST),
     "size": (0, LARGEST),
-    "width": (0, 1 << 30),
-    "height": (0, 1 << 30),
+    "width": (1, 1 << 30),
+    "height": (1, 1 << 30),
     "class_index": (0, 999),
     "jpeg_quality": (0, 100),
 }

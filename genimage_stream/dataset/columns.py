@@ -16,6 +16,7 @@ from genimage_stream import schema
 from genimage_stream.dataset.checks import checked
 from genimage_stream.dataset.footer import Chunk, column_chunks
 from genimage_stream.dataset.numbers import from_numpy, to_numpy
+from genimage_stream.remedies import printable
 from genimage_stream.resources import cores
 from genimage_stream.storage.segments import SegmentTable
 from genimage_stream.storage.versions import changed
@@ -65,7 +66,7 @@ class IndexColumns:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of Arrow
                 raise
-            raise ValueError(f"{self.name} cannot be read ({error}): pack the dataset again") from error
+            raise ValueError(f"{self.name} cannot be read ({printable(str(error))}): pack the dataset again") from error
         # A row has a key and a hash of its own, which take more than one byte however they are compressed.
         if not 0 <= self.num_rows <= self._file.size:
             raise ValueError(
@@ -133,8 +134,8 @@ class IndexColumns:
             if self._file.version_now() != self._file.version:
                 raise changed(self.name) from error
             raise ValueError(
-                f"{self.name} cannot be read ({error}): it is damaged, so restore it from a copy, or remove it and "
-                "run the same `shard-tools pack` again"
+                f"{self.name} cannot be read ({printable(str(error))}): it is damaged, so restore it from a copy, or "
+                "remove it and run the same `shard-tools pack` again"
             ) from error
         if groups is None and len(table) != self.num_rows:
             raise ValueError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from genimage_stream import schema
+from genimage_stream.remedies import printable
 from genimage_stream.storage.within import check_shard_paths
 from genimage_stream.vocabulary import LABELS, SPLITS
 
@@ -119,8 +120,8 @@ def parse_info(text: bytes | bytearray, name: str) -> DatasetInfo:
     version = fields.get("format_version", schema.FORMAT_VERSION)
     if not isinstance(version, int) or version > schema.FORMAT_VERSION:
         raise ValueError(
-            f"{name} has format version {str(version)[:20]}, this genimage-stream reads up to {schema.FORMAT_VERSION}: "
-            "install a newer one"
+            f"{name} has format version {printable(str(version)[:20])}, this genimage-stream reads up to "
+            f"{schema.FORMAT_VERSION}: install a newer one"
         )
     return DatasetInfo(name, cast(WrittenFields, fields))
 

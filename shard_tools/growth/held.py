@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genimage_stream.dataset.checks import checked
 from genimage_stream.dataset.info import ShardEntry, WrittenFields
 from genimage_stream.schema import (
     DATASET_FILE,
@@ -67,7 +68,18 @@ class Held:
 
     @cached_property
     def _table(self) -> pa.Table:
+        shown = self.storage.shown(INDEX_FILE)
         table = self._read(INDEX_FILE)
+        wanted = set(index_schema(crop_ready=bool(self.fields["options"].get("crop_ready"))).names)
+        if missing := wanted - set(table.column_names):
+            raise TargetError(f"{shown} lacks the column {min(missing)}: restore it from a copy, or pack anew")
+        try:
+            table = checked(table, shown)
+        except ValueError as error:
+            raise TargetError(str(error)) from error
+        for name in ("label", "shard", "sha256"):
+            if table[name].null_count:
+                raise TargetError(f"{shown}: the column {name} has rows without a value: restore it from a copy")
         if len(table) != self.fields["counts"]["samples"]:
             raise TargetError(
                 f"{self.storage.shown(INDEX_FILE)} has {len(table):,} rows and {DATASET_FILE} says "

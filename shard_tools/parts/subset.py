@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from shard_tools import state
 from shard_tools.errors import SourceError, TargetError, ToolError
 from shard_tools.finished import explained, open_finished
 from shard_tools.growth.held import Held
+from shard_tools.inspect import Check
 from shard_tools.layout.columns import NO_COLUMNS
 from shard_tools.pack import PackSummary, apart, pack_work
 from shard_tools.parts.where import condition
@@ -23,6 +25,15 @@ from shard_tools.sources.base import Location
 from shard_tools.target.local_storage import open_storage
 from shard_tools.terminal.progress import Progress
 from shard_tools.work import PackOptions, plan_packed
+
+_SOUND: dict[str, Callable[[Any], bool]] = {
+    "shard_size": lambda value: type(value) is int and value > 0,
+    "seed": lambda value: type(value) is int and 0 <= value < 1 << 64,
+    "check": lambda value: value in get_args(Check),
+    "crop_ready": lambda value: isinstance(value, bool),
+    "png_level": lambda value: value is None or (type(value) is int and 0 <= value <= 9),
+    "keep": lambda value: value is None or (isinstance(value, list) and all(isinstance(one, str) for one in value)),
+}
 
 
 def subset(destination: str, out: str, where: str, workers: int, progress: Progress) -> PackSummary:
@@ -37,6 +48,9 @@ def subset(destination: str, out: str, where: str, workers: int, progress: Progr
     storage = open_storage(out)
     apart([destination], storage)
     stored = info.fields["options"]
+    for name, sound in _SOUND.items():
+        if not sound(stored.get(name)):
+            raise TargetError(f"{info.name} is damaged (options.{name}): restore it from a copy, or pack anew")
     options = PackOptions(
         shard_bytes=stored["shard_size"],
         seed=stored["seed"],
@@ -45,7 +59,7 @@ def subset(destination: str, out: str, where: str, workers: int, progress: Progr
         crop_ready=stored["crop_ready"],
         png_level=stored.get("png_level"),
         license=info.fields.get("license"),
-        columns=replace(NO_COLUMNS, keep=tuple(stored.get("keep", ()))),
+        columns=replace(NO_COLUMNS, keep=tuple(stored.get("keep") or ())),
     )
     # In the order of their keys, as the files of a source are planned.
     rows = rows.take(pc.sort_indices(rows["key"].combine_chunks()))

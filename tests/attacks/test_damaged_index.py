@@ -228,3 +228,44 @@ def test_bytes_of_an_index_that_are_others(tmp_path: Path) -> None:
         answers.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert set(answers) <= {0, 1}, answers
     assert answers.count(1) > 50
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("height", -(2**63)),
+        ("width", 0),
+        ("size", None),
+        ("label", None),
+        ("jpeg_quality", 1e308),
+        ("class_index", 2**31),
+    ],
+)
+def test_what_is_written_again_is_checked(name: str, value: Any, packed: Path, tmp_path: Path) -> None:
+    """`drop` and growth write an index from the one that is there."""
+    root = tmp_path / "dst"
+    shutil.copytree(packed, root)
+    edit(root, lambda table: with_column(table, name, value))
+    before = (root / "index.parquet").read_bytes()
+    done = shard_tools_here("drop", root, "--generators", "adm")
+    assert done.code == 2, done.err
+    assert f"the column {name}" in done.err
+    assert (root / "index.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("crop_ready", "x"), ("shard_size", {}), ("seed", -1), ("keep", [1]), ("check", None)]
+)
+def test_odd_options_are_named(option: str, value: Any, packed: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dst"
+    shutil.copytree(packed, root)
+    facts = json.loads((root / "dataset.json").read_text())
+    facts["options"][option] = value
+    (root / "dataset.json").write_text(json.dumps(facts))
+    for command in (
+        ("subset", root, tmp_path / "sub", "--where", "label == 'fake'"),
+        ("drop", root, "--generators", "adm"),
+    ):
+        done = shard_tools_here(*command)
+        assert "internal error" not in done.err, done.err
+        assert done.code == 2 or command[0] == "drop", done.err
