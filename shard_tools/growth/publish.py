@@ -118,12 +118,16 @@ def publish(
             storage.write(name, data)
         state.write_json(storage, DATASET_FILE, fields)
         return
+    announced = state.read_plan(storage) or {}
+    # Of a publication before this one: the files that follow are not those of its index.
+    if announced.pop("index", None) is not None:
+        announced.pop("samples", None)
+        state.write_json(storage, PLAN_FILE, announced)
     for name, data in files.items():
         storage.write(f"{NEXT}/{name}", data)
     state.write_json(storage, f"{NEXT}/{DATASET_FILE}", fields)
-    announced = {**(state.read_plan(storage) or {}), "index": digest}
     # Readers that find the index of one number of samples and dataset.json of the other know by this what it means.
-    announced["samples"] = [before.samples, sum(counts.values())]
+    announced |= {"index": digest, "samples": [before.samples, sum(counts.values())]}
     state.write_json(storage, PLAN_FILE, announced)
     storage.write(INDEX_FILE, index)
     finish_publishing(storage)

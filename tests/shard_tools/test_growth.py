@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import pickle
@@ -16,7 +17,11 @@ from pathlib import Path
 import pytest
 
 import genimage_stream as gs
+from genimage_stream.schema import PLAN_FILE
 from shard_tools.errors import TargetError, ToolError
+from shard_tools.growth.held import Held
+from shard_tools.growth.publish import finish_publishing, withdraw
+from shard_tools.target.local_storage import LocalStorage
 from tests.fixtures.genimage import fake_png, make_tree
 from tests.shard_tools.conftest import index_rows, pack_here, quarantine_rows, shard_tools_here, tree_bytes
 
@@ -269,6 +274,33 @@ def test_killed_at_random_moments(trees: Path, tmp_path: Path) -> None:
     assert seen[-1] == {"adm", "sd14", "wukong"}
     assert tree_bytes(tmp_path / "dst") == tree_bytes(tmp_path / "whole")
     assert "nothing to do" in shard_tools_here("pack", source, tmp_path / "dst", *SIZE).out
+
+
+class StopsBeforeTheIndex(LocalStorage):
+    """Ends with the second announcement of an index."""
+
+    announced = 0
+
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        if name == PLAN_FILE and b'"index"' in data:
+            self.announced += 1
+            if self.announced == 2:
+                raise KeyboardInterrupt
+        super().write(name, data, durable=durable)
+
+
+def test_killed_between_two_publications(trees: Path, tmp_path: Path) -> None:
+    """The files that wait for the second index do not follow the first one."""
+    pack(trees / "a", tmp_path / "dst")
+    storage = StopsBeforeTheIndex(str(tmp_path / "dst"))
+    for split in ("train", "val"):
+        held = Held.read(storage)
+        assert held is not None
+        with contextlib.suppress(KeyboardInterrupt):
+            withdraw(held, [("sd14", split)])
+    assert storage.announced == 2
+    finish_publishing(LocalStorage(str(tmp_path / "dst")))
+    assert len(gs.open_dataset(tmp_path / "dst").select(generators=["sd14"], splits=["val"]))
 
 
 def test_a_growth_that_was_given_up(trees: Path, tmp_path: Path) -> None:
