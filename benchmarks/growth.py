@@ -33,8 +33,9 @@ PACKAGES = ("genimage-stream", "torch", "numpy", "pyarrow")
 
 
 def make_large(dataset: Path, folder: Path, rows: int) -> Path:
-    """A dataset of `rows` rows over the shards of another; keys and hashes are as long and as distinct as real ones.
-    How it was packed stays known: crop-ready shards are other work for DALI, and `tune` tells them apart by that."""
+    """A dataset of `rows` rows over the shards of another; hashes are as long and as distinct as real ones, and keys
+    repeat, for a loader compares them with the shards. How it was packed stays known: crop-ready shards are other work
+    for DALI, and `tune` tells them apart by that."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -58,7 +59,7 @@ def make_large(dataset: Path, folder: Path, rows: int) -> Path:
     digits = np.random.default_rng(rows).bytes(32 * rows).hex().encode()
     ends = pa.py_buffer(np.arange(0, 64 * rows + 1, 64, dtype=np.int32))
     hashes = pa.StringArray.from_buffers(rows, ends, pa.py_buffer(digits))
-    for name in ("key", "sha256", "source"):
+    for name in ("sha256", "source"):
         words = hashes if name == "sha256" else pc.binary_join_element_wise(table[name], numbers, "_")
         table = table.set_column(table.schema.get_field_index(name), name, words)
     pq.write_table(table, unfinished / schema.INDEX_FILE, compression="zstd")

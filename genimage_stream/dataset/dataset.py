@@ -109,7 +109,8 @@ class Dataset:
             import pandas as pd  # noqa: F401 (Arrow imports it)
         except ImportError as error:
             raise ImportError("to_pandas needs pandas: pip install pandas. table() works without it") from error
-        return self.table(columns).to_pandas()
+        frame: pd.DataFrame = self.table(columns).to_pandas()
+        return frame
 
     def as_map_style(self, transform: Transform = None, *, seed: int = 0) -> MapStyle:
         """A map-style dataset of pairs (image, label), for code that needs one; label 0 is real, 1 is fake.

@@ -6,8 +6,10 @@ that fetch), waits for the oldest batch and returns it.
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -112,6 +114,7 @@ class Epoch(Iterator[Batch]):
         self._fetching: deque[_Work] = deque()
         self._decoding: deque[_Work] = deque()
         self._left_at: float | None = None
+        _living.add(self)
         reader, options = pipeline.reader, pipeline.options
         if reader.wants_order or options.order == "shards":
             window = {"full": None, "shards": options.window, "none": 1}[options.order]
@@ -324,8 +327,18 @@ class Epoch(Iterator[Batch]):
                 pass
 
     def __del__(self) -> None:
-        if hasattr(self, "_fetching"):
+        if hasattr(self, "_fetching") and not self.finished:
             self.close()
+
+
+def _close_all() -> None:
+    """Before the interpreter takes modules apart, which `Epoch.close` needs."""
+    for epoch in list(_living):
+        epoch.close()
+
+
+_living: weakref.WeakSet[Epoch] = weakref.WeakSet()
+atexit.register(_close_all)
 
 
 def as_it_is(batch: Batch) -> Batch:

@@ -89,7 +89,7 @@ def test_mutations_in_batches(tools: Any) -> None:
 
 @pytest.mark.skipif(shutil.which("clang++") is None, reason="no clang++ for libFuzzer (Debian: clang, libclang-rt-dev)")
 def test_libfuzzer_targets(tmp_path: Path) -> None:
-    """Each target under ASan and UBSan, on the seeds and a few seconds of mutations."""
+    """Each target under ASan and UBSan, on the seeds and two seconds of mutations."""
     made = subprocess.run(
         ["make", "-C", str(FUZZ), f"-j{os.cpu_count() or 1}", f"PYTHON={sys.executable}", "seeds", "fuzzer"],
         capture_output=True,
@@ -106,7 +106,7 @@ def test_libfuzzer_targets(tmp_path: Path) -> None:
         ran = subprocess.run(
             [
                 str(FUZZ / "build" / "fuzzer" / target),
-                *("-seed=1", "-max_total_time=4", "-max_len=8192", "-timeout=30", "-rss_limit_mb=2500"),
+                *("-seed=1", "-max_total_time=2", "-max_len=8192", "-timeout=30", "-rss_limit_mb=2500"),
                 f"-artifact_prefix={tmp_path}/",
                 *(str(corpus), *(str(FUZZ / "build/seeds" / kind) for kind in seeds)),
             ],
