@@ -101,8 +101,7 @@ def test_ray_data(dst: Path, tmp_path: Path) -> None:
     script = """
 import hashlib, json, sys, ray
 ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-ray.data.DataContext.get_current().enable_tensor_extension_casting = False  # files of several lengths are no tensors
-rows = ray.data.read_webdataset(sys.argv[2:], decoder=False).take_all()
+rows = ray.data.read_webdataset(sys.argv[2:], decoder=None).take_all()
 def of(row):
     suffix = next(s for s in ("jpg", "png") if isinstance(row.get(s), bytes))  # nan: has none
     return [int(row["cls"]), suffix, hashlib.sha256(row[suffix]).hexdigest()]
