@@ -29,7 +29,8 @@ def write_page(path: str, document: str) -> None:
     place = Path(path).expanduser().absolute()
     beside = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
-        with open(beside, "w", encoding="utf-8") as file:
+        beside.unlink(missing_ok=True)  # of a process that died; a link that others put there is not followed
+        with open(beside, "x", encoding="utf-8") as file:
             file.write(document)
             file.flush()
             os.fsync(file.fileno())

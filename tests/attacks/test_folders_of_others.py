@@ -11,6 +11,7 @@ import pytest
 
 import genimage_stream as gs
 from genimage_stream.evaluation.run import Evaluation, evaluate, write_results
+from genimage_stream.page.file import write_page
 from genimage_stream.storage.cache import ShardCache
 from tests.fixtures.shards import make_dataset
 from tests.fixtures.web import web_of
@@ -90,3 +91,12 @@ def test_a_folder_in_place_of_a_cached_shard(root: Path, tmp_path: Path, shuffle
         for shard in dataset.access.shards()[1]:
             (own / shard).mkdir(parents=True)
         assert [batch.keys for batch in gs.Loader(dataset, 4, crop=16, shuffle=shuffle)] == expected
+
+
+def test_a_link_in_place_of_an_unfinished_page_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".page.html.{os.getpid()}.part").symlink_to(victim)
+    write_page(str(tmp_path / "page.html"), "<p>page")
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "page.html").read_text() == "<p>page"
