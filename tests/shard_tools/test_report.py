@@ -374,8 +374,8 @@ def test_what_tells_nothing_scores_as_chance(tmp_path: Path) -> None:
     count = 4000
     columns = {
         "label": np.where(rng.random(count) < 0.2, "fake", "real").tolist(),
-        "size": rng.permutation(count * 7)[:count].tolist(),
-        "width": rng.permutation(count)[:count].tolist(),
+        "size": (1 + rng.permutation(count * 7)[:count]).tolist(),
+        "width": (1 + rng.permutation(count)[:count]).tolist(),
     }
     found = found_in(make_dataset(tmp_path / "d", columns, count))
     for name in ("File size", "Width", "Exact size", "Bytes per pixel"):
