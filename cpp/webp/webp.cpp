@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <new>
 
 namespace gs {
 namespace {
@@ -65,7 +64,8 @@ const char* status_text(VP8StatusCode status) {
 }
 
 void check_status(VP8StatusCode status) {
-    if (status == VP8_STATUS_OUT_OF_MEMORY) throw std::bad_alloc();
+    // libwebp from 1.3 on says so of damaged code tables too: it is true only where there is no memory.
+    if (status == VP8_STATUS_OUT_OF_MEMORY) Buffer().reserve(std::size_t{256} << 20);
     if (status != VP8_STATUS_OK) throw DecodeError(status_text(status));
 }
 
