@@ -46,8 +46,8 @@ def read_index(store: Store) -> pa.Table:
         return columns.table(columns.names)
 
 
-def read_quarantine(raw: bytes | bytearray) -> pa.Table:
-    """The table of `quarantine.parquet`. Raises ArrowException for other bytes.
+def read_parquet(raw: bytes | bytearray) -> pa.Table:
+    """A whole Parquet file with checksums. Raises ArrowException for other bytes.
 
     Not `pyarrow.parquet.read_table`: its threads let go of Python's bytes some time after the table is there, and an
     interpreter that ends at that moment aborts.

@@ -34,7 +34,7 @@ from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE
 from shard_tools.cards.readme import OURS
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
-from shard_tools.finished import finished_info, read_index, read_quarantine
+from shard_tools.finished import finished_info, read_index, read_parquet
 from shard_tools.inspect import image_facts, need_reader
 from shard_tools.keys import UNSAFE
 from shard_tools.sample import index_line, sample_facts
@@ -100,6 +100,8 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
     for name in foreign:
         if PLAN_FILE in there and (name.startswith(f"{PACK_FOLDER}/") or name.endswith((".tar", ".idx"))):
             result.notes.append(f"{storage.shown(name)}: of a command that is not finished; run it again")
+        elif name.removesuffix(".idx") in known and name.endswith(".tar.idx"):
+            result.notes.append(f"{storage.shown(name)}: the index of a shard by another reader; it may be removed")
         elif name.endswith((".tar", ".idx")):  # readers that go by file names would take it for a shard
             result.problems.append(f"{storage.shown(name)}: not part of the dataset, although named like a shard of it")
         else:
@@ -129,7 +131,7 @@ def _counts(storage: Storage, dataset: WrittenFields, index: pa.Table) -> list[s
         raw = storage.read(QUARANTINE_FILE)
         if raw is None:
             raise FileNotFoundError("it is missing")
-        quarantined = len(read_quarantine(raw))
+        quarantined = len(read_parquet(raw))
         if counts["quarantined"] != quarantined:
             problems.append(
                 f"{storage.shown(QUARANTINE_FILE)} has {quarantined} rows, {DATASET_FILE} says {counts['quarantined']}"

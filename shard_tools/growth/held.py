@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from genimage_stream.dataset.checks import checked
 from genimage_stream.dataset.info import ShardEntry, WrittenFields
@@ -28,6 +27,7 @@ from genimage_stream.schema import (
 )
 from shard_tools import state
 from shard_tools.errors import TargetError
+from shard_tools.finished import read_parquet
 from shard_tools.plan import GroupName, GroupPlan
 from shard_tools.target.local_storage import Storage, is_unfinished
 from shard_tools.target.lock import LOCK
@@ -97,7 +97,7 @@ class Held:
         try:
             if raw is None:
                 raise FileNotFoundError("it is missing")
-            return pq.read_table(pa.BufferReader(raw), page_checksum_verification=True)
+            return read_parquet(raw)
         except (OSError, pa.ArrowException) as error:
             raise TargetError(
                 f"{self.storage.shown(name)} cannot be read ({error}): restore it from a copy, or pack anew"

@@ -18,7 +18,7 @@ from genimage_stream.remedies import sentence
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError, ToolError
-from shard_tools.finished import open_finished, read_quarantine
+from shard_tools.finished import open_finished, read_parquet
 from shard_tools.report.features import FEATURES
 from shard_tools.report.findings import Findings, Quarantine
 from shard_tools.report.page import headline, render
@@ -162,7 +162,7 @@ def _quarantine(dataset: Dataset) -> Quarantine:
     import pyarrow as pa
 
     try:
-        table = read_quarantine(dataset.access.store.read(schema.QUARANTINE_FILE))
+        table = read_parquet(dataset.access.store.read(schema.QUARANTINE_FILE))
         rows: Quarantine = table.select(schema.quarantine_schema().names).to_pylist()
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise TargetError(

@@ -30,6 +30,8 @@ def locked(storage: Storage) -> Iterator[None]:
     while True:
         with explained(path):
             make_folder(path.parent)
+            if path.is_symlink():
+                raise TargetError(f"{path} is not the lock of a packer: remove it")
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -48,12 +48,14 @@ def test_pack_writes_through_no_link(name: str, source: Path, outside: Path, tmp
     assert untouched(outside)
 
 
-@pytest.mark.parametrize("kind", ["second name", "pipe"])
+@pytest.mark.parametrize("kind", ["second name", "pipe", "link"])
 def test_a_lock_that_is_another_file(kind: str, source: Path, outside: Path, tmp_path: Path) -> None:
     lock = tmp_path / "dst" / ".pack" / "lock"
     lock.parent.mkdir(parents=True)
     if kind == "pipe":
         os.mkfifo(lock)
+    elif kind == "link":
+        lock.symlink_to(outside / "victim")
     else:
         os.link(outside / "victim", lock)
     done = shard_tools_here("pack", source, tmp_path / "dst")

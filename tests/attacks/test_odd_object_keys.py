@@ -83,7 +83,7 @@ def fill(objects: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("odd", ODD)
 def test_the_others_are_packed_and_it_is_named(bucket: dict[str, bytes], tmp_path: Any, odd: str) -> None:
-    pytest.importorskip("boto3")
+    pytest.importorskip("boto3", reason="boto3 is not installed: scripts/setup.sh --tests")
     fill(bucket)
     bucket[f"src/adm/train/{odd}"] = b"x"
     done = shard_tools_here("pack", "s3://bucket/src", tmp_path / "dataset")

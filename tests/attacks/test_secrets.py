@@ -100,7 +100,7 @@ def test_a_provider_of_credentials(s3: S3Server, root: Path) -> None:
 
 
 def test_a_profile(s3: S3Server, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("boto3")
+    pytest.importorskip("boto3", reason="boto3 is not installed: scripts/setup.sh --tests")
     address = s3.upload(root, "profile")
     options: dict[str, Any] = {k: v for k, v in s3.options.items() if "access_key" not in k and k != "region"}
     (tmp_path / "credentials").write_text(

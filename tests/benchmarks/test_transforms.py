@@ -22,7 +22,7 @@ from tests.fixtures.genimage import make_tree
 from tests.fixtures.jpegs import jpeg
 
 for package in ("albumentations", "torchvision", "simplejpeg", "scipy", "cv2"):
-    pytest.importorskip(package)
+    pytest.importorskip(package, reason=f"{package} is not installed: scripts/setup.sh --tests")
 
 #: Steps whose pixels the library's function has in another layout or, being random itself, other ones.
 OTHER_PIXELS = {"GaussianNoise(0.1)", "RandomErasing(1.0)"}
@@ -81,7 +81,7 @@ def test_a_step_and_its_library_give_the_same_pixels() -> None:
 def test_tables_and_results_of_a_tiny_run(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("nvidia.dali")
+    pytest.importorskip("nvidia.dali", reason="DALI is not installed: scripts/setup.sh --tests")
     from benchmarks.transformed import single
 
     monkeypatch.setattr(transforms, "packed", lambda: shards)

@@ -101,6 +101,7 @@ def test_files_of_others_are_a_note(packed: Path, tmp_path: Path) -> None:
         "adm/.x.tar.h-1.part",
         ".cache/huggingface/x",
         ".nv-meta/split.yaml",
+        f"{SHARD}.idx",
     ]
     for name in names:
         (tmp_path / "dst" / name).parent.mkdir(parents=True, exist_ok=True)
