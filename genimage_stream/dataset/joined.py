@@ -17,6 +17,7 @@ import numpy as np
 from genimage_stream import schema
 from genimage_stream.dataset.columns import IndexColumns
 from genimage_stream.dataset.info import DatasetInfo
+from genimage_stream.dataset.numbers import from_numpy, to_numpy
 from genimage_stream.storage.local import LocalReader, LocalStore
 from genimage_stream.storage.store import SampleRanges, ShardContents
 from genimage_stream.storage.tar_headers import read_member
@@ -157,21 +158,21 @@ def _joined(name: str, indexes: Sequence[IndexColumns]) -> pa.Table:
     except pa.ArrowException as error:
         raise ValueError(f"{name} cannot be one dataset: {error}") from error
     keys = table["key"].combine_chunks()
-    first = np.asarray(pc.index_in(keys, value_set=keys.unique()).to_numpy(zero_copy_only=False))
+    first = to_numpy(pc.index_in(keys, value_set=keys.unique()))
     if len(keys) == 0 or int(first.max()) + 1 == len(keys):
         return table
     _, kept = np.unique(first, return_index=True)
     again = np.setdiff1d(np.arange(len(keys)), kept)
     hashes = table["sha256"].combine_chunks()
-    same = pc.equal(hashes.take(pa.array(again)), hashes.take(pa.array(kept[first[again]])))
-    other = again[~np.asarray(pc.fill_null(same, False).to_numpy(zero_copy_only=False), bool)]
+    same = pc.equal(hashes.take(from_numpy(again)), hashes.take(from_numpy(kept[first[again]])))
+    other = again[~to_numpy(pc.fill_null(same, False))]
     if len(other):
         raise ValueError(
             f"{name} cannot be one dataset: {len(other):,} samples have the key of another one and other bytes, e.g. "
             f"{keys[int(other[0])].as_py()!r}: select or drop one of them"
         )
     log.warning("%s: %s samples are in several of them, and taken once", name, f"{len(again):,}")
-    return table.take(pa.array(np.sort(kept)))
+    return table.take(from_numpy(np.sort(kept)))
 
 
 def _with_number(index: IndexColumns, number: int) -> pa.Table:
