@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 import threading
+import tokenize
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,12 +66,42 @@ class Arrays:
     def _one(self, key: str) -> Array:
         try:
             if self._zip is None:
-                found: Array = np.load(self._path / f"{key}.npy", allow_pickle=False)
-                return found
-            with self._lock, self._zip.open(f"{key}.npy") as file:
-                entry: Array = np.lib.format.read_array(cast(BinaryIO, file), allow_pickle=False)
-                return entry
+                return _parse((self._path / f"{key}.npy").read_bytes())
+            with self._lock:
+                content = self._zip.read(f"{key}.npy")
+            return _parse(content)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise OSError(f"{self._about}: {key}.npy in {self._path} cannot be read ({error})") from error
+
+
+def _parse(content: bytes) -> Array:
+    """The array of a .npy file's content. Raises ValueError for what is none."""
+    width = {1: 2, 2: 4}.get(content[6] if len(content) > 6 else 0)
+    if width is None:
+        raise ValueError("no .npy file of version 1 or 2")
+    start = 8 + width + int.from_bytes(content[8 : 8 + width], "little")
+    shape, fortran, dtype = _header(content[:start])
+    values = np.frombuffer(content, dtype, int(np.prod(shape, dtype=np.int64)), start)
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+# One thread at a time, once for each header: numpy reads it as Python source, and Python 3.11 answers SystemError when
+# a collection of garbage lets a second thread into its parser.
+_parsing = threading.Lock()
+
+
+@functools.lru_cache(64)
+def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    file = io.BytesIO(head)
+    with _parsing:
+        major, _ = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        try:
+            found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
+        except (SyntaxError, TypeError, tokenize.TokenError, MemoryError, RecursionError) as error:
+            raise ValueError(f"its header cannot be read: {error}") from error
+    if found[2].hasobject:
+        raise ValueError("an array of Python objects")
+    return found
