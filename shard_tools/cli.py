@@ -1,4 +1,4 @@
-"""The command line: `shard-tools scan | pack | verify | info | report`; `drop`, `subset` and `export` are in parts/.
+"""The command line: `shard-tools scan | pack | verify | info | report`; `drop`, `subset` and `export` are in derived/.
 
 Exit codes: 0 done; 1 problems found (verify; pack when none of a generator's split and label, or nothing at all, could
 be packed; pack --strict with quarantined files); 2 wrong usage or input that cannot be read at all; more in
@@ -17,8 +17,8 @@ import click
 
 from genimage_stream import command_line
 from genimage_stream.resources import parse_size
+from shard_tools.derived.commands import add_commands
 from shard_tools.errors import ToolError
-from shard_tools.parts.commands import add_commands
 from shard_tools.terminal.commands import DESTINATION, GENERATORS, JSON, end, print_json, words
 
 

@@ -46,7 +46,7 @@ ORDER = {
         ("growth",),
         ("gather",),
         ("pack",),
-        ("parts",),
+        ("derived",),
         ("cli",),
         ("__init__", "__main__"),
     ),

@@ -13,10 +13,10 @@ from typing import Any
 from genimage_stream.remedies import printable
 from genimage_stream.resources import cores
 from shard_tools import tar
+from shard_tools.derived.where import condition
 from shard_tools.errors import TargetError, ToolError
 from shard_tools.finished import explained, open_finished
 from shard_tools.names import IMAGE_SUFFIXES
-from shard_tools.parts.where import condition
 from shard_tools.sources.volumes import is_archive_name
 from shard_tools.target.local_storage import LocalStorage, open_storage
 from shard_tools.terminal.progress import Progress

@@ -24,8 +24,8 @@ def drop(destination: str, generators: str, as_json: bool) -> None:
     """Remove generators, with their shards, from a finished dataset. `pack` brings them back from their sources."""
 
     def work() -> int:
+        from shard_tools.derived.drop import drop as drop_generators
         from shard_tools.layout.words import generator_name
-        from shard_tools.parts.drop import drop as drop_generators
 
         names = words(generators)
         if not names:
@@ -64,7 +64,7 @@ def subset(destination: str, out: str, where: str | None, workers: int, as_json:
     """
 
     def work() -> int:
-        from shard_tools.parts.subset import subset as write_subset
+        from shard_tools.derived.subset import subset as write_subset
         from shard_tools.terminal.progress import make_progress
         from shard_tools.terminal.text import size_text
 
@@ -96,7 +96,7 @@ def export(destination: str, folder: str, where: str | None, as_json: bool) -> N
     """Write the images of DST to FOLDER under the names that they had before packing."""
 
     def work() -> int:
-        from shard_tools.parts.export import export as write_files
+        from shard_tools.derived.export import export as write_files
         from shard_tools.terminal.progress import make_progress
         from shard_tools.terminal.text import print_problems, size_text
 

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 from genimage_stream.schema import kept_column
 from genimage_stream.storage.store_at import open_store
 from shard_tools import state
+from shard_tools.derived.where import condition
 from shard_tools.errors import SourceError, TargetError, ToolError
 from shard_tools.finished import explained, open_finished
 from shard_tools.growth.held import Held
 from shard_tools.inspect import Check
 from shard_tools.layout.columns import NO_COLUMNS
 from shard_tools.pack import PackSummary, apart, pack_work
-from shard_tools.parts.where import condition
 from shard_tools.scan import Group, Listing
 from shard_tools.sources.base import Location
 from shard_tools.target.local_storage import open_storage

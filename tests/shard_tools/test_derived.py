@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import genimage_stream as gs
+from shard_tools.derived.drop import drop
+from shard_tools.derived.export import export
+from shard_tools.derived.subset import subset
+from shard_tools.derived.where import condition
 from shard_tools.errors import SourceError, TargetError, ToolError
-from shard_tools.parts.drop import drop
-from shard_tools.parts.export import export
-from shard_tools.parts.subset import subset
-from shard_tools.parts.where import condition
 from shard_tools.terminal.progress import Silent
 from tests.fixtures.genimage import fake_png, make_tree
 from tests.fixtures.shards import edit_index

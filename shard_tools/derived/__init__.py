@@ -1,0 +1,1 @@
+"""What is made of a finished dataset: some generators fewer, a smaller dataset, the files themselves."""

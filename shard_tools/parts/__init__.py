@@ -1,1 +1,0 @@
-"""Parts of a finished dataset: some generators fewer, a smaller dataset, the files themselves."""
