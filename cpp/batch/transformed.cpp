@@ -60,9 +60,7 @@ void render_transformed(const BatchPlan& plan, const Transformed& how, ByteView 
     Rect part = plans.front().needed.front();
     for (const transform::Plan& one : plans) part = around(part, one.needed.front());
     const Subject subject(bytes, plan.options, foreign, workspace, kCopies);
-    if (subject.size.width != how.size.width || subject.size.height != how.size.height)
-        throw DecodeError("the image has " + text(subject.size.width, subject.size.height) +
-                          " pixels, but the index says " + text(how.size.width, how.size.height));
+    check_planned_size(subject.size, {how.size.width, how.size.height});
     const ReleaseLarge release{runner, plans};
     const auto canvas = transform::Canvas::in(workspace.pixels, part.width, part.height);
     DecodeOptions options = plan.options;

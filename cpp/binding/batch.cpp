@@ -267,6 +267,7 @@ std::unique_ptr<Job> submit(const std::shared_ptr<Decoder>& decoder, const py::o
     plan.divert = rows_of<std::uint8_t, std::uint8_t>(divert, n, "divert");
     plan.boxes = rows_of<gs::Box, float>(boxes, n, "boxes");
     plan.resized = rows_of<gs::Size, std::int32_t>(resized, n, "resized");
+    if (steps.is_none()) plan.sizes = rows_of<gs::Size, std::int32_t>(sizes, n, "sizes");
     plan.filter = static_cast<gs::Filter>(filter);
     plan.dct_scale = dct_scale;
     plan.small = static_cast<gs::Small>(small);

@@ -170,6 +170,7 @@ void render(const BatchPlan& plan, int index, ByteView bytes, ForeignDecoder* fo
     Subject subject(bytes, plan.options, foreign, workspace, resizes ? 1 : 0);
     const ImageInfo& info = subject.info;
     const Size image = subject.size;
+    if (!plan.sizes.empty()) check_planned_size(image, plan.sizes[i]);
     Resize resize = resize_of(plan, i, image);
     DecodeOptions options = plan.options;
     options.lazy = lazy;

@@ -27,7 +27,7 @@ struct Box {
     float height;
 };
 
-// A batch. `crops` has one entry per image; `flips`, `boxes` and `resized` have as many or none.
+// A batch. `crops` has one entry per image; `flips`, `boxes`, `resized` and `sizes` have as many or none.
 struct BatchPlan {
     Size window{};  // at most 65535 either way
     Element element = Element::u8;
@@ -38,6 +38,7 @@ struct BatchPlan {
     std::vector<std::uint8_t> divert;  // 1: leave it to another decoder that takes it; 2: render it too
     std::vector<Box> boxes;            // default: the whole image
     std::vector<Size> resized;         // default: the window's size where there is a box, else the image's
+    std::vector<Size> sizes;  // what the images must have, which their windows were planned for; or none
     Filter filter = Filter::bilinear;
     bool dct_scale = false;  // JPEGs that shrink to less than half: decoded at 1/2, 1/4 or 1/8 first
     Small small = Small::tile;

@@ -21,4 +21,13 @@ Subject::Subject(ByteView encoded, const DecodeOptions& options, ForeignDecoder*
     pixels = workspace.foreign.data();
 }
 
+void check_planned_size(Size image, Size planned) {
+    if (image.width == planned.width && image.height == planned.height) return;
+    const auto text = [](Size size) {
+        return std::to_string(size.width) + "x" + std::to_string(size.height);
+    };
+    throw DecodeError("the image has " + text(image) + " pixels, but the index says " + text(planned) +
+                      ": the index and the file disagree, `shard-tools verify` lists all such samples");
+}
+
 }  // namespace gs

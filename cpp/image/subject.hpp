@@ -37,6 +37,10 @@ struct Subject {
     const std::uint8_t* pixels = nullptr;  // of a foreign format
 };
 
+// Throws DecodeError for an image that has not the size which the index gives it: windows and steps that were planned
+// for another size would show something else.
+void check_planned_size(Size image, Size planned);
+
 // Decodes a part into a sink and insists on every row: a decoder that stops early must not leave the pixels
 // of the image before.
 template <typename Sink>

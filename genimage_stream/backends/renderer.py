@@ -83,6 +83,7 @@ class Renderer:
                 images,
                 crops=wanted.corners,
                 flips=wanted.flips,
+                sizes=wanted.sizes,
                 divert=np.full(n, self.divert, np.uint8) if self.divert else None,
                 small=self._pixels.small,
                 fill=self._pixels.fill,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.decode import decode
+from genimage_stream.decode import DecodeError, decode
 from genimage_stream.page.picture import encode_png, shrink
 from genimage_stream.storage.tar_headers import read_member
 
@@ -36,8 +36,16 @@ class Sample:
 
     @cached_property
     def image(self) -> npt.NDArray[np.uint8]:
-        """The decoded image, (height, width, 3) uint8. Raises DecodeError when it does not decode."""
-        return decode(self.data)
+        """The decoded image, (height, width, 3) uint8. Raises DecodeError when it does not decode, or has not the size
+        that the index says."""
+        image = decode(self.data)
+        height, width = image.shape[:2]
+        if (width, height) != (said := (self.facts["width"], self.facts["height"])):
+            raise DecodeError(
+                f"sample {self.key!r}: the image has {width}x{height} pixels, but the index says {said[0]}x{said[1]}: "
+                "the index and the file disagree, `shard-tools verify` lists all such samples"
+            )
+        return image
 
     def _repr_png_(self) -> bytes:
         return encode_png(shrink(self.image, _SHOWN))

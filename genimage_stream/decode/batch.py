@@ -214,6 +214,7 @@ class BatchDecoder:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         steps: PlannedSteps | None = None,
+        sizes: npt.ArrayLike | None = None,
     ) -> Job:
         """Begin to decode n images into `out`, (n, 3, height, width) uint8, float16 or float32, C-contiguous.
 
@@ -239,6 +240,9 @@ class BatchDecoder:
         `Job.diverted()`, cut down to the restart intervals around the window when the file is crop-ready. 2 does the
         same but decodes it here as well: one that is damaged inside is then among `errors()`, not in `diverted()`.
 
+        `sizes` int32 (n, 2): the (width, height) that each image has to have. One of another size is an error of that
+        image: `crops` that were chosen for the size in an index would show something else.
+
         `steps` in place of `crops` and all that changes the image's geometry: what `genimage_stream.transforms` planned
         for each image, which ends with an image as large as `out`. Of several pictures of an image, which is decoded
         once, each has a place in `out`; when the image fails all of them are zeros.
@@ -254,8 +258,8 @@ class BatchDecoder:
             raise ValueError(f"source has {has} images and out has room for {where[2]}")
         if (crops is None) == (steps is None):
             raise ValueError("either crops or steps are needed")
-        if steps is not None and not (flips is divert is boxes is resized is None):
-            raise ValueError("flips, divert, boxes and resized go with crops; steps say all of that themselves")
+        if steps is not None and not (flips is divert is boxes is resized is sizes is None):
+            raise ValueError("flips, divert, boxes, resized and sizes go with crops; steps say all of that themselves")
         pixels = PixelOptions(OUTPUTS[where[1]], small, fill, mean, std)
         given: object = source
         if isinstance(source, FileRanges):
@@ -285,7 +289,9 @@ class BatchDecoder:
                 self._strict,
                 *self._limits.as_core,
                 None if steps is None else steps.lists,
-                None if steps is None else _column(steps.sizes, np.int32, (n, 2), "steps.sizes"),
+                _column(steps.sizes, np.int32, (n, 2), "steps.sizes")
+                if steps is not None
+                else (None if sizes is None else _column(sizes, np.int32, (n, 2), "sizes")),
                 None if steps is None else _column(steps.firsts, np.int32, (n + 1,), "steps.first"),
             )
         )

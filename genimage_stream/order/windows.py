@@ -17,13 +17,15 @@ Place = Literal["random", "center", "torchvision"]
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of n images: `corners` int32 (n, 2), the top-left (x, y); `flips` uint8 (n,), 1 = mirrored."""
+    """Windows of n images: `corners` int32 (n, 2), the top-left (x, y); `flips` uint8 (n,), 1 = mirrored; `sizes` int32
+    (n, 2), the (width, height) of the images that they were chosen for."""
 
     corners: npt.NDArray[np.int32]
     flips: npt.NDArray[np.uint8]
+    sizes: npt.NDArray[np.int32]
 
     def part(self, start: int, stop: int) -> Windows:
-        return Windows(self.corners[start:stop], self.flips[start:stop])
+        return Windows(self.corners[start:stop], self.flips[start:stop], self.sizes[start:stop])
 
 
 def windows(
@@ -55,7 +57,7 @@ def windows(
     else:
         corners = room // 2 if position == "center" else np.rint(room / 2).astype(np.int64)
     flips = units(words[2]) < flip
-    return Windows(np.ascontiguousarray(corners, np.int32), flips.astype(np.uint8))
+    return Windows(np.ascontiguousarray(corners, np.int32), flips.astype(np.uint8), sizes.astype(np.int32))
 
 
 def enlarged(sizes: npt.NDArray[np.int64], crop: tuple[int, int]) -> npt.NDArray[np.int64]:

@@ -146,7 +146,7 @@ def test_a_batch_is_sent_when_the_one_before_is_taken() -> None:
     work, memory = Work(), Memory(4, 4)
     pixels = PixelOptions("float32", mean=(0, 0, 0), std=(1, 1, 1))
     renderer = DeviceRenderer(work, memory, pixels, device=CPU)  # type: ignore[arg-type]
-    windows = Windows(np.zeros((2, 2), np.int32), np.zeros(2, np.uint8))
+    windows = Windows(np.zeros((2, 2), np.int32), np.zeros(2, np.uint8), np.zeros((2, 2), np.int32))
     first, second = (renderer.submit([b"", b""], windows) for _ in range(2))
     assert not first.wait(0)
     work.done = True
