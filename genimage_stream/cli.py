@@ -1,4 +1,4 @@
-"""The command line: `genimage-stream bench`, `evaluate`, `recipes` and `replay`.
+"""The command line: `genimage-stream bench`, `doctor`, `evaluate`, `recipes` and `replay`.
 
 Exit codes: 0 done; 2 wrong usage, or a dataset that cannot be read. Results go to standard output, progress and
 messages to standard error.
@@ -251,6 +251,28 @@ def replay(receipt: str, data: str | None, check: bool, functions: bool, as_json
             print(printable(f"{loader.dataset!r}, {said['epochs']} epochs, hash {said['hash']}"))
             print("\n".join(map(printable, found or ["the same samples, order and pixels"] * check)))
         return 1 if found else 0
+
+    _end(work, as_json)
+
+
+@app.command(short_help="Show what is installed here, and what is missing for what.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+def doctor(as_json: bool) -> None:
+    """Show versions, the instructions in use, CPUs, memory, disks, GPUs, and the optional packages.
+
+    The exit code is 1 when the installation itself is broken.
+    """
+
+    def work() -> int:
+        from genimage_stream.doctor import diagnose, lines
+
+        found = diagnose()
+        if as_json:
+            print(command_line.json_text(found.plain()))
+        else:
+            for text in lines(found):
+                command_line.line(text)
+        return 1 if found.faults else 0
 
     _end(work, as_json)
 

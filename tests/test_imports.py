@@ -31,6 +31,7 @@ ORDER = {
         ("loading",),
         ("evaluation",),
         ("bench",),
+        ("doctor",),
         ("cli",),
         ("__init__", "__main__"),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -50,6 +51,13 @@ def shards(python: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def said(python: list[str], code: str) -> str:
     result = subprocess.run([*python, "-c", code], capture_output=True, text=True, check=True)
     return result.stdout
+
+
+def test_the_doctor_names_what_is_missing(python: list[str]) -> None:
+    result = subprocess.run([*python, "-m", "genimage_stream", "doctor"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^torch +missing", result.stdout, re.MULTILINE), result.stdout
+    assert "'genimage-stream[torch]'" in result.stdout
 
 
 def test_a_dataset_is_opened_and_decoded(python: list[str], shards: Path) -> None:

@@ -111,7 +111,6 @@ void add_image(py::module_& m) {
         .def("release", &gs::MemoryLease::release);
     m.def("leased_bytes", &gs::leased_bytes);
     m.def("share_leases", &gs::share_leases, py::arg("file"), py::arg("start"));
-    m.def("webp_version", &gs::webp_version);
     m.def("sniff",
           [](const py::object& data) { return gs::format_name(gs::sniff(HeldBytes(data.ptr()).view())); });
 }

@@ -31,17 +31,22 @@ class Machine:
 def describe(place: str | None) -> Machine:
     """This machine; `place` is the dataset's folder when it is local, for the type of its file system."""
     return Machine(
-        cpu=_line("/proc/cpuinfo", "model name") or platform.machine(),
+        cpu=cpu_name(),
         cores=cores(),
         memory_bytes=_memory(),
         load=round(os.getloadavg()[0], 2),
         gpu=_gpu(),
-        file_system=_file_system(place) if place else None,
+        file_system=file_system(place) if place else None,
         system=f"{platform.system()} {platform.release()}",
         python=sys.version.split()[0],
         torch=metadata.version("torch"),
         genimage_stream=metadata.version("genimage-stream"),
     )
+
+
+def cpu_name() -> str:
+    """The model of the CPU where the system tells, else its kind, such as aarch64."""
+    return _line("/proc/cpuinfo", "model name") or platform.machine()
 
 
 def _line(path: str, key: str) -> str | None:
@@ -65,7 +70,7 @@ def _gpu() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def _file_system(place: str) -> str | None:
+def file_system(place: str) -> str | None:
     """The type of the file system, as /proc/mounts names it."""
     try:
         device = os.stat(place).st_dev

@@ -18,7 +18,7 @@ from tests.genimage_stream.transforms.references import SEEDS, picture
 
 # Versions of libwebp that are known to write the same files; of others nobody promises it.
 ALIKE = {"1.2.4", "1.6.0"}
-VERSIONS = {_core.webp_version(), features.version("webp") or "none"}
+VERSIONS = {_core.library_versions()["libwebp"], features.version("webp") or "none"}
 
 pytestmark = pytest.mark.skipif(not features.check("webp"), reason="this Pillow has no WebP")
 
