@@ -61,6 +61,12 @@ class PackSummary:
 
 def pack(sources: Sequence[str], destination: str, options: PackOptions, progress: Progress) -> PackSummary:
     """Pack `sources` into `destination`, going on where an earlier run was interrupted. Raises ToolError."""
+    storage = open_destination(sources, destination, options)
+    return pack_work(storage, plan_sources(sources, storage, options, progress), options, progress)
+
+
+def open_destination(sources: Sequence[str], destination: str, options: PackOptions) -> Storage:
+    """Where `sources` are packed to. Raises ToolError for options and places that do not fit."""
     if options.png_level is not None:
         if not options.crop_ready:
             raise ToolError(
@@ -74,6 +80,11 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
     storage = open_storage(destination)
     apart(sources, storage)
     _in_order(sources, storage)
+    return storage
+
+
+def plan_sources(sources: Sequence[str], storage: Storage, options: PackOptions, progress: Progress) -> Work:
+    """List the sources, and say what is to be done. Raises ToolError."""
     listing = scan(
         sources,
         mappings=options.mappings,
@@ -94,7 +105,7 @@ def pack(sources: Sequence[str], destination: str, options: PackOptions, progres
     for line in listing.notes:
         progress.say(f"note: {line}")
     _can_unfold(listing, storage)
-    return pack_work(storage, plan_work(listing, options), options, progress)
+    return plan_work(listing, options)
 
 
 def pack_work(storage: Storage, work: Work, options: PackOptions, progress: Progress) -> PackSummary:
@@ -112,7 +123,7 @@ def pack_work(storage: Storage, work: Work, options: PackOptions, progress: Prog
                 )
                 _repair(work, options, storage, progress, task)
             if task.held is None or task.todo:
-                _unfold(work, storage, task.todo)
+                unfold(work, storage, task.todo)
                 _carry_out(work, options, storage, progress, task)
             if task.held is None:
                 gather(work, options, storage)
@@ -172,7 +183,7 @@ def _can_unfold(listing: Listing, storage: Storage) -> None:
             )
 
 
-def _unfold(work: Work, storage: Storage, todo: Collection[GroupName]) -> None:
+def unfold(work: Work, storage: Storage, todo: Collection[GroupName]) -> None:
     """Turn tables that have to be read from end to end into files that can be read in any order."""
     containers = work.listing.containers
     needed = {g.container for g in work.listing.groups if (g.generator, g.split) in todo}
@@ -214,13 +225,13 @@ def _repair(work: Work, options: PackOptions, storage: Storage, progress: Progre
     plan, lost = work.plan, task.lost
     groups = {one.name for one in plan.groups}
     if INDEX_FILE in lost or QUARANTINE_FILE in lost:  # what they say is only known by packing everything
-        _unfold(work, storage, groups)
+        unfold(work, storage, groups)
         _carry_out(work, options, storage, progress, Task("finished", None, groups))
         gather(work, options, storage)
         return
-    _unfold(work, storage, {group_of(name) for name in lost})
+    unfold(work, storage, {group_of(name) for name in lost})
     numbers = [n for n, shard in enumerate(plan.shards) if shard.path in lost and task.places(shard) == [shard.path]]
-    _write(work, options, storage, progress, {number: plan.shards[number].path for number in numbers}, keep=False)
+    write_shards(work, options, storage, progress, {number: plan.shards[number].path for number in numbers}, keep=False)
     still = [name for name in state.lost_files(storage) if group_of(name) not in task.replaced]
     if still:
         raise TargetError(
@@ -240,10 +251,10 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
     if done:
         progress.say(f"going on: {len(done)} of {len(places)} shards are finished")
     pending = {number: paths[0] for number, paths in places.items() if number not in done}
-    _write(work, options, storage, progress, pending, keep=True)
+    write_shards(work, options, storage, progress, pending, keep=True)
 
 
-def _write(
+def write_shards(
     work: Work, options: PackOptions, storage: Storage, progress: Progress, pending: dict[int, str], *, keep: bool
 ) -> None:
     """Write shards of the plan to their places, and `keep` what the index will say of them."""

@@ -47,6 +47,7 @@ ORDER = {
         ("growth",),
         ("gather",),
         ("pack",),
+        ("packing",),
         ("derived",),
         ("cli",),
         ("__init__", "__main__"),

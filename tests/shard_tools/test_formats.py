@@ -12,8 +12,8 @@ import pytest
 
 from genimage_stream.decode import ImageFacts
 from shard_tools import plan, tar
-from shard_tools.cli import shard_bytes
 from shard_tools.errors import ToolError
+from shard_tools.packing.commands import shard_bytes
 from shard_tools.read_ahead import BATCH_BYTES, BATCH_ITEMS, batches
 from shard_tools.shard import sample_facts
 

@@ -1,0 +1,1 @@
+"""The commands that pack, and packing by many machines."""
