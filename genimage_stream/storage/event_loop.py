@@ -33,11 +33,20 @@ def _start() -> tuple[int, asyncio.AbstractEventLoop, dict[tuple[str, int], Gate
             )
         if _running is None:
             loop = asyncio.new_event_loop()
+            loop.set_task_factory(_task)
             thread = threading.Thread(target=loop.run_forever, name="genimage-stream-fetch", daemon=True)
             thread.start()
             atexit.register(_stop, os.getpid(), loop, thread)
             _running = (os.getpid(), loop, {})
         return _running
+
+
+def _task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+    """A task whose failure asyncio does not report: it fails in the future of `hand_over`, and nobody takes it from
+    there once the consumer has cancelled that."""
+    task = asyncio.Task(work, loop=loop, **options)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _stop(pid: int, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
