@@ -1,4 +1,4 @@
-"""The command line: `genimage-stream bench`, `doctor`, `evaluate`, `recipes` and `replay`.
+"""The command line: `genimage-stream bench`, `cache`, `doctor`, `evaluate`, `recipes` and `replay`.
 
 Exit codes: 0 done; 2 wrong usage, or a dataset that cannot be read. Results go to standard output, progress and
 messages to standard error.
@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from genimage_stream import command_line
+from genimage_stream.cache_commands import cache
 from genimage_stream.remedies import NoTorchError, needing_torch, printable
 
 
@@ -73,8 +74,8 @@ def bench(
 
         with needing_torch("genimage-stream bench"):
             from genimage_stream.bench.page import render
-            from genimage_stream.bench.run import run
-            from genimage_stream.bench.terminal import lines, progress
+            from genimage_stream.bench.run import run, steps
+            from genimage_stream.bench.terminal import lines
         from genimage_stream.page.file import check_writable, write_page
         from genimage_stream.resources import cores
 
@@ -93,11 +94,11 @@ def bench(
             backend=_one_of("backend", backend, ("cpu", "dali")),
             device=device,
             cache_dir=cache_dir,
-            generators=_words(generators),
-            splits=_words(splits),
+            generators=command_line.words(generators),
+            splits=command_line.words(splits),
             seed=seed,
         )
-        with progress(options) as say:
+        with command_line.progress("bench", steps(options)) as say:
             results = run(destination, options, say)
         if html is not None:
             write_page(html, render(results))
@@ -202,7 +203,7 @@ def evaluate(
             },
             out=out,
             split=_one_of("split", split, ("train", "val", "all")),
-            generators=_words(generators),
+            generators=command_line.words(generators),
             reals=_one_of("reals", reals, ("own", "pooled")),
             say=lambda line: print(f"evaluate: {line}", file=sys.stderr, flush=True),
         )
@@ -277,14 +278,13 @@ def doctor(as_json: bool) -> None:
     _end(work, as_json)
 
 
+app.add_command(cache)
+
+
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> Any:
     if value not in allowed:
         raise ValueError(f"--{name} {value}: choose one of {', '.join(allowed)}")
     return value
-
-
-def _words(text: str | None) -> tuple[str, ...] | None:
-    return tuple(word.strip() for word in text.split(",") if word.strip()) if text is not None else None
 
 
 def _end(work: Callable[[], int], as_json: bool) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -97,6 +97,39 @@ def json_text(value: Mapping[str, Any]) -> str:
 def line(text: str, stream: Any = None) -> None:
     """Print one line, of which nothing is taken for a command to the terminal or for another line."""
     print(printable(text), file=stream or sys.stdout)
+
+
+def words(text: str | None) -> tuple[str, ...] | None:
+    """The words of an option such as --generators a,b."""
+    return tuple(word.strip() for word in text.split(",") if word.strip()) if text is not None else None
+
+
+@contextlib.contextmanager
+def progress(name: str, total: int, *, done: bool = False) -> Iterator[Callable[[str], None]]:
+    """What is told of each of `total` steps, when it begins or, with `done`, when it has ended: a bar on a terminal,
+    plain lines elsewhere, on standard error."""
+    if not sys.stderr.isatty():
+        yield lambda text: print(printable(f"{name}: {text}"), file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<37}", markup=False),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("opening", total=total)
+        completed = int(done)
+
+        def say(text: str) -> None:
+            nonlocal completed
+            bar.update(task, description=printable(text), completed=completed)
+            completed += 1
+
+        yield say
 
 
 def _to(stream: Any, text: str) -> None:

@@ -31,7 +31,7 @@ ORDER = {
         ("loading",),
         ("evaluation",),
         ("bench",),
-        ("doctor",),
+        ("doctor", "cache_commands"),
         ("cli",),
         ("__init__", "__main__"),
     ),

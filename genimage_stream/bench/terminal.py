@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from genimage_stream.bench import answer
-from genimage_stream.bench.options import Options
 from genimage_stream.bench.rate import Rate
-from genimage_stream.bench.run import Results, Say, steps
+from genimage_stream.bench.run import Results
 from genimage_stream.page.scales import number, size
-from genimage_stream.remedies import printable
-
-
-@contextmanager
-def progress(options: Options) -> Iterator[Say]:
-    """What is told of each step before it begins: a bar on a terminal, plain lines elsewhere, on standard error."""
-    if not sys.stderr.isatty():
-        yield lambda line: print(printable(f"bench: {line}"), file=sys.stderr, flush=True)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<37}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("opening", total=steps(options))
-        begun = 0
-
-        def say(line: str) -> None:
-            nonlocal begun
-            bar.update(task, description=line, completed=begun)
-            begun += 1
-
-        yield say
 
 
 def lines(results: Results) -> Iterator[str]:

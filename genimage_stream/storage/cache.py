@@ -19,15 +19,18 @@ import hashlib
 import os
 import re
 import stat
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 PART = ".part"
 LOCK = "lock"  # the file whose lock is that of the whole cache
 # Links that others left in a shared cache are not followed, and opening a pipe does not block.
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NAME, _NAME_BYTES = "name", 4096  # the file that says where the shards of a folder are from
 _DATASET = re.compile(r"[0-9a-f]{24}")  # the folder of one in a cache
 
 
@@ -100,6 +103,7 @@ class ShardCache:
         self.folder = Path(folder).expanduser().absolute()
         self.limit = limit
         self._lock_seconds = lock_seconds
+        self._dataset = dataset
         self.own = self.folder / hashlib.blake2b(dataset.encode(), digest_size=12).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -135,6 +139,7 @@ class ShardCache:
         part = final.with_name(final.name + PART)
         self._check_within(final)
         final.parent.mkdir(parents=True, exist_ok=True)
+        self._note_name()
         descriptor = _locked(part, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
         if descriptor is None:
             return None
@@ -160,6 +165,17 @@ class ShardCache:
             return None
         return download
 
+    def _note_name(self) -> None:
+        """Beside the shards of a dataset, where they are from, for people."""
+        note = self.own / _NAME
+        if os.path.lexists(note):
+            return
+        descriptor, beside = tempfile.mkstemp(prefix=f"{_NAME}.", dir=self.own)
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o644)
+            file.write(self._dataset.encode()[:_NAME_BYTES])  # the address, a line end, which dataset there
+        os.rename(beside, note)
+
     def _check_within(self, path: Path) -> None:
         """Raises OSError for a file that would be written or removed outside of the cache, through a linked folder."""
         here, there = os.path.realpath(self.folder), os.path.realpath(path.parent)
@@ -183,25 +199,10 @@ class ShardCache:
 
     def size(self) -> int:
         """Bytes that the cache holds, room reserved for downloads included."""
-        return sum(size for _, size, _ in self._files())
-
-    def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """(time of last use, bytes, path) of every shard, complete or not, of every dataset."""
-        # Whatever else is in the folder is not the cache's, and stays.
-        own = [path for path in self.folder.iterdir() if _DATASET.fullmatch(path.name) and not path.is_symlink()]
-        for folder, _, names in (entry for path in own for entry in os.walk(path)):
-            for name in names:
-                if name.endswith((".tar", PART)):
-                    path = Path(folder, name)
-                    try:
-                        facts = path.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue
-                    if stat.S_ISREG(facts.st_mode):
-                        yield facts.st_mtime, facts.st_size, path
+        return sum(size for _, size, _ in _files(self.folder))
 
     def _make_room(self, size: int, evict: bool) -> bool:
-        files = sorted(self._files())
+        files = sorted(_files(self.folder))
         used = sum(held for _, held, _ in files)
         for _, held, path in files:
             if used + size <= self.limit or not evict:
@@ -232,6 +233,73 @@ class ShardCache:
             yield
         finally:
             os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a cache holds of one dataset: `address` is where it is from, "" when that is not known; `shards` complete
+    ones, of `size_bytes`; `unfinished` downloads; `used` when one was last used, in seconds since 1970."""
+
+    address: str
+    shards: int
+    size_bytes: int
+    unfinished: int
+    used: float
+
+
+def contents(folder: str | Path) -> list[Held]:
+    """What the cache in `folder` holds, the dataset used last first. Raises OSError when there is no such folder."""
+    found: dict[Path, list[tuple[float, int, Path]]] = {}
+    root = Path(folder)
+    for entry in _files(root):
+        found.setdefault(root / entry[2].relative_to(root).parts[0], []).append(entry)
+    held = []
+    for own, entries in found.items():
+        complete = [size for _, size, path in entries if path.suffix != PART]
+        held.append(Held(_address(own), len(complete), sum(complete), len(entries) - len(complete), max(entries)[0]))
+    return sorted(held, key=lambda one: -one.used)
+
+
+def clear(folder: str | Path, of: Callable[[str], bool]) -> tuple[int, int]:
+    """Remove the shards of datasets whose addresses `of` picks, but those in use; how many were removed and kept."""
+    root, removed, kept = Path(folder), 0, 0
+    picked: dict[str, bool] = {}
+    for _, _, path in list(_files(root)):
+        own = path.relative_to(root).parts[0]
+        if own not in picked:
+            picked[own] = of(_address(root / own))
+        if picked[own]:
+            gone = _remove_unused(path)
+            removed, kept = removed + gone, kept + (not gone)
+    return removed, kept
+
+
+def _address(own: Path) -> str:
+    try:
+        descriptor = os.open(own / _NAME, os.O_RDONLY | _PLAIN)
+    except OSError:
+        return ""
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return ""
+        said = file.read(_NAME_BYTES).decode("utf-8", "replace")
+    return said.partition("\n")[0]
+
+
+def _files(root: Path) -> Iterator[tuple[float, int, Path]]:
+    """(time of last use, bytes, path) of every shard, complete or not, of every dataset."""
+    # Whatever else is in the folder is not the cache's, and stays.
+    own = [path for path in root.iterdir() if _DATASET.fullmatch(path.name) and not path.is_symlink()]
+    for folder, _, names in (entry for path in own for entry in os.walk(path)):
+        for name in names:
+            if name.endswith((".tar", PART)):
+                path = Path(folder, name)
+                try:
+                    facts = path.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISREG(facts.st_mode):
+                    yield facts.st_mtime, facts.st_size, path
 
 
 def _locked(path: Path, flags: int, lock: int) -> int | None:

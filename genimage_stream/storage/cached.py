@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ class CachedStore(RemoteStore):
             return super().reader(shards)
         known = contents()
         # A dataset that was packed anew at the same address shares nothing with the old one.
-        name = f"{self.name} {known.identity}"
+        name = f"{self.name}\n{known.identity}"
         return CachedReader(self, ShardCache(self._folder, self._size_bytes, name), shards, known)
 
 
@@ -136,37 +136,61 @@ class CachedReader(RemoteReader):
         return await asyncio.shield(self._filling[key])
 
     async def _fill(self, shard: int, evict: bool, wait: bool) -> bool:
-        path = self._shards[shard]
         try:
-            while not self._broken and shard not in self._held:
-                held = self._cache.hold(path, self._ends[shard])
-                if held is None:
-                    size = await self._store.async_size(path)
-                    if size > self._cache.limit:
-                        self._warn_too_large(path, size)
-                        return False
-                    download = await asyncio.to_thread(self._cache.begin, path, size, evict=evict)
-                    if download is not None:
-                        held = await self._download(shard, download, size)
-                if held is not None:
-                    if self._window is not None:
-                        self._held[shard] = held
-                    else:
-                        held.close()
-                    return True
-                if (written := self._cache.being_downloaded(path)) is None:
-                    if (held := self._cache.hold(path, self._ends[shard])) is None:
-                        return False  # no room
-                    held.close()
-                elif not wait or self._stalls_for(path, written) > self._store.patience.timeout:
-                    return True  # until it is there, samples are read by single ranges
-                await asyncio.sleep(_POLL_SECONDS)
+            return await self._bring(shard, evict, wait)
         except (FileNotFoundError, StoreError) as error:
             log.debug("not cached: %s", error)
         except OSError as error:
             self._broken = True
             log.warning("the cache at %s is no longer used: %s", self._cache.folder, error)
         return not self._broken
+
+    async def _bring(self, shard: int, evict: bool, wait: bool) -> bool:
+        path = self._shards[shard]
+        while not self._broken and shard not in self._held:
+            held = self._cache.hold(path, self._ends[shard])
+            if held is None:
+                size = await self._store.async_size(path)
+                if size > self._cache.limit:
+                    self._warn_too_large(path, size)
+                    return False
+                download = await asyncio.to_thread(self._cache.begin, path, size, evict=evict)
+                if download is not None:
+                    held = await self._download(shard, download, size)
+            if held is not None:
+                if self._window is not None:
+                    self._held[shard] = held
+                else:
+                    held.close()
+                return True
+            if (written := self._cache.being_downloaded(path)) is None:
+                if (held := self._cache.hold(path, self._ends[shard])) is None:
+                    return False  # no room
+                held.close()
+            elif not wait or self._stalls_for(path, written) > self._store.patience.timeout:
+                return True  # until it is there, samples are read by single ranges
+            await asyncio.sleep(_POLL_SECONDS)
+        return not self._broken
+
+    def warm(self, shards: Sequence[int], came: Callable[[int], None]) -> bool:
+        """Bring shards into the cache, one after the other, removing none; `came` is told of each that is there.
+
+        Returns False when there was no room for one. Raises OSError for a shard or disk that cannot be read or
+        written.
+        """
+        return run(self._warm(shards, came))
+
+    async def _warm(self, shards: Sequence[int], came: Callable[[int], None]) -> bool:
+        waiting = iter(shards)
+
+        async def some() -> bool:
+            for shard in waiting:
+                if not await self._bring(shard, evict=False, wait=True):
+                    return False
+                came(shard)
+            return True
+
+        return all(await asyncio.gather(*(some() for _ in range(FILLS))))
 
     def _stalls_for(self, path: str, written: int) -> float:
         """Seconds for which another process's download, last written to at time `written`, has not progressed."""

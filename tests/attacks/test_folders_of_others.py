@@ -83,7 +83,7 @@ def test_a_folder_in_place_of_a_cached_shard(root: Path, tmp_path: Path, shuffle
         expected = [batch.keys for batch in gs.Loader(gs.open_dataset(root), 4, crop=16, shuffle=shuffle)]
         dataset = gs.open_dataset(web.address, cache_dir=tmp_path)
         contents = dataset.access.contents()
-        cache = ShardCache(tmp_path, 1000, f"{web.address} {contents.identity}")
+        cache = ShardCache(tmp_path, 1000, f"{web.address}\n{contents.identity}")
         download = cache.begin("probe.tar", 1, evict=False)
         assert download is not None
         download.finish().close()
