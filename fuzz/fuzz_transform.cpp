@@ -35,14 +35,6 @@ double real(Parameters& p, double low, double high) {
     return low + (high - low) * p.word() / 65535.0;
 }
 
-std::array<std::uint8_t, 256> table(Parameters& p) {
-    std::array<std::uint8_t, 256> values{};
-    const int factor = p.byte(), offset = p.byte();
-    for (int i = 0; i < 256; i++)
-        values[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(i * factor + offset);
-    return values;
-}
-
 // As the Python face makes them; a kernel's own values matter little, its length does.
 Made blur(Parameters& p) {
     const int radius = p.between(0, 12);
@@ -130,7 +122,7 @@ Made any_step(Parameters& p, Size in) {
         case 10:
             return gray_step(p.byte() & 1 ? Gray::opencv : Gray::pillow);
         case 11:
-            return table_step(table(p));
+            return linear_step(static_cast<float>(real(p, -11, 11)), static_cast<float>(real(p, -2600, 2600)));
         case 12:
             return brightness_step(real(p, 0, 3));
         case 13:

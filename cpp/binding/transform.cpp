@@ -75,16 +75,18 @@ Image run(const Image& image, const std::vector<Made>& made, const std::optional
         py::gil_scoped_release release;
         thread_local Runner runner;
         thread_local gs::Buffer source;
-        // Rows that may be read beyond their end.
-        const Canvas canvas = Canvas::in(source, from.width, from.height);
-        for (int y = 0; y < from.height; y++) {
-            const std::size_t row = static_cast<std::size_t>(from.y + y) * row_bytes(in.width);
-            std::memcpy(canvas.row(y), pixels + row + row_bytes(from.x), row_bytes(from.width));
+        const auto in_stride = static_cast<std::ptrdiff_t>(row_bytes(in.width));
+        Part given{in, from, pixels + from.y * in_stride + row_bytes(from.x), in_stride};
+        if (!keep_to_rows(steps)) {  // rows that may be read beyond their end
+            const Canvas canvas = Canvas::in(source, from.width, from.height);
+            for (int y = 0; y < from.height; y++)
+                std::memcpy(canvas.row(y), given.rgb + y * in_stride, row_bytes(from.width));
+            given = {in, from, canvas.rgb, canvas.stride};
         }
-        const Part part = run_steps(steps, plan, {in, from, canvas.rgb, canvas.stride}, runner);
-        for (int y = 0; y < to.height; y++)
-            std::memcpy(out + static_cast<std::size_t>(y) * row_bytes(to.width), part.rgb + y * part.stride,
-                        row_bytes(to.width));
+        const Canvas direct{out, static_cast<std::ptrdiff_t>(row_bytes(to.width))};
+        const Part part = run_steps(steps, plan, given, runner, &direct);
+        for (int y = 0; y < to.height && part.rgb != out; y++)
+            std::memcpy(direct.row(y), part.rgb + y * part.stride, row_bytes(to.width));
     }
     return result;
 }
@@ -212,7 +214,7 @@ void add_transform(py::module_& m) {
         return made(torch_blur_step(std::move(kernel), width, height));
     });
     m.def("gray_step", [](bool opencv) { return made(gray_step(opencv ? Gray::opencv : Gray::pillow)); });
-    m.def("table_step", [](const std::array<std::uint8_t, 256>& table) { return made(table_step(table)); });
+    m.def("linear_step", [](float factor, float offset) { return made(linear_step(factor, offset)); });
     m.def("brightness_step", [](double factor) { return made(brightness_step(factor)); });
     m.def("contrast_step", [](double factor) { return made(contrast_step(factor)); });
     m.def("saturation_step", [](double factor) { return made(saturation_step(factor)); });

@@ -1,8 +1,14 @@
 #include "transform/colour.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 #include "base/cpu.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace gs::transform {
 namespace {
@@ -88,20 +94,51 @@ std::int64_t luma_sum_plain(const std::uint8_t* rgb, int pixels) {
     return luma_sum_loop(rgb, pixels);
 }
 
+class ColourStep : public PointStep {
+  public:
+    bool keeps_to_rows() const final { return true; }
+};
+
 bool has_vectors() {
     return simd_level() == Simd::avx2;
 }
 
-void look_up(const std::array<std::uint8_t, 256>& table, const std::uint8_t* from, std::uint8_t* to,
-             int pixels) {
-    for (int i = 0; i < 3 * pixels; i++) to[i] = table[from[i]];
+void linear_plain(const std::uint8_t* rgb, std::uint8_t* to, int values, float factor, float offset) {
+    for (int i = 0; i < values; i++) {
+        const float value = static_cast<float>(rgb[i]) * factor + offset;
+        to[i] = static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f));
+    }
 }
+
+#if defined(__x86_64__)
+// 32 values at a time. What is beyond 0 .. 255 packing clips; nothing is beyond an int.
+GS_VECTOR void linear_vector(const std::uint8_t* rgb, std::uint8_t* to, int values, float factor,
+                             float offset) {
+    const __m256 times = _mm256_set1_ps(factor), plus = _mm256_set1_ps(offset);
+    const auto eight = [&](const std::uint8_t* from) GS_VECTOR {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+        const __m256 levels = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+        return _mm256_cvttps_epi32(_mm256_add_ps(_mm256_mul_ps(levels, times), plus));
+    };
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    int i = 0;
+    for (; i + 32 <= values; i += 32) {
+        const __m256i low = _mm256_packs_epi32(eight(rgb + i), eight(rgb + i + 8));
+        const __m256i high = _mm256_packs_epi32(eight(rgb + i + 16), eight(rgb + i + 24));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i),
+                            _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
+    }
+    linear_plain(rgb + i, to + i, values - i, factor, offset);
+}
+#else
+constexpr auto linear_vector = linear_plain;
+#endif
 
 std::uint8_t opencv_luma(const std::uint8_t* rgb) {
     return static_cast<std::uint8_t>((9798 * rgb[0] + 19235 * rgb[1] + 3735 * rgb[2] + 16384) >> 15);
 }
 
-class GrayStep final : public PointStep {
+class GrayStep final : public ColourStep {
   public:
     explicit GrayStep(Gray rule) : rule_(rule) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
@@ -122,20 +159,21 @@ class GrayStep final : public PointStep {
     Gray rule_;
 };
 
-class TableStep final : public PointStep {
+class LinearStep final : public ColourStep {
   public:
-    explicit TableStep(const std::array<std::uint8_t, 256>& table) : table_(table) {}
+    LinearStep(float factor, float offset) : factor_(factor), offset_(offset) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int count) {
-            look_up(table_, from, to, count);
+        const auto row = has_vectors() ? linear_vector : linear_plain;
+        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int pixels) {
+            row(from, to, 3 * pixels, factor_, offset_);
         });
     }
 
   private:
-    std::array<std::uint8_t, 256> table_;
+    float factor_, offset_;
 };
 
-class BrightnessStep final : public PointStep {
+class BrightnessStep final : public ColourStep {
   public:
     explicit BrightnessStep(double factor) : factor_(static_cast<float>(factor)) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
@@ -151,6 +189,7 @@ class BrightnessStep final : public PointStep {
 
 class ContrastStep final : public WholeStep {
   public:
+    bool keeps_to_rows() const override { return true; }
     explicit ContrastStep(double factor) : factor_(static_cast<float>(factor)) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
         const auto sum_of = has_vectors() ? luma_sum_vector : luma_sum_plain;
@@ -168,7 +207,7 @@ class ContrastStep final : public WholeStep {
     float factor_;
 };
 
-class SaturationStep final : public PointStep {
+class SaturationStep final : public ColourStep {
   public:
     explicit SaturationStep(double factor) : factor_(static_cast<float>(factor)) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
@@ -256,7 +295,7 @@ void shift_hues_plain(const std::uint8_t* rgb, std::uint8_t* to, int pixels, int
     shift_hues_loop(rgb, to, pixels, shift);
 }
 
-class HueStep final : public PointStep {
+class HueStep final : public ColourStep {
   public:
     explicit HueStep(std::uint8_t shift) : shift_(shift) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
@@ -276,8 +315,11 @@ std::shared_ptr<const Step> gray_step(Gray rule) {
     return std::make_shared<GrayStep>(rule);
 }
 
-std::shared_ptr<const Step> table_step(const std::array<std::uint8_t, 256>& table) {
-    return std::make_shared<TableStep>(table);
+std::shared_ptr<const Step> linear_step(float factor, float offset) {
+    constexpr float kMost = 65536.0f;
+    if (!(std::fabs(factor) <= kMost && std::fabs(offset) <= kMost))
+        throw std::invalid_argument("a factor or an offset is beyond 65536");
+    return std::make_shared<LinearStep>(factor, offset);
 }
 
 std::shared_ptr<const Step> brightness_step(double factor) {

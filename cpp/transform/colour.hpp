@@ -1,7 +1,6 @@
 // Steps that change colours, as Pillow's ImageEnhance and torchvision's ColorJitter do on 8-bit RGB.
 #pragma once
 
-#include <array>
 #include <memory>
 
 #include "transform/step.hpp"
@@ -12,8 +11,8 @@ namespace gs::transform {
 enum class Gray { pillow, opencv };
 std::shared_ptr<const Step> gray_step(Gray rule);
 
-// Every value goes through the table.
-std::shared_ptr<const Step> table_step(const std::array<std::uint8_t, 256>& table);
+// Every value times `factor` plus `offset`, in single precision, clipped and truncated.
+std::shared_ptr<const Step> linear_step(float factor, float offset);
 
 // ImageEnhance's Brightness, Contrast and Color: Image.blend with black, with the mean of L (of the whole
 // image) and with L.

@@ -38,6 +38,7 @@ int source_of(int i, int size, Padding padding) {
 class CropStep final : public Step {
   public:
     CropStep(const Rect& window, Padding padding) : at_(window), padding_(padding) {}
+    bool keeps_to_rows() const override { return true; }
 
     Size size(Size) const override { return {at_.width, at_.height}; }
 
@@ -113,6 +114,7 @@ class CropStep final : public Step {
 class FlipStep final : public Step {
   public:
     FlipStep(bool across, bool down) : across_(across), down_(down) {}
+    bool keeps_to_rows() const override { return true; }
 
     Rect needs(Size in, const Rect& window) const override {
         Rect rect = window;
@@ -139,6 +141,7 @@ class FlipStep final : public Step {
 class QuarterTurnsStep final : public Step {
   public:
     explicit QuarterTurnsStep(int turns) : turns_(turns & 3) {}
+    bool keeps_to_rows() const override { return true; }
 
     Size size(Size in) const override { return turns_ % 2 ? Size{in.height, in.width} : in; }
 
@@ -180,6 +183,7 @@ class QuarterTurnsStep final : public Step {
 class AffineStep final : public Step {
   public:
     explicit AffineStep(const std::array<double, 6>& matrix) : m_(matrix) {}
+    bool keeps_to_rows() const override { return true; }
 
     Size size(Size in) const override {
         if (!scales_only()) {

@@ -76,6 +76,7 @@ class FilteredResize final : public Step {
 class NearestResize final : public Step {
   public:
     explicit NearestResize(Size to) : to_(to) {}
+    bool keeps_to_rows() const override { return true; }
 
     Size size(Size) const override { return to_; }
 

@@ -1,13 +1,13 @@
 // OpenCV's 8-bit linear interpolation (HResizeLinear and VResizeLinear in resize.cpp): places in float, weights of 11
 // bits, and a last step in which each row's share is truncated on its own.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <utility>
 #include <vector>
 
 #include "base/cpu.hpp"
 #include "image/resample.hpp"
+#include "transform/gather_lanes.hpp"
 #include "transform/resize.hpp"
 
 #if defined(__x86_64__)
@@ -17,27 +17,92 @@
 namespace gs::transform {
 namespace {
 
+constexpr int kBlock = 32;  // values that vector code takes at once
+
 // Two source pixels of an output column, or two source rows of an output row, and their shares of 2048.
 struct Tap {
     int first, second;
     std::int16_t weight[2];
 };
 
-// A row across. The sums of 19 bits lose four, as they do before the second pass, and fit into 16 bits.
-void across_from(std::size_t begin, const std::vector<Tap>& taps, const std::uint8_t* row, const Rect& held,
-                 std::int16_t* to) {
-    for (std::size_t i = begin; i < taps.size(); i++) {
-        const Tap& tap = taps[i];
-        const std::uint8_t* first = row + 3 * (tap.first - held.x);
-        const std::uint8_t* second = row + 3 * (tap.second - held.x);
-        for (std::size_t c = 0; c < 3; c++)
-            to[3 * i + c] =
-                static_cast<std::int16_t>((first[c] * tap.weight[0] + second[c] * tap.weight[1]) >> 4);
-    }
+std::int16_t share(float part) {
+    constexpr float kWhole =
+        12582912.0f;  // 1.5 * 2^23: adding it leaves no room for a fraction; halves go to even
+    return static_cast<std::int16_t>((part * 2048.0f + kWhole) - kWhole);
 }
 
-void across_plain(const std::vector<Tap>& taps, const std::uint8_t* row, const Rect& held, std::int16_t* to) {
-    across_from(0, taps, row, held, to);
+// Beyond the first and last pixel, columns are taken from one pixel alone; rows keep their two weights,
+// for the same row twice, and the truncation shows it.
+Tap tap(int in_size, int out_size, int i, bool column) {
+    const double scale = static_cast<double>(in_size) / out_size;
+    auto at = static_cast<float>((i + 0.5) * scale - 0.5);
+    int first = static_cast<int>(at) - (at < 0.0f ? 1 : 0);  // never below -1
+    at -= static_cast<float>(first);
+    if (column && first < 0) first = 0, at = 0;
+    if (column && first >= in_size - 1) first = in_size - 1, at = 0;
+    return {std::clamp(first, 0, in_size - 1),
+            std::clamp(first + 1, 0, in_size - 1),
+            {share(1.0f - at), share(at)}};
+}
+
+// Columns, for rows that begin with column `origin` of the image.
+struct Columns {
+    std::vector<Tap> taps;
+    // For vectors: 16 values are two lanes of `loads[2 * n]` and two of `loads[2 * n + 1]`, in the order in which packing
+    // interleaves them. Empty where vectors cannot be used.
+    struct Load {
+        int at[2];
+        alignas(32) std::uint8_t order[32];
+        alignas(32) std::int16_t weights[16];
+    };
+    std::vector<Load> loads;
+    int origin;
+
+    Columns(int in_size, int out_size, int first, int count, int begin, int held, bool vectors)
+        : origin(begin) {
+        taps.reserve(static_cast<std::size_t>(count));
+        for (int x = 0; x < count; x++) taps.push_back(tap(in_size, out_size, first + x, true));
+        if (vectors) plan_loads(held);
+    }
+
+  private:
+    void plan_loads(int held) {
+        const int values = 3 * static_cast<int>(taps.size()), blocks = (values + 15) / 16;
+        loads.resize(2 * static_cast<std::size_t>(blocks));
+        for (int lane = 0; lane < 4 * blocks; lane++) {
+            const int place = lane % 4;
+            Load& load = loads[static_cast<std::size_t>(2 * (lane / 4) + place % 2)];
+            LanePairs pairs;
+            std::int16_t* weights = load.weights + 8 * (place / 2);
+            for (int i = 0; i < kLaneValues; i++) {
+                const int value = std::min(kLaneValues * lane + i, values - 1);
+                const Tap& one = taps[static_cast<std::size_t>(value / 3)];
+                pairs.first[i] = 3 * (one.first - origin) + value % 3;
+                pairs.second[i] = 3 * (one.second - origin) + value % 3;
+                weights[2 * i] = one.weight[0];
+                weights[2 * i + 1] = one.weight[1];
+            }
+            LaneLoad found;
+            if (!load_of(pairs, 3 * held, found)) {
+                loads.clear();
+                return;
+            }
+            load.at[place / 2] = found.at;
+            std::memcpy(load.order + kLaneBytes * (place / 2), found.order, kLaneBytes);
+        }
+    }
+};
+
+// A row across. The sums of 19 bits lose four, as they do before the second pass, and fit into 16 bits.
+void across_plain(const Columns& columns, const std::uint8_t* row, std::int16_t* to) {
+    for (std::size_t i = 0; i < columns.taps.size(); i++) {
+        const Tap& one = columns.taps[i];
+        const std::uint8_t* first = row + std::ptrdiff_t{3} * (one.first - columns.origin);
+        const std::uint8_t* second = row + std::ptrdiff_t{3} * (one.second - columns.origin);
+        for (std::size_t c = 0; c < 3; c++)
+            to[3 * i + c] =
+                static_cast<std::int16_t>((first[c] * one.weight[0] + second[c] * one.weight[1]) >> 4);
+    }
 }
 
 void down_plain(const std::int16_t* above, const std::int16_t* below, const std::int16_t* weight, int values,
@@ -48,31 +113,37 @@ void down_plain(const std::int16_t* above, const std::int16_t* below, const std:
     }
 }
 
-constexpr int kBlock = 32;  // values that down_vector takes at once; it reads and writes whole blocks
-
 #if defined(__x86_64__)
 
-// A pixel at a time; eight bytes are read for the six of two neighbours, so the row's end is left to the plain path,
-// as is what lies beyond the image, where both are the same pixel.
-__attribute__((target("avx2"))) void across_vector(const std::vector<Tap>& taps, const std::uint8_t* row,
-                                                   const Rect& held, std::int16_t* to) {
-    const __m128i pairs = _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
-    std::size_t i = 0;
-    for (; i < taps.size(); i++) {
-        const Tap& tap = taps[i];
-        const std::ptrdiff_t at = std::ptrdiff_t{3} * (tap.first - held.x);
-        if (at + 8 > std::ptrdiff_t{3} * held.width) break;
-        std::int32_t weights;
-        std::memcpy(&weights, tap.weight, sizeof weights);
-        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + at));
-        const __m128i sums =
-            _mm_srai_epi32(_mm_madd_epi16(_mm_shuffle_epi8(bytes, pairs), _mm_set1_epi32(weights)), 4);
-        // Four values for three: the next pixel writes over the fourth.
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 3 * i), _mm_packs_epi32(sums, sums));
-    }
-    across_from(i, taps, row, held, to);
+__attribute__((target("avx2"))) inline __m256i sums_of(const Columns::Load& load, __m256i order,
+                                                       __m256i weights, const std::uint8_t* row) {
+    const __m256i bytes = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + load.at[0]))),
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + load.at[1])), 1);
+    return _mm256_srai_epi32(_mm256_madd_epi16(_mm256_shuffle_epi8(bytes, order), weights), 4);
 }
 
+// Two rows, so that orders and weights are loaded once for both. Writes whole blocks of 16 values.
+__attribute__((target("avx2"))) void across_vector(const Columns& columns, const std::uint8_t* row0,
+                                                   const std::uint8_t* row1, std::int16_t* to0,
+                                                   std::int16_t* to1) {
+    const Columns::Load* load = columns.loads.data();
+    const Columns::Load* end = load + columns.loads.size();
+    for (; load < end; load += 2, to0 += 16, to1 += 16) {
+        const __m256i order0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(load[0].order));
+        const __m256i order1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(load[1].order));
+        const __m256i weights0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(load[0].weights));
+        const __m256i weights1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(load[1].weights));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to0),
+                            _mm256_packs_epi32(sums_of(load[0], order0, weights0, row0),
+                                               sums_of(load[1], order1, weights1, row0)));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to1),
+                            _mm256_packs_epi32(sums_of(load[0], order0, weights0, row1),
+                                               sums_of(load[1], order1, weights1, row1)));
+    }
+}
+
+// At least a block. The last one overlaps the one before, so that nothing is written beyond the row.
 __attribute__((target("avx2"))) void down_vector(const std::int16_t* above, const std::int16_t* below,
                                                  const std::int16_t* weight, int values, std::uint8_t* to) {
     const __m256i first = _mm256_set1_epi16(weight[0]), second = _mm256_set1_epi16(weight[1]);
@@ -83,22 +154,71 @@ __attribute__((target("avx2"))) void down_vector(const std::int16_t* above, cons
         const __m256i sum = _mm256_add_epi16(_mm256_mulhi_epi16(a, first), _mm256_mulhi_epi16(b, second));
         return _mm256_srai_epi16(_mm256_add_epi16(sum, two), 2);
     };
-    for (int i = 0; i < values; i += kBlock) {
+    for (int i = 0;; i += kBlock) {
+        i = std::min(i, values - kBlock);
         const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(sums(i), sums(i + 16)), 0xD8);
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), bytes);
+        if (i == values - kBlock) return;
     }
 }
 
 #else
-constexpr auto across_vector = across_plain;
 constexpr auto down_vector = down_plain;
+
+void across_vector(const Columns& columns, const std::uint8_t* row0, const std::uint8_t* row1,
+                   std::int16_t* to0, std::int16_t* to1) {
+    across_plain(columns, row0, to0);
+    across_plain(columns, row1, to1);
+}
 #endif
+
+// Rows filtered across, in pairs of neighbours; the last two pairs are kept.
+class FilteredRows {
+  public:
+    FilteredRows(const Part& in, const Columns& columns, Buffer& memory) : in_(in), columns_(columns) {
+        const std::size_t room = 3 * columns.taps.size() + kBlock;
+        auto* rows = reinterpret_cast<std::int16_t*>(memory.reserve(4 * room * sizeof(std::int16_t)));
+        for (auto*& row : rows_) row = rows, rows += room;
+    }
+
+    const std::int16_t* operator[](int row) {
+        for (std::size_t i = 0; i < 2; i++)
+            if (first_[i] >= 0 && (row == first_[i] || row == first_[i] + 1)) {
+                oldest_ = 1 - i;
+                return rows_[2 * i + static_cast<std::size_t>(row - first_[i])];
+            }
+        const std::size_t made = oldest_;
+        make(row, rows_[2 * made], rows_[2 * made + 1]);
+        first_[made] = row;
+        oldest_ = 1 - made;
+        return rows_[2 * made];
+    }
+
+  private:
+    void make(int row, std::int16_t* to, std::int16_t* next) {
+        const int below = std::min(row + 1, in_.held.y + in_.held.height - 1);
+        const std::uint8_t* from = in_.at(in_.held.x, row);
+        if (!columns_.loads.empty()) {
+            across_vector(columns_, from, in_.at(in_.held.x, below), to, next);
+            return;
+        }
+        across_plain(columns_, from, to);
+        across_plain(columns_, in_.at(in_.held.x, below), next);
+    }
+
+    const Part& in_;
+    const Columns& columns_;
+    std::int16_t* rows_[4];
+    int first_[2] = {-1, -1};
+    std::size_t oldest_ = 0;
+};
 
 class LinearResize final : public Step {
   public:
     explicit LinearResize(Size to) : to_(to) {}
 
     Size size(Size) const override { return to_; }
+    bool keeps_to_rows() const override { return true; }
 
     Rect needs(Size in, const Rect& w) const override {
         const auto across = span(in.width, to_.width, w.x, w.width);
@@ -108,48 +228,18 @@ class LinearResize final : public Step {
 
     void run(const Part& in, const Rect& w, const Canvas& out, Scratch& scratch) const override {
         const int values = 3 * w.width;
-        const auto room = static_cast<std::size_t>(values + kBlock);
-        auto* rows = reinterpret_cast<std::int16_t*>(scratch.a.reserve(2 * room * sizeof(std::int16_t)));
-        std::memset(rows, 0, 2 * room * sizeof(std::int16_t));
-        std::int16_t* filtered[2] = {rows, rows + room};
-        const bool fast = simd_level() == Simd::avx2;
-        int of[2] = {-1, -1};  // which source rows those are
-        std::vector<Tap> taps;
-        for (int x = 0; x < w.width; x++) taps.push_back(tap(in.whole.width, to_.width, w.x + x, true));
+        const bool vectors = simd_level() >= Simd::avx2;
+        const Columns columns(in.whole.width, to_.width, w.x, w.width, in.held.x, in.held.width, vectors);
+        FilteredRows rows(in, columns, scratch.a);
+        const auto down = vectors && values >= kBlock ? down_vector : down_plain;
         for (int y = 0; y < w.height; y++) {
-            const Tap down = tap(in.whole.height, to_.height, w.y + y, false);
-            const int wanted[2] = {down.first, down.second};
-            for (int k = 0; k < 2; k++) {
-                if (of[k] == wanted[k]) continue;
-                if (k == 0 && of[1] == wanted[0]) {
-                    std::swap(filtered[0], filtered[1]);
-                    std::swap(of[0], of[1]);
-                    continue;
-                }
-                const std::uint8_t* row = in.at(in.held.x, wanted[k]);
-                (fast ? across_vector : across_plain)(taps, row, in.held, filtered[k]);
-                of[k] = wanted[k];
-            }
-            (fast ? down_vector : down_plain)(filtered[0], filtered[1], down.weight, values, out.row(y));
+            const Tap taps = tap(in.whole.height, to_.height, w.y + y, false);
+            const std::int16_t* above = rows[taps.first];
+            down(above, rows[taps.second], taps.weight, values, out.row(y));
         }
     }
 
   private:
-    // Beyond the first and last pixel, columns are taken from one pixel alone; rows keep their two weights,
-    // for the same row twice, and the truncation shows it.
-    static Tap tap(int in_size, int out_size, int i, bool column) {
-        const double scale = static_cast<double>(in_size) / out_size;
-        auto at = static_cast<float>((i + 0.5) * scale - 0.5);
-        int first = static_cast<int>(std::floor(at));
-        at -= static_cast<float>(first);
-        if (column && first < 0) first = 0, at = 0;
-        if (column && first >= in_size - 1) first = in_size - 1, at = 0;
-        return {std::clamp(first, 0, in_size - 1),
-                std::clamp(first + 1, 0, in_size - 1),
-                {static_cast<std::int16_t>(std::lrint((1.0f - at) * 2048.0f)),
-                 static_cast<std::int16_t>(std::lrint(at * 2048.0f))}};
-    }
-
     static SourceSpan span(int in_size, int out_size, int first, int count) {
         const int begin = tap(in_size, out_size, first, true).first;
         return {begin, tap(in_size, out_size, first + count - 1, true).second - begin + 1};

@@ -1,5 +1,7 @@
 #include "transform/run.hpp"
 
+#include <algorithm>
+
 namespace gs::transform {
 
 std::vector<Size> sizes_of(const Steps& steps, Size in) {
@@ -18,18 +20,23 @@ Plan plan_steps(const Steps& steps, Size in, const Rect* window) {
     return plan;
 }
 
-Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner) {
+Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner, const Canvas* out) {
     Part part = in;
     int memory = 0;  // which of the two is free
     for (std::size_t i = 0; i < steps.size(); i++) {
         const Rect& window = plan.needed[i + 1];
         if (steps[i]->found_in(part, window)) continue;
-        const Canvas canvas = Canvas::in(runner.images[memory], window.width, window.height);
+        const bool to_out = out != nullptr && i + 1 == steps.size() && steps[i]->keeps_to_rows();
+        const Canvas canvas = to_out ? *out : Canvas::in(runner.images[memory], window.width, window.height);
         steps[i]->run(part, window, canvas, runner.scratch);
         part = {plan.sizes[i + 1], window, canvas.rgb, canvas.stride};
         memory = 1 - memory;
     }
     return part;
+}
+
+bool keep_to_rows(const Steps& steps) {
+    return std::all_of(steps.begin(), steps.end(), [](const auto& step) { return step->keeps_to_rows(); });
 }
 
 }  // namespace gs::transform

@@ -32,7 +32,12 @@ struct Runner {
 };
 
 // `in` holds plan.needed[0], in rows that kRowSlack bytes may be read beyond. The result, plan.needed.back()
-// of the last image, lies in the runner's memory, or is `in` itself where there are no steps.
-Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner);
+// of the last image, lies in the runner's memory, or in `in` where no step changes a pixel; or in `out`, if
+// there is one and the last step can do without slack.
+Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner,
+               const Canvas* out = nullptr);
+
+// Whether all steps keep to their rows: then `in` needs no slack.
+bool keep_to_rows(const Steps& steps);
 
 }  // namespace gs::transform

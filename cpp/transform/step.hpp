@@ -84,6 +84,8 @@ class Step {
     virtual Rect needs(Size in, const Rect& window) const = 0;
     // `in.held` is what needs() gave for `window`; the window's pixels go to `out`.
     virtual void run(const Part& in, const Rect& window, const Canvas& out, Scratch& scratch) const = 0;
+    // Whether run() touches no byte beyond its rows' ends, so that memory without slack will do for both images.
+    virtual bool keeps_to_rows() const { return false; }
     // Whether the window's pixels lie in `in` as they are: then `in` becomes that part of the output, and
     // run() is not called.
     virtual bool found_in(Part& in, const Rect& window) const {

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from genimage_stream.decode import _core
 from genimage_stream.transforms import values
@@ -174,8 +173,7 @@ class RandomBrightnessContrast(CoreStep):
         return drawn
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        tables = _tables(np.array([draw["brightness"]]), np.array([draw["contrast"]]))
-        return [_core.table_step(table) for table in tables]
+        return [_core.linear_step(*_linear(draw["brightness"], draw["contrast"]))]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         made: list[Any] = [()] * len(sizes)
@@ -186,14 +184,11 @@ class RandomBrightnessContrast(CoreStep):
                 streams.uniform(*(limit if isinstance(limit, tuple) else (-limit, limit)))
                 for limit in (self.brightness_limit, self.contrast_limit)
             )
-            for i, table in zip(which.tolist(), _tables(brightness, contrast), strict=True):
-                made[i] = _core.table_step(table)
+            for i, *pair in zip(which.tolist(), brightness.tolist(), contrast.tolist(), strict=True):
+                made[i] = _core.linear_step(*_linear(*pair))
         return ManyDrawn(made)
 
 
-def _tables(brightness: npt.NDArray[np.float64], contrast: npt.NDArray[np.float64]) -> list[list[int]]:
-    """albucore's look-up table for each pair, in single precision."""
-    factors, offsets = ((1.0 + contrast).astype(np.float32), (brightness * 255).astype(np.float32))
-    levels = np.arange(256, dtype=np.float32) * factors[:, None] + offsets[:, None]
-    found: list[list[int]] = np.clip(levels, 0, 255).astype(np.uint8).tolist()
-    return found
+def _linear(brightness: float, contrast: float) -> tuple[float, float]:
+    """What 8-bit values are multiplied with, and what is added."""
+    return 1.0 + contrast, brightness * 255
