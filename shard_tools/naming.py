@@ -38,6 +38,8 @@ def source_names(listing: Listing, taken: pa.StringArray | None = None) -> pa.St
     sources = np.array([number[origins[g.container].named] for g in listing.groups], np.int32)
     of_row = sources[listing.group] if len(listing.group) else np.empty(0, np.int32)
     present = np.unique(of_row).tolist()
+    if taken is not None:  # to a set of few: millions of names are looked up faster than made one
+        taken = taken.filter(pc.is_in(taken, value_set=plain))
     for source in present:
         rows = of_row == source
         if taken is not None and len(taken):

@@ -110,11 +110,15 @@ def plan_sources(sources: Sequence[str], storage: Storage, options: PackOptions,
 
 def pack_work(storage: Storage, work: Work, options: PackOptions, progress: Progress) -> PackSummary:
     """Carry a plan out, going on where an earlier run was interrupted. Raises ToolError."""
-    if storage.size(PLAN_FILE) is None and (task := compare(storage, work, options)).idle:
-        return _summary(storage, work, task)
+    known = None
+    if storage.size(PLAN_FILE) is None:
+        if (task := compare(storage, work, options)).idle:
+            _remove_lock(storage)
+            return _summary(storage, work, task)
+        known = task.held
     with locked(storage):
         finish_publishing(storage)
-        task = compare(storage, work, options)
+        task = compare(storage, work, options, known)
         if not task.idle:
             _begin(storage, work, task)
             if task.lost:
@@ -132,6 +136,13 @@ def pack_work(storage: Storage, work: Work, options: PackOptions, progress: Prog
                 gather(work, options, storage, task.todo, task.held, task.kept)
             sweep(storage, task.todo | _groups(task.begun))
     return _summary(storage, work, task)
+
+
+def _remove_lock(storage: Storage) -> None:
+    """Of a packer that was killed when nothing else was left to be done."""
+    if storage.size(LOCK) is not None:
+        with contextlib.suppress(TargetError), locked(storage):  # one that runs has it
+            pass
 
 
 def _begin(storage: Storage, work: Work, task: Task) -> None:

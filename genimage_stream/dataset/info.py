@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
@@ -126,13 +127,16 @@ def parse_info(text: bytes | bytearray, name: str) -> DatasetInfo:
     return DatasetInfo(name, cast(WrittenFields, fields))
 
 
+_hints = functools.cache(get_type_hints)
+
+
 def _misfit(value: Any, wanted: Any, where: str) -> str | None:
     """Where a JSON value differs from the wanted type: a TypedDict, list[...], dict[...] or class; None: nowhere."""
     inner: list[tuple[Any, Any, str]] = []
     if is_typeddict(wanted) or get_origin(wanted) is dict:
         if not isinstance(value, dict):
             return f"{where or 'it'} is not an object"
-        forms = get_type_hints(wanted) if is_typeddict(wanted) else {}
+        forms = _hints(wanted) if is_typeddict(wanted) else {}
         inner = [(value.get(name), form, f"{where}.{name}".lstrip(".")) for name, form in forms.items()]
     elif get_origin(wanted) is list:
         if not isinstance(value, list):

@@ -54,11 +54,12 @@ class Task:
         return [aside] if self.held is not None and name in self.held.plans else [aside, shard.path]
 
 
-def compare(storage: Storage, work: Work, options: PackOptions) -> Task:
-    """Raises TargetError where the destination is another's, or would lose samples."""
+def compare(storage: Storage, work: Work, options: PackOptions, known: Held | None = None) -> Task:
+    """`known`: what was found a moment ago. Raises TargetError where the destination is another's, or would lose
+    samples."""
     plan = work.plan
     found = state.begin(storage, plan, len(work.listing))
-    held = Held.read(storage)
+    held = Held.read(storage, known)
     if held is None:
         if options.add:
             raise TargetError(

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from genimage_stream.dataset.checks import checked
 from genimage_stream.dataset.info import ShardEntry, WrittenFields
 from genimage_stream.schema import (
     DATASET_FILE,
@@ -22,12 +20,11 @@ from genimage_stream.schema import (
     PLAN_FILE,
     QUARANTINE_FILE,
     idx_path,
-    index_schema,
     kept_column,
 )
 from shard_tools import state
 from shard_tools.errors import TargetError
-from shard_tools.finished import read_parquet
+from shard_tools.growth.index import HeldIndex, read_listed
 from shard_tools.plan import GroupName, GroupPlan
 from shard_tools.target.local_storage import Storage, is_unfinished
 from shard_tools.target.lock import LOCK
@@ -50,10 +47,12 @@ class Held:
     storage: Storage
     fields: WrittenFields
     plans: dict[GroupName, GroupPlan]
+    index_size: int | None
 
     @classmethod
-    def read(cls, storage: Storage) -> Held | None:
-        """None where no dataset is finished. Raises TargetError for one that does not say what it was planned from."""
+    def read(cls, storage: Storage, known: Held | None = None) -> Held | None:
+        """None where no dataset is finished; `known` where that is still the one. Raises TargetError for one that does
+        not say what it was planned from."""
         info = state.read_dataset(storage)
         if info is None:
             return None
@@ -64,44 +63,18 @@ class Held:
                 f"{storage.shown(DATASET_FILE)} does not say what its groups were planned from, so an earlier version "
                 "wrote it: pack anew to another destination"
             ) from None
-        return cls(storage, info.fields, {plan.name: plan for plan in plans})
+        if known is not None and known.fields == info.fields and known.index_size == storage.size(INDEX_FILE):
+            return known
+        return cls(storage, info.fields, {plan.name: plan for plan in plans}, storage.size(INDEX_FILE))
 
     @cached_property
-    def _table(self) -> pa.Table:
-        shown = self.storage.shown(INDEX_FILE)
-        table = self._read(INDEX_FILE)
-        wanted = set(index_schema(crop_ready=bool(self.fields["options"].get("crop_ready"))).names)
-        if missing := wanted - set(table.column_names):
-            raise TargetError(f"{shown} lacks the column {min(missing)}: restore it from a copy, or pack anew")
-        try:
-            table = checked(table, shown)
-        except ValueError as error:
-            raise TargetError(str(error)) from error
-        for name in ("label", "shard", "sha256"):
-            if table[name].null_count:
-                raise TargetError(f"{shown}: the column {name} has rows without a value: restore it from a copy")
-        if len(table) != self.fields["counts"]["samples"]:
-            raise TargetError(
-                f"{self.storage.shown(INDEX_FILE)} has {len(table):,} rows and {DATASET_FILE} says "
-                f"{self.fields['counts']['samples']:,}: restore both from one copy"
-            )
-        return table
+    def index(self) -> HeldIndex:
+        return HeldIndex(self.storage, self.fields)
 
     @cached_property
     def quarantine(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._read(QUARANTINE_FILE).to_pylist()
+        rows: list[dict[str, Any]] = read_listed(self.storage, QUARANTINE_FILE).to_pylist()
         return rows
-
-    def _read(self, name: str) -> pa.Table:
-        raw = self.storage.read(name)
-        try:
-            if raw is None:
-                raise FileNotFoundError("it is missing")
-            return read_parquet(raw)
-        except (OSError, pa.ArrowException) as error:
-            raise TargetError(
-                f"{self.storage.shown(name)} cannot be read ({error}): restore it from a copy, or pack anew"
-            ) from error
 
     def kept_with(self, others: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
         """Types of the columns of --keep of this dataset and of what comes to it; a column without values has any.
@@ -109,7 +82,7 @@ class Held:
         Raises TargetError where they do not fit.
         """
         prefix = kept_column("")
-        types = {f.name.removeprefix(prefix): f.type for f in self._table.schema if f.name.startswith(prefix)}
+        types = {f.name.removeprefix(prefix): f.type for f in self.index.schema if f.name.startswith(prefix)}
         for name, kind in others.items():
             if name in types and types[name] != kind and not (pa.types.is_null(kind) or pa.types.is_null(types[name])):
                 raise TargetError(
@@ -130,47 +103,32 @@ class Held:
             at += entry["samples"]
 
     def rows(self, group: GroupName) -> Iterator[Rows]:
-        """The rows of the index of a group's shards, as packing it gave them."""
+        """The rows of the index of a group's shards."""
         for _, entry, at in self.entries([group]):
-            table = self._table.slice(at, entry["samples"])
-            shards = table["shard"].unique().to_pylist() if len(table) else []
-            if shards != [entry["path"]]:
+            table = self.index.rows(at, entry["samples"])
+            if any(chunk.unique().to_pylist() != [entry["path"]] for chunk in table["shard"].chunks if len(chunk)):
                 raise TargetError(
                     f"{self.storage.shown(INDEX_FILE)} and {DATASET_FILE} differ about {entry['path']}: restore both "
                     "from one copy"
                 )
-            crop_ready = bool(self.fields["options"].get("crop_ready"))
-            yield Rows(entry["path"], entry["size"], _as_packed(table, crop_ready))
+            yield Rows(entry["path"], entry["size"], table)
+
+    @cached_property
+    def sources(self) -> pa.ChunkedArray:
+        """The column `source` of the whole index."""
+        return self.index.column("source")
 
     def column(self, name: str, groups: Collection[GroupName]) -> pa.Array:
         """A column of text of the index, of some groups."""
-        parts = [self._table[name].slice(at, entry["samples"]) for _, entry, at in self.entries(groups)]
-        chunks = [chunk.cast(pa.string()) for part in parts for chunk in part.chunks]
-        return pa.chunked_array(chunks, pa.string()).combine_chunks()
+        whole = self.sources if name == "source" else self.index.column(name)
+        parts = [whole.slice(at, entry["samples"]) for _, entry, at in self.entries(groups)]
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()).combine_chunks()
 
 
 def group_of(shard: str) -> GroupName:
     """The (generator, split) of a shard's path."""
     generator, split, _ = shard.split("/")
     return generator, split
-
-
-def _as_packed(table: pa.Table, crop_ready: bool) -> pa.Table:
-    """Rows of one shard whose words are in dictionaries of their own, in the order of their first appearance."""
-    known = {field.name: field.type for field in index_schema(crop_ready=crop_ready)}
-    columns = {}
-    for field in table.schema:
-        kind = known.get(field.name, field.type)
-        chunks = table[field.name].chunks
-        column = chunks[0] if len(chunks) == 1 else table[field.name].combine_chunks()
-        if field.name in ("generator", "split", "shard"):  # the same in a whole shard
-            words = column[:1].cast(pa.string())
-            columns[field.name] = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(column), np.int32)), words)
-        elif pa.types.is_dictionary(kind):
-            columns[field.name] = column.cast(kind.value_type).dictionary_encode()
-        else:
-            columns[field.name] = column if column.type == kind else column.cast(kind)
-    return pa.table(columns)
 
 
 def sweep(storage: Storage, groups: Collection[GroupName]) -> None:

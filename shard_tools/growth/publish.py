@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from genimage_stream import __version__
 from genimage_stream.dataset.info import GroupCounts, ShardEntry, WrittenFields
+from genimage_stream.dataset.numbers import to_numpy
 from genimage_stream.schema import (
     DATASET_FILE,
     FORMAT_VERSION,
@@ -32,6 +33,7 @@ from shard_tools.target.local_storage import Storage
 
 NEXT = f"{PACK_FOLDER}/next"  # files that wait here until the index is theirs
 ROW_GROUP = 128 * 1024
+_DISTINCT = ("key", "sha256", "stored_sha256", "pixel_sha256", "source", "offset", "size")
 
 QuarantineRow = dict[str, str | None]
 
@@ -64,7 +66,8 @@ def publish(
         for path, size, table in rows:
             generator, split, _ = path.split("/")
             shards.append({"path": path, "samples": len(table), "size": size})
-            formats.update(table["format"].combine_chunks().dictionary.to_pylist())
+            for chunk in table["format"].chunks:
+                formats.update(chunk.unique().to_pylist())
             for label, n, total in _by_label(table):
                 counts[generator, split, label] += n
                 sizes[generator, split, label] += total
@@ -164,8 +167,8 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _by_label(table: pa.Table) -> Iterator[tuple[str, int, int]]:
     """(label, samples, bytes of their images) of one shard's rows."""
-    labels = table["label"].combine_chunks()
-    codes, sizes = labels.indices.to_numpy(), table["size"].to_numpy()
+    labels = table["label"].unify_dictionaries().combine_chunks()
+    codes, sizes = to_numpy(labels.indices), to_numpy(table["size"])
     for code, label in enumerate(labels.dictionary.to_pylist()):
         rows = codes == code
         yield label, int(rows.sum()), int(sizes[rows].sum())
@@ -176,7 +179,9 @@ def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
+    # A dictionary of values of which nearly each is another one costs time and bytes.
+    words = [field.name for field in schema if field.name not in _DISTINCT]
+    with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=words, write_page_checksum=True) as writer:
         waiting: list[pa.Table] = []
         for table in tables:
             waiting.append(table)
@@ -189,4 +194,15 @@ def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    """One table, whose words are in dictionaries in the order of their first appearance, wherever the rows come from."""
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    columns = [_first_come(column) if pa.types.is_dictionary(column.type) else column for column in table.columns]
+    return pa.table(columns, schema=table.schema)
+
+
+def _first_come(column: pa.ChunkedArray) -> pa.Array:
+    words = column.combine_chunks()
+    if isinstance(words, pa.ChunkedArray):
+        words = words.chunk(0)
+    codes = words.indices.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(codes.indices, words.dictionary.take(codes.dictionary))
