@@ -17,7 +17,7 @@ from shard_tools.scan import Listing, Rejected
 from shard_tools.sources.base import Container
 
 
-def source_names(listing: Listing, taken: pa.StringArray | None = None) -> pa.StringArray:
+def source_names(listing: Listing, taken: pa.ChunkedArray | None = None) -> pa.StringArray:
     """For each row of the listing its path within SRC; with SRC's name in front where an earlier source, or `taken`,
     has a file of the same path."""
     origins = listing.origins
@@ -39,7 +39,7 @@ def source_names(listing: Listing, taken: pa.StringArray | None = None) -> pa.St
     of_row = sources[listing.group] if len(listing.group) else np.empty(0, np.int32)
     present = np.unique(of_row).tolist()
     if taken is not None:  # to a set of few: millions of names are looked up faster than made one
-        taken = taken.filter(pc.is_in(taken, value_set=plain))
+        taken = taken.filter(pc.is_in(taken, value_set=plain)).combine_chunks()
     for source in present:
         rows = of_row == source
         if taken is not None and len(taken):

@@ -128,7 +128,7 @@ def _lost(storage: Storage, held: Held, others: Collection[GroupName]) -> list[s
 def _nothing_is_removed(storage: Storage, held: Held, work: Work, changed: Collection[GroupName]) -> None:
     """A changed group has more files, or others of the same names. Fewer would be a loss that nobody asked for."""
     for name in sorted(changed):
-        before = _bases(held.column("key", [name]))
+        before = _bases(held.column("key", [name]).combine_chunks())
         numbers = [np.arange(s.begin, s.end) for s in work.plan.shards if (s.generator, s.split) == name]
         after = _bases(work.planned.key.take(pa.array(np.concatenate(numbers))))
         missing = before.filter(pc.invert(pc.is_in(before, value_set=after)))

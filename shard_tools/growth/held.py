@@ -118,11 +118,11 @@ class Held:
         """The column `source` of the whole index."""
         return self.index.column("source")
 
-    def column(self, name: str, groups: Collection[GroupName]) -> pa.Array:
+    def column(self, name: str, groups: Collection[GroupName]) -> pa.ChunkedArray:
         """A column of text of the index, of some groups."""
         whole = self.sources if name == "source" else self.index.column(name)
         parts = [whole.slice(at, entry["samples"]) for _, entry, at in self.entries(groups)]
-        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string()).combine_chunks()
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
 
 
 def group_of(shard: str) -> GroupName:

@@ -1,5 +1,7 @@
-"""The index of a finished dataset that is written again: read a row group at a time, which is faster than all at once and
-takes little memory at millions of rows."""
+"""The index of a finished dataset that is written again.
+
+It is read a row group at a time, which is faster than all at once and takes little memory at millions of rows.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ class HeldIndex:
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            raise TargetError(f"{self._shown} cannot be read ({error}): restore it from a copy, or pack anew") from error
+            raise TargetError(
+                f"{self._shown} cannot be read ({error}): restore it from a copy, or pack anew"
+            ) from error
 
 
 def read_listed(storage: Storage, name: str) -> pa.Table:
@@ -100,6 +104,8 @@ def read_listed(storage: Storage, name: str) -> pa.Table:
             raise FileNotFoundError("it is missing")
         return read_parquet(raw)
     except (OSError, pa.ArrowException) as error:
-        raise TargetError(
-            f"{storage.shown(name)} cannot be read ({error}): restore it from a copy, or pack anew"
-        ) from error
+        raise _unreadable(storage.shown(name), error) from error
+
+
+def _unreadable(shown: str, error: Exception) -> TargetError:
+    return TargetError(f"{shown} cannot be read ({error}): restore it from a copy, or pack anew")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,20 +182,33 @@ def _parquet(tables: Iterator[pa.Table], schema: pa.Schema) -> bytes:
     sink = pa.BufferOutputStream()
     # A dictionary of values of which nearly each is another one costs time and bytes.
     words = [field.name for field in schema if field.name not in _DISTINCT]
-    with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=words, write_page_checksum=True) as writer:
-        waiting: list[pa.Table] = []
-        for table in tables:
-            waiting.append(table)
-            if sum(map(len, waiting)) >= ROW_GROUP:
-                writer.write_table(_joined(waiting), row_group_size=ROW_GROUP)
-                waiting = []
-        if waiting:
-            writer.write_table(_joined(waiting), row_group_size=ROW_GROUP)
+    with (
+        pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=words, write_page_checksum=True) as writer,
+        ThreadPoolExecutor(1) as pool,  # compresses one row group while the next one is read
+    ):
+        written: Future[None] | None = None
+        for table in _row_groups(tables):
+            if written is not None:
+                written.result()
+            written = pool.submit(writer.write_table, table, row_group_size=ROW_GROUP)
+        if written is not None:
+            written.result()
     return bytes(sink.getvalue())
 
 
+def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= ROW_GROUP:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
 def _joined(tables: list[pa.Table]) -> pa.Table:
-    """One table, whose words are in dictionaries in the order of their first appearance, wherever the rows come from."""
+    """One table, whose words are in dictionaries in the order of their first appearance."""
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     columns = [_first_come(column) if pa.types.is_dictionary(column.type) else column for column in table.columns]
     return pa.table(columns, schema=table.schema)

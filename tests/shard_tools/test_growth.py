@@ -159,6 +159,15 @@ def test_a_list_of_broken_files_that_changed(trees: Path, tmp_path: Path) -> Non
     assert tree_bytes(tmp_path / "dst") == tree_bytes(tmp_path / "whole")
 
 
+def test_a_lock_of_a_packer_that_was_killed_goes(trees: Path, tmp_path: Path) -> None:
+    pack(trees / "a", tmp_path / "dst")
+    before = tree_bytes(tmp_path / "dst")
+    (tmp_path / "dst" / ".pack").mkdir()
+    (tmp_path / "dst" / ".pack" / "lock").write_text("process 1\n")
+    assert pack(trees / "a", tmp_path / "dst").state == "finished"  # type: ignore[attr-defined]
+    assert tree_bytes(tmp_path / "dst") == before
+
+
 def test_files_that_moved_are_the_same_files(trees: Path, tmp_path: Path) -> None:
     """An archive that is extracted, a folder of another name: nothing is to be done, the quarantine list stays."""
     shutil.copytree(trees / "b", tmp_path / "b")
