@@ -26,10 +26,42 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+#: Files that take long, longest first. With several workers they are begun first: one that is begun last keeps
+#: one worker busy after the others have ended.
+LONG = (
+    "tests/genimage_stream/decode/test_fuzz_short.py",
+    "tests/test_how_do_i.py",
+    "tests/shard_tools/test_elsewhere.py",
+    "tests/shard_tools/test_object_store.py",
+    "tests/genimage_stream/loading/test_trainers.py",
+    "tests/genimage_stream/storage/test_cache.py",
+    "tests/attacks/test_damaged_index.py",
+    "tests/shard_tools/test_command_line.py",
+    "tests/test_benchmarks.py",
+    "tests/benchmarks/test_gpu_check.py",
+    "tests/genimage_stream/evaluation/test_evaluate.py",
+    "tests/shard_tools/test_interruptions.py",
+    "tests/shard_tools/test_growth.py",
+    "tests/shard_tools/test_report.py",
+    "tests/test_readme.py",
+    "tests/test_demo.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # else xdist begins with the files of the most tests
+
+
+def file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers (pytest -n 2 --dist loadgroup) the tests of a file share one, as they share fixtures."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        item.add_marker(pytest.mark.xdist_group(file_of(item)))
+    items.sort(key=lambda item: LONG.index(file_of(item)) if file_of(item) in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True)
