@@ -158,7 +158,7 @@ sys.stdin.read()
         try:
             assert first.stdout is not None
             assert second.stdout is not None
-            ready, _, _ = select.select([first.stdout, second.stdout], [], [], 60)
+            ready, _, _ = select.select([first.stdout, second.stdout], [], [], 200)
             (one,) = ready
             held, waiting = (first, second) if one is first.stdout else (second, first)
             assert one.readline() == "large\n"
@@ -195,19 +195,25 @@ def test_who_waits_is_served_when_another_gives_back() -> None:
     held = _core.MemoryLease(90, 100)
     order: list[str] = []
 
-    def ask(name: str, size: int) -> None:
-        lease = _core.MemoryLease(size, 100)
-        order.append(name)
-        lease.release()
+    def asked(name: str, size: int) -> threading.Thread:
+        """A thread that waits for its lease."""
+        asking = threading.Event()
 
-    first = threading.Thread(target=ask, args=("large", 100))
-    first.start()
-    first.join(0.2)
-    assert first.is_alive()
-    second = threading.Thread(target=ask, args=("small", 5))  # would fit, and does not overtake
-    second.start()
-    second.join(0.2)
-    assert second.is_alive()
+        def ask() -> None:
+            asking.set()
+            lease = _core.MemoryLease(size, 100)
+            order.append(name)
+            lease.release()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert asking.wait(60)
+        thread.join(0.3)
+        assert thread.is_alive()
+        return thread
+
+    first = asked("large", 100)
+    second = asked("small", 5)  # would fit, and does not overtake
     held.release()
     first.join()
     second.join()

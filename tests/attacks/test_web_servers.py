@@ -198,7 +198,9 @@ def test_a_slow_link_that_all_requests_share(root: Path, wire: str) -> None:
 
 @pytest.mark.parametrize("wire", ["http", "s3"])
 def test_slow_is_not_stalled(root: Path, wire: str) -> None:
-    """An answer that takes three times `timeout` as a whole, and never stalls for long, is waited for."""
+    """An answer that takes three times `timeout` as a whole, and never stalls for long, is waited for.
+
+    A loaded machine may make one attempt stall; every attempt takes that long."""
 
     def slowly(asked: Asked) -> bool:
         if not asked.is_shard:
@@ -212,18 +214,20 @@ def test_slow_is_not_stalled(root: Path, wire: str) -> None:
 
     with web_of(root, slowly) as web:
         address, options = wired(web, wire)
-        store = RemoteStore(address, {**options, "timeout": 1.0, "retries": 0})
+        store = RemoteStore(address, {**options, "timeout": 1.0, "retries": 5})
         shard = gs.open_dataset(root).access.shards()[1][0]
         assert store.read_range(shard, 0, 3000) == (root / shard).read_bytes()[:3000]
 
 
 @pytest.mark.parametrize("wire", ["http", "s3"])
 def test_a_stall_names_its_option(root: Path, wire: str) -> None:
+    release = threading.Event()
+
     def stall(asked: Asked) -> bool:
         if asked.is_shard:
             asked.give_range(b"x", Content_Length=1000)
             asked.wfile.flush()
-            time.sleep(3)
+            release.wait(60)
             asked.close_connection = True
         return asked.is_shard
 
@@ -235,6 +239,7 @@ def test_a_stall_names_its_option(root: Path, wire: str) -> None:
             OSError, match=r"\.tar: no byte for 0\.5 s \(`timeout` in storage_options\); gave up after 1"
         ):
             store.read_range(shard, 0, 1000)
+        release.set()
 
 
 def test_a_claimed_size_reserves_no_memory(root: Path) -> None:

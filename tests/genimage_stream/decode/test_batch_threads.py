@@ -32,7 +32,7 @@ decoder = gs.BatchDecoder(2)
 """
 
 
-def script(body: str, *, timeout: float = 60, expect: int = 0) -> str:
+def script(body: str, *, timeout: float = 240, expect: int = 0) -> str:
     """Run in a process of its own; a hang is a failure."""
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", PRELUDE + body],
@@ -54,17 +54,17 @@ def noise() -> bytes:
 
 
 def test_cancel_lists_what_was_left_out(noise: bytes) -> None:
-    n = 200
-    out = np.full((n, 3, 500, 500), 5, np.uint8)
+    n = 3000  # minutes of work under load, of which hardly any is done; the last corner needs the whole image
+    out = np.full((n, 3, 20, 20), 5, np.uint8)
     with gs.BatchDecoder(1) as decoder:
-        job = decoder.submit([noise] * n, out, crops=np.zeros((n, 2), np.int32))
+        job = decoder.submit([noise] * n, out, crops=np.full((n, 2), 580, np.int32))
         job.cancel()
         assert job.wait(60)
         errors = job.errors()
     assert errors
     assert {e.kind for e in errors} == {"cancelled"}
     left = {e.index for e in errors}
-    want = gs.decode(noise)[:500, :500].transpose(2, 0, 1)
+    want = gs.decode(noise)[580:, 580:].transpose(2, 0, 1)
     for i in range(n):
         if i in left:
             assert (out[i] == 5).all()
@@ -86,7 +86,7 @@ def test_close_with_jobs_in_flight(noise: bytes) -> None:
     out = np.zeros((40, 3, 500, 500), np.uint8)
     job = decoder.submit([noise] * 40, out, crops=np.zeros((40, 2), np.int32))
     decoder.close()
-    assert job.wait(10)
+    assert job.wait(60)
     assert {e.kind for e in job.errors()} <= {"cancelled"}
 
 
@@ -169,12 +169,13 @@ def test_what_a_finished_job_lets_go_of_may_use_the_decoder(noise: bytes) -> Non
 
 
 def test_timeout(noise: bytes) -> None:
-    n = 100
+    n = 3000  # so that it is not done before the next lines, however long this thread has to wait for its turn
     decoder = gs.BatchDecoder(1)
-    job = decoder.submit([noise] * n, np.zeros((n, 3, 500, 500), np.uint8), crops=np.zeros((n, 2), np.int32))
+    job = decoder.submit([noise] * n, np.zeros((n, 3, 20, 20), np.uint8), crops=np.full((n, 2), 580, np.int32))
     assert job.wait(0) is False
     assert job.wait(0.001) is False
     assert job.done() is False
+    job.cancel()
     assert job.wait(float("inf")) is True
     assert job.done() is True
 
@@ -195,7 +196,7 @@ def test_many_python_threads(noise: bytes) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     assert not wrong
 
 
@@ -212,7 +213,7 @@ assert len(os.listdir("/proc/self/task")) == before
 
 
 def test_idle_threads_sleep() -> None:
-    """Nobody polls: a thread with nothing to do is never scheduled."""
+    """Nobody polls: a thread with nothing to do is never scheduled, once it has come to rest."""
     script("""
 decoder.decode_batch(images[:2], out[:2], crops=crops[:2])
 def switches():
@@ -222,11 +223,14 @@ def switches():
         if "gs-decode" in status:
             counts[task] = [line for line in status.splitlines() if "ctxt_switches" in line]
     return counts
-time.sleep(0.2)
-before = switches()
-assert len(before) == 2
-time.sleep(0.3)
-assert switches() == before
+for _ in range(100):
+    before = switches()
+    assert len(before) == 2
+    time.sleep(0.3)
+    if switches() == before:
+        break
+else:
+    raise AssertionError("a thread is scheduled again and again")
 """)
 
 
@@ -244,7 +248,7 @@ job = decoder.submit([file.getvalue()] * 60, out, crops=crops)
 
 def test_ctrl_c_interrupts_a_wait() -> None:
     out = script("""
-jobs = [decoder.submit(images, out, crops=crops) for _ in range(12)]
+jobs = [decoder.submit(images, out, crops=crops) for _ in range(200)]
 threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     jobs[-1].wait()

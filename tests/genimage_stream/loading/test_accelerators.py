@@ -269,7 +269,7 @@ def test_several_threads_share_an_iterator(root: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(250)
         assert errors == []
         assert Counter(seen) == Counter(loader.dataset.table(["key"])["key"].to_pylist())
         assert loader.epoch == 1

@@ -208,7 +208,7 @@ assert len([first, *running]) == len(loader)  # the parent goes on undisturbed
 sys.exit(os.waitstatus_to_exitcode(status))
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, "-c", code], env=environment, timeout=100, check=False).returncode
+    return subprocess.run([sys.executable, "-c", code], env=environment, timeout=250, check=False).returncode
 
 
 def test_fork(dataset: gs.Dataset) -> None:
@@ -242,7 +242,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert sum(map(len, running)) == {len(dataset)} - 8
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=100, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=250, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("options", ["channels_last=True", "channels_last=False"])
@@ -266,12 +266,12 @@ counted = count()
 assert counted == {len(dataset) - len(bad)}
 child = os.fork()
 if child == 0:
-    signal.alarm(30)
+    signal.alarm(100)
     os._exit(0 if count() == counted else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, timeout=100, check=True)
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=250, check=True)
 
 
 def wait_for_line(process: subprocess.Popen[str]) -> Iterator[str]:
@@ -284,8 +284,10 @@ def test_ctrl_c(dataset: gs.Dataset) -> None:
 import sys, time
 import genimage_stream as gs
 loader = gs.Loader(gs.open_dataset({dataset.path!r}), 4, crop=16, threads=2)
-print("ready", flush=True)
 try:
+    for batch in loader:
+        pass
+    print("ready", flush=True)
     while True:
         for batch in loader:
             pass
@@ -298,10 +300,10 @@ except KeyboardInterrupt:
     try:
         lines = wait_for_line(process)
         assert next(lines) == "ready\n"
-        time.sleep(0.3)
+        time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         assert next(lines) == "interrupted True\n"
-        assert process.wait(timeout=30) == 7
+        assert process.wait(timeout=200) == 7
     finally:
         process.kill()
         process.wait()
@@ -334,6 +336,6 @@ next(running)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, timeout=60, check=False, capture_output=True, text=True
+        [sys.executable, "-c", code], env=environment, timeout=250, check=False, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
