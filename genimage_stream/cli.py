@@ -1,4 +1,4 @@
-"""The command line: `genimage-stream bench`, `cache`, `doctor`, `evaluate`, `recipes` and `replay`.
+"""The command line: `genimage-stream bench`, `cache`, `demo`, `doctor`, `evaluate`, `recipes` and `replay`.
 
 Exit codes: 0 done; 2 wrong usage, or a dataset that cannot be read. Results go to standard output, progress and
 messages to standard error.
@@ -276,6 +276,25 @@ def doctor(as_json: bool) -> None:
         return 1 if found.faults else 0
 
     _end(work, as_json)
+
+
+@app.command(short_help="Show all of it on pictures that it draws itself.")
+@click.option("--out", metavar="DIR", default="genimage-stream-demo", help="Folder for pictures, shards and the page.")
+def demo(out: str) -> None:
+    """Draw photograph-like pictures, pack and verify them, write a page, and stream them into a small detector.
+
+    About a minute. Needs neither Pillow nor PyTorch; without PyTorch nothing is trained.
+    """
+
+    def work() -> int:
+        from pathlib import Path
+
+        from genimage_stream.demo.run import run
+
+        run(Path(out))
+        return 0
+
+    _end(work, False)
 
 
 app.add_command(cache)

@@ -6,9 +6,7 @@ import os
 import platform
 import shlex
 import shutil
-import struct
 import tempfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -22,6 +20,7 @@ import pyarrow as pa
 from genimage_stream import resources
 from genimage_stream.bench.machine import cpu_name, file_system
 from genimage_stream.decode import _core, decode
+from genimage_stream.page.picture import encode_png
 from genimage_stream.page.scales import size
 
 _SETS = {0: "no vector instructions", 1: "SSSE3", 2: "AVX2"}
@@ -209,21 +208,10 @@ def _wrong_pixels() -> Iterator[str]:
     level = _core.simd_level()
     steps = [transforms.Resize(32), transforms.JPEG(75)]
     try:
-        quick = decode(_png(picture)), transforms.apply(picture, steps)
+        quick = decode(encode_png(picture)), transforms.apply(picture, steps)
         _core.set_simd_level(0)
-        plain = decode(_png(picture)), transforms.apply(picture, steps)
+        plain = decode(encode_png(picture)), transforms.apply(picture, steps)
     finally:
         _core.set_simd_level(level)
     if not np.array_equal(quick[0], picture) or not all(map(np.array_equal, quick, plain)):
         yield f"wrong pixels with {_SETS[level]} on this machine: please report it with this page"
-
-
-def _png(picture: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    height, width, _ = picture.shape
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    rows = b"".join(b"\0" + row.tobytes() for row in picture)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

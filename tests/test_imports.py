@@ -31,7 +31,7 @@ ORDER = {
         ("loading",),
         ("evaluation",),
         ("bench",),
-        ("doctor", "cache_commands"),
+        ("doctor", "cache_commands", "demo"),
         ("cli",),
         ("__init__", "__main__"),
     ),

@@ -60,6 +60,15 @@ def test_the_doctor_names_what_is_missing(python: list[str]) -> None:
     assert "'genimage-stream[torch]'" in result.stdout
 
 
+def test_the_demo_runs_and_says_what_it_left_out(python: list[str], tmp_path: Path) -> None:
+    demo = [*python, "-m", "genimage_stream", "demo", "--out", "demo"]
+    result = subprocess.run(demo, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "images per second" in result.stdout
+    assert "Left out: batches and training" in result.stdout
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {"GenImage", "shards", "report.html"}
+
+
 def test_a_dataset_is_opened_and_decoded(python: list[str], shards: Path) -> None:
     code = f"""
 import genimage_stream as gs, sys

@@ -1,4 +1,5 @@
 // The Python face of the crop-ready recoder and the JPEG cutter.
+#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <memory>
@@ -12,6 +13,7 @@
 #include "image/inspect.hpp"
 #include "jpeg/jpeg_cut.hpp"
 #include "recode/recode.hpp"
+#include "recode/write_jpeg.hpp"
 
 namespace gs_binding {
 namespace {
@@ -34,6 +36,18 @@ py::tuple crop_jpeg(const py::object& data, std::tuple<int, int, int, int> crop)
     const py::tuple at = py::make_tuple(inner.x, inner.y, inner.width, inner.height);
     if (out.empty()) return py::make_tuple(py::none(), at);
     return py::make_tuple(to_bytes(out), at);
+}
+
+py::bytes encode_jpeg(const py::array_t<std::uint8_t, py::array::c_style>& pixels, int quality) {
+    if (pixels.ndim() != 3 || pixels.shape(2) != 3 || pixels.size() == 0)
+        throw py::value_error("pixels of the shape (height, width, 3) are needed");
+    std::vector<std::uint8_t> out;
+    {
+        const py::gil_scoped_release release;
+        out = gs::write_jpeg(pixels.data(), static_cast<int>(pixels.shape(1)),
+                             static_cast<int>(pixels.shape(0)), quality);
+    }
+    return to_bytes(out);
 }
 
 gs::RecodeOptions recode_options(int png_level, int band_rows, int tile_width, int interval_width) {
@@ -127,6 +141,7 @@ std::optional<std::vector<std::int64_t>> png_segments(const py::object& data) {
 }  // namespace
 
 void add_crop_ready(py::module_& m) {
+    m.def("encode_jpeg", &encode_jpeg, py::arg("pixels"), py::arg("quality"));
     m.def("crop_jpeg", &crop_jpeg, py::arg("data"), py::arg("crop"));
     m.def("make_crop_ready", &make_crop_ready, py::arg("data"), py::arg("png_level"), py::arg("band_rows"),
           py::arg("tile_width"), py::arg("interval_width"), py::arg("max_pixels"), py::arg("max_bytes"),
