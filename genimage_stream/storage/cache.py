@@ -248,9 +248,10 @@ class Held:
 
 
 def contents(folder: str | Path) -> list[Held]:
-    """What the cache in `folder` holds, the dataset used last first. Raises OSError when there is no such folder."""
+    """What the cache in `folder` holds, the dataset used last first. Raises FileNotFoundError when there is no such
+    folder."""
     found: dict[Path, list[tuple[float, int, Path]]] = {}
-    root = Path(folder)
+    root = _existing(folder)
     for entry in _files(root):
         found.setdefault(root / entry[2].relative_to(root).parts[0], []).append(entry)
     held = []
@@ -262,7 +263,7 @@ def contents(folder: str | Path) -> list[Held]:
 
 def clear(folder: str | Path, of: Callable[[str], bool]) -> tuple[int, int]:
     """Remove the shards of datasets whose addresses `of` picks, but those in use; how many were removed and kept."""
-    root, removed, kept = Path(folder), 0, 0
+    root, removed, kept = _existing(folder), 0, 0
     picked: dict[str, bool] = {}
     for _, _, path in list(_files(root)):
         own = path.relative_to(root).parts[0]
@@ -272,6 +273,13 @@ def clear(folder: str | Path, of: Callable[[str], bool]) -> tuple[int, int]:
             gone = _remove_unused(path)
             removed, kept = removed + gone, kept + (not gone)
     return removed, kept
+
+
+def _existing(folder: str | Path) -> Path:
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}: give the cache_dir with which datasets are opened")
+    return root
 
 
 def _address(own: Path) -> str:

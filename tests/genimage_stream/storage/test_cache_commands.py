@@ -88,4 +88,4 @@ def test_wrong_folders_are_told(root: Path, tmp_path: Path) -> None:
     assert "is on a local disk" in local.output
     missing = run("status", "--cache-dir", tmp_path / "none")
     assert missing.exit_code == 2
-    assert "does not exist" in missing.output or "No such file" in missing.output
+    assert "there is no folder" in missing.output
