@@ -47,7 +47,7 @@ def read_index(store: Store) -> pa.Table:
 
 
 def read_parquet(raw: bytes | bytearray) -> pa.Table:
-    """A whole Parquet file with checksums. Raises ArrowException for other bytes.
+    """A whole Parquet file with checksums. Raises ArrowInvalid for other bytes, doubled columns, and text that is none.
 
     Not `pyarrow.parquet.read_table`: its threads let go of Python's bytes some time after the table is there, and an
     interpreter that ends at that moment aborts.
@@ -55,8 +55,42 @@ def read_parquet(raw: bytes | bytearray) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True) as file:
-        return file.read(use_threads=False)
+    from genimage_stream.dataset.checks import need_distinct
+
+    try:
+        with pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True) as file:
+            table = file.read(use_threads=False)
+        need_distinct(table.column_names, "it")
+        table.validate(full=True)
+    except pa.ArrowInvalid:
+        raise
+    except (pa.ArrowException, ValueError, OSError) as error:  # e.g. a name that is no text
+        raise pa.ArrowInvalid(str(error)) from error
+    return table
+
+
+def read_quarantine(raw: bytes | bytearray) -> pa.Table:
+    """The quarantine list, in the columns and types of the format. Raises ArrowInvalid for what is none."""
+    import pyarrow as pa
+
+    from genimage_stream.schema import quarantine_schema
+
+    table = read_parquet(raw)
+    wanted = quarantine_schema()
+    if missing := [name for name in wanted.names if name not in table.column_names]:
+        raise pa.ArrowInvalid(f"it has no column {', '.join(missing)}")
+    for field in wanted:
+        column = table[field.name]
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if str(kind) not in ("string", "large_string", "string_view", "null"):
+            raise pa.ArrowInvalid(f"its column {field.name} is of the type {kind}, not text")
+        if column.null_count and field.name in ("source", "reason"):
+            raise pa.ArrowInvalid(f"its column {field.name} has rows without a value")
+    plain = [
+        table[name].cast(table[name].type.value_type) if pa.types.is_dictionary(table[name].type) else table[name]
+        for name in wanted.names
+    ]
+    return pa.table([column.cast(pa.string()) for column in plain], wanted)
 
 
 @contextmanager

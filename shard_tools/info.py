@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from genimage_stream.dataset.info import GroupCounts
 from genimage_stream.schema import QUARANTINE_FILE
 from genimage_stream.vocabulary import LABELS, PUBLISHED, SPLITS
-from shard_tools.finished import explained, open_finished, read_parquet
+from shard_tools.finished import explained, open_finished, read_quarantine
 from shard_tools.scan import UNKNOWN, Listing
 
 
@@ -125,7 +125,7 @@ def quarantine_info(destination: str) -> list[Quarantined]:
     with explained():
         try:
             raw = opened.access.store.read(QUARANTINE_FILE)
-            rows: list[Quarantined] = read_parquet(raw).to_pylist()
+            rows: list[Quarantined] = read_quarantine(raw).to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{opened.path}/{QUARANTINE_FILE} cannot be read: {error}; pack again") from error
     return rows

@@ -34,7 +34,7 @@ from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE
 from shard_tools.cards.readme import OURS
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
-from shard_tools.finished import finished_info, read_index, read_parquet
+from shard_tools.finished import finished_info, read_index, read_quarantine
 from shard_tools.inspect import image_facts, need_reader
 from shard_tools.keys import UNSAFE
 from shard_tools.sample import index_line, sample_facts
@@ -131,7 +131,7 @@ def _counts(storage: Storage, dataset: WrittenFields, index: pa.Table) -> list[s
         raw = storage.read(QUARANTINE_FILE)
         if raw is None:
             raise FileNotFoundError("it is missing")
-        quarantined = len(read_parquet(raw))
+        quarantined = len(read_quarantine(raw))
         if counts["quarantined"] != quarantined:
             problems.append(
                 f"{storage.shown(QUARANTINE_FILE)} has {quarantined} rows, {DATASET_FILE} says {counts['quarantined']}"

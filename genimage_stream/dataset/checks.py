@@ -7,6 +7,8 @@ means something else, or cannot be, is an error that names the column.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from genimage_stream import schema
@@ -43,7 +45,9 @@ _LONGEST = 200  # characters of a word
 def checked(table: pa.Table, name: str) -> pa.Table:
     """Columns of the index called `name`, in the format's types. Raises ValueError for what is no index's."""
     wanted = {field.name: field.type for field in schema.index_schema(crop_ready=True)}
+    need_distinct(table.column_names, name)
     for place, field in enumerate(table.schema):
+        _need_sound(table.column(place), field.name, name)
         kind = wanted.get(field.name)
         if kind is None:
             continue
@@ -51,6 +55,26 @@ def checked(table: pa.Table, name: str) -> pa.Table:
             table = table.set_column(place, field.name, _as(table.column(place), kind, field.name, name))
         _check_values(table.column(place), field.name, name)
     return table
+
+
+def _need_sound(column: pa.ChunkedArray, column_name: str, name: str) -> None:
+    """Arrow reads text without looking whether it is text."""
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise ValueError(
+            f"{name}: the column {column_name} is damaged ({error}): restore the index from a copy, or pack again"
+        ) from error
+
+
+def need_distinct(names: Sequence[str], name: str) -> None:
+    """Raises ValueError when two columns of a table called `name` have one name: which one is meant is unknown."""
+    if doubled := [one for one, count in Counter(names).items() if count > 1]:
+        raise ValueError(
+            f"{name} has several columns called {', '.join(doubled)}: restore it from a copy, or pack again"
+        )
 
 
 def _as(column: pa.ChunkedArray, kind: pa.DataType, column_name: str, name: str) -> pa.ChunkedArray:

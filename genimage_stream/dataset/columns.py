@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream import schema
-from genimage_stream.dataset.checks import checked
+from genimage_stream.dataset.checks import checked, need_distinct
 from genimage_stream.dataset.footer import Chunk, column_chunks
 from genimage_stream.dataset.numbers import from_numpy, to_numpy
 from genimage_stream.remedies import printable
@@ -63,7 +63,7 @@ class IndexColumns:
             metadata = self._metadata()
             self.num_rows: int = metadata.num_rows
             self.names: list[str] = metadata.schema.to_arrow_schema().names
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of Arrow
                 raise
             raise ValueError(f"{self.name} cannot be read ({printable(str(error))}): pack the dataset again") from error
@@ -72,6 +72,7 @@ class IndexColumns:
             raise ValueError(
                 f"{self.name} cannot hold {self.num_rows:,} rows: it is damaged, so pack the dataset again"
             )
+        need_distinct(self.names, self.name)
         missing = [field for field in schema.index_schema().names if field not in (*self.names, *schema.LATER_COLUMNS)]
         if missing:
             raise ValueError(f"{self.name} is not an index of this format: it has no column {', '.join(missing)}")

@@ -18,13 +18,12 @@ from genimage_stream.schema import (
     INDEX_FILE,
     PACK_FOLDER,
     PLAN_FILE,
-    QUARANTINE_FILE,
     idx_path,
     kept_column,
 )
 from shard_tools import state
 from shard_tools.errors import TargetError
-from shard_tools.growth.index import HeldIndex, read_listed
+from shard_tools.growth.index import HeldIndex, read_bad
 from shard_tools.plan import GroupName, GroupPlan
 from shard_tools.target.local_storage import Storage, is_unfinished
 from shard_tools.target.lock import LOCK
@@ -73,8 +72,7 @@ class Held:
 
     @cached_property
     def quarantine(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = read_listed(self.storage, QUARANTINE_FILE).to_pylist()
-        return rows
+        return read_bad(self.storage)
 
     def kept_with(self, others: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
         """Types of the columns of --keep of this dataset and of what comes to it; a column without values has any.

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from genimage_stream.dataset.checks import checked
+from genimage_stream.dataset.checks import checked, need_distinct
 from genimage_stream.dataset.info import WrittenFields
-from genimage_stream.schema import DATASET_FILE, INDEX_FILE, index_schema
+from genimage_stream.schema import DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, index_schema, kept_column
 from shard_tools.errors import TargetError
-from shard_tools.finished import read_parquet
+from shard_tools.finished import read_quarantine
 from shard_tools.target.local_storage import Storage
 
 
@@ -33,12 +34,21 @@ class HeldIndex:
                 raise FileNotFoundError("it is missing")
             self._file = pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
             self.schema = self._file.schema_arrow
+            names = self.schema.names
+            need_distinct(names, self._shown)
         metadata = self._file.metadata
         self._ends = np.cumsum([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)], dtype=np.int64)
         self._at_hand: tuple[int, pa.Table] | None = None  # the row group that was read last
         self._crop_ready = bool(fields["options"].get("crop_ready"))
         if missing := set(index_schema(crop_ready=self._crop_ready).names) - set(self.schema.names):
             raise TargetError(f"{self._shown} lacks the column {min(missing)}: restore it from a copy, or pack anew")
+        prefix = kept_column("")
+        for name in names:
+            if name.startswith(prefix) and kept_column(name.removeprefix(prefix)) != name:
+                raise TargetError(
+                    f"{self._shown} has a column {name!r}, whose name pack does not give: rename it there, or restore "
+                    "the index from a copy"
+                )
         if metadata.num_rows != fields["counts"]["samples"]:
             raise TargetError(
                 f"{self._shown} has {metadata.num_rows:,} rows and {DATASET_FILE} says "
@@ -90,21 +100,20 @@ class HeldIndex:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, pa.ArrowException) as error:
-            raise TargetError(
-                f"{self._shown} cannot be read ({error}): restore it from a copy, or pack anew"
-            ) from error
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise _unreadable(self._shown, error) from error
 
 
-def read_listed(storage: Storage, name: str) -> pa.Table:
-    """A whole Parquet file of a dataset. Raises TargetError where it is missing or damaged."""
-    raw = storage.read(name)
+def read_bad(storage: Storage) -> list[dict[str, Any]]:
+    """The quarantine list of a dataset. Raises TargetError where it is missing or damaged."""
+    raw = storage.read(QUARANTINE_FILE)
     try:
         if raw is None:
             raise FileNotFoundError("it is missing")
-        return read_parquet(raw)
+        rows: list[dict[str, Any]] = read_quarantine(raw).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(storage.shown(name), error) from error
+        raise _unreadable(storage.shown(QUARANTINE_FILE), error) from error
+    return rows
 
 
 def _unreadable(shown: str, error: Exception) -> TargetError:

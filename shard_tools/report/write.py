@@ -18,7 +18,7 @@ from genimage_stream.remedies import sentence
 from genimage_stream.vocabulary import LABELS, REAL_POOL
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError, ToolError
-from shard_tools.finished import open_finished, read_parquet
+from shard_tools.finished import open_finished, read_quarantine
 from shard_tools.report.features import FEATURES
 from shard_tools.report.findings import Findings, Quarantine
 from shard_tools.report.page import headline, render
@@ -162,9 +162,8 @@ def _quarantine(dataset: Dataset) -> Quarantine:
     import pyarrow as pa
 
     try:
-        table = read_parquet(dataset.access.store.read(schema.QUARANTINE_FILE))
-        rows: Quarantine = table.select(schema.quarantine_schema().names).to_pylist()
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        rows: Quarantine = read_quarantine(dataset.access.store.read(schema.QUARANTINE_FILE)).to_pylist()
+    except (OSError, pa.ArrowException) as error:
         raise TargetError(
             f"{dataset.path}/{schema.QUARANTINE_FILE} cannot be read ({error}): run shard-tools verify"
         ) from error
