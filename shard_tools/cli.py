@@ -16,7 +16,7 @@ import click
 
 from genimage_stream import command_line
 from shard_tools.derived.commands import add_commands
-from shard_tools.packing.commands import pack
+from shard_tools.packing.commands import add_pack_commands
 from shard_tools.terminal.commands import DESTINATION, GENERATORS, JSON, end, print_json
 from shard_tools.terminal.selecting import COLUMNS, LABELS, MAPS, SOURCES, SPLITS, selection
 
@@ -83,7 +83,7 @@ def scan(
     end(work, as_json)
 
 
-app.add_command(pack)
+add_pack_commands(app)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from genimage_stream.dataset.info import WrittenFields
 from shard_tools import state
+from shard_tools.errors import TargetError
 from shard_tools.growth.held import Held, Rows
 from shard_tools.growth.publish import Head, QuarantineRow, publish
 from shard_tools.plan import GroupName
@@ -20,9 +21,12 @@ def gather(
     todo: Collection[GroupName] | None = None,
     held: Held | None = None,
     kept: Sequence[QuarantineRow] = (),
+    *,
+    anew: bool = False,
 ) -> None:
     """The end of packing: the results of the shards of the groups `todo` (None: of all), with what is `held` of other
-    groups and `kept` of the quarantine list, become the dataset's index, quarantine list and dataset.json."""
+    groups and `kept` of the quarantine list, become the dataset's index, quarantine list and dataset.json. `anew`:
+    another process may do the same. Raises TargetError when a result is missing."""
     plan = work.plan
     done = {one.name: one for one in plan.groups if todo is None or one.name in todo}
     others = {name: one for name, one in held.plans.items() if name not in done} if held is not None else {}
@@ -32,7 +36,10 @@ def gather(
         for number, shard in enumerate(plan.shards):
             if (shard.generator, shard.split) == name:
                 loaded = state.load_result(storage, number)
-                assert loaded is not None, shard.path
+                if loaded is None:
+                    raise TargetError(
+                        f"{storage.shown(state.result_name(number))} has gone or is damaged: run the same command again"
+                    )
                 table, size, bad = loaded
                 if bad:
                     quarantined.append((number, bad))
@@ -52,7 +59,7 @@ def gather(
 
     terms = options.license or (held.fields.get("license") if held is not None else None)
     types = work.planned.kept_types if held is None or not others else held.kept_with(work.planned.kept_types)
-    publish(storage, Head(plan.options, [*done.values(), *others.values()], types, terms), rows(), bad_rows)
+    publish(storage, Head(plan.options, [*done.values(), *others.values()], types, terms), rows(), bad_rows, anew=anew)
 
 
 def lost_groups(dataset: WrittenFields) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import filterfalse
@@ -33,6 +33,7 @@ from shard_tools.growth.held import NEW, group_of, sweep
 from shard_tools.growth.publish import finish_publishing, withdraw
 from shard_tools.plan import GroupName
 from shard_tools.scan import Listing, scan
+from shard_tools.shard import ShardResult
 from shard_tools.sources.unfold import unfold_all
 from shard_tools.target.local_storage import Storage, explained, is_unfinished, open_storage
 from shard_tools.target.lock import LOCK, locked
@@ -113,9 +114,15 @@ def pack_work(storage: Storage, work: Work, options: PackOptions, progress: Prog
     known = None
     if storage.size(PLAN_FILE) is None:
         if (task := compare(storage, work, options)).idle:
-            _remove_lock(storage)
+            remove_lock(storage)
             return _summary(storage, work, task)
         known = task.held
+    begun = state.read_plan(storage) or {}
+    if "list" in begun and state.read_dataset(storage) is None:
+        raise TargetError(
+            f"{storage.url} is being packed in parts: go on by --part and `shard-tools gather`, or choose another "
+            "destination"
+        )
     with locked(storage):
         finish_publishing(storage)
         task = compare(storage, work, options, known)
@@ -138,7 +145,7 @@ def pack_work(storage: Storage, work: Work, options: PackOptions, progress: Prog
     return _summary(storage, work, task)
 
 
-def _remove_lock(storage: Storage) -> None:
+def remove_lock(storage: Storage) -> None:
     """Of a packer that was killed when nothing else was left to be done."""
     if storage.size(LOCK) is not None:
         with contextlib.suppress(TargetError), locked(storage):  # one that runs has it
@@ -242,7 +249,7 @@ def _repair(work: Work, options: PackOptions, storage: Storage, progress: Progre
         return
     unfold(work, storage, {group_of(name) for name in lost})
     numbers = [n for n, shard in enumerate(plan.shards) if shard.path in lost and task.places(shard) == [shard.path]]
-    write_shards(work, options, storage, progress, {number: plan.shards[number].path for number in numbers}, keep=False)
+    write_shards(work, options, storage, progress, {number: plan.shards[number].path for number in numbers})
     still = [name for name in state.lost_files(storage) if group_of(name) not in task.replaced]
     if still:
         raise TargetError(
@@ -262,13 +269,22 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
     if done:
         progress.say(f"going on: {len(done)} of {len(places)} shards are finished")
     pending = {number: paths[0] for number, paths in places.items() if number not in done}
-    write_shards(work, options, storage, progress, pending, keep=True)
+
+    def keep(result: ShardResult) -> None:
+        state.save_result(storage, shards[result.number], result, work.planned)
+
+    write_shards(work, options, storage, progress, pending, keep)
 
 
 def write_shards(
-    work: Work, options: PackOptions, storage: Storage, progress: Progress, pending: dict[int, str], *, keep: bool
+    work: Work,
+    options: PackOptions,
+    storage: Storage,
+    progress: Progress,
+    pending: dict[int, str],
+    keep: Callable[[ShardResult], None] = lambda result: None,
 ) -> None:
-    """Write shards of the plan to their places, and `keep` what the index will say of them."""
+    """Write shards of the plan to their places, and `keep` what the index will say of each."""
     plan = work.plan
     sizes = work.listing.size[work.row]
     todo = sum(plan.shards[n].end - plan.shards[n].begin for n in pending)
@@ -285,8 +301,7 @@ def write_shards(
     try:
         with contextlib.closing(run(tasks, work.listing.containers, storage, workers, progress.advance)) as results:
             for result in results:
-                if keep:
-                    state.save_result(storage, plan.shards[result.number], result, work.planned)
+                keep(result)
     finally:
         progress.end()
 
@@ -302,21 +317,26 @@ def _warn_of_room(storage: Storage, needed: int, progress: Progress) -> None:
 
 
 def _summary(storage: Storage, work: Work, task: Task) -> PackSummary:
+    grown = sorted(map(" ".join, task.todo)) if task.held is not None else []
+    repaired = "repaired" if task.lost else task.found
+    return summary(storage, work.listing, "grown" if grown or task.relisted else repaired, grown)
+
+
+def summary(storage: Storage, listing: Listing | None, how: str, grown: Sequence[str] = ()) -> PackSummary:
+    """What is there now; `how` it came is the summary's `state`."""
     dataset = state.read_dataset(storage)
     assert dataset is not None
     counts = dataset.fields["counts"]
-    grown = sorted(map(" ".join, task.todo)) if task.held is not None else []
-    repaired = "repaired" if task.lost else task.found
     return PackSummary(
         storage.url,
-        "grown" if grown or task.relisted else repaired,
+        how,
         counts["samples"],
         counts["quarantined"],
-        work.listing.system_files,
+        listing.system_files if listing is not None else 0,
         counts["shards"],
         counts["size"],
-        work.listing.problems,
-        work.listing.notes,
+        listing.problems if listing is not None else [],
+        listing.notes if listing is not None else [],
         lost_groups(dataset.fields),
-        grown,
+        list(grown),
     )

@@ -74,6 +74,8 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)  # generators of files that --generators and --splits leave out
     origins: list[Origin] = field(default_factory=list)  # of each container
+    # Folders and files on disk -> [when they changed in ns, for files also bytes]; packing/planner.py compares them.
+    changed: dict[str, list[int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.name)
@@ -151,6 +153,8 @@ def scan(
         containers.append(container)
     listing = scanner.finish(containers)
     listing.origins = [origin for _, _, _, origin in found_in]
+    for _, listed, _, _ in found_in:
+        listing.changed |= listed.changed
     _check_generators(scanner, listing)
     _check_labels(listing)
     if not len(listing) and listing.incomplete:

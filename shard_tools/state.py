@@ -36,6 +36,8 @@ from shard_tools.scan import Rejected
 from shard_tools.shard import ShardResult
 from shard_tools.target.local_storage import Storage
 
+RESULTS = f"{PACK_FOLDER}/shards"
+
 
 @dataclass
 class Planned:
@@ -105,7 +107,11 @@ def _checked(raw: bytes, shown: str) -> DatasetInfo:
 
 
 def write_json(storage: Storage, name: str, value: Mapping[str, Any]) -> None:
-    storage.write(name, (json.dumps(value, indent=1) + "\n").encode())
+    storage.write(name, json_bytes(value))
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
 
 
 def begin(storage: Storage, plan: Plan, files: int) -> str:
@@ -174,7 +180,7 @@ def _shown(value: Any) -> str:
 
 
 def result_name(shard: int) -> str:
-    return f"{PACK_FOLDER}/shards/{shard:06d}.arrow"
+    return f"{RESULTS}/{shard:06d}.arrow"
 
 
 def save_result(storage: Storage, shard: Shard, result: ShardResult, planned: Planned) -> None:

@@ -152,3 +152,16 @@ def sweep(storage: Storage, groups: Collection[GroupName]) -> None:
     # The plan last: while it is there, it is known that something is left to be done.
     for name in sorted(rest, key=PLAN_FILE.__eq__):
         storage.remove(name)
+    # Of a part that wrote meanwhile. Later ones find no plan after having written, and remove it themselves.
+    for name in storage.files(state.RESULTS):
+        storage.remove(name)
+    remove_folders(storage)
+
+
+def remove_folders(storage: Storage) -> None:
+    """Remove `.pack/` where nothing is in it any more."""
+    for name in (state.RESULTS, f"{PACK_FOLDER}/unfolded", PACK_FOLDER):
+        folder = storage.local_path(name)
+        with contextlib.suppress(OSError):  # it is not empty, or not there
+            if folder is not None:
+                os.rmdir(folder)

@@ -50,11 +50,17 @@ class Head:
 
 
 def publish(
-    storage: Storage, head: Head, rows: Iterable[Rows], quarantine: Callable[[], Iterable[QuarantineRow]]
+    storage: Storage,
+    head: Head,
+    rows: Iterable[Rows],
+    quarantine: Callable[[], Iterable[QuarantineRow]],
+    *,
+    anew: bool = False,
 ) -> None:
     """Write the index, the quarantine list and, last of all, dataset.json: with it the dataset is finished.
     Before it the descriptions for other libraries, of which a card that somebody wrote stays.
 
+    `anew`: a dataset that is there already is this one, which another process has published meanwhile.
     `rows`: shard after shard, in the order of the index. `quarantine` is called when all of them were seen. Where a
     dataset is there already, readers that open it meanwhile get the old one or the new one.
     """
@@ -121,6 +127,8 @@ def publish(
         for name, data in {INDEX_FILE: index, **files}.items():
             storage.write(name, data)
         state.write_json(storage, DATASET_FILE, fields)
+        return
+    if anew:
         return
     announced = state.read_plan(storage) or {}
     # Of a publication before this one: the files that follow are not those of its index.

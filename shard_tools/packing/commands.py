@@ -1,7 +1,8 @@
-"""The command `pack`, and the options that decide what is packed."""
+"""The commands `pack`, `plan` and `gather`, and the options that decide what is packed."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,7 @@ import click
 from genimage_stream import command_line
 from genimage_stream.resources import parse_size
 from shard_tools.errors import ToolError
-from shard_tools.terminal.commands import GENERATORS, JSON, end, print_json
+from shard_tools.terminal.commands import DESTINATION, GENERATORS, JSON, end, print_json
 from shard_tools.terminal.selecting import COLUMNS, LABELS, MAPS, SPLITS, selection
 
 if TYPE_CHECKING:
@@ -133,6 +134,12 @@ def pack_options(
     metavar="SRC",
     help="Add the generators and splits of this source to a finished DST, without reading its other sources.",
 )
+@click.option(
+    "--part",
+    metavar="I/N|auto",
+    help="Pack part I of N, from 1, on one of many machines; `shard-tools gather DST` finishes. auto: as the Slurm job "
+    "array or the Kubernetes indexed Job says.",
+)
 @JSON
 def pack(
     paths: Sequence[str],
@@ -140,6 +147,7 @@ def pack(
     engine: str,
     strict: bool,
     add: Sequence[str],
+    part: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -158,6 +166,8 @@ def pack(
 
         _check_paths(paths, add)
         options = replace(pack_options(**given), workers=workers, engine=engine, add=bool(add))
+        if part is not None:
+            return _pack_part(paths, options, part, strict, as_json)
         progress = make_progress()
         try:
             done = pack_sources(add or paths[:-1], paths[-1], options, progress)
@@ -166,6 +176,109 @@ def pack(
         return _report(done, strict, as_json)
 
     end(work, as_json, "interrupted; nothing half-written is left, run the same command again to go on")
+
+
+def _pack_part(paths: Sequence[str], options: PackOptions, text: str, strict: bool, as_json: bool) -> int:
+    from dataclasses import asdict
+
+    from shard_tools.packing.numbers import parse_part
+    from shard_tools.packing.part import pack_part
+    from shard_tools.terminal.progress import make_progress
+
+    part = parse_part(text, os.environ)
+    if options.add:
+        raise ToolError("--part and --add: a finished dataset grows by one command, so omit --part")
+    if strict:
+        raise ToolError("--part and --strict: give --strict to `shard-tools gather`, which knows of all parts")
+    progress = make_progress()
+    try:
+        done = pack_part(paths[:-1], paths[-1], options, part, progress)
+    finally:
+        progress.end()
+    if as_json:
+        print_json(asdict(done))
+    elif done.state == "finished":
+        command_line.line(f"{done.destination} is finished already; nothing to do for part {part}")
+    elif done.state == "done":
+        command_line.line(f"{done.destination}: part {part} is done already; nothing to do")
+    else:
+        command_line.line(
+            f"{done.destination}: part {part} is done: {done.samples:,} samples in {done.shards:,} shards, "
+            f"{done.quarantined:,} files in quarantine; after the last part run `shard-tools gather {done.destination}`"
+        )
+    return 0
+
+
+@click.command(short_help="Plan a DST that many machines pack in parts.")
+@click.argument("paths", nargs=-1, required=True, metavar="SRC... DST")
+@_decides
+@JSON
+def plan(paths: Sequence[str], as_json: bool, **given: Any) -> None:
+    """List SRC and write the plan that `pack --part` carries out. Otherwise the first part does it.
+
+    Give the options that decide what is packed, here and to every part.
+    """
+
+    def work() -> int:
+        from dataclasses import asdict
+
+        from shard_tools.packing.part import plan_parts
+        from shard_tools.terminal.progress import make_progress
+
+        _check_paths(paths, ())
+        progress = make_progress()
+        try:
+            done = plan_parts(paths[:-1], paths[-1], pack_options(**given), progress)
+        finally:
+            progress.end()
+        if as_json:
+            print_json(asdict(done))
+        elif done.state == "finished":
+            command_line.line(f"{done.destination} is finished already; nothing to do")
+        else:
+            already = " already" if done.state == "unfinished" else ""
+            command_line.line(
+                f"{done.destination} is planned{already}: {done.files:,} files in {done.shards:,} shards; run "
+                "`shard-tools pack --part I/N` with the same SRC, DST and options for each I from 1 to N, then "
+                f"`shard-tools gather {done.destination}`"
+            )
+        return 0
+
+    end(work, as_json, "interrupted; run the same command again")
+
+
+@click.command(short_help="Finish a DST whose parts are packed.")
+@DESTINATION
+@click.option("--strict", is_flag=True, help="Exit code 1 when a file had to be quarantined.")
+@JSON
+def gather(destination: str, strict: bool, as_json: bool) -> None:
+    """Finish a dataset that was packed in parts. Exit code 1, and their numbers, when some are missing."""
+
+    def work() -> int:
+        from dataclasses import asdict
+
+        from shard_tools.packing.part import MissingPartsError, gather_parts
+
+        try:
+            done = gather_parts(destination)
+        except MissingPartsError as error:
+            if as_json:
+                fields = {"destination": destination, "state": "unfinished", "parts": error.parts}
+                print_json({**fields, "missing": error.missing, "message": str(error)})
+            else:
+                command_line.line(str(error))
+            return 1
+        if done.state == "finished":
+            print_json(asdict(done)) if as_json else command_line.line(f"{done.destination} is finished already")
+            return 0
+        return _report(done, strict, as_json)
+
+    end(work, as_json, "interrupted; run the same command again")
+
+
+def add_pack_commands(app: click.Group) -> None:
+    for command in (pack, plan, gather):
+        app.add_command(command)
 
 
 def _check_paths(paths: Sequence[str], add: Sequence[str]) -> None:

@@ -80,7 +80,7 @@ class TableContainer:
     def unfold(self, target: str) -> TableContainer:
         assert self.folded is not None
         if not os.path.exists(target):
-            part = f"{target}.part"
+            part = f"{target}.{os.urandom(4).hex()}.part"  # another process may do the same
             schema = pa.schema([("image", pa.large_binary())])
             with pa.OSFile(encoded(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
                 for table in read_parts(self.folded, (self.image,)):

@@ -62,6 +62,7 @@ class ContainerListing:
     incomplete: list[str] = field(default_factory=list)  # parts of it that are missing: packing waits for them
     notes: list[str] = field(default_factory=list)
     unlisted: dict[str, str] = field(default_factory=dict)  # folder within it -> why it cannot be listed
+    changed: dict[str, list[int]] = field(default_factory=dict)  # folder on disk -> [when its names changed, in ns]
 
 
 class Reader(Protocol):

@@ -76,6 +76,7 @@ class FolderContainer:
                 listing.problems += part.problems
                 listing.incomplete += part.incomplete
                 listing.unlisted |= part.unlisted
+                listing.changed |= part.changed
                 if folder.names:
                     listing.folders.append(folder)
         listing.folders.sort(key=lambda folder: folder.path)
@@ -89,7 +90,9 @@ class FolderContainer:
         prefix = path + "/" if path else ""
         refused: list[str] = []  # why files in it cannot be looked at
         try:
-            with os.scandir(os.path.join(self.root, path)) as entries:
+            where = os.path.join(self.root, path)
+            part.changed[where] = [os.stat(where).st_mtime_ns]
+            with os.scandir(where) as entries:
                 for entry in entries:
                     name = entry.name
                     if is_system_file(name):

@@ -83,7 +83,7 @@ class TarContainer:
     def unfold(self, target: str) -> TarContainer:
         assert self.folded is not None
         if not os.path.exists(target):
-            part = f"{target}.part"
+            part = f"{target}.{os.urandom(4).hex()}.part"  # another process may do the same
             with open(part, "wb") as sink, _opened(self.folded) as source:
                 shutil.copyfileobj(source, sink, 1 << 20)
                 sink.flush()

@@ -25,6 +25,7 @@ _DIRECT = getattr(os, "O_DIRECT", 0)
 _BUFFER = 4 << 20  # bytes gathered before they are written
 _PAGE = 4096  # what is written directly is a multiple of this, which is one of every disk's block
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_NO_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -66,6 +67,9 @@ class Storage(Protocol):
         What is not `durable` may be lost or torn by a power failure; it has to be recognisable then.
         """
 
+    def write_new(self, name: str, data: bytes) -> bool:
+        """Write a file unless there is one of this name: of several processes on any machines, one gets True."""
+
     def create(self, name: str) -> ShardFile: ...
     def files(self, below: str = "") -> dict[str, int]:
         """All files below a folder with their sizes in bytes."""
@@ -97,7 +101,8 @@ class LocalFile:
             self._buffer.madvise(mmap.MADV_HUGEPAGE)
         self._used = 0
         self._direct = False
-        self._part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}.part")
+        # Containers may have the same node name and process number, on one shared disk.
+        self._part = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}.part")
         with explained(path):
             make_folder(path.parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -154,15 +159,41 @@ class LocalFile:
             self._begun = self._written
 
     def commit(self, durable: bool = True) -> None:
+        self._finish(durable)
+        with explained(self._path):
+            os.rename(self._part, self._path)
+            if durable:
+                sync_folder(self._path.parent)
+
+    def commit_new(self) -> bool:
+        """Give the file its name unless another one has it; whether it has. A hard link is atomic on NFS too."""
+        self._finish(True)
+        try:
+            with explained(self._path):
+                try:
+                    os.link(self._part, self._path)
+                except FileExistsError:
+                    # The answer of an NFS server may be lost, and the request repeated.
+                    return self._path.exists() and self._path.samefile(self._part)
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                    raise TargetError(
+                        f"{self._path} cannot be created as a hard link, and this file system offers machines no other "
+                        "way to agree: choose a destination on another one, or pack without --part"
+                    ) from error
+                sync_folder(self._path.parent)
+                return True
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _finish(self, durable: bool) -> None:
         self._flush()
         with explained(self._path):
             if durable:
                 os.fsync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
-            os.rename(self._part, self._path)
-            if durable:
-                sync_folder(self._path.parent)
 
     def abort(self) -> None:
         if self._descriptor >= 0:
@@ -218,6 +249,15 @@ class LocalStorage:
         try:
             file.write([data])
             file.commit(durable)
+        except BaseException:
+            file.abort()
+            raise
+
+    def write_new(self, name: str, data: bytes) -> bool:
+        file = LocalFile(self._inside(name))
+        try:
+            file.write([data])
+            return file.commit_new()
         except BaseException:
             file.abort()
             raise

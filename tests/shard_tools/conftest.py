@@ -98,3 +98,35 @@ def quarantine_rows(destination: Path) -> dict[str, dict[str, Any]]:
     import pyarrow.parquet as pq
 
     return {row["source"]: row for row in pq.read_table(destination / "quarantine.parquet").to_pylist()}
+
+
+@pytest.fixture(scope="session")
+def parts_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two generators, with a file that does not decode and one that nothing says the label of. Not to be written to."""
+    from tests.fixtures.genimage import make_tree
+
+    root = tmp_path_factory.mktemp("parts") / "src"
+    make_tree(root, generators=("adm", "sd14"), count=4)
+    bad = min(root.rglob("*.png"))
+    bad.write_bytes(bad.read_bytes()[:200])
+    (root / "notes").mkdir()
+    (root / "notes" / "x.png").write_bytes(b"no one knows what this is")
+    return root
+
+
+@pytest.fixture(scope="session")
+def parts_whole(parts_source: Path) -> dict[str, bytes]:
+    """What one run packs of it, in shards of 20 kB."""
+    whole = parts_source.parent / "whole"
+    pack_here(parts_source, whole, shard_bytes=20_000)
+    assert len(quarantine_rows(whole)) == 2
+    return tree_bytes(whole)
+
+
+@pytest.fixture(scope="session")
+def parts_begun(parts_source: Path) -> Path:
+    """A destination of which part 2 of 3 is done. Not to be written to."""
+    from tests.shard_tools.in_parts import do_part
+
+    do_part(parts_source, parts_source.parent / "begun", "2/3")
+    return parts_source.parent / "begun"

@@ -17,7 +17,7 @@ import pytest
 from tests.fixtures.genimage import make_tree
 from tests.fixtures.s3 import S3Server
 from tests.shard_tools import test_tables as tables
-from tests.shard_tools.conftest import Ran, pack_here, shard_tools, tars, tree_bytes
+from tests.shard_tools.conftest import Ran, pack_here, shard_tools, shard_tools_here, tars, tree_bytes
 
 Tree = tuple[Path, list[Any]]
 
@@ -192,3 +192,40 @@ def test_tables_in_the_store(form: str, server: S3Server, tmp_path: Path) -> Non
     done = run(server, "pack", server.upload(tmp_path / "bad", f"bad-{form}"), tmp_path / "dst2")
     assert done.code == 2
     assert "cannot be read" in done.err
+
+
+def test_packing_in_parts(server: S3Server, standard_tree: Tree, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part is killed and comes again."""
+    import obstore
+
+    for name, value in environment(server).items():
+        monkeypatch.setenv(name, value)
+    source = standard_tree[0]
+    command = ("pack", source, f"{server.url}/parts", "--shard-size", "60kB", "--part")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shard_tools", *map(str, command), "1/2"], stderr=subprocess.DEVNULL
+    )
+    store = server.store("parts")
+    while process.poll() is None and not any(map(len, obstore.list(store, prefix=".pack/shards"))):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    missing = shard_tools_here("gather", f"{server.url}/parts")
+    assert (missing.code, "of 2" in missing.out) == (1, True), missing.err
+    for part, code in (("1/2", 0), ("1/3", 2), ("2/2", 0)):
+        done = shard_tools_here(*command, part)
+        assert done.code == code, done.err
+    done = shard_tools_here("gather", f"{server.url}/parts")
+    assert done.code == 0, done.err
+    assert objects(server, "parts") == tree_bytes(packed)
+    assert "finished already" in shard_tools_here(*command, "1/3").out
+
+
+def test_one_of_several_creates_an_object(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(server).items():
+        monkeypatch.setenv(name, value)
+    from shard_tools.target.object_storage import ObjectStorage
+
+    storage = ObjectStorage(f"{server.url}/new")
+    assert [storage.write_new("a", data) for data in (b"first", b"second")] == [True, False]
+    assert storage.read("a") == b"first"
