@@ -157,6 +157,7 @@ def recipes(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--batch-size", default=64, help="Images per batch.")
 @click.option("--device", show_default="a GPU if there is one", help="Device of the detector, e.g. cuda:0.")
 @click.option("--threads", type=int, show_default="one per core", help="Decoder threads of each rank.")
+@click.option("--on-error", default="raise", metavar="raise|skip", help="Skip images that do not decode.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON on standard output.")
 def evaluate(
     destination: str,
@@ -174,6 +175,7 @@ def evaluate(
     batch_size: int,
     device: str | None,
     threads: int | None,
+    on_error: str,
     as_json: bool,
 ) -> None:
     """Score every image of a dataset with a detector; write scores.parquet, table.md, table.csv, table.json and
@@ -200,6 +202,7 @@ def evaluate(
                 "batch_size": batch_size,
                 "device": device,
                 "threads": threads,
+                "on_error": _one_of("on-error", on_error, ("raise", "skip")),
             },
             out=out,
             split=_one_of("split", split, ("train", "val", "all")),
@@ -308,8 +311,10 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> Any:
 
 def _end(work: Callable[[], int], as_json: bool) -> None:
     from genimage_stream.bench.options import BenchError
+    from genimage_stream.evaluation.ranks import LostRankError
 
-    command_line.end("genimage-stream", work, as_json, expected=(BenchError, NoTorchError, OSError, ValueError))
+    expected = (BenchError, LostRankError, NoTorchError, OSError, ValueError)
+    command_line.end("genimage-stream", work, as_json, expected=expected)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from genimage_stream.dataset.opening import open_dataset
 from genimage_stream.evaluation.page import render
+from genimage_stream.evaluation.ranks import Ranks
 from genimage_stream.evaluation.run import Evaluation, evaluate, write_results
 from genimage_stream.evaluation.table import Reals, Table
 
@@ -37,7 +38,7 @@ def run(
     dist = torch.distributed
     if dist.is_available() and dist.is_initialized():
         rank = dist.get_rank()
-        dist.barrier()
+        Ranks().wait()
         dist.destroy_process_group()
         if rank:
             return None

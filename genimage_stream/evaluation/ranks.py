@@ -12,16 +12,24 @@ if TYPE_CHECKING:
     import torch
 
 
+class LostRankError(RuntimeError):
+    """Another rank has ended."""
+
+
 class Ranks:
     """The processes of the default group; one alone where there is none.
 
-    Every rank has to make the same calls. Raises RuntimeError when another rank is gone.
+    Every rank has to make the same calls. Raises LostRankError when another rank is gone.
     """
 
     def __init__(self) -> None:
         dist: Any = sys.modules.get("torch.distributed")  # a process that has a group has imported it
         self._dist: Any = dist if dist is not None and dist.is_available() and dist.is_initialized() else None
         self.count: int = self._dist.get_world_size() if self._dist else 1
+
+    def wait(self) -> None:
+        """Until all ranks have come here."""
+        self.objects(None)
 
     def objects(self, mine: Any) -> list[Any]:
         """Each rank's small object, by rank."""
@@ -58,7 +66,7 @@ class Ranks:
             function(*arguments)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise RuntimeError(
+            raise LostRankError(
                 f"the scores of {self.count} ranks cannot be gathered, one of them has probably ended ({reason}): "
                 "start all of them again"
             ) from error

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ import torch
 from genimage_stream import recipes
 from genimage_stream.arguments import one_of, whole
 from genimage_stream.dataset.dataset import Dataset
-from genimage_stream.evaluation.model import Outputs, load_model, probabilities
+from genimage_stream.evaluation.model import Outputs, load_model, parameters_digest, probabilities
+from genimage_stream.evaluation.ranks import Ranks
 from genimage_stream.evaluation.scores import NOT_DEGRADED, Scores
 from genimage_stream.evaluation.table import Table
 from genimage_stream.loading.loader import Batch, Loader
@@ -51,9 +53,13 @@ class Evaluation:
     batch_size: int = 64
     device: str | None = None
     threads: int | None = None
+    on_error: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
         one_of("outputs", self.outputs, ("logits", "probability"))
+        one_of("on_error", self.on_error, ("raise", "skip"))
+        if (self.transform or "").endswith(":train"):
+            raise ValueError(f"--transform {self.transform}: models are evaluated with the recipe's ':eval' part")
         if self.views is not None:
             one_of("views", self.views, NAMES)
         if self.stride is not None:
@@ -77,12 +83,13 @@ class Evaluation:
         steps: Sequence[Step] = [CenterCrop(224)]
         normalize, views = "imagenet", self.views
         if self.transform is not None:
-            found = recipes.resolve(f"{self.transform.partition(':')[0]}:eval")
+            found = recipes.resolve(f"{self.transform.removesuffix(':eval')}:eval")
             steps, normalize, views = found.steps, found.normalize or "imagenet", self.views or found.views
         return steps_by_view(steps, "whole")[0] if views == "whole" else steps, normalize, views
 
-    def identity(self, dataset: Dataset) -> dict[str, Any]:
-        """What scores depend on, JSON-able: those of another run are not to be mixed with them."""
+    def identity(self, dataset: Dataset, model: Any) -> dict[str, Any]:
+        """What scores depend on, JSON-able: those of another run are not to be mixed with them. `model`: what was
+        loaded."""
         steps, normalize, views = self.pictures()
         content = None
         if self.weights is not None:
@@ -94,6 +101,7 @@ class Evaluation:
             "dataset": dataset.access.digest(),
             "model": self.model,
             "weights": content,
+            "parameters": parameters_digest(model),
             "outputs": self.outputs,
             "steps": [step.as_json() for step in steps],
             "normalize": normalize,
@@ -111,22 +119,27 @@ def evaluate(dataset: Dataset, what: Evaluation, folder: Path, say: Callable[[st
     """
     rank = _join_group()
     device = _device(what.device)
-    identity = what.identity(dataset)
+    model = load_model(what.model, what.weights, device)
+    identity = what.identity(dataset, model)
     parts = folder / _PARTS
+    if len({json.dumps(one) for one in Ranks().objects(identity)}) > 1:
+        raise ValueError(
+            f"--model {what.model}: the ranks have unlike datasets or parameters; load weights, or set a seed"
+        )
     if rank == 0:
         _claim(folder, identity)
         parts.mkdir(exist_ok=True)
-    _barrier()
+    ranks = Ranks()
+    ranks.wait()
     known = Scores.load(dataset, *sorted(parts.glob("*.parquet")), *_finished(folder))
-    _barrier()  # nobody writes before all have read
-    model = load_model(what.model, what.weights, device)
+    ranks.wait()  # nobody writes before all have read
     scores = known if rank == 0 else Scores(dataset)
     for name in what.names():
         done = known.of(name) if name in known.degradations else np.full(len(dataset), np.nan)
         rows = np.flatnonzero(np.isnan(done))
         if len(rows):
             _score(dataset, rows, name, what, model, device, scores, parts, say if rank == 0 else _silent)
-    return scores.only(what.names()).gather()
+    return scores.only(what.names()).gather(partial=what.on_error == "skip")
 
 
 def _score(
@@ -159,18 +172,17 @@ def _score(
         degrade=name,
         output="float32",
         threads=what.threads,
+        on_error=what.on_error,
     )
     fresh = Scores(dataset)
-    count = 0
     for number, batch in enumerate(loader, 1):
         at = rows[batch.rows.numpy()]
         if len(batch):
-            p = averaged(_scored(batch.images.flatten(0, -4), model, device, what), batch)
+            p = averaged(_scored(batch, model, device, what), batch)
             scores.add(at, p, degradation=name)
             fresh.add(at, p, degradation=name)
-        count += len(batch)
         if number % _KEEP_EVERY == 0 or number == len(loader):
-            say(f"{name}: {count:,} of {len(rows):,} images of all ranks" if number < len(loader) else f"{name}: done")
+            say(f"{name}: {number:,} of {len(loader):,} batches" if number < len(loader) else f"{name}: done")
             if len(fresh):
                 beside = parts / f"{uuid.uuid4().hex}.new"
                 fresh.save(beside)
@@ -178,12 +190,24 @@ def _score(
             fresh = Scores(dataset)
 
 
-def _scored(
-    images: torch.Tensor, model: Callable[[torch.Tensor], Any], device: torch.device, what: Evaluation
-) -> torch.Tensor:
-    """Probabilities (n,) of images (n, 3, h, w), as many at a time as batches have samples: views are many."""
+def _scored(batch: Batch, model: Callable[[torch.Tensor], Any], device: torch.device, what: Evaluation) -> torch.Tensor:
+    """Probabilities of all images of a batch (images,), as many at a time as batches have samples: views are many.
+
+    Raises ValueError for what is no probability, naming the first such sample.
+    """
+    images = batch.images.flatten(0, -4)
     parts = [images[at : at + what.batch_size] for at in range(0, len(images), what.batch_size)]
-    return torch.cat([probabilities(model, part.to(device, non_blocking=True), what.outputs).cpu() for part in parts])
+    p = torch.cat([probabilities(model, part.to(device, non_blocking=True), what.outputs).cpu() for part in parts])
+    wrong = (~((p >= 0) & (p <= 1))).nonzero().flatten().tolist()  # nan too
+    if wrong:
+        place = wrong[0] * len(batch) // len(p) if batch.view_of is None else int(batch.view_of[wrong[0]])
+        value = float(p[wrong[0]])
+        says = "look at its weights and inputs" if math.isnan(value) else "of logits it is made with --outputs logits"
+        raise ValueError(
+            f"{batch.keys[place]}, and {len(wrong) - 1} other images of its batch: the model's score is {value:g}, no "
+            f"probability of 0 to 1; {says}"
+        )
+    return p
 
 
 def averaged(p: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -215,12 +239,15 @@ def _finished(folder: Path) -> list[Path]:
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
     """Let the folder be this evaluation's, or find that it is."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ValueError(f"--out {folder} is no folder: choose another --out") from None
     note = folder / _NOTE
     for file in (note, *(folder / name for name in (_PARTS, SCORES_FILE, *_RESULTS))):
         if file.is_symlink():  # what is written there, or removed, would be elsewhere
             raise ValueError(f"{file} is a link: choose another --out, or remove it")
-    if note.exists():
+    if note.exists() and (_finished(folder) or list((folder / _PARTS).glob("*.parquet"))):
         try:
             before = json.loads(note.read_text("utf-8"))
         except (ValueError, RecursionError):
@@ -248,15 +275,13 @@ def _join_group() -> int:
     return 0
 
 
-def _barrier() -> None:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-
-
 def _device(asked: str | None) -> torch.device:
     if asked is None and torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    device = torch.device(asked or "cpu")
+    try:
+        device = torch.device(asked or "cpu")
+    except RuntimeError:
+        raise ValueError(f"--device {asked}: torch knows no such device; e.g. cpu or cuda:0") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"--device {asked}: torch sees no GPU")
     return device

@@ -101,7 +101,7 @@ class Scores:
         if self._gathered:
             raise ValueError("these scores are gathered, each rank has all of them: others need a new gs.Scores")
         part = _Part.of(batch)
-        self._check_rows(part.rows, part.labels)
+        self._check_rows(part.rows, part.labels, part.keys)
         names = part.degradations or (NOT_DEGRADED if degradation is None else degradation,)
         if part.degradations and degradation is not None:
             raise ValueError(f"degradation={degradation!r}: the batch has its own, {', '.join(names)}; omit it")
@@ -121,16 +121,20 @@ class Scores:
         if len(twice):
             raise ValueError(f"{self._named(twice)}: scored already{_for(name)}; each sample is scored once")
 
-    def _check_rows(self, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None) -> None:
+    def _check_rows(
+        self, rows: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None, keys: list[str] | None
+    ) -> None:
         outside = rows[(rows < 0) | (rows >= len(self.dataset))]
         if len(outside):
             raise ValueError(
                 f"row {outside[0]} is unknown: the dataset of these scores has the rows 0 to {len(self.dataset) - 1}. "
                 "Make them with gs.Scores(loader.dataset)"
             )
-        if labels is not None and not np.array_equal(labels, self._labels[rows]):
+        access = self.dataset.access
+        unlike = labels is not None and not np.array_equal(labels, self._labels[rows])
+        if unlike or (keys is not None and keys != access.columns.keys(access.rows[rows])):
             raise ValueError(
-                "the batch's labels are not those of its rows: it is of another dataset. "
+                "the batch is of another dataset or selection: its labels or keys are not those of its rows. "
                 "Make the scores with gs.Scores(loader.dataset)"
             )
 
@@ -252,7 +256,8 @@ class Scores:
         Raises ValueError for anything else, and when there are no scores. Samples without a score are counted in the
         table's notes.
         """
-        return tabulate(self.dataset, self._labels, self._scores, by, reals, degradation, bootstrap, seed)
+        about = self.dataset, self._labels, self._scores
+        return tabulate(*about, by, reals, degradation, bootstrap, seed, gathered=self._gathered)
 
     def save(self, path: str | Path) -> None:
         """Write a Parquet file with a row per score: row, key, subset, label, degradation, score."""
@@ -334,22 +339,23 @@ def _for(degradation: str) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """What scores are for: rows (n,), their labels if known, and the pictures of each, () for one."""
+    """What scores are for: rows (n,), their labels and keys if known, and the pictures of each, () for one."""
 
     rows: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64] | None = None
     pictures: tuple[int, ...] = ()
     degradations: tuple[str, ...] | None = None
     view_of: npt.NDArray[np.int64] | None = None
+    keys: list[str] | None = None
 
     @classmethod
     def of(cls, batch: Any) -> _Part:
         if hasattr(batch, "rows"):
             rows, labels = (np.asarray(tensor.cpu(), np.int64) for tensor in (batch.rows, batch.labels))
-            view_of = getattr(batch, "view_of", None)
+            view_of, keys = getattr(batch, "view_of", None), getattr(batch, "keys", None)
             if view_of is not None:
-                return cls(rows, labels, view_of=np.asarray(view_of.cpu(), np.int64))
-            return cls(rows, labels, tuple(batch.images.shape[1:-3]), getattr(batch, "degradations", None))
+                return cls(rows, labels, view_of=np.asarray(view_of.cpu(), np.int64), keys=keys)
+            return cls(rows, labels, tuple(batch.images.shape[1:-3]), getattr(batch, "degradations", None), keys=keys)
         rows = np.asarray(batch)
         if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
             raise WrongKindError(

@@ -49,6 +49,8 @@ def tabulate(
     degradation: str | None,
     bootstrap: int,
     seed: int,
+    *,
+    gathered: bool,
 ) -> Table:
     """`Scores.table`. `labels`: (n,); `scores`: by degradation, (n,), nan where there is none."""
     columns = _columns(by)
@@ -70,9 +72,8 @@ def tabulate(
     if bootstrap:
         _add_intervals(rows, mean, groups, len(dataset), bootstrap, seed)
     missing = {name: int(np.count_nonzero(np.isnan(scores[name]))) for name in chosen}
-    return Table(
-        tuple(columns), reals, rows, mean, tuple(_notes(dataset, groups, columns, missing)), sum(missing.values())
-    )
+    notes = tuple(_notes(dataset, groups, columns, missing, gathered))
+    return Table(tuple(columns), reals, rows, mean, notes, sum(missing.values()))
 
 
 def _columns(by: str | Sequence[str]) -> list[str]:
@@ -208,14 +209,15 @@ def _interval(values: Floats) -> tuple[float, float] | None:
 
 
 def _notes(
-    dataset: Dataset, groups: Sequence[Group], columns: Sequence[str], missing: Mapping[str, int]
+    dataset: Dataset, groups: Sequence[Group], columns: Sequence[str], missing: Mapping[str, int], gathered: bool
 ) -> Iterator[str]:
     """What a reader of the table has to know, in sentences."""
     for name, count in missing.items():
         if count:
             of = f" under {name}" if "degradation" in columns else ""
             note = f"Made of a part: {count:,} of {len(dataset):,} samples{of} have no score."
-            warnings.warn(f"{note} gather() brings together the scores of all ranks", stacklevel=4)
+            if not gathered:
+                warnings.warn(f"{note} gather() brings together the scores of all ranks", stacklevel=4)
             yield note
     pooled = sorted({", ".join(map(str, group.key)) for group in groups if group.reals_from_pool})
     if pooled:

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from genimage_stream.transforms.degrade import JPEG, GaussianBlur
 from genimage_stream.transforms.geometry import RandomScale, Resize
 from genimage_stream.transforms.laundering import CenterZoom, WebP
 from genimage_stream.transforms.step import Step
+
+_ABOUT_A_STEP = re.compile(r"^[A-Z]\w*\(.*\): .*")
 
 
 class PublishedSet(NamedTuple):
@@ -97,7 +100,8 @@ def _step(part: str, text: str) -> Step:
     try:
         return make(*values)
     except (ValueError, TypeError) as error:
-        reason = str(error) if ": " in str(error) and "(" in str(error) else ""
+        found = _ABOUT_A_STEP.search(str(error))  # not Python's own words on arguments of ours
+        reason = found[0] if found else ""
         raise ValueError(f"{of} is not of the form {form}" + (f" ({reason})" if reason else "")) from None
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 import genimage_stream as gs
 from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.transforms.degradations import steps_of_degradation
-from tests.fixtures.shards import make_dataset
+from tests.fixtures.shards import make_dataset, make_samples, write_dataset
 
 DETECTOR = """
 import os, time
@@ -30,7 +31,7 @@ from torch import nn
 class Detector(nn.Module):
     def __init__(self, outputs=1):
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(outputs))
+        self.scale = nn.Parameter(torch.full((outputs,), float(os.environ.get("SCALE", "1"))))
 
     def forward(self, images):
         assert images.dtype == torch.float32 and images.ndim == 4 and not self.training
@@ -51,6 +52,9 @@ def probability():
 
 def blind():
     return lambda images: images.mean((1, 2, 3)) * float("nan")
+
+def squeezed():
+    return lambda images: images.mean((1, 2, 3), keepdim=True).squeeze()
 
 def failing():
     return lambda images: images @ torch.ones(3, 3)
@@ -236,8 +240,8 @@ def test_whole_images_and_fewer_left_than_ranks(here: Path, root: Path, monkeypa
         ("detector:nothing", [], "detector has no function nothing"),
         ("detector:broken", [], "broken() failed (KeyError: 'config')"),
         ("detector:empty", [], "it returned NoneType, which cannot be called"),
-        ("detector:three", [], "the model gave a tensor (48, 3) for 48 images; logits (48,), (48, 1) or (48, 2)"),
-        ("detector:blind", [], "the score is nan"),
+        ("detector:three", [], "the model gave a tensor (48, 3) for 48 images; a tensor (48,), (48, 1) or (48, 2)"),
+        ("detector:blind", [], "and 47 other images of its batch: the model's score is nan"),
         ("detector:failing", [], "the model failed on images 48 x 3 x 224 x 224 (RuntimeError"),
         ("detector:load", ["--outputs", "probability"], "no probability of 0 to 1"),
         ("detector:load", ["--outputs", "score"], "--outputs score: choose one of logits, probability"),
@@ -246,6 +250,12 @@ def test_whole_images_and_fewer_left_than_ranks(here: Path, root: Path, monkeypa
         ("detector:probability", ["--weights", "detector.py"], "--weights needs a torch.nn.Module"),
         ("detector:load", ["--weights", "other.pt"], "--weights other.pt do not fit the model"),
         ("detector:load", ["--degrade", "jpeg:0"], "degradation 'jpeg:0' is not of the form"),
+        ("detector:load", ["--degrade", "jpeg"], "degradation 'jpeg' is not of the form jpeg:QUALITY, e.g. jpeg:65\n"),
+        ("detector:load", ["--weights", "whole.pt"], "--weights whole.pt holds more than tensors"),
+        ("detector:load", ["--device", "nope"], "--device nope: torch knows no such device"),
+        ("detector:load", ["--transform", "univfd:train"], "--transform univfd:train: models are evaluated with"),
+        ("detector:load", ["--out", "detector.py"], "--out detector.py is no folder"),
+        ("detector:load", ["--on-error", "stop"], "--on-error stop: choose one of raise, skip"),
         ("detector:load", ["--views", "six"], "views='six' is not one of"),
         ("detector:load", ["--stride", "9"], "--stride 9 has no effect without --views all"),
         ("detector:load", ["--views", "all", "--stride", "0"], "stride=0: at least 1"),
@@ -259,10 +269,58 @@ def test_what_goes_wrong_is_a_sentence(
     here: Path, root: Path, model: str, options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save({"other": torch.ones(1)}, here / "other.pt")
-    result = here_and_now(here, root, monkeypatch, *options, "--out", "out", model=model)
+    torch.save(torch.nn.Linear(1, 1), here / "whole.pt")
+    result = here_and_now(here, root, monkeypatch, "--out", "out", *options, model=model)
     assert result.exit_code == 2, result.output
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_run_that_scored_nothing_holds_no_folder(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same --out takes another try; and scores of other parameters are not mixed with what is there."""
+    failed = here_and_now(here, root, monkeypatch, "--outputs", "probability", "--out", "out")
+    assert "no probability of 0 to 1; of logits it is made with --outputs logits" in failed.output
+    torch.save({f"module.{name}": torch.tensor([2.0]) for name in ("scale",)}, here / "ddp.pt")
+    result = here_and_now(here, root, monkeypatch, "--weights", "ddp.pt", "--out", "out")
+    assert result.exit_code == 0, result.output
+    assert here_and_now(here, root, monkeypatch, "--out", "load").exit_code == 0
+    monkeypatch.setenv("SCALE", "3")
+    other = here_and_now(here, root, monkeypatch, "--out", "load")
+    assert "holds the scores of another evaluation (parameters differ)" in other.output
+
+
+def test_squeezed_scores_of_one_image(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = here_and_now(here, root, monkeypatch, "--batch-size", "47", "--out", "out", model="detector:squeezed")
+    assert result.exit_code == 0, result.output
+    assert len(saved(here / "out")) == 48
+
+
+def test_damaged_images_are_skipped_and_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = make_samples(2)
+    samples[-1] = replace(samples[-1], data=samples[-1].data[:99])
+    root = write_dataset(here / "dataset", samples)
+    failed = here_and_now(here, root, monkeypatch, "--out", "out")
+    assert failed.exit_code == 2
+    assert samples[-1].key in failed.output
+    for _ in range(2):  # the second time only the damaged image is tried
+        result = here_and_now(here, root, monkeypatch, "--out", "out", "--on-error", "skip")
+        assert result.exit_code == 0, result.output
+        assert "Made of a part: 1 of 12 samples have no score." in result.output
+    assert "Made of a part" in (here / "out/index.html").read_text()
+    assert len(saved(here / "out")) == 11
+
+
+def test_a_rank_that_ended_is_a_sentence(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genimage_stream.evaluation import command as command_module
+    from genimage_stream.evaluation.ranks import LostRankError
+
+    def lost(*_: Any) -> None:
+        raise LostRankError("one of them has probably ended")
+
+    monkeypatch.setattr(command_module, "evaluate", lost)
+    result = here_and_now(here, root, monkeypatch, "--out", "out")
+    assert result.exit_code == 2
+    assert result.output == "genimage-stream: one of them has probably ended\n"
 
 
 @pytest.mark.timeout(200)

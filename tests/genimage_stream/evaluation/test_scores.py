@@ -111,8 +111,10 @@ def test_unknown_rows_and_batches_of_another_dataset(dataset: gs.Dataset) -> Non
             scores.add(rows, np.full(len(rows), 0.5))
     reals_first = dataset.select(labels=["real"])
     other = next(iter(gs.Loader(reals_first, 8, crop=CROP)))
-    with pytest.raises(ValueError, match=r"of another dataset.*gs.Scores\(loader.dataset\)"):
-        scores.add(other, np.full(8, 0.5))
+    same_labels = next(iter(gs.Loader(dataset.select(generators=["sd14"]), 8, crop=CROP, shuffle=False)))
+    for batch in (other, same_labels):
+        with pytest.raises(ValueError, match=r"of another dataset.*gs.Scores\(loader.dataset\)"):
+            scores.add(batch, np.full(8, 0.5))
     with pytest.raises(ValueError, match="neither a batch nor whole numbers"):
         scores.add([0.5, 1.5], [0.5, 0.5])
     with pytest.raises(ValueError, match="a name is needed"):
