@@ -23,6 +23,7 @@ from genimage_stream.dataset.sameness import Watch
 from genimage_stream.decode import BatchDecoder, Limits
 from genimage_stream.loading.buffers import BufferPool
 from genimage_stream.loading.company import ArrayReader, Company, open_arrays
+from genimage_stream.loading.draws import merged
 from genimage_stream.loading.epoch import Epoch, Pipeline
 from genimage_stream.loading.failures import Failures
 from genimage_stream.loading.options import LoaderOptions, default_prefetch, default_threads
@@ -106,7 +107,10 @@ class Engine:
         chances = table.chances(rows, visit, self.options.seed, epoch)
         if self.transform is None:
             return self.options.short_form().draws(chances, table.sizes(rows))
-        return table.draws(self.transform.steps, chances, rows)
+        of_lists = [table.draws(steps, chances, rows) for steps in self.transform.lists]
+        if not self.transform.shape:
+            return of_lists[0]
+        return [merged(of_pictures, self.transform) for of_pictures in zip(*of_lists, strict=True)]
 
     def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch | Company:
         """Begin at a place of an epoch and keep `progress` up to date. Of the steps from there only `first`,

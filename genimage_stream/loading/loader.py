@@ -351,8 +351,10 @@ class Loader(Iterable[Batch]):
 
         `T.apply(data, steps, draws=...)` makes the loader's pixels of them. `visit` is 0; with a mix that shows samples
         several times it is the round of its group that a sample comes in. Without a transform: a crop (RandomCrop or
-        CenterCrop) and a RandomHorizontalFlip. Raises IndexError for a place outside of the dataset, ValueError when a
-        step cannot take an image.
+        CenterCrop) and a RandomHorizontalFlip. With fixed views the crop is a ViewCrop, whose `views` has `x`, `y` and
+        `mirrored` of each. A list of degradations is one step, "Degradations", whose `inner` has the draws of each by
+        name; a later step that draws otherwise for some of them has `degradations`, likewise. Raises IndexError for a
+        place outside of the dataset, ValueError when a step cannot take an image.
         """
         places = np.asarray(rows)
         if places.ndim != 1 or (places.size and places.dtype.kind not in "iu"):

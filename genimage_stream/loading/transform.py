@@ -123,6 +123,7 @@ class LoaderTransform:
     size: Size | SizesAfter
     short: ShortForm | None
     views: Views | None = None
+    own: tuple[int, int] = (0, 0)  # of each list the steps before its degradation, and after it
 
     @classmethod
     def of(cls, variants: Variants, access: Access) -> LoaderTransform:
@@ -135,14 +136,7 @@ class LoaderTransform:
         if len(sizes) > 1:
             raise ValueError(f"the degradations give images of unlike sizes, {sorted(sizes)}: add a crop after them")
         short = None if variants.views or variants.shape else _short_form(lists[0], access)
-        return cls(lists, variants.shape, variants.degradations, sizes.pop(), short, variants.views)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Those of the one picture. Raises ValueError where there are several."""
-        if self.shape:
-            raise ValueError("with views= or several degrade= a sample has several pictures, each with its own steps")
-        return self.lists[0]
+        return cls(lists, variants.shape, variants.degradations, sizes.pop(), short, variants.views, variants.own)
 
     def identity(self) -> list[Any]:
         """What tells it from others in a state, JSON-able."""

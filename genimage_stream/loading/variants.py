@@ -22,12 +22,14 @@ Degrade = str | Sequence[str]
 class Variants:
     """`lists`: the steps of each picture of a sample, degradation by degradation, in each view by view. `shape`: (),
     (degradations,), (views,) or both. `degradations`: their names, where several were asked for. `views` "all": one
-    list, whose GridCrop makes several pictures; "whole": one list, after which sizes may differ."""
+    list, whose GridCrop makes several pictures; "whole": one list, after which sizes may differ. `own`: how many steps
+    of each list come before those of its degradation, and after them."""
 
     lists: tuple[tuple[Step, ...], ...]
     shape: tuple[int, ...] = ()
     degradations: tuple[str, ...] | None = None
     views: Views | None = None
+    own: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(
@@ -49,11 +51,13 @@ class Variants:
         by_view = [tuple(steps)] if views is None else steps_by_view(steps, views, stride)
         lists = tuple((*steps_of_degradation(name), *rest) for name in names for rest in by_view)
         shape = (len(names),) * several + (len(by_view),) * (views in FIXED)
-        return cls(lists, shape, names if several else None, views)
+        return cls(lists, shape, names if several else None, views, (0, len(by_view[0])))
 
     def after(self, first: Sequence[Step]) -> Variants:
         """The same after other steps."""
-        return replace(self, lists=tuple((*first, *steps) for steps in self.lists))
+        before, behind = self.own
+        lists = tuple((*first, *steps) for steps in self.lists)
+        return replace(self, lists=lists, own=(before + len(first), behind))
 
 
 def check_degrade(degrade: Any) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import sys
 from pathlib import Path
@@ -138,8 +139,33 @@ def test_several_degradations_and_views(dataset: gs.Dataset) -> None:
     assert len(scores) == 3 * len(dataset)
     several = gs.Loader(dataset, 5, crop=CROP, degrade=names)
     assert next(iter(several)).images.shape == (5, 3, 3, CROP, CROP)
-    with pytest.raises(ValueError, match="several pictures"):
-        several.draws([0])
+
+
+def test_draws_make_the_pixels_of_each_picture(dataset: gs.Dataset) -> None:
+    """One dict per step, whatever a sample's pictures are; the crop has a place for each view."""
+    flip, jpeg = T.RandomHorizontalFlip(), T.JPEG((30, 90))
+    names = ["none", "resize:0.8", "noise:0.1+jpeg:60"]
+    loader = gs.Loader(
+        dataset, 3, transform=[jpeg, T.RandomCrop(CROP, pad="zeros"), flip], views="ten", degrade=names, seed=5
+    )
+    batch = next(iter(loader))
+    draws = json.loads(json.dumps(loader.draws(batch.rows.tolist())))
+    for row, pictures, (degraded, *rest) in zip(batch.rows.tolist(), batch.images.numpy(), draws, strict=True):
+        assert [draw["step"] for draw in rest] == ["JPEG", "ViewCrop", "RandomHorizontalFlip"]
+        assert rest[0]["degradations"]["noise:0.1+jpeg:60"] != rest[0]  # a second JPEG draws by another stream
+        for name, of_name in zip(names, pictures, strict=True):
+            jpeg_draw, crop, flip_draw = (draw.get("degradations", {}).get(name, draw) for draw in rest)
+            image = T.apply(dataset[row].data, steps_of_degradation(name), degraded["inner"][name])
+            image = T.apply(image, [jpeg], [jpeg_draw])
+            for place, picture in zip(crop["views"], of_name, strict=True):
+                mirrored = np.ascontiguousarray(image[:, ::-1]) if place["mirrored"] else image
+                steps = [T.CenterCrop(CROP), flip]
+                expected = T.apply(mirrored, steps, [{"step": "CenterCrop", "applied": True, **place}, flip_draw])
+                assert np.array_equal(picture.transpose(1, 2, 0), expected)
+    plain = gs.Loader(dataset, 3, crop=CROP, views="center")
+    assert [[draw["step"] for draw in one] for one in plain.draws([0, 1])] == [["ViewCrop"]] * 2
+    once = gs.Loader(dataset, 3, crop=CROP, degrade=["none", "jpeg:65"], seed=5).draws([4])[0]
+    assert once[1] == gs.Loader(dataset, 3, crop=CROP, seed=5).draws([4])[0][0]
 
 
 def test_several_pictures_decode_once(dataset: gs.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
