@@ -12,6 +12,7 @@ import pytest
 
 import benchmarks.torchvision_operators  # noqa: F401  (before any test imports torchvision)
 from tests.fixtures.s3 import S3Server, s3_server
+from tests.fixtures.warm import warm_python
 
 # A shell starts what runs in its background with Ctrl-C ignored, and ignoring is inherited; the tests of Ctrl-C are
 # about programs that somebody runs in front of them.
@@ -24,6 +25,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An object store on this machine."""
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[str]:
+    """A program that does what the interpreter does, and has imported torch before: tests/fixtures/warm.py."""
+    with warm_python() as path:
+        yield path
 
 
 #: Files that take long, longest first. With several workers they are begun first: one that is begun last keeps

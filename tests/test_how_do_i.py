@@ -27,12 +27,13 @@ PAGE = (ROOT / "docs/how-do-i.md").read_text()
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 #: Blocks that begin like this need a network, root or a cluster: only their syntax is checked.
 NOT_HERE = ("apt-get", "conda", "sbatch")
-#: What a shell finds on PATH. torchrun must not ask for this machine's name, which may have no address.
+#: What a shell finds on PATH; `{python}` has imported torch before. torchrun must not ask for this machine's name: it
+#: may have no address.
 COMMANDS = {
-    "python": "",
-    "shard-tools": "-m shard_tools",
-    "genimage-stream": "-m genimage_stream",
-    "torchrun": "-m torch.distributed.run --local-addr 127.0.0.1",
+    "python": "{python}",
+    "shard-tools": f"{sys.executable} -m shard_tools",
+    "genimage-stream": "{python} -m genimage_stream",
+    "torchrun": "{python} -m torch.distributed.run --local-addr 127.0.0.1",
 }
 
 # Appended to a section's last Python block: one image of the page's resize as Pillow makes it.
@@ -66,7 +67,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(warm: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small GenImage, its shards, the examples, and the commands in bin/."""
     here = tmp_path_factory.mktemp("how-do-i")
     tree = make_tree(here / "GenImage", count=6)
@@ -77,8 +78,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(one.data)
     (here / "bin").mkdir()
-    for name, options in COMMANDS.items():
-        (here / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
+    for name, command in COMMANDS.items():
+        (here / "bin" / name).write_text(f'#!/bin/sh\nexec {command.format(python=warm)} "$@"\n')
     (here / "bin/scontrol").write_text('#!/bin/sh\necho "$@" >>scontrol.log\n')
     for path in (here / "bin").iterdir():
         path.chmod(0o755)

@@ -78,9 +78,9 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def command(root: Path, *options: str, model: str = "detector:load") -> list[str]:
+def command(root: Path, *options: str, model: str = "detector:load", python: str = sys.executable) -> list[str]:
     return [
-        sys.executable,
+        python,
         "-m",
         "genimage_stream",
         "evaluate",
@@ -97,10 +97,14 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", **more}
 
 
-def run(here: Path, root: Path, *options: str, model: str = "detector:load") -> subprocess.CompletedProcess[str]:
+def run(here: Path, root: Path, *options: str, **given: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(root, *options, model=model), cwd=here, env=environment(), capture_output=True, text=True, check=False
+        command(root, *options, **given), cwd=here, env=environment(), capture_output=True, text=True, check=False
     )
+
+
+def spread(python: str, ranks: int) -> list[str]:
+    return [python, "-m", "torch.distributed.run", "--local-addr", "127.0.0.1", "--nproc-per-node", str(ranks)]
 
 
 def expected(root: Path, degradation: str = "none", size: int = 224) -> dict[str, float]:
@@ -121,7 +125,7 @@ def saved(folder: Path, degradation: str = "none") -> dict[str, float]:
     return {row["key"]: row["score"] for row in rows if row["degradation"] == degradation}
 
 
-def test_scores_tables_and_page(here: Path, root: Path) -> None:
+def test_scores_tables_and_page(here: Path, root: Path, warm: str) -> None:
     result = run(here, root, "--degrade", "jpeg:30,blur:1,jpeg:70", "--out", "out")
     assert result.returncode == 0, result.stderr
     out = here / "out"
@@ -140,19 +144,20 @@ def test_scores_tables_and_page(here: Path, root: Path) -> None:
     for words in ("By subset", "By degradation", "Most wrong", "How it was evaluated", "<svg", "data:image/png"):
         assert words in page
     # Once more: nothing is scored again, the results are the same.
-    again = run(here, root, "--degrade", "jpeg:30,blur:1,jpeg:70", "--out", "out", "--json")
+    again = run(here, root, "--degrade", "jpeg:30,blur:1,jpeg:70", "--out", "out", "--json", python=warm)
     assert again.returncode == 0, again.stderr
     assert "done" not in again.stderr
     assert json.loads(again.stdout) == table
     # Other weights, another transform: not to be mixed with these.
-    other = run(here, root, "--out", "out", "--transform", "univfd")
+    other = run(here, root, "--out", "out", "--transform", "univfd", python=warm)
     assert other.returncode == 2
     assert "holds the scores of another evaluation (" in other.stderr
 
 
-def test_weights_classes_and_views(here: Path, root: Path) -> None:
+def test_weights_classes_and_views(here: Path, root: Path, warm: str) -> None:
     torch.save({"model": {"scale": torch.tensor([0.0, 2.0])}}, here / "weights.pt")
-    result = run(here, root, "--weights", "weights.pt", "--out", "two", "--views", "five", model="detector.py:two")
+    options = ["--weights", "weights.pt", "--out", "two", "--views", "five"]
+    result = run(here, root, *options, model="detector.py:two", python=warm)
     assert result.returncode == 0, result.stderr
     dataset = gs.open_dataset(root).select(splits=["val"])
     loader = gs.Loader(dataset, 64, transform=[T.CenterCrop(224)], views="five", shuffle=False, output="float32")
@@ -160,7 +165,8 @@ def test_weights_classes_and_views(here: Path, root: Path) -> None:
     wanted = (2 * batch.images.double().mean((2, 3, 4))).sigmoid().mean(1)
     found = saved(here / "two")
     assert np.allclose([found[key] for key in batch.keys], wanted.numpy(), atol=1e-6)
-    result = run(here, root, "--outputs", "probability", "--out", "three", model="detector:probability")
+    options = ["--outputs", "probability", "--out", "three"]
+    result = run(here, root, *options, model="detector:probability", python=warm)
     assert result.returncode == 0, result.stderr
     wanted_by_key = expected(root)
     assert all(abs(score - wanted_by_key[key]) < 1e-5 for key, score in saved(here / "three").items())
@@ -202,7 +208,9 @@ def test_all_windows(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.timeout(300)
-def test_whole_images_and_fewer_left_than_ranks(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_images_and_fewer_left_than_ranks(
+    here: Path, root: Path, monkeypatch: pytest.MonkeyPatch, warm: str
+) -> None:
     """All in one process; then two samples are lost, and three ranks score these again."""
     options = ["--views", "whole", "--out", "whole", "--batch-size", "5"]
     result = here_and_now(here, root, monkeypatch, *options)
@@ -218,9 +226,8 @@ def test_whole_images_and_fewer_left_than_ranks(here: Path, root: Path, monkeypa
     file = here / "whole/scores.parquet"
     table = pq.read_table(file)
     pq.write_table(table.slice(2), file)
-    spread = [sys.executable, "-m", "torch.distributed.run", "--local-addr", "127.0.0.1", "--nproc-per-node", "3"]
     rest = subprocess.run(
-        [*spread, *command(root, *options)[1:]],
+        [*spread(warm, 3), *command(root, *options)[1:]],
         cwd=here,
         env=environment(),
         capture_output=True,
@@ -323,11 +330,11 @@ def test_a_rank_that_ended_is_a_sentence(here: Path, root: Path, monkeypatch: py
     assert result.output == "genimage-stream: one of them has probably ended\n"
 
 
-@pytest.mark.timeout(200)
-def test_killed_and_resumed_on_several_ranks(here: Path, root: Path) -> None:
+@pytest.mark.timeout(600)
+def test_killed_and_resumed_on_several_ranks(here: Path, root: Path, warm: str) -> None:
     options = ["--degrade", "jpeg:50", "--out", "out", "--batch-size", "1"]
     first = subprocess.Popen(command(root, *options), cwd=here, env=environment(PAUSE="0.05"))
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 200
     parts = here / "out/.parts"
     while not list(parts.glob("*.parquet")):
         assert time.monotonic() < deadline, "no part was written"
@@ -337,9 +344,8 @@ def test_killed_and_resumed_on_several_ranks(here: Path, root: Path) -> None:
     first.wait()
     kept = sum(pq.read_table(path).num_rows for path in parts.glob("*.parquet"))
     assert 0 < kept < 2 * 48
-    spread = [sys.executable, "-m", "torch.distributed.run", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
     rest = subprocess.run(
-        [*spread, *command(root, *options)[1:]],
+        [*spread(warm, 2), *command(root, *options)[1:]],
         cwd=here,
         env=environment(),
         capture_output=True,

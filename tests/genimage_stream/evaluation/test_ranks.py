@@ -59,14 +59,14 @@ if fault != "whole killed":
 """
 
 
-def run(root: Path, folder: Path, world_size: int, fault: str = "") -> list[object]:
+def run(python: str, root: Path, folder: Path, world_size: int, fault: str = "") -> list[object]:
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", WORKER, str(root), str(folder)]
+    command = [python, "-c", WORKER, str(root), str(folder)]
     ranks = [
         subprocess.Popen([*command, str(rank), str(world_size), fault], env=environment) for rank in range(world_size)
     ]
-    ended = [rank.wait(timeout=200) for rank in ranks]
+    ended = [rank.wait(timeout=250) for rank in ranks]
     assert ended == [0, -signal.SIGKILL if fault == "whole killed" else 0, 0][:world_size]
     return [json.loads(path.read_text()) for path in sorted(folder.glob("told-*"))]
 
@@ -77,7 +77,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("world_size", "loader"), [(1, ""), (2, "whole"), (3, "")])
-def test_every_rank_has_the_table_of_one_process(root: Path, tmp_path: Path, world_size: int, loader: str) -> None:
+def test_every_rank_has_the_table_of_one_process(
+    warm: str, root: Path, tmp_path: Path, world_size: int, loader: str
+) -> None:
     import hashlib
 
     dataset = gs.open_dataset(root)
@@ -87,7 +89,7 @@ def test_every_rank_has_the_table_of_one_process(root: Path, tmp_path: Path, wor
         p = [int(hashlib.sha256((name + key).encode()).hexdigest()[:6], 16) / 0xFFFFFF for key in keys]
         alone.add(np.arange(len(dataset)), p, degradation=name)
     expected = [json.loads(alone.table(degradation=name).json()) for name in ("none", "jpeg:65")]
-    assert run(root, tmp_path / "run", world_size, loader) == [expected] * world_size
+    assert run(warm, root, tmp_path / "run", world_size, loader) == [expected] * world_size
 
 
 @pytest.mark.parametrize(
@@ -99,25 +101,25 @@ def test_every_rank_has_the_table_of_one_process(root: Path, tmp_path: Path, wor
         ("selection", "^ValueError: the ranks have scores of different datasets or selections"),
     ],
 )
-def test_every_rank_names_what_is_wrong(root: Path, tmp_path: Path, fault: str, message: str) -> None:
+def test_every_rank_names_what_is_wrong(warm: str, root: Path, tmp_path: Path, fault: str, message: str) -> None:
     import re
 
-    told = run(root, tmp_path / "run", 2, fault)
+    told = run(warm, root, tmp_path / "run", 2, fault)
     assert len(told) == 2
     assert told[0] == told[1]
     assert re.search(message, str(told[0])), told[0]
 
 
-def test_a_run_of_whole_images_that_was_killed(root: Path, tmp_path: Path) -> None:
+def test_a_run_of_whole_images_that_was_killed(warm: str, root: Path, tmp_path: Path) -> None:
     """The rank that is left says so; the state after two steps of two ranks goes on with three, and what was scored
     before is what these miss."""
-    (told,) = run(root, tmp_path / "killed", 2, "whole killed")
+    (told,) = run(warm, root, tmp_path / "killed", 2, "whole killed")
     assert "cannot be gathered, one of them has probably ended" in str(told)
     dataset = gs.open_dataset(root)
     ranks = [gs.Loader(dataset, 5, views="whole", rank=rank, world_size=2) for rank in range(2)]
     taken = [iter(one) for one in ranks]
     before = [next(one).rows.tolist() for _ in range(2) for one in taken]
-    told = run(root, tmp_path / "rest", 3, f"whole at {json.dumps(ranks[0].state_dict())}")
+    told = run(warm, root, tmp_path / "rest", 3, f"whole at {json.dumps(ranks[0].state_dict())}")
     rows = sorted(row for part in before for row in part)
     assert len(rows) > 3
     keys = dataset.table(["key"])["key"].to_pylist()

@@ -208,10 +208,10 @@ accelerator.end_training()
 """
 
 
-def test_an_uneven_last_step_is_gathered(root: Path, tmp_path: Path) -> None:
+def test_an_uneven_last_step_is_gathered(warm: str, root: Path, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--local-addr", "127.0.0.1"]
-    seen = run_two(GATHER_IN_TWO, root, tmp_path, launcher)
+    seen = run_two(warm, GATHER_IN_TWO, root, tmp_path, launcher)
     assert seen[0] == seen[1]
     assert gs.gather(torch.arange(3)).tolist() == [0, 1, 2]
     for wrong in (3, torch.tensor(3)):
@@ -244,11 +244,11 @@ accelerator.end_training()
 """
 
 
-def test_a_dataloader_is_not_divided_twice(root: Path, tmp_path: Path) -> None:
+def test_a_dataloader_is_not_divided_twice(warm: str, root: Path, tmp_path: Path) -> None:
     """Only the samples of rank 0 would be seen."""
     pytest.importorskip("accelerate")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--local-addr", "127.0.0.1"]
-    seen = run_two(DISPATCHED, root, tmp_path, launcher)
+    seen = run_two(warm, DISPATCHED, root, tmp_path, launcher)
     assert seen == [["refused", "refused"], []]
 
 
