@@ -75,6 +75,6 @@ def test_notebook_has_no_outputs_and_runs(shards: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("GENIMAGE_SHARDS", str(shards))
     monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent), prepend=":")
     book = nbformat.read(EXAMPLES / "explore.ipynb", 4)
-    nbclient.NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    nbclient.NotebookClient(book, timeout=280, kernel_name="python3").execute()
     shown = [output for cell in book.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in shown) == 4

@@ -110,7 +110,7 @@ def test_setup_shows_the_progress_of_pip(rest: str, code: int) -> None:
     assert len(functions) == 2
     program = "\n".join([*functions, "show_progress"])
     done = subprocess.run(
-        ["sh", "-c", program], input=PIP_SAYS + rest, capture_output=True, text=True, check=False, timeout=60
+        ["sh", "-c", program], input=PIP_SAYS + rest, capture_output=True, text=True, check=False, timeout=250
     )
     assert done.returncode == code
     assert done.stdout == ""

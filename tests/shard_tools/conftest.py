@@ -28,7 +28,7 @@ class Ran:
 def shard_tools(*arguments: object, **options: Any) -> Ran:
     """Run the command in a process of its own, as a user does. `options` are those of subprocess.run."""
     command = [sys.executable, "-m", "shard_tools", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, **options)
     assert "Traceback" not in done.stderr, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
 

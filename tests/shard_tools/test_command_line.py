@@ -29,7 +29,7 @@ def source(standard_tree: tuple[Path, list[Any]]) -> Path:
 
 def shell(words: str, *arguments: object) -> int:
     """The exit code of a shell's line in which "$@" is the command with its arguments."""
-    done = subprocess.run(["bash", "-c", words, "bash", *COMMAND, *map(str, arguments)], timeout=120, check=False)
+    done = subprocess.run(["bash", "-c", words, "bash", *COMMAND, *map(str, arguments)], timeout=250, check=False)
     return done.returncode
 
 
@@ -101,7 +101,7 @@ def test_a_destination_whose_path_is_not_utf_8(source: Path, packed: Path, tmp_p
     for command in (["pack", source, strange], ["verify", strange], ["info", strange]):
         if command[0] == "info":
             shutil.copytree(os.fsencode(packed), strange)
-        done = subprocess.run([*COMMAND, *command], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*COMMAND, *command], capture_output=True, text=True, timeout=250, check=False)
         assert done.returncode == 2
         assert "not UTF-8" in done.stderr
         assert "Traceback" not in done.stderr
@@ -145,7 +145,7 @@ def in_terminal(columns: int, *arguments: object) -> str:
             if not more:
                 break
             shown += more
-        process.wait(60)
+        process.wait(250)
     os.close(ours)
     return shown.decode()
 

@@ -78,7 +78,7 @@ def test_a_file_that_became_a_pipe(tmp_path: Path) -> None:
         except UnreadableImageError as error:
             found.append(str(error))
 
-    within(30, read)
+    within(200, read)
     assert "a pipe" in found[0]
 
 

@@ -43,7 +43,7 @@ def test_files_of_the_users_folder_are_not_run(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run").exists()
