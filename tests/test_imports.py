@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,10 @@ def imports(path: Path) -> Iterator[str]:
         yield from filter(None, map(named, names))
 
 
-GRAPH = {name: sorted(set(imports(path))) for name, path in MODULES.items()}
+@cache
+def graph() -> dict[str, list[str]]:
+    """Each module, and those of ours that it imports."""
+    return {name: sorted(set(imports(path))) for name, path in MODULES.items()}
 
 
 def room(module: str) -> str:
@@ -121,7 +125,7 @@ def room(module: str) -> str:
 
 def upwards() -> Iterator[str]:
     """One sentence for each import of a room that is not below."""
-    for module, others in GRAPH.items():
+    for module, others in graph().items():
         for other in others:
             mine, theirs = room(module), room(other)
             level, above = LEVELS[mine], LEVELS[theirs]
@@ -132,7 +136,7 @@ def upwards() -> Iterator[str]:
 def circles() -> Iterator[str]:
     """One sentence for each group of modules that import each other."""
     seen: set[str] = set()
-    for module in GRAPH:
+    for module in graph():
         if module not in seen:
             together = {other for other in reachable(module) if module in reachable(other)}
             seen |= together
@@ -143,11 +147,11 @@ def circles() -> Iterator[str]:
 def reachable(module: str) -> set[str]:
     """The modules that importing this one leads to; itself only through a circle."""
     found: set[str] = set()
-    waiting = list(GRAPH[module])
+    waiting = list(graph()[module])
     while waiting:
         if (other := waiting.pop()) not in found:
             found.add(other)
-            waiting += GRAPH[other]
+            waiting += graph()[other]
     return found
 
 
