@@ -125,8 +125,7 @@ def test_lightning_trains_and_validates(lightning: Any, root: Path, tmp_path: Pa
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("step", [1, 4, 8, 9, 13, 18])
-def test_lightning_goes_on_from_its_checkpoints(lightning: Any, root: Path, tmp_path: Path, step: int) -> None:
+def test_lightning_goes_on_from_its_checkpoints(lightning: Any, root: Path, tmp_path: Path) -> None:
     """9 steps make an epoch. Inside one Lightning restores the loader's state, at its end only the epoch's number."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -134,11 +133,14 @@ def test_lightning_goes_on_from_its_checkpoints(lightning: Any, root: Path, tmp_
     heard: list[list[str]] = []
     keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
     trainer(max_epochs=3, callbacks=[keep]).fit(detector(heard.append), make_loader(root))
-    assert heard == straight(root, 3)
-    heard.clear()
-    again = trainer(max_epochs=3, enable_checkpointing=False)
-    again.fit(detector(heard.append), make_loader(root), ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=False)
-    assert heard == straight(root, 3)[step:]
+    expected = straight(root, 3)
+    assert heard == expected
+    for step in (1, 4, 8, 9, 13, 18):
+        heard.clear()
+        again = trainer(max_epochs=3, enable_checkpointing=False)
+        kept = tmp_path / f"step={step}.ckpt"
+        again.fit(detector(heard.append), make_loader(root), ckpt_path=kept, weights_only=False)
+        assert heard == expected[step:], step
 
 
 def one_cycle(detector: Any) -> Any:
@@ -155,10 +157,7 @@ def one_cycle(detector: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("step", [4, 9, 13])
-def test_lightning_goes_on_after_estimated_stepping_batches(
-    lightning: Any, root: Path, tmp_path: Path, step: int
-) -> None:
+def test_lightning_goes_on_after_estimated_stepping_batches(lightning: Any, root: Path, tmp_path: Path) -> None:
     """It sets the loaders up before the checkpoint is there; the epoch began anew."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -166,11 +165,12 @@ def test_lightning_goes_on_after_estimated_stepping_batches(
     heard: list[list[str]] = []
     keep = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
     trainer(max_epochs=3, callbacks=[keep, *places()]).fit(one_cycle(detector)(heard.append), make_loader(root))
-    heard.clear()
-    again = trainer(max_epochs=3, enable_checkpointing=False, callbacks=places())
-    model = one_cycle(detector)(heard.append)
-    again.fit(model, make_loader(root), ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=False)
-    assert heard == straight(root, 3)[step:]
+    for step in (4, 9, 13):
+        heard.clear()
+        again = trainer(max_epochs=3, enable_checkpointing=False, callbacks=places())
+        model = one_cycle(detector)(heard.append)
+        again.fit(model, make_loader(root), ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=False)
+        assert heard == straight(root, 3)[step:], step
 
 
 def places() -> list[Any]:
@@ -207,10 +207,7 @@ def test_lightning_goes_on_inside_an_epoch_that_max_steps_ended(
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("step", [None, 5, 9])
-def test_the_shorter_of_two_loaders_repeats_nothing(
-    lightning: Any, root: Path, tmp_path: Path, step: int | None
-) -> None:
+def test_the_shorter_of_two_loaders_repeats_nothing(lightning: Any, root: Path, tmp_path: Path) -> None:
     """Lightning's default for a dict of loaders, max_size_cycle, iterates it again; its epochs go on, also resumed."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -232,11 +229,11 @@ def test_the_shorter_of_two_loaders_repeats_nothing(
     seen = [entry[1:] for entry in heard]
     assert len({entry[:2] for entry in seen}) == len(seen) == 36
     assert [epoch for epoch, *_ in seen] == sorted(epoch for epoch, *_ in seen)
-    if step is not None:
-        expected, heard = heard[step:], []
+    for step in (5, 9):
+        resumed: list[Any] = []
         again = trainer(max_epochs=4, enable_checkpointing=False, callbacks=places())
-        again.fit(Two(heard.append), loaders(), ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=False)
-        assert heard == expected
+        again.fit(Two(resumed.append), loaders(), ckpt_path=tmp_path / f"step={step}.ckpt", weights_only=False)
+        assert resumed == heard[step:], step
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -296,12 +293,12 @@ def test_accelerate_keeps_the_state(root: Path, tmp_path: Path, steps: int) -> N
     assert heard == straight(root, 3)
 
 
-def run_two(script: str, root: Path, folder: Path, launcher: list[str]) -> list[list[str]]:
+def run_two(python: str, script: str, root: Path, folder: Path, launcher: list[str]) -> list[list[str]]:
     """What a script's two processes saw."""
     program = folder / "program.py"
     program.write_text(script)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(program), str(root), str(folder)]
+    command = [python, *launcher, str(program), str(root), str(folder)]
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=280, check=False
     )
@@ -310,15 +307,15 @@ def run_two(script: str, root: Path, folder: Path, launcher: list[str]) -> list[
 
 
 @pytest.mark.parametrize("trainer", ["lightning", "accelerate"])
-def test_two_processes_share_every_epoch(root: Path, tmp_path: Path, trainer: str) -> None:
+def test_two_processes_share_every_epoch(warm: str, root: Path, tmp_path: Path, trainer: str) -> None:
     if trainer == "lightning":
         pytest.importorskip("pytorch_lightning")
-        seen = run_two(LIGHTNING + LIGHTNING_IN_TWO, root, tmp_path, [])
+        seen = run_two(warm, LIGHTNING + LIGHTNING_IN_TWO, root, tmp_path, [])
     else:
         pytest.importorskip("accelerate")
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
         launcher += ["--local-addr", "127.0.0.1"]  # the host's own name may not resolve
-        seen = run_two(ACCELERATE_IN_TWO, root, tmp_path, launcher)
+        seen = run_two(warm, ACCELERATE_IN_TWO, root, tmp_path, launcher)
     keys = gs.open_dataset(root).table(["key"])["key"].to_pylist()
     assert sorted(seen[0] + seen[1]) == sorted(keys * 2)
     assert [len(part) for part in seen] == [60, 60]
