@@ -220,10 +220,11 @@ def evaluate(
 @app.command(short_help="Check that this machine gives the batches of a receipt.")
 @click.argument("receipt", metavar="RECEIPT")
 @click.option("--data", metavar="DST", show_default="where it was", help="Folder or address of the dataset.")
+@click.option("--pairs", metavar="DST", show_default="where they were", help="Folder or address of the pairs.")
 @click.option("--check", is_flag=True, help="Compare samples, order and pixels with the receipt.")
 @click.option("--functions", is_flag=True, help="Import the Python functions that its transform names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-def replay(receipt: str, data: str | None, check: bool, functions: bool, as_json: bool) -> None:
+def replay(receipt: str, data: str | None, pairs: str | None, check: bool, functions: bool, as_json: bool) -> None:
     """Make the loader of a receipt, which loader.receipt() gave, and say what it loads.
 
     With --check, the exit code is 1 when this machine would give other batches.
@@ -239,7 +240,7 @@ def replay(receipt: str, data: str | None, check: bool, functions: bool, as_json
                 said = json.load(file)
         except (ValueError, RecursionError):
             raise ValueError(f"{receipt} is no JSON: give the file that loader.receipt() was written to") from None
-        loader = loader_of(said, data, functions=functions)
+        loader = loader_of(said, data, pairs, functions=functions)
         found = differences(said, loader) if check else []
         about = {
             "dataset": loader.dataset.path,

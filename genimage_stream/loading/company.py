@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from genimage_stream.backends.finishing import kept
 from genimage_stream.dataset.arrays import Arrays
 from genimage_stream.loading.batch import Batch
 
@@ -49,7 +50,9 @@ class ArrayReader:
 
 class Company(Iterator[Batch]):
     """An epoch whose batches bring others along: `arrays` of `batches`, the rows of each batch that comes, and the
-    batches of the epoch `pairs`. `rows_of` turns places in the dataset into rows of the index."""
+    batches of the epoch `pairs`. `rows_of` turns places in the dataset into rows of the index, `pair_places` into those
+    of their pairs in the second dataset. A sample is left out where its image or its pair's was skipped, which
+    `left_out` is told."""
 
     def __init__(
         self,
@@ -59,8 +62,11 @@ class Company(Iterator[Batch]):
         ahead: int,
         rows_of: Callable[[Rows], Rows],
         pairs: Epoch | None,
+        pair_places: Callable[[Rows], Rows],
+        left_out: Callable[[int], None],
     ) -> None:
         self._epoch, self._pairs = epoch, pairs
+        self._pair_places, self._left_out = pair_places, left_out
         self._arrays, self._batches, self._ahead, self._rows_of = arrays, batches, ahead, rows_of
         self._reading: deque[tuple[int, Future[dict[str, torch.Tensor]]]] = deque()
 
@@ -75,6 +81,8 @@ class Company(Iterator[Batch]):
             # First the pair: the epoch's progress counts a batch when the epoch gives it.
             pair = None if self._pairs is None else next(self._pairs, None)
             batch = next(self._epoch)
+            if pair is not None:
+                batch, pair = self._both(batch, pair)
             batch.pairs = pair
             if self._arrays is not None:
                 planned, future = self._reading.popleft()
@@ -86,6 +94,15 @@ class Company(Iterator[Batch]):
             self.close()
             raise
         return batch
+
+    def _both(self, batch: Batch, pair: Batch) -> tuple[Batch, Batch]:
+        """Both batches without samples that the other one lacks."""
+        expected, found = self._pair_places(batch.rows.numpy()), pair.rows.numpy()
+        if np.array_equal(expected, found):
+            return batch, pair
+        here = np.isin(expected, found)
+        self._left_out(int(np.count_nonzero(~here)))
+        return _only(batch, here), _only(pair, np.isin(found, expected))
 
     def _read_ahead(self) -> None:
         while self._arrays is not None and len(self._reading) <= self._ahead:
@@ -102,3 +119,30 @@ class Company(Iterator[Batch]):
         self._epoch.close()
         if self._pairs is not None:
             self._pairs.close()
+
+
+def _only(batch: Batch, keep: npt.NDArray[np.bool_]) -> Batch:
+    """The samples of a batch for which `keep` (n,) holds."""
+    of_samples = torch.from_numpy(keep)
+    view_of = batch.view_of
+    if view_of is None:
+        pictures = tuple(batch.images.shape[1:-3])
+        flat = batch.images.flatten(0, -4) if pictures else batch.images
+        images = kept(flat, keep.repeat(int(np.prod(pictures, dtype=np.int64))))
+        images = images.view(int(keep.sum()), *pictures, *images.shape[1:])
+    else:
+        images = kept(batch.images, keep[view_of.numpy()])
+        view_of = (of_samples.cumsum(0) - 1)[view_of][of_samples[view_of]]
+    return Batch(
+        images=images,
+        labels=batch.labels[of_samples],
+        generators=batch.generators[of_samples],
+        subsets=batch.subsets[of_samples],
+        rows=batch.rows[of_samples],
+        keys=[key for key, wanted in zip(batch.keys, keep.tolist(), strict=True) if wanted],
+        view_of=view_of,
+        epoch=batch.epoch,
+        step=batch.step,
+        degradations=batch.degradations,
+        normalization=batch.normalization,
+    )

@@ -74,7 +74,10 @@ class Engine:
         self._warned = False
         self._access = access
         self._watch = Watch(access.columns, access.chosen)
-        self._failures = Failures(access, skip=options.on_error == "skip", limit=options.most_errors)
+        beside = None if leader is None else leader._failures
+        self._failures: Failures = Failures(
+            access, skip=options.on_error == "skip", limit=options.most_errors, beside=beside
+        )
         self._leader = leader
         self._arrays = open_arrays(options, access)
         self._array_reader: tuple[int, ArrayReader] | None = None  # with the process that made it
@@ -137,7 +140,15 @@ class Engine:
             return epoch
         batches = (order.rows[slice(*steps.part(step, rank))] for step in turns)
         rows_of = self._access.rows.__getitem__
-        return Company(epoch, self._get_array_reader(), batches, self.prefetch, rows_of, pairs)
+        left_out = self.counter.left_out
+        return Company(
+            epoch, self._get_array_reader(), batches, self.prefetch, rows_of, pairs, self._pair_places, left_out
+        )
+
+    def _pair_places(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Of places in the dataset those of their pairs, in the second dataset."""
+        assert self._follower is not None
+        return self._follower._open()[0].places(self._pair_rows[self._access.rows[places]])
 
     def _epoch(self, order: Order, steps: Steps | SizedSteps, turns: range, rank: int, progress: Progress) -> Epoch:
         renderer = self._get_renderer()

@@ -98,7 +98,8 @@ class Loader(Iterable[Batch]):
         normalize       of floats: "imagenet" (the default), "clip", "half" (mean and std 0.5), "none" (mean 0, std 1)
                         or (mean, std), three numbers each
         pairs           a second dataset that follows this one with the same geometry and chance, e.g. reconstructions
-                        of its reals: `batch.pairs` is its batch, of the images with the same split and file name
+                        of its reals: `batch.pairs` is its batch, of the images with the same split and file name.
+                        With on_error="skip" both images of a pair are left out where one of them is damaged
         with_arrays     arrays by key beside the images, e.g. {"lare": "maps"}: `batch.arrays["lare"]` (n, ...), from a
                         folder of KEY.npy files or an .npz file
         channels_last   the same (n, 3, height, width) with the channels next to each other in memory

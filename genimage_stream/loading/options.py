@@ -146,8 +146,8 @@ class LoaderOptions:
         if self.pairs is not None:
             if not isinstance(self.pairs, Dataset):
                 raise WrongKindError(f"pairs={self.pairs!r} is no dataset: gs.open_dataset(path) gives one")
-            if self.backend != "cpu" or self.on_error != "raise":
-                raise ValueError('pairs= needs backend="cpu" and on_error="raise", or pairs would lose a half')
+            if self.backend != "cpu":
+                raise ValueError(f'pairs= beside backend="{self.backend}": it takes backend="cpu", on any device')
         if self.with_arrays is None:
             return
         arrays = self.with_arrays

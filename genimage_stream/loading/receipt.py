@@ -56,6 +56,8 @@ _AS_THEY_ARE = (
     "strict",
 )
 
+_NOT_HASHED = ("hash", "versions", "path", "pairs_path")
+
 OPTIONS = {*_AS_THEY_ARE, "transform", "mix"}
 
 
@@ -75,8 +77,6 @@ def write_receipt(loader: Subject, count: int) -> dict[str, Any]:
     placement = engine.schedule.placement()
     if options.limits is not None:
         raise ValueError("limits= is not part of a receipt: make the loader without it")
-    if options.pairs is not None:
-        raise ValueError("pairs= is not part of a receipt: make the loader without it")
     about: dict[str, Any] = {
         "receipt": FORMAT,
         "path": loader.dataset.path,
@@ -84,6 +84,7 @@ def write_receipt(loader: Subject, count: int) -> dict[str, Any]:
         "samples": len(loader.dataset),
         **({"steps": json.loads(to_json(loader.dataset.steps))} if loader.dataset.steps else {}),
         "selection": _packed_rows(loader.dataset.access.chosen),
+        **({} if options.pairs is None else _about_pairs(options.pairs)),
         "world_size": placement.world_size,
         "epochs": count,
         "options": _plain_options(options),
@@ -93,9 +94,14 @@ def write_receipt(loader: Subject, count: int) -> dict[str, Any]:
     return {**about, "hash": receipt_hash(about), "versions": _versions()}
 
 
+def _about_pairs(pairs: Dataset) -> dict[str, Any]:
+    about = {"dataset": pairs.access.digest(), "samples": len(pairs), "selection": _packed_rows(pairs.access.chosen)}
+    return {"pairs_path": pairs.path, "pairs": about}
+
+
 def receipt_hash(receipt: Mapping[str, Any]) -> str:
-    """The sha256 of what a receipt says, without where the dataset was and which versions read it."""
-    said = {name: value for name, value in receipt.items() if name not in ("hash", "versions", "path")}
+    """The sha256 of what a receipt says, without where the datasets were and which versions read them."""
+    said = {name: value for name, value in receipt.items() if name not in _NOT_HASHED}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -124,7 +130,7 @@ def order_hash(engine: Engine, epoch: int) -> str:
 
 
 def pixel_hash(loader: Subject) -> str:
-    """Of the first samples of epoch 0 over all ranks, decoded on the CPU: keys and pixels."""
+    """Of the first samples of epoch 0 over all ranks, decoded on the CPU: keys and pixels, also of their pairs."""
     options = replace(
         loader.options,
         batch_size=PROBE,
@@ -140,8 +146,11 @@ def pixel_hash(loader: Subject) -> str:
         pin_memory=False,
     )
     batch = next(iter(loader.make(loader.dataset, **vars(options))))
-    state = hashlib.sha256(json.dumps(batch.keys).encode())
-    state.update(np.ascontiguousarray(batch.images.numpy()).view(np.uint8).data)
+    state = hashlib.sha256()
+    for part in (batch, batch.pairs):
+        if part is not None:
+            state.update(json.dumps(part.keys).encode())
+            state.update(np.ascontiguousarray(part.images.numpy()).view(np.uint8).data)
     return state.hexdigest()
 
 

@@ -20,7 +20,7 @@ from genimage_stream.dataset.opening import open_dataset
 from genimage_stream.loading.loader import Loader
 from genimage_stream.loading.options import LAST_EPOCH
 from genimage_stream.loading.receipt import FORMAT, OPTIONS, PROBE, order_hash, pixel_hash, receipt_hash
-from genimage_stream.transforms.step import from_json
+from genimage_stream.transforms.step import Step, from_json
 
 # What the receipt of a stranger may ask for.
 _EPOCHS = 16  # samples of an epoch of a mix, as a multiple of the dataset's,
@@ -28,10 +28,13 @@ _FEW_SAMPLES = 1 << 20  # where it is not small
 _MOST_PIXEL_BYTES = 1 << 30  # of the samples that are compared, as float32
 
 
-def loader_of(receipt: Mapping[str, Any], path: str | None = None, *, functions: bool = True) -> Loader:
-    """The loader that a receipt describes, on the dataset at `path`, by default where it was. It begins anew, with rank
-    and world size of this process group. `functions=False`: for the receipts of strangers, refuses those whose
-    transform calls Python functions other than this package's, since importing a module runs it.
+def loader_of(
+    receipt: Mapping[str, Any], path: str | None = None, pairs_path: str | None = None, *, functions: bool = True
+) -> Loader:
+    """The loader that a receipt describes, on the dataset at `path` and pairs at `pairs_path`, by default where they
+    were; pairs of the same dataset are at `path`. It begins anew, with rank and world size of this process group.
+    `functions=False`: for the receipts of strangers, refuses those whose transform calls Python functions other than
+    this package's, since importing a module runs it.
 
     Raises ValueError for what is no receipt of this version, or for another dataset; OSError where there is none.
     """
@@ -47,21 +50,22 @@ def loader_of(receipt: Mapping[str, Any], path: str | None = None, *, functions:
         for epoch in receipt["orders"]:
             whole("orders", int(epoch), 0, highest=LAST_EPOCH)
         whole("epochs", receipt["epochs"], 1)
-        return _loader_of(receipt, path)
+        if pairs_path is not None and "pairs" not in receipt:
+            raise ValueError("the receipt is of a loader without pairs")
+        return _loader_of(receipt, path, pairs_path)
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error) as error:
         raise ValueError(f"the receipt is damaged ({type(error).__name__}: {error}): make it again") from error
 
 
-def _loader_of(receipt: Mapping[str, Any], path: str | None) -> Loader:
-    place = path or str(receipt["path"])
-    if path is None and "://" in place and is_link_local(urlsplit(place).hostname or ""):
-        raise ValueError(f"the receipt names the address {shown(place)}, where machines keep credentials: give --data")
-    whole_dataset = open_dataset(place)
-    rows = _unpacked_rows(receipt["selection"], len(whole_dataset))
+def _loader_of(receipt: Mapping[str, Any], path: str | None, pairs_path: str | None) -> Loader:
     steps = tuple(from_json(json.dumps(receipt.get("steps", []))))
-    dataset = Dataset(replace(whole_dataset.access, chosen=rows, steps=steps))
-    if len(dataset) != receipt["samples"] or dataset.access.digest() != receipt["dataset"]:
-        raise ValueError(f"{dataset.path} does not hold the samples of the receipt")
+    dataset, total = _selected(receipt, path or _place(receipt["path"], "--data"), steps)
+    pairs = None
+    if "pairs" in receipt:
+        if pairs_path is None and receipt["pairs_path"] == receipt["path"]:
+            pairs_path = dataset.path
+        pairs_path = pairs_path or _place(receipt["pairs_path"], "--pairs")
+        pairs = _selected(receipt["pairs"], pairs_path, steps)[0]
     options = dict(receipt["options"])
     if unknown := options.keys() - OPTIONS:
         raise ValueError(f"the receipt has an option {min(unknown)!r}, which no receipt has")
@@ -75,9 +79,29 @@ def _loader_of(receipt: Mapping[str, Any], path: str | None) -> Loader:
         options["crop"] = tuple(options["crop"])
     if mix is not None:
         mix = {column: rule if not isinstance(rule, list) else dict(map(tuple, rule)) for column, rule in mix}
-    loader = Loader(dataset, transform=transform, mix=mix, **options)
-    _check_memory(loader, len(whole_dataset))
+    loader = Loader(dataset, transform=transform, mix=mix, pairs=pairs, **options)
+    _check_memory(loader, total)
     return loader
+
+
+def _place(path: Any, option: str) -> str:
+    """Where the receipt says a dataset is."""
+    place = str(path)
+    if "://" in place and is_link_local(urlsplit(place).hostname or ""):
+        raise ValueError(
+            f"the receipt names the address {shown(place)}, where machines keep credentials: give {option}"
+        )
+    return place
+
+
+def _selected(said: Mapping[str, Any], place: str, steps: tuple[Step, ...]) -> tuple[Dataset, int]:
+    """The selection that a receipt describes, and how many samples the dataset has."""
+    whole_dataset = open_dataset(place)
+    rows = _unpacked_rows(said["selection"], len(whole_dataset))
+    dataset = Dataset(replace(whole_dataset.access, chosen=rows, steps=steps))
+    if len(dataset) != said["samples"] or dataset.access.digest() != said["dataset"]:
+        raise ValueError(f"{dataset.path} does not hold the samples of the receipt")
+    return dataset, len(whole_dataset)
 
 
 def _check_memory(loader: Loader, total: int) -> None:
@@ -86,6 +110,7 @@ def _check_memory(loader: Loader, total: int) -> None:
     if (samples := engine.schedule.epoch_samples) > max(_EPOCHS * total, _FEW_SAMPLES):
         raise ValueError(f"the receipt is of epochs of {samples:,} samples, and the dataset has {total:,}: refused")
     pictures = PROBE * (1 if engine.transform is None else len(engine.transform.lists))
+    pictures *= 1 if loader.options.pairs is None else 2
     if (size := max(h * w for h, w in engine.sizes) * 3 * pictures * 4) > _MOST_PIXEL_BYTES:
         raise ValueError(f"the first {PROBE} samples of the receipt take {size:,} bytes of memory: refused")
 

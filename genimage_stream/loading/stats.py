@@ -100,6 +100,12 @@ class StatsCounter:
             times["storage"] += storage
             times["decode"] += decode
 
+    def left_out(self, images: int) -> None:
+        """Count images as skipped that were counted as handed over: their pairs do not decode."""
+        with self._lock:
+            self._counts["images"] -= images
+            self._counts["skipped"] += images
+
     def consumer(self, seconds: float) -> None:
         with self._lock:
             self._times["consumer"] += seconds
