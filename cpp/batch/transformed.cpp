@@ -1,6 +1,7 @@
 #include "batch/transformed.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "base/row_sinks.hpp"
@@ -48,6 +49,36 @@ transform::Plan planned(const transform::Steps& steps, transform::Size size, Siz
     return plan;
 }
 
+// The rectangle of the image.
+transform::Part decoded_part(transform::Size size, const Rect& part, const Subject& subject,
+                             const DecodeOptions& options, Workspace& workspace) {
+    const auto canvas = transform::Canvas::in(workspace.pixels, part.width, part.height);
+    CopyRows rows(canvas.rgb, part.width, static_cast<std::size_t>(canvas.stride));
+    decode_part(subject, part, options, workspace, rows);
+    return {size, part, canvas.rgb, canvas.stride};
+}
+
+// The first steps' result, and how many those are.
+struct Begun {
+    transform::Part part;
+    std::size_t steps;
+};
+
+// Where the first step that does more than cut takes rows as they are decoded, nothing else keeps them.
+std::optional<Begun> begin_with_rows(const transform::Steps& steps, const transform::Plan& plan,
+                                     const Subject& subject, const DecodeOptions& options,
+                                     Workspace& workspace, transform::Runner& runner) {
+    const std::size_t i = transform::cuts_of(steps, plan);
+    if (i == steps.size()) return std::nullopt;
+    const Rect& window = plan.needed[i + 1];
+    const auto taker = steps[i]->take_rows(plan.sizes[i], plan.needed[i], window, runner.scratch);
+    if (!taker) return std::nullopt;
+    decode_part(subject, plan.needed.front(), options, workspace, *taker);
+    const auto canvas = transform::Canvas::in(workspace.pixels, window.width, window.height);
+    taker->finish(canvas);
+    return Begun{{plan.sizes[i + 1], window, canvas.rgb, canvas.stride}, i + 1};
+}
+
 }  // namespace
 
 void render_transformed(const BatchPlan& plan, const Transformed& how, ByteView bytes,
@@ -62,17 +93,21 @@ void render_transformed(const BatchPlan& plan, const Transformed& how, ByteView 
     const Subject subject(bytes, plan.options, foreign, workspace, kCopies);
     check_planned_size(subject.size, {how.size.width, how.size.height});
     const ReleaseLarge release{runner, plans};
-    const auto canvas = transform::Canvas::in(workspace.pixels, part.width, part.height);
     DecodeOptions options = plan.options;
     options.lazy = lazy;
-    CopyRows rows(canvas.rgb, part.width, static_cast<std::size_t>(canvas.stride));
-    decode_part(subject, part, options, workspace, rows);
-    const transform::Part decoded{how.size, part, canvas.rgb, canvas.stride};
+    const std::optional<Begun> begun =
+        plans.size() == 1 ? begin_with_rows(how.pictures[0], plans[0], subject, options, workspace, runner)
+                          : std::nullopt;
+    const transform::Part decoded =
+        begun ? begun->part : decoded_part(how.size, part, subject, options, workspace);
     std::uint8_t* out = plan.out + plan.image_bytes() * static_cast<std::size_t>(how.first);
     for (std::size_t i = 0; i < plans.size(); i++, out += plan.image_bytes()) {
         const Rect& needed = plans[i].needed.front();
-        const transform::Part in{how.size, needed, decoded.at(needed.x, needed.y), canvas.stride};
-        const transform::Part result = transform::run_steps(how.pictures[i], plans[i], in, runner);
+        const transform::Part in =
+            begun ? begun->part
+                  : transform::Part{how.size, needed, decoded.at(needed.x, needed.y), decoded.stride};
+        const transform::Part result =
+            transform::run_steps(how.pictures[i], plans[i], in, runner, nullptr, begun ? begun->steps : 0);
         PlanarSink sink(out, plan.element, plan.window.width, plan.window.height, false, plan.normalizer);
         sink.rows(0, plan.window.height, result.rgb, result.stride);
         for (const auto& step : how.pictures[i])

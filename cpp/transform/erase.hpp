@@ -16,7 +16,7 @@ namespace gs::transform {
 class FinishingStep : public Step {
   public:
     Rect needs(Size, const Rect& window) const final { return window; }
-    bool found_in(Part&, const Rect&) const final { return true; }
+    bool passes(Size, const Rect&) const final { return true; }
     void run(const Part&, const Rect&, const Canvas&, Scratch&) const final {}
 
     // `planes` has three planes of height x width values, f16 or f32; throws std::invalid_argument for u8.

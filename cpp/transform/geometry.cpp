@@ -83,12 +83,9 @@ class CropStep final : public Step {
         }
     }
 
-    bool found_in(Part& in, const Rect& window) const override {
+    bool passes(Size in, const Rect& window) const override {
         const int x = at_.x + window.x, y = at_.y + window.y;
-        if (x < 0 || y < 0 || x + window.width > in.whole.width || y + window.height > in.whole.height)
-            return false;
-        in = {{at_.width, at_.height}, window, in.at(x, y), in.stride};
-        return true;
+        return x >= 0 && y >= 0 && x + window.width <= in.width && y + window.height <= in.height;
     }
 
   private:

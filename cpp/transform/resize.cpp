@@ -11,6 +11,55 @@
 namespace gs::transform {
 namespace {
 
+// The first pass while rows come in, four at a time, and then the second.
+class AcrossThenDown final : public RowTaker {
+  public:
+    AcrossThenDown(const Axis& across, const Axis& down, const Rect& held, Scratch& scratch)
+        : across_(across),
+          down_(down),
+          row_bytes_(std::size_t{3} * static_cast<std::size_t>(held.width)),
+          rows_(Canvas::in(scratch.c, across.outputs(), held.height)),
+          waiting_(Canvas::in(scratch.e, held.width, kRowsAcross)) {
+        rows_across_.plan(across_, scratch.d);
+    }
+    AcrossThenDown(const AcrossThenDown&) = delete;
+    AcrossThenDown& operator=(const AcrossThenDown&) = delete;
+
+    void rows(int first, int count, const std::uint8_t* rgb, std::ptrdiff_t stride) noexcept override {
+        if (first != first_ + count_) {
+            flush();
+            first_ = first;
+        }
+        for (int i = 0; i < count; i++) {
+            std::memcpy(waiting_.row(count_++), rgb + i * stride, row_bytes_);
+            if (count_ == kRowsAcross) flush();
+        }
+        delivered_ = std::max(delivered_, first + count);
+    }
+    int delivered() const override { return delivered_; }
+
+    void finish(const Canvas& out) override {
+        flush();
+        for (int y = 0; y < down_.outputs(); y++)
+            resample_down(down_.output(y), rows_.rgb, rows_.stride, 3 * across_.outputs(), out.row(y));
+    }
+
+  private:
+    void flush() {
+        if (count_ > 0)
+            rows_across_.run(waiting_.rgb, waiting_.stride, count_, {rows_.row(first_), rows_.stride});
+        first_ += count_;
+        count_ = 0;
+    }
+
+    const Axis across_, down_;
+    const std::size_t row_bytes_;
+    const Canvas rows_, waiting_;
+    RowsAcross rows_across_;
+    int first_ = 0, count_ = 0;  // of the rows that wait
+    int delivered_ = 0;
+};
+
 class FilteredResize final : public Step {
   public:
     FilteredResize(Size to, Filter filter) : to_(to), filter_(filter) {}
@@ -29,29 +78,39 @@ class FilteredResize final : public Step {
         plan(down, in.whole.height, to_.height, w.y, w.height, scratch.b);
         const Rect& held = in.held;
         if (across.identity() && down.identity()) return copy(in, w, out);
-        if (down.identity())
-            return resample_rows_across(across, in.at(held.x, w.y), in.stride, w.height, out);
         if (across.identity()) {
             const std::uint8_t* from = in.at(w.x, held.y);
             for (int y = 0; y < w.height; y++)
                 resample_down(down.output(y), from, in.stride, 3 * w.width, out.row(y));
             return;
         }
+        RowsAcross rows_across;
+        rows_across.plan(across, scratch.d);
+        if (down.identity()) return rows_across.run(in.at(held.x, w.y), in.stride, w.height, out);
         if (down_first(in.whole.width, in.whole.height, to_.width, to_.height)) {
-            constexpr int kBatch = 4;  // rows that are filtered across together
-            const Canvas lines = Canvas::in(scratch.c, held.width, kBatch);
-            for (int y = 0; y < w.height; y += kBatch) {
-                const int count = std::min(kBatch, w.height - y);
+            const Canvas lines = Canvas::in(scratch.c, held.width, kRowsAcross);
+            for (int y = 0; y < w.height; y += kRowsAcross) {
+                const int count = std::min(kRowsAcross, w.height - y);
                 for (int i = 0; i < count; i++)
                     resample_down(down.output(y + i), in.rgb, in.stride, 3 * held.width, lines.row(i));
-                resample_rows_across(across, lines.rgb, lines.stride, count, {out.row(y), out.stride});
+                rows_across.run(lines.rgb, lines.stride, count, {out.row(y), out.stride});
             }
             return;
         }
         const Canvas rows = Canvas::in(scratch.c, w.width, held.height);
-        resample_rows_across(across, in.rgb, in.stride, held.height, rows);
+        rows_across.run(in.rgb, in.stride, held.height, rows);
         for (int y = 0; y < w.height; y++)
             resample_down(down.output(y), rows.rgb, rows.stride, 3 * w.width, out.row(y));
+    }
+
+    std::unique_ptr<RowTaker> take_rows(Size in, const Rect& held, const Rect& w,
+                                        Scratch& scratch) const override {
+        Axis across, down;
+        plan(across, in.width, to_.width, w.x, w.width, scratch.a);
+        plan(down, in.height, to_.height, w.y, w.height, scratch.b);
+        if (across.identity() || down.identity() || down_first(in.width, in.height, to_.width, to_.height))
+            return nullptr;
+        return std::make_unique<AcrossThenDown>(across, down, held, scratch);
     }
 
   private:

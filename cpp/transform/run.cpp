@@ -20,12 +20,16 @@ Plan plan_steps(const Steps& steps, Size in, const Rect* window) {
     return plan;
 }
 
-Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner, const Canvas* out) {
+Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner, const Canvas* out,
+               std::size_t begin) {
     Part part = in;
     int memory = 0;  // which of the two is free
-    for (std::size_t i = 0; i < steps.size(); i++) {
+    for (std::size_t i = begin; i < steps.size(); i++) {
         const Rect& window = plan.needed[i + 1];
-        if (steps[i]->found_in(part, window)) continue;
+        if (steps[i]->passes(plan.sizes[i], window)) {
+            part = {plan.sizes[i + 1], window, part.rgb, part.stride};
+            continue;
+        }
         const bool to_out = out != nullptr && i + 1 == steps.size() && steps[i]->keeps_to_rows();
         const Canvas canvas = to_out ? *out : Canvas::in(runner.images[memory], window.width, window.height);
         steps[i]->run(part, window, canvas, runner.scratch);
@@ -33,6 +37,12 @@ Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& run
         memory = 1 - memory;
     }
     return part;
+}
+
+std::size_t cuts_of(const Steps& steps, const Plan& plan) {
+    std::size_t i = 0;
+    while (i < steps.size() && steps[i]->passes(plan.sizes[i], plan.needed[i + 1])) i++;
+    return i;
 }
 
 bool keep_to_rows(const Steps& steps) {

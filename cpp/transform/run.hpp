@@ -26,16 +26,21 @@ struct Runner {
     Scratch scratch;
 
     void release() {
-        for (Buffer* buffer : {&images[0], &images[1], &scratch.a, &scratch.b, &scratch.c, &scratch.d})
+        for (Buffer* buffer :
+             {&images[0], &images[1], &scratch.a, &scratch.b, &scratch.c, &scratch.d, &scratch.e})
             buffer->release();
     }
 };
 
 // `in` holds plan.needed[0], in rows that kRowSlack bytes may be read beyond. The result, plan.needed.back()
 // of the last image, lies in the runner's memory, or in `in` where no step changes a pixel; or in `out`, if
-// there is one and the last step can do without slack.
+// there is one and the last step can do without slack. `begin` steps have been done: then `in` holds
+// plan.needed[begin].
 Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner,
-               const Canvas* out = nullptr);
+               const Canvas* out = nullptr, std::size_t begin = 0);
+
+// The number of steps at the start that only cut.
+std::size_t cuts_of(const Steps& steps, const Plan& plan);
 
 // Whether all steps keep to their rows: then `in` needs no slack.
 bool keep_to_rows(const Steps& steps);

@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "base/buffer.hpp"
 #include "base/types.hpp"
@@ -68,7 +69,15 @@ struct Canvas {
 
 // Memory that a thread keeps from step to step and from image to image. A step may use all of it.
 struct Scratch {
-    Buffer a, b, c, d;
+    Buffer a, b, c, d, e;
+};
+
+// Takes the rows of a step's input one after the other, then gives the window's pixels.
+class RowTaker : public RowSink {
+  public:
+    // One past the last row that came.
+    virtual int delivered() const = 0;
+    virtual void finish(const Canvas& out) = 0;
 };
 
 class Step {
@@ -86,11 +95,17 @@ class Step {
     virtual void run(const Part& in, const Rect& window, const Canvas& out, Scratch& scratch) const = 0;
     // Whether run() touches no byte beyond its rows' ends, so that memory without slack will do for both images.
     virtual bool keeps_to_rows() const { return false; }
-    // Whether the window's pixels lie in `in` as they are: then `in` becomes that part of the output, and
-    // run() is not called.
-    virtual bool found_in(Part& in, const Rect& window) const {
+    // Whether the window's pixels are those that needs() names, as they are: then run() is not called.
+    virtual bool passes(Size in, const Rect& window) const {
         (void)in, (void)window;
         return false;
+    }
+    // As run(), for rows of `held` as they are decoded: what is made of them stays in the cache. nullptr where the step
+    // does not work row by row. The scratch memory is the taker's.
+    virtual std::unique_ptr<RowTaker> take_rows(Size in, const Rect& held, const Rect& window,
+                                                Scratch& scratch) const {
+        (void)in, (void)held, (void)window, (void)scratch;
+        return nullptr;
     }
 };
 
