@@ -273,6 +273,8 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
     def keep(result: ShardResult) -> None:
         state.save_result(storage, shards[result.number], result, work.planned)
 
+    # What the end needs is loaded while the workers work.
+    threading.Thread(target=import_module, args=("pyarrow.parquet",)).start()
     write_shards(work, options, storage, progress, pending, keep)
 
 
@@ -296,8 +298,6 @@ def write_shards(
     else:
         run, workers = local.run, min(options.workers or cores(), max(1, len(pending)))
     progress.begin("packing", todo, todo_bytes)
-    # What the end needs is loaded while the workers work.
-    threading.Thread(target=import_module, args=("pyarrow.parquet",)).start()
     try:
         with contextlib.closing(run(tasks, work.listing.containers, storage, workers, progress.advance)) as results:
             for result in results:

@@ -234,7 +234,9 @@ def plan(paths: Sequence[str], as_json: bool, **given: Any) -> None:
         if as_json:
             print_json(asdict(done))
         elif done.state == "finished":
-            command_line.line(f"{done.destination} is finished already; nothing to do")
+            command_line.line(
+                f"{done.destination} is finished already; `shard-tools pack` without --part adds what SRC has got since"
+            )
         else:
             already = " already" if done.state == "unfinished" else ""
             command_line.line(

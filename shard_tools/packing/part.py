@@ -18,7 +18,7 @@ from shard_tools.growth.held import remove_folders, sweep
 from shard_tools.pack import PackSummary, open_destination, remove_lock, summary, write_shards
 from shard_tools.packing import stored
 from shard_tools.packing.numbers import Part, ranges
-from shard_tools.packing.planner import Begun, is_finished, planned, work_of
+from shard_tools.packing.planner import Begun, is_finished, planned, read_begun, work_of
 from shard_tools.shard import ShardResult
 from shard_tools.target.local_storage import Storage, open_storage
 from shard_tools.terminal.progress import Progress
@@ -155,7 +155,7 @@ def gather_parts(destination: str) -> PackSummary:
     """Make a dataset of parts that are all done. Raises MissingPartsError where some are not, ToolError where there are
     none."""
     storage = open_storage(destination)
-    begun = state.read_plan(storage)
+    begun = read_begun(storage)
     if state.read_dataset(storage) is not None:
         if begun is not None and "list" not in begun:
             raise TargetError(f"{storage.url} is growing: run that `shard-tools pack` again to finish it")

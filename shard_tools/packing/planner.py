@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,8 @@ from shard_tools.work import PackOptions, Work
 
 Begun = dict[str, Any]  # plan.json of a dataset that is packed in parts
 
+_LIST = re.compile(rf"{re.escape(PACK_FOLDER)}/plan-[0-9a-z]+\.arrow")
+
 
 def is_finished(storage: Storage, options: PackOptions) -> bool:
     """Raises TargetError when it was packed with other options, or the destination is somebody else's."""
@@ -39,7 +42,7 @@ def planned(sources: Sequence[str], storage: Storage, options: PackOptions, prog
     turn = Turn(storage, progress)
     made = False
     while not is_finished(storage, options):
-        if begun := state.read_plan(storage):
+        if begun := read_begun(storage):
             _check(begun, storage, options)
             return begun, made
         if turn.is_ours():
@@ -61,7 +64,8 @@ def work_of(
     """The plan, with the samples of the shards `only`. The sources are listed again only where they may have changed.
     Raises ToolError, also when they are others than those of the plan."""
     ours = stored.load(storage, begun["list"], only)
-    if begun.get("asked") == _asked(sources, options) and _unchanged(ours.listing.changed):
+    trusted = stored.is_within(ours, [*sources, *filter(None, [storage.local_path(f"{PACK_FOLDER}/unfolded")])])
+    if trusted and begun.get("asked") == _asked(sources, options) and _unchanged(ours.listing.changed):
         return ours
     work = plan_sources(sources, storage, options, progress)
     state.begin(storage, work.plan, len(work.listing))
@@ -72,7 +76,20 @@ def work_of(
             "--labels: give the same SRC and options to every part"
         )
     # Tables are unfolded once, by the plan's process. Otherwise the sources are where this process has found them.
-    return ours if any(one.sequential for one in work.listing.containers) else work
+    return ours if trusted and any(one.sequential for one in work.listing.containers) else work
+
+
+def read_begun(storage: Storage) -> Begun | None:
+    """plan.json of a dataset that is not finished, also of one that is not packed in parts; None where there is none.
+    Raises TargetError when it is damaged."""
+    begun = state.read_plan(storage)
+    if begun is not None and "list" in begun:
+        sound = isinstance(begun["list"], str) and _LIST.fullmatch(begun["list"])
+        if not sound or any(type(begun.get(name)) is not int for name in ("planned_files", "planned_shards")):
+            raise TargetError(
+                f"{storage.shown(PLAN_FILE)} is damaged: remove the destination and plan again, or restore that file"
+            )
+    return begun
 
 
 def _check(begun: Begun, storage: Storage, options: PackOptions) -> None:

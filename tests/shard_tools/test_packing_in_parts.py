@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -154,6 +155,37 @@ def test_sources_that_change_between_parts(parts_source: Path, parts_whole: dict
     do_part(parts_source, tmp_path / "dst", "2/2")
     gather_parts(str(tmp_path / "dst"))
     assert tree_bytes(tmp_path / "dst") == parts_whole
+
+
+def test_a_plan_that_somebody_changed(parts_source: Path, parts_whole: dict[str, bytes], tmp_path: Path) -> None:
+    """It does not lead out of the sources, to files of the person who packs."""
+    shutil.copytree(parts_source, tmp_path / "src")
+    shutil.copytree(parts_source, tmp_path / "own")
+    for path in (tmp_path / "own").rglob("*.*"):
+        path.write_bytes(bytes(path.stat().st_size))
+    shard_tools_here("plan", tmp_path / "src", tmp_path / "dst", *SIZE)
+    (plan,) = tmp_path.glob("dst/.pack/plan-*.arrow")
+    root, other = (f'"root": "{tmp_path}/{name}"'.encode() for name in ("src", "own"))
+    assert root in plan.read_bytes()
+    plan.write_bytes(plan.read_bytes().replace(root, other))
+    do_part(tmp_path / "src", tmp_path / "dst", "1/1")
+    gather_parts(str(tmp_path / "dst"))
+    assert tree_bytes(tmp_path / "dst") == parts_whole
+
+
+def test_a_damaged_plan_is_a_sentence(parts_source: Path, parts_begun: Path, tmp_path: Path) -> None:
+    shutil.copytree(parts_begun, tmp_path / "dst")
+    plan = tmp_path / "dst" / ".pack" / "plan.json"
+    fields = json.loads(plan.read_text())
+    (name,) = tmp_path.glob("dst/.pack/plan-*.arrow")
+    name.write_bytes(name.read_bytes()[:-200])
+    for changed in ({}, {"list": "../x.arrow"}, {"list": 3}, {"planned_shards": "many"}, {"plan_digest": None}):
+        plan.write_text(json.dumps({**fields, **changed}))
+        with pytest.raises(ToolError):
+            do_part(parts_source, tmp_path / "dst", "1/3")
+        if "plan_digest" not in changed:
+            with pytest.raises(ToolError, match=r"cannot be read|is damaged"):
+                gather_parts(str(tmp_path / "dst"))
 
 
 def test_one_run_and_parts_do_not_mix(parts_source: Path, tmp_path: Path) -> None:
