@@ -36,7 +36,9 @@ _TEXT = (".cls", ".json", ".txt")  # members that are read while listing
 _LARGEST_TEXT = 1 << 20  # bytes of such a member
 _AFTER_END = 1 << 20  # bytes looked through behind the end of a tar
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_DAMAGE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, ValueError)
+_LARGEST_HEADER = 4 << 20  # bytes of a name or PAX record, which tarfile reads into memory
+# RecursionError: tarfile reads a header of a header by itself.
+_DAMAGE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,18 @@ def _opened(path: str) -> IO[bytes]:
     return found
 
 
+class _Headers:
+    """A tar for tarfile, which believes any size that a header claims."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _LARGEST_HEADER:
+            raise tarfile.ReadError(f"it has a header of {size:,} bytes")
+        return self._read(size)
+
+
 @dataclass
 class _Image:
     path: str
@@ -170,10 +184,15 @@ class _Image:
 def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListing) -> None:
     images: list[_Image] = []
     fields: dict[str, dict[str, object]] = {}  # of each sample
+    sparse: list[str] = []
     links = nested = 0
-    with tarfile.open(fileobj=file, mode="r:") as tar:
+    last = -1
+    with tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
         for member in tar:
-            tar.members = []  # type: ignore[attr-defined]  # they are not needed again
+            tar.members = []  # they are not needed again
+            if member.size < 0 or member.offset <= last:  # tarfile would read in circles
+                raise tarfile.ReadError(f"it has a header with a negative size at byte {member.offset}")
+            last = member.offset
             place = "/".join(part for part in member.name.split("/") if part not in ("", ".", ".."))
             if member.isdir() or not place:
                 continue
@@ -182,6 +201,9 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
                 continue
             if place.lower().endswith((*TAR_SUFFIXES, *TABLE_SUFFIXES, ".zip")):
                 nested += 1
+                continue
+            if member.issparse():  # its bytes are stored in pieces, after a map of them
+                sparse.append(member.name)
                 continue
             if not member.isreg():
                 links += 1
@@ -203,6 +225,10 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
         listing.incomplete.append(
             f"{path}: the {nested:,} archives or tables in it are not read, only those that are files: unpack it and "
             "give the folder"
+        )
+    if sparse:
+        listing.incomplete.append(
+            f"{path}: {len(sparse):,} sparse files in it are not read, e.g. {sparse[0]}: make it without tar's --sparse"
         )
     if links:
         listing.problems.append(f"{path}: {links:,} links and special files in it are not read")
