@@ -209,18 +209,19 @@ class _Choice:
         self.drop(surplus, f"more than of the other label in its {what}")
 
     def need_all_groups(self) -> None:
-        parts = [
-            (f"fake of {self.generators[g]}, {self.splits[s]}", self.fake & (self.generator == g) & (self.split == s))
-            for g, s in self.groups
-        ]
-        parts += [
+        parts = [  # reals first: where none is left, that is why no fake is
             (f"real of {self.splits[s]}", ~self.fake & (self.split == s))
             for s in dict.fromkeys(s for _, s in self.groups)
+        ]
+        parts += [
+            (f"fake of {self.generators[g]}, {self.splits[s]}", self.fake & (self.generator == g) & (self.split == s))
+            for g, s in self.groups
         ]
         for name, part in parts:
             if not (self.kept & part).any():
                 why = "; ".join(f"{n:,} {reason}" for reason, n in self._dropped(part).items())
-                raise ValueError(f"unbiased: no {name} is left ({why or 'there are none'}): choose other windows")
+                do = "choose other windows" if why else "give reals_from="
+                raise ValueError(f"unbiased: no {name} is left ({why or 'there are none'}): {do}")
 
     def counts(self) -> dict[str, Any]:
         """Images kept, and dropped by reason, by label and by group."""
@@ -254,7 +255,8 @@ def _window(name: str, given: Any, *, one_is_all: bool) -> Window:
     if len(ends) != 2:
         raise WrongKindError(f"{name}={given!r}: (lowest, highest) is needed, None for an open end")
     least = 1 if one_is_all else _SMALLEST
-    lowest, highest = (None if end is None else whole(name, end, least) for end in ends)
+    most = 100 if one_is_all else None
+    lowest, highest = (None if end is None else whole(name, end, least, highest=most) for end in ends)
     if lowest is not None and highest is not None and lowest > highest:
         raise ValueError(f"{name}=({lowest}, {highest}): the lowest comes first")
     return Window(lowest, highest)

@@ -85,7 +85,7 @@ def _robustness(tables: Mapping[str, Table]) -> Section:
             for name, table in tables.items()
         ]
         columns = ["degradation", *groups, "mean"]
-        caption = f"{heading(value)} of each subset under each degradation"
+        caption = f"{_headline(value)} of each subset under each degradation"
         section.add(html.table(caption, columns, rows, numeric=range(1, len(columns))))
     means = {name: table.mean for name, table in tables.items()}
     drawn = [_curve(kind, points, means[NOT_DEGRADED]) for kind, points in _curves(means)]
@@ -94,6 +94,12 @@ def _robustness(tables: Mapping[str, Table]) -> Section:
         caption = "Mean of the subsets over the strength of a degradation; thin lines are the images as they are"
         section.add(html.figure(caption, drawn, legend=legend))
     return section
+
+
+def _headline(name: str) -> str:
+    """A figure's name at the start of a sentence."""
+    text = heading(name)
+    return text[0].upper() + text[1:]
 
 
 def _curves(means: dict[str, Row]) -> Iterator[tuple[str, list[tuple[float, Row]]]]:

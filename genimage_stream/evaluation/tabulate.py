@@ -77,7 +77,7 @@ def tabulate(
 
 
 def _columns(by: str | Sequence[str]) -> list[str]:
-    columns = [by] if isinstance(by, str) else list(by)
+    columns = ["degradation" if name == "degrade" else name for name in ([by] if isinstance(by, str) else by)]
     unknown = [name for name in columns if name not in GROUPINGS]
     if unknown or not columns or len(set(columns)) != len(columns):
         raise ValueError(f"by={by!r}: one or several of {', '.join(GROUPINGS)} are needed, each once")

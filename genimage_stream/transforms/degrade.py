@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
@@ -39,7 +39,7 @@ class JPEG(CoreStep):
     quality: int | tuple[int, int] | Literal["like reals"] = 65
     channels: Literal["rgb", "bgr"] = "rgb"
     chroma: Literal["420", "422", "444"] = "420"
-    reals: Reals | None = None
+    reals: Reals | None = field(default=None, repr=False)  # long, and the dataset's
 
     def __post_init__(self) -> None:
         if self.reals is not None or self.quality == LIKE_REALS:

@@ -122,6 +122,7 @@ def test_groups_by_other_columns_and_by_several(dataset: gs.Dataset) -> None:
     assert both.rows[3]["ap"] == one.rows[0]["ap"]
     assert both.mean["count"] == 2 * len(dataset)
     by_degradation = scores.table(by="degradation")
+    assert scores.table(by="degrade") == by_degradation  # the loader's word
     assert [row["group"] for row in by_degradation.rows] == ["none", "jpeg:65"]
     fake = fakes(dataset)
     assert by_degradation.rows[1]["ap"] == pytest.approx(average_precision_score(fake, scores.of("jpeg:65")), abs=1e-12)

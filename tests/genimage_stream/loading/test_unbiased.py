@@ -144,6 +144,7 @@ def test_selections_copies_states_and_receipts_carry_the_steps(dataset: gs.Datas
     )
     assert u.select(labels=["fake"]).steps == u.first(1).steps == u.steps
     assert repr(u.steps[1]) in repr(u)
+    assert "JPEG(quality='like reals', channels='rgb', chroma='420')" in repr(u)  # without all the reals' qualities
     with pytest.raises(ValueError, match="other steps"):
         u | dataset
     loader = gs.Loader(u, 5, transform=[T.RandomCrop(32)], seed=3)
@@ -181,11 +182,12 @@ def test_map_style_applies_them_too(dataset: gs.Dataset) -> None:
     ("options", "said"),
     [
         ({"size": (10, 20)}, "size"),
-        ({"size": (200, 300)}, "no fake of adm, train is left .12 size outside of the window"),
+        ({"size": (200, 300)}, "no real of train is left .12 size outside of the window"),
         ({"size": (80, 70)}, "the lowest comes first"),
         ({"size": (1, 2, 3)}, "lowest, highest"),
-        ({"size": 60, "quality": 95}, "no fake of adm, train is left .12 no image of the other label in its class"),
+        ({"size": 60, "quality": 95}, "no real of train is left .12 JPEG quality outside of the window"),
         ({"quality": 0}, "quality"),
+        ({"quality": 101}, "at most 100"),
         ({"per_class": "yes"}, "per_class"),
     ],
 )
@@ -204,5 +206,5 @@ def test_selections_that_do_not_fit_are_refused(dataset: gs.Dataset, root: Path)
         gs.unbiased(make(dataset))
     with pytest.raises(ValueError, match="is no dataset"):
         gs.unbiased("shards")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"no real of train|no fake of adm, train is left .12 no image of the other"):
+    with pytest.raises(ValueError, match=r"no real of train is left .there are none.: give reals_from="):
         gs.unbiased(dataset.select(labels=["fake"], generators=["adm"], splits=["train"]))
