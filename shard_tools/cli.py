@@ -1,8 +1,9 @@
-"""The command line: `shard-tools scan | pack | verify | info | report`; `drop`, `subset` and `export` are in derived/.
+"""The command line: `shard-tools scan | verify | info | report`; `pack`, `plan` and `gather` are in packing/, `drop`,
+`subset` and `export` in derived/.
 
 Exit codes: 0 done; 1 problems found (verify; pack when none of a generator's split and label, or nothing at all, could
-be packed; pack --strict with quarantined files); 2 wrong usage or input that cannot be read at all; more in
-genimage_stream/command_line.py. Results go to standard output, progress and messages to standard error.
+be packed; pack --strict with quarantined files; gather with parts missing); 2 wrong usage or input that cannot be read
+at all; more in genimage_stream/command_line.py. Results go to standard output, progress and messages to standard error.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from shard_tools.engines import local, ray
 from shard_tools.errors import ToolError
 from shard_tools.layout.columns import parse_columns
 from shard_tools.packing.part import MissingPartsError, gather_parts
+from shard_tools.scan import scan as scan_sources
 from tests.fixtures.genimage import make_tree, real_jpeg
 from tests.shard_tools.conftest import pack_here, shard_tools_here, tree_bytes
 from tests.shard_tools.in_parts import SIZE, Meddler, command, do_part, ended, left
@@ -217,8 +218,10 @@ def test_a_source_that_cannot_be_planned_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "thesis") == ["chapter1.tex"]
 
 
-def test_archives_tables_and_columns(tmp_path: Path) -> None:
-    """Tables are unfolded once; what the index has of --keep comes through the plan."""
+@pytest.mark.parametrize("keep", [None, "seed"])
+def test_archives_tables_and_columns(keep: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are unfolded once; what the index has of --keep comes through the plan. Without it, sources are listed
+    once."""
     root = tmp_path / "src"
     make_tree(root, generators=("adm",), count=3)
     shutil.make_archive(str(root / "glide" / "glide"), "zip", root, "ADM")
@@ -232,12 +235,20 @@ def test_archives_tables_and_columns(tmp_path: Path) -> None:
         for n in range(9)
     ]
     pq.write_table(pa.Table.from_pylist(rows), root / "more.parquet")
-    options = {"columns": parse_columns(None, None, "seed")}
+    options = {"columns": parse_columns(None, None, keep)}
     pack_here(root, tmp_path / "whole", shard_bytes=20_000, **options)
+    listed: list[int] = []
+
+    def scan(*given: Any, **named: Any) -> Any:
+        listed.append(1)
+        return scan_sources(*given, **named)
+
+    monkeypatch.setattr("shard_tools.pack.scan", scan)
     for part in ("1/2", "2/2"):
         do_part(root, tmp_path / "dst", part, **options)
         unfolded = list((tmp_path / "dst" / ".pack" / "unfolded").iterdir())
         assert len(unfolded) == 1
+    assert len(listed) == (1 if keep is None else 3)
     gather_parts(str(tmp_path / "dst"))
     assert tree_bytes(tmp_path / "dst") == tree_bytes(tmp_path / "whole")
     assert left(tmp_path / "dst") == []
