@@ -57,7 +57,7 @@ def test_wrong_usage_is_one_json_object_too(arguments: tuple[str, ...], says: st
 def test_version_and_short_help() -> None:
     assert shard_tools("--version").out == f"shard-tools {metadata.version('genimage-stream')}\n"
     listed = [line.split()[0] for line in shard_tools("-h").out.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == ["scan", "pack", "verify", "info", "report", "drop", "subset", "export"]
+    assert listed == ["scan", "pack", "plan", "gather", "verify", "info", "report", "drop", "subset", "export"]
 
 
 def test_a_generator_that_is_not_there(source: Path, tmp_path: Path) -> None:
