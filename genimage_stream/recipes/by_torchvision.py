@@ -226,8 +226,8 @@ RECIPES = (
         train=_dda(),
         eval=[T.CenterCrop(336)],
         normalize="clip",
-        note="What each image of a pair goes through, at one of the pair's three sizes. Missing: pairs of a real image "
-        "and its VAE reconstruction with one draw, their blending, and JPEG at the real's quality.",
+        note="What each image of a pair goes through, with one draw for both by `Loader(pairs=...)`, at one of the "
+        "pair's three sizes. Missing: the other two sizes, the blending of the two, and JPEG at the real's quality.",
     ),
     Recipe(
         "community-forensics",
