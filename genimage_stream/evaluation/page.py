@@ -55,7 +55,7 @@ def _figures(table: Table) -> Section:
     section = Section("By subset").add(
         html.paragraph(
             "In percent. A score above 0.5 calls an image fake. The mean is that of the subsets, each counted alike.",
-            *table.sentences(),
+            *table.sentences()[len(table.notes) :],  # the notes are at the head of the page
         ),
         html.table("The figures of each subset", columns, rows, numeric=range(1, len(columns))),
     )
@@ -78,7 +78,8 @@ def _robustness(tables: Mapping[str, Table]) -> Section:
     section = Section("By degradation").add(
         html.paragraph('In percent; "none" are the images as they are. The colour is stronger for more, from 50 % on.')
     )
-    for value in ("accuracy", "ap"):
+    has_ap = any(table.mean["ap"] is not None for table in tables.values())
+    for value in ("accuracy", "ap") if has_ap else ("accuracy",):
         groups = [row["group"] for row in tables[NOT_DEGRADED].rows]
         rows = [
             [name, *(_heat(table.row(group)[value]) for group in groups), _heat(table.mean[value])]
@@ -90,7 +91,7 @@ def _robustness(tables: Mapping[str, Table]) -> Section:
     means = {name: table.mean for name, table in tables.items()}
     drawn = [_curve(kind, points, means[NOT_DEGRADED]) for kind, points in _curves(means)]
     if drawn:
-        legend = [("fake", "AP"), ("real", "accuracy")]
+        legend = [("fake", "AP")] * has_ap + [("real", "accuracy")]
         caption = "Mean of the subsets over the strength of a degradation; thin lines are the images as they are"
         section.add(html.figure(caption, drawn, legend=legend))
     return section
@@ -116,13 +117,11 @@ def _curves(means: dict[str, Row]) -> Iterator[tuple[str, list[tuple[float, Row]
 
 
 def _curve(kind: str, points: list[tuple[float, Row]], clean: Row) -> str:
-    defined = [(strength, mean) for strength, mean in points if mean["ap"] is not None]
-    series = [
-        Series("AP", "fake", [mean["ap"] for _, mean in defined]),
-        Series("accuracy", "real", [mean["accuracy"] for _, mean in defined], dash=True),
-    ]
-    shown = "; ".join(f"{strength:g}: AP {share(mean['ap'])}" for strength, mean in defined)
-    at = [strength for strength, _ in defined]
+    at = [strength for strength, _ in points]
+    shown = "; ".join(f"{strength:g}: AP {share(mean['ap'])}" for strength, mean in points)
+    series = [Series("accuracy", "real", [mean["accuracy"] for _, mean in points], dash=True)]
+    if all(mean["ap"] is not None for _, mean in points):  # none without reals, or without fakes
+        series.insert(0, Series("AP", "fake", [mean["ap"] for _, mean in points]))
     levels = [(css, clean[name]) for css, name in (("fake", "ap"), ("real", "accuracy")) if clean[name] is not None]
     return charts.lines(
         kind,

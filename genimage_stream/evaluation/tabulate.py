@@ -219,7 +219,8 @@ def _notes(
             if not gathered:
                 warnings.warn(f"{note} gather() brings together the scores of all ranks", stacklevel=4)
             yield note
-    pooled = sorted({", ".join(map(str, group.key)) for group in groups if group.reals_from_pool})
+    named = [place for place, name in enumerate(columns) if name != "degradation"]
+    pooled = sorted({", ".join(str(group.key[i]) for i in named) for group in groups if group.reals_from_pool})
     if pooled:
         has = "has no reals of its own: its reals are" if len(pooled) == 1 else "have no reals of their own: theirs are"
         yield f'{"; ".join(pooled)} {has} those of the pool "{REAL_POOL}".'

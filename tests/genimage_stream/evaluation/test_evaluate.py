@@ -317,6 +317,17 @@ def test_damaged_images_are_skipped_and_said(here: Path, monkeypatch: pytest.Mon
     assert len(saved(here / "out")) == 11
 
 
+def test_a_page_without_reals(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AP is not defined then, and has neither table nor curve."""
+    fakes = [one for one in make_samples(2, splits=["val"]) if one.label == "fake"]
+    root = write_dataset(here / "dataset", fakes)
+    result = here_and_now(here, root, monkeypatch, "--out", "out", "--degrade", "jpeg:50,jpeg:70")
+    assert result.exit_code == 0, result.output
+    page = (here / "out/index.html").read_text()
+    assert "Accuracy of each subset under each degradation" in page
+    assert "AP of each subset" not in page
+
+
 def test_a_rank_that_ended_is_a_sentence(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from genimage_stream.evaluation import command as command_module
     from genimage_stream.evaluation.ranks import LostRankError

@@ -95,6 +95,7 @@ def test_reals_of_the_pool_where_a_subset_has_none(pooled: gs.Dataset) -> None:
     assert (rows["sd14"]["real_count"], rows["sd14"]["fake_count"]) == (8, 8)
     assert (rows["biggan"]["real_count"], rows["biggan"]["fake_count"]) == (8, 0)
     assert own.notes == ('adm has no reals of its own: its reals are those of the pool "real".',)
+    assert scored(pooled, 1, "none", "jpeg:65").table(by=["subset", "degradation"]).notes == own.notes
     p, fake, subset = scores.of(), fakes(pooled), column(pooled, "generator")
     here = np.isin(subset, ["adm", "real"])
     assert rows["adm"]["ap"] == pytest.approx(average_precision_score(fake[here], p[here]), abs=1e-12)
