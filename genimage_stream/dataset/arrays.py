@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import stat
 import threading
 import tokenize
 import zipfile
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+_LARGEST = 1 << 30  # bytes of one array
 
 
 class Arrays:
@@ -66,14 +69,31 @@ class Arrays:
     def _one(self, key: str) -> Array:
         try:
             if self._zip is None:
-                return _parse((self._path / f"{key}.npy").read_bytes())
+                return _parse(_content(self._path / f"{key}.npy"))
             with self._lock:
+                _check_size(self._zip.getinfo(f"{key}.npy").file_size)
                 content = self._zip.read(f"{key}.npy")
             return _parse(content)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # of a damaged zip nearly any: zlib.error, RuntimeError, struct.error, ...
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise OSError(f"{self._about}: {key}.npy in {self._path} cannot be read ({error})") from error
+
+
+def _content(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe is not waited for
+    with open(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError("it is not a regular file")
+        _check_size(facts.st_size)
+        return file.read(_LARGEST)
+
+
+def _check_size(size: int) -> None:
+    """An entry of a zip of a few kB may claim, and unfold to, gigabytes."""
+    if size > _LARGEST:
+        raise ValueError(f"{size:,} bytes for one sample are more than {_LARGEST:,}")
 
 
 def _parse(content: bytes) -> Array:
