@@ -127,8 +127,10 @@ class Comparison:
             ratio = (
                 ratio_text(one.ratios(self.measurements[self.baseline])) if self.baseline in self.measurements else ""
             )
+            # The kernel counts in hundredths of a second, so a tiny run may have cost none.
+            per_second = f"{one.units / costs['cpu_seconds']:,.0f}" if costs["cpu_seconds"] else ""
             lines.append(
-                f"| {title} | {one.rate:,.0f} | {one.spread:.0%} | {ratio} | {one.units / costs['cpu_seconds']:,.0f} "
+                f"| {title} | {one.rate:,.0f} | {one.spread:.0%} | {ratio} | {per_second} "
                 f"| {costs['peak_mib']:,.0f} | {costs['threads']:.0f} |"
             )
         lines += ["", *(f"Left out: {why}." for why in self.left_out.values())] if self.left_out else []
