@@ -220,6 +220,9 @@ class RandomCrop(CoreStep):
         return drawn
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
+        if self.pad == "error":
+            height, width = values.sides(self.size)
+            _need_inside((draw["x"], draw["y"], width, height), size)
         return [_crop(draw["x"], draw["y"], self.size, self.pad)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
@@ -244,6 +247,15 @@ def _need_room(pad: str, size: Size, height: int, width: int) -> None:
     if pad == "error" and (size.width < width or size.height < height):
         raise ValueError(
             f'a crop of {width}x{height} is larger than the image of {size.width}x{size.height}; pad="zeros" pads it'
+        )
+
+
+def _need_inside(box: tuple[int, int, int, int], size: Size) -> None:
+    """`box`: (x, y, width, height). What was drawn for another image may not fit this one."""
+    x, y, width, height = box
+    if not (0 <= x <= size.width - width and 0 <= y <= size.height - height):
+        raise ValueError(
+            f"the window of {width}x{height} drawn at ({x}, {y}) is not inside the image of {size.width}x{size.height}"
         )
 
 
@@ -346,6 +358,7 @@ class RandomResizedCrop(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         height, width = values.sides(self.size)
         box = (draw["x"], draw["y"], draw["width"], draw["height"])
+        _need_inside(box, size)
         return [_core.crop_step(box, PADDINGS["zeros"]), _resize(width, height, self.filter, self.like)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:

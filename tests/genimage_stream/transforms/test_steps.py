@@ -261,6 +261,13 @@ def test_draws_that_do_not_fit_are_refused(draws: list[Any], wanted: str) -> Non
         T.apply(picture(0, 6, 7), [T.JPEG()], draws)
 
 
+@pytest.mark.parametrize("step", [T.RandomCrop(3), T.RandomResizedCrop(3)])
+def test_windows_drawn_for_a_larger_image_are_refused(step: Step) -> None:
+    drawn = {"step": type(step).__name__, "applied": True, "x": 5, "y": 0, "width": 3, "height": 3}
+    with pytest.raises(ValueError, match=r"step 0 .*: the window of 3x3 drawn at \(5, 0\) is not inside .* 7x6"):
+        T.apply(picture(0, 6, 7), [step], [drawn])
+
+
 def test_encoded_images_are_keyed_by_their_bytes() -> None:
     import hashlib
     import io
