@@ -18,11 +18,21 @@ import pyarrow.parquet as pq
 import pytest
 
 import genimage_stream as gs
+from tests.fixtures.genimage import make_tree
 from tests.fixtures.shards import make_dataset
-from tests.shard_tools.conftest import shard_tools_here
+from tests.shard_tools.conftest import pack_here, shard_tools_here
 from tests.shard_tools.test_unreadable import within
 
 PLAIN = {"pandas": pa.string(), "Polars": pa.large_string(), "DuckDB": pa.string_view()}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few samples, since every one of these tests has all tools read all of them. Not to be written to."""
+    here = tmp_path_factory.mktemp("packed")
+    make_tree(here / "tree", generators=("adm", "biggan"), count=2)
+    pack_here(here / "tree", here / "dst", shard_bytes=10_000)
+    return here / "dst"
 
 
 def edit(root: Path, change: Callable[[pa.Table], pa.Table]) -> None:
@@ -54,7 +64,7 @@ def use(root: Path, tmp_path: Path) -> list[str]:
                 said.append(f"loaded {len(batch)}")
         said.append("end")
 
-    within(120, work)
+    within(250, work)
     assert said[-1] == "end"
     return said
 

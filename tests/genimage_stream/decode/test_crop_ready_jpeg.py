@@ -104,9 +104,9 @@ def test_the_own_encoder_writes_what_libjpeg_writes(variant: str) -> None:
         _core.set_jpeg_path("auto")
 
 
-def test_crops_of_a_thousand_images() -> None:
+def test_crops_of_hundreds_of_images() -> None:
     chance = random.Random(11)
-    for seed in range(1000):
+    for seed in range(300):
         width, height = chance.randint(1, 140), chance.randint(1, 90)
         original = VARIANTS[chance.choice(sorted(VARIANTS))](width, height, seed)
         full, stored = pillow_rgb(original), crop_ready(original)

@@ -122,10 +122,10 @@ def test_every_processor_writes_the_same_bytes(level: int) -> None:
             assert written[0] == written[1] == written[2]
 
 
-def test_crops_of_a_thousand_images() -> None:
+def test_crops_of_hundreds_of_images() -> None:
     chance = random.Random(12)
     kept = 0
-    for seed in range(1000):
+    for seed in range(300):
         color, depth = chance.choice(FORMATS)
         width, height = chance.randint(65, 220), chance.randint(1, 70)
         original = photo(width, height, color, depth, seed)
@@ -141,7 +141,7 @@ def test_crops_of_a_thousand_images() -> None:
             w, h = chance.randint(1, width), chance.randint(1, height)
             x, y = chance.randint(0, width - w), chance.randint(0, height - h)
             assert np.array_equal(gs.decode(stored, crop=(x, y, w, h)), full[y : y + h, x : x + w])
-    assert kept < 100
+    assert kept < 30
 
 
 def test_hundreds_of_sizes() -> None:

@@ -141,8 +141,7 @@ def test_dicts_for_transformers(root: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("step", [4, 9, 13])
-def test_transformers_resumes_inside_an_epoch(root: Path, tmp_path: Path, step: int) -> None:
+def test_transformers_resumes_inside_an_epoch(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     transformers = pytest.importorskip("transformers")
 
@@ -165,7 +164,7 @@ def test_transformers_resumes_inside_an_epoch(root: Path, tmp_path: Path, step: 
 
     def trainer() -> Any:
         options = transformers.TrainingArguments(
-            str(tmp_path), num_train_epochs=3, save_steps=step, use_cpu=True, report_to="none", disable_tqdm=True
+            str(tmp_path), num_train_epochs=3, save_steps=1, use_cpu=True, report_to="none", disable_tqdm=True
         )
         return Trainer(Model(), options, train_dataset=gs.open_dataset(root))
 
@@ -173,9 +172,10 @@ def test_transformers_resumes_inside_an_epoch(root: Path, tmp_path: Path, step: 
     whole.train()
     loader = make_loader(root)
     assert whole.model.heard == [float(batch.images.double().sum()) for _ in range(3) for batch in loader]
-    rest = trainer()
-    rest.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
-    assert rest.model.heard == whole.model.heard[step:]
+    for step in (13, 9, 4):  # a run that goes on writes the later checkpoints anew
+        rest = trainer()
+        rest.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert rest.model.heard == whole.model.heard[step:], step
 
 
 GATHER_IN_TWO = """

@@ -4,6 +4,7 @@ library gives these errors, since a file server that does is nothing that a test
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -52,6 +53,10 @@ static int fails(int fd) {
     }
 READ(pread)
 READ(pread64)
+void forget(void) {
+    memset(dead, 0, sizeof dead);
+    atomic_store(&reads, 0);
+}
 int close(int fd) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "close");
@@ -60,21 +65,34 @@ int close(int fd) {
 }
 """
 
+# For each further argument, an errno and perhaps the path of FAIL_ALWAYS: three epochs of a loader.
 SCRIPT = """
-import os, sys
+import ctypes, json, os, sys
 import genimage_stream as gs
 
-loader = gs.Loader(gs.open_dataset(sys.argv[1]), 8, crop=16, threads=3)
-for _ in range(3):
-    seen = 0
-    try:
-        for batch in loader:
-            seen += len(batch)
-        print("whole", seen)
-    except OSError as error:
-        print(type(error).__name__, error.errno, error)
-        if len(sys.argv) > 2:
-            os.remove(sys.argv[2])
+told = []
+for case in sys.argv[2:]:
+    number, _, always = case.partition(":")
+    ctypes.CDLL(None).forget()
+    os.environ["FAIL_WITH"] = number
+    os.environ.pop("FAIL_ALWAYS", None)
+    if always:
+        open(always, "w").close()
+        os.environ["FAIL_ALWAYS"] = always
+    loader = gs.Loader(gs.open_dataset(sys.argv[1]), 8, crop=16, threads=3)
+    told.append([])
+    for _ in range(3):
+        seen = 0
+        try:
+            for batch in loader:
+                seen += len(batch)
+            told[-1].append(f"whole {seen}")
+        except OSError as error:
+            told[-1].append(f"{type(error).__name__} {error.errno} {error}")
+            if always:
+                os.remove(always)
+    del loader
+print(json.dumps(told))
 """
 
 
@@ -95,44 +113,28 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("dataset"), 6)
 
 
-def run(hook: Path, root: Path, number: int, always: Path | None = None) -> list[str]:
+def run(hook: Path, root: Path, *cases: str) -> list[list[str]]:
+    """What each case says of its three epochs, all in one process."""
     if "asan" in os.environ.get("LD_PRELOAD", "") or "tsan" in os.environ.get("LD_PRELOAD", ""):
         pytest.skip("a sanitizer's library has to come first")
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": str(hook),
-        "FAIL_AT": "20",
-        "FAIL_WITH": str(number),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    given = [str(root)]
-    if always is not None:
-        always.touch()
-        environment["FAIL_ALWAYS"] = str(always)
-        given.append(str(always))
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *given], capture_output=True, text=True, check=True, env=environment
+    given = {"LD_PRELOAD": str(hook), "FAIL_AT": "20", "FAIL_WITH": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", SCRIPT, str(root), *cases]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **given})
+    told: list[list[str]] = json.loads(done.stdout)
+    return told
+
+
+def test_descriptors_that_died(hook: Path, root: Path, tmp_path: Path) -> None:
+    """One that is dead is opened again; what lasts is named, and the loader recovers; others are not tried again."""
+    lasting = [f"{number}:{tmp_path / str(number)}" for number in (errno.ESTALE, errno.EIO)]
+    again, again_too, stale, broken, other = run(
+        hook, root, str(errno.ESTALE), str(errno.EIO), *lasting, str(errno.EACCES)
     )
-    return done.stdout.splitlines()
-
-
-@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO])
-def test_a_dead_descriptor_is_opened_again(hook: Path, root: Path, number: int) -> None:
-    assert run(hook, root, number) == ["whole 72"] * 3
-
-
-@pytest.mark.parametrize(("number", "remedy"), [(errno.ESTALE, "remount"), (errno.EIO, "dmesg")])
-def test_what_lasts_is_named_and_the_loader_recovers(
-    hook: Path, root: Path, tmp_path: Path, number: int, remedy: str
-) -> None:
-    first, *rest = run(hook, root, number, tmp_path / "failing")
-    assert first.startswith(f"OSError {number} sample ")
-    assert ".tar" in first
-    assert remedy in first
-    assert rest[-1] == "whole 72"
-
-
-def test_other_errors_are_not_tried_again(hook: Path, root: Path) -> None:
-    first, *_ = run(hook, root, errno.EACCES)
-    assert first.startswith(f"PermissionError {errno.EACCES} sample ")
-    assert "chmod" in first
+    assert again == again_too == ["whole 72"] * 3
+    for told, number, remedy in ((stale, errno.ESTALE, "remount"), (broken, errno.EIO, "dmesg")):
+        assert told[0].startswith(f"OSError {number} sample ")
+        assert ".tar" in told[0]
+        assert remedy in told[0]
+        assert told[-1] == "whole 72"
+    assert other[0].startswith(f"PermissionError {errno.EACCES} sample ")
+    assert "chmod" in other[0]
