@@ -38,22 +38,27 @@ def warm() -> Iterator[str]:
 #: one worker busy after the others have ended.
 LONG = (
     "tests/genimage_stream/decode/test_fuzz_short.py",
+    "tests/genimage_stream/loading/test_trainers.py",
+    "tests/genimage_stream/loading/test_accelerators.py",
+    "tests/test_examples.py",
     "tests/test_how_do_i.py",
+    "tests/benchmarks/test_gpu_check.py",
     "tests/shard_tools/test_elsewhere.py",
     "tests/shard_tools/test_object_store.py",
-    "tests/genimage_stream/loading/test_trainers.py",
-    "tests/genimage_stream/storage/test_cache.py",
-    "tests/attacks/test_damaged_index.py",
-    "tests/shard_tools/test_command_line.py",
-    "tests/test_benchmarks.py",
-    "tests/benchmarks/test_gpu_check.py",
     "tests/genimage_stream/evaluation/test_evaluate.py",
     "tests/shard_tools/test_interruptions.py",
+    "tests/shard_tools/test_command_line.py",
     "tests/shard_tools/test_growth.py",
+    "tests/shard_tools/test_ray.py",
+    "tests/genimage_stream/storage/test_cache.py",
+    "tests/genimage_stream/recipes/test_recipes.py",
+    "tests/test_benchmarks.py",
     "tests/shard_tools/test_report.py",
+    "tests/test_docs.py",
     "tests/test_readme.py",
-    "tests/test_demo.py",
 )
+#: Files that one worker runs, because what they import (Lightning, transformers) takes it seconds.
+TRAINERS = ("loading/test_trainers.py", "loading/test_accelerators.py", "tests/test_examples.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,7 +73,8 @@ def file_of(item: pytest.Item) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers (pytest -n 2 --dist loadgroup) the tests of a file share one, as they share fixtures."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(file_of(item)))
+        file = file_of(item)
+        item.add_marker(pytest.mark.xdist_group("trainers" if file.endswith(TRAINERS) else file))
     items.sort(key=lambda item: LONG.index(file_of(item)) if file_of(item) in LONG else len(LONG))
 
 

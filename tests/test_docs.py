@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("page", GIVEN)
-def test_python_of_the_docs_runs(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_of_the_docs_runs(page: str, folder: Path, warm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = {"loading": "torchdata", "dali": "nvidia"}.get(page)
     if needed and find_spec(needed) is None:
         pytest.skip(f"{needed} is not installed: make test installs what the tests compare with")
@@ -80,5 +80,5 @@ def test_python_of_the_docs_runs(page: str, folder: Path, monkeypatch: pytest.Mo
         program = program.replace(there, here)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    result = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False)
+    result = subprocess.run([warm, "-c", program], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

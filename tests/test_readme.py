@@ -53,9 +53,9 @@ def test_training_loop_has_fifteen_lines() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python_runs(number: int, folder: Path) -> None:
+def test_python_runs(number: int, folder: Path, warm: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", blocks("python")[number]], cwd=folder, capture_output=True, text=True, check=False
+        [warm, "-c", blocks("python")[number]], cwd=folder, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
 

@@ -18,7 +18,6 @@ from shard_tools.errors import ToolError
 from tests.shard_tools.conftest import shard_tools, tree_bytes
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.alone  # Ray starts by the free memory, and a worker is caught at its work
 
 Tree = tuple[Path, list[Any]]
 
@@ -43,6 +42,7 @@ def _descends(pid: int, ancestor: int) -> bool:
     return False
 
 
+@pytest.mark.alone  # Ray starts by the free memory, and a worker is caught at its work
 def test_the_same_bytes_although_a_worker_is_lost(standard_tree: Tree, packed: Path, tmp_path: Path) -> None:
     for attempt in range(5):
         destination = tmp_path / f"dst-{attempt}"

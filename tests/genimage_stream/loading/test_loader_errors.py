@@ -186,7 +186,7 @@ def test_many_loaders_leave_no_threads_or_files(dataset: gs.Dataset) -> None:
     assert held() == before
 
 
-def in_child(act: str, dataset: gs.Dataset) -> int:
+def in_child(python: str, act: str, dataset: gs.Dataset) -> int:
     """Run code in a fork of a process that has used a loader; its exit status."""
     code = f"""
 import os, sys
@@ -208,10 +208,10 @@ assert len([first, *running]) == len(loader)  # the parent goes on undisturbed
 sys.exit(os.waitstatus_to_exitcode(status))
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run([sys.executable, "-c", code], env=environment, timeout=250, check=False).returncode
+    return subprocess.run([python, "-c", code], env=environment, timeout=250, check=False).returncode
 
 
-def test_fork(dataset: gs.Dataset) -> None:
+def test_fork(warm: str, dataset: gs.Dataset) -> None:
     act = """
         loader.set_epoch(0)
         assert [batch.keys for batch in loader] == expected  # an epoch of its own, with threads of its own
@@ -223,10 +223,10 @@ def test_fork(dataset: gs.Dataset) -> None:
             raise AssertionError("the parent's epoch went on in the child")
         del running, loader
     """
-    assert in_child(act.strip(), dataset) == 0
+    assert in_child(warm, act.strip(), dataset) == 0
 
 
-def test_a_fork_amid_many_jobs(dataset: gs.Dataset) -> None:
+def test_a_fork_amid_many_jobs(warm: str, dataset: gs.Dataset) -> None:
     """A child once asked for the batches that its parent had queued, and failed by chance."""
     code = f"""
 import os
@@ -242,12 +242,12 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert sum(map(len, running)) == {len(dataset)} - 8
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=250, check=False).returncode == 0
+    assert subprocess.run([warm, "-c", code], env=environment, timeout=250, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("options", ["channels_last=True", "channels_last=False"])
 def test_a_fork_after_reordered_and_shortened_batches_does_not_hang(
-    options: str, with_damage: tuple[gs.Dataset, set[str]]
+    warm: str, options: str, with_damage: tuple[gs.Dataset, set[str]]
 ) -> None:
     """torch would do both by OpenMP, whose threads stay in the parent while the child waits for them."""
     dataset, bad = with_damage
@@ -271,7 +271,7 @@ if child == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, timeout=250, check=True)
+    subprocess.run([warm, "-c", code], env=environment, timeout=250, check=True)
 
 
 def wait_for_line(process: subprocess.Popen[str]) -> Iterator[str]:
