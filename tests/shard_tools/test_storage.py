@@ -61,3 +61,25 @@ def test_a_destination_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("words")
     with pytest.raises(TargetError, match="cannot be written"):
         LocalStorage(str(tmp_path / "file" / "dst")).write("x", b"words")
+
+
+def test_one_of_several_creates_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(str(tmp_path))
+    assert [storage.write_new("a/b", data) for data in (b"first", b"second")] == [True, False]
+    assert storage.read("a/b") == b"first"
+    link = os.link
+
+    def answer_lost(source: Any, target: Any) -> None:
+        link(source, target)
+        raise FileExistsError(errno.EEXIST, "the request came twice")
+
+    monkeypatch.setattr(os, "link", answer_lost)
+    assert storage.write_new("c", b"first")
+
+    def no_links(source: Any, target: Any) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(TargetError, match="hard link"):
+        storage.write_new("d", b"first")
+    assert set(storage.files()) == {"a/b", "c"}
