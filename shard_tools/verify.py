@@ -28,6 +28,7 @@ from genimage_stream.schema import (
     QUARANTINE_FILE,
     idx_path,
     index_schema,
+    kept_column,
 )
 from shard_tools import tar
 from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE
@@ -68,7 +69,8 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
         result.problems.append(str(error))
         return result
     names = [name for name in index_schema(crop_ready=info.crop_ready).names if name not in LATER_COLUMNS]
-    if [name for name in index.schema.names if name not in LATER_COLUMNS] != names:
+    kept = kept_column("")
+    if [name for name in index.schema.names if name not in LATER_COLUMNS and not name.startswith(kept)] != names:
         result.problems.append(
             f"{storage.shown(INDEX_FILE)} has other columns than format {dataset.get('format_version')}"
         )

@@ -110,7 +110,7 @@ class Samples:
         """Samples per (generator, split, label), those there are."""
         generators, splits = self.generator.names, self.split.names
         flat = (self.generator.codes.astype(np.int64) * len(splits) + self.split.codes) * 2 + self.fake
-        found = np.bincount(flat, minlength=len(generators) * len(splits) * 2).reshape(-1, len(splits), 2)
+        found = np.bincount(flat, minlength=len(generators) * len(splits) * 2).reshape(len(generators), len(splits), 2)
         return {(generators[g], splits[s], LABELS[k]): int(found[g, s, k]) for g, s, k in np.argwhere(found).tolist()}
 
 

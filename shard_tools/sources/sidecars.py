@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from shard_tools.errors import ToolError
 from shard_tools.layout.columns import Columns, Meaning, pick, read_text, split_of, unused
 from shard_tools.names import IMAGE_SUFFIXES
 from shard_tools.sources.base import ContainerListing, FolderListing, Location, Reader, Said
@@ -60,7 +61,7 @@ def _table_rows(folder: FolderListing, reader: Reader, columns: Columns) -> Iter
             rows = [row for line in text.splitlines() if isinstance(row := _object(line), dict)]
         else:
             delimiter = "\t" if name.lower().endswith(".tsv") else ","
-            rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+            rows = _cells(text, delimiter, _path(folder, name))
         names = list(dict.fromkeys(str(column) for row in rows[:1] for column in row))
         given = columns.of("path")
         path = given if given in names else pick("path", names, Columns(), name)
@@ -68,6 +69,17 @@ def _table_rows(folder: FolderListing, reader: Reader, columns: Columns) -> Iter
             where = str(row.get(path) or "").replace("\\", "/").removeprefix("./").strip("/")
             yield where, row
             yield _path(folder, where), row
+
+
+def _cells(text: str, delimiter: str, shown: str) -> list[dict[str, Any]]:
+    """Rows of a table as text; cells beyond the columns that its first line names belong to none."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+    except csv.Error as error:  # e.g. a cell of more than 128 kB
+        raise ToolError(f"{shown} is no table ({error}): look for a quotation mark that is not closed") from None
+    for row in rows:
+        row.pop(None, None)
+    return rows
 
 
 def _object(line: str) -> object:

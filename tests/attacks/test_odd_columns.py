@@ -128,3 +128,12 @@ def test_a_kept_column_of_a_name_that_pack_does_not_give(root: Path) -> None:
     edit(root / "index.parquet", lambda table: table.append_column("x_<b>", table["key"]))
     assert "has a column 'x_<b>', whose name pack does not give" in said(root, "drop --generators adm")
     assert "report 0" in said(root, "report")
+
+
+def test_a_report_of_files_in_quarantine_alone(tmp_path: Path) -> None:
+    place = tmp_path / "source" / "sd14" / "train" / "ai" / "0.png"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"no image")
+    assert shard_tools_here("pack", tmp_path / "source", tmp_path / "dst").code == 1
+    done = shard_tools_here("report", tmp_path / "dst", "--html", tmp_path / "x.html", "--json")
+    assert (done.code, done.json["samples"], done.json["quarantined"]) == (0, 0, 1)

@@ -84,3 +84,14 @@ def test_masks_are_no_images(tmp_path: Path) -> None:
     found = listing(tmp_path)
     assert len(found) == 1
     assert sum("folder of masks" in note for note in found.notes) == 2
+
+
+def test_cells_without_a_column_belong_to_none(tmp_path: Path) -> None:
+    put(tmp_path, **{"a.jpg": b"x", "metadata.csv": "file_name,split,label\na.jpg,train,fake,more,and more\n"})
+    assert told(listing(tmp_path, "label=label"))[0][2:] == ("train", "fake")
+
+
+def test_a_cell_that_never_ends(tmp_path: Path) -> None:
+    put(tmp_path, **{"a.jpg": b"x", "metadata.csv": 'file_name,split\na.jpg,"' + "x" * 200_000})
+    with pytest.raises(ToolError, match=r"metadata\.csv is no table .*quotation mark"):
+        listing(tmp_path, "label=label")

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from shard_tools.terminal.progress import Silent
 from shard_tools.verify import verify
@@ -179,3 +180,14 @@ def test_the_packer_writes_checksums(packed: Path) -> None:
     raw[column.data_page_offset + column.total_compressed_size // 2] ^= 1
     with pytest.raises(OSError, match="CRC"):
         pq.read_table(pa.BufferReader(bytes(raw)), page_checksum_verification=True)
+
+
+def test_columns_of_keep_are_no_damage(tmp_path: Path) -> None:
+    for label, name in (("ai", "0"), ("nature", "n01440764_0")):
+        place = tmp_path / "source" / "sd14" / "train" / label / f"{name}.png"
+        place.parent.mkdir(parents=True)
+        Image.new("RGB", (20, 20), len(name)).save(place)
+        place.with_suffix(".txt").write_text("a prompt")
+    assert shard_tools_here("pack", tmp_path / "source", tmp_path / "dst", "--keep", "txt").code == 0
+    done = shard_tools_here("verify", tmp_path / "dst")
+    assert (done.code, "is intact; 2 samples" in done.out) == (0, True)
