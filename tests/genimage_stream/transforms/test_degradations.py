@@ -7,6 +7,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -48,6 +49,7 @@ def lowres(pixels: Pixels, side: int) -> Pixels:
 
 def zoomed(pixels: Pixels, scale: float) -> Pixels:
     height, width = pixels.shape[:2]
+    scale = float(np.float32(scale))  # torch's uniform_, which AEROBLADE draws it by
     w, h = round(width * scale), round(height * scale)
     x, y = round((width - w) / 2), round((height - h) / 2)
     return resized(pixels[y : y + h, x : x + w], width, height)
@@ -77,6 +79,13 @@ def test_equals_the_library(text: str, plain: object) -> None:
     for number in range(4):
         pixels = image(number)
         assert np.array_equal(T.apply(pixels, steps_of_degradation(text)), plain(pixels)), number  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("scale", "height"), [(0.9, 337), (0.7, 262), (0.5, 188)])
+def test_aeroblades_crop_of_an_imagenet_photograph(scale: float, height: int) -> None:
+    """Sides as the published code takes them of 375 pixels, run with torch 2: 337 at 0.9, not 338."""
+    (draw,) = T.draws_of(np.zeros((375, 500, 3), np.uint8), steps_of_degradation(f"crop:{scale}"))
+    assert draw["height"] == height == round(375 * torch.empty(1).uniform_(scale, scale).item())
 
 
 def test_torchvisions_blur() -> None:
