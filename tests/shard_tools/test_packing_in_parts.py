@@ -55,7 +55,8 @@ def test_a_part_that_is_killed_comes_again(standard_tree: Tree, packed: Path, tm
     process.kill()
     process.communicate()
     assert shard_tools_here("pack", *options, "--part", "2/2").code == 0
-    assert "going on" in shard_tools_here("pack", *options, "--part", "1/2").err
+    on = shard_tools_here("pack", *options, "--part", "1/2")
+    assert "going on" in on.err or "done already" in on.out  # where the kill came late
     again = shard_tools_here("pack", *options, "--part", "1/2")
     assert (again.code, "part 1/2 is done already" in again.out) == (0, True)
     assert shard_tools_here("gather", tmp_path / "dst").code == 0
