@@ -11,7 +11,7 @@ from shard_tools.addresses import failed, first_line, open_store
 from shard_tools.errors import SourceError, ToolError
 from shard_tools.names import is_system_file
 from shard_tools.sources.base import ContainerListing, FolderListing, Location
-from shard_tools.sources.odd_keys import list_with_boto3, oddity
+from shard_tools.sources.odd_keys import list_by_maker, oddity
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ class ObjectContainer:
             try:
                 return _listing(self._batches(), found)
             except obstore.exceptions.InvalidPathError as error:
-                if not self.url.startswith(("s3://", "s3a://")):
-                    raise ToolError(f"{self.url} cannot be listed: {first_line(error)}; rename that object") from error
-                return _listing(list_with_boto3(self.url), found)
+                return _listing(list_by_maker(self.url, first_line(error)), found)
         except ToolError:
             raise
         except Exception as error:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 import pyarrow.parquet as pq
 import pytest
@@ -37,6 +38,12 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
             asked = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(asked.query).items()}
             key = unquote(asked.path.removeprefix("/bucket").lstrip("/"))
+            if query.get("comp") == "list":
+                self.give(as_azure(objects, query), kind="application/xml")
+                return
+            if asked.path.startswith("/storage/v1/"):
+                self.give(as_google(objects, query), kind="application/json")
+                return
             if "list-type" not in query:
                 self.give(objects[key]) if key in objects else self.give(b"", 404)
                 return
@@ -54,9 +61,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
             body += "<EncodingType>url</EncodingType>" * encoded
             self.give(f"<ListBucketResult>{body}{contents}</ListBucketResult>".encode())
 
-        def give(self, body: bytes, status: int = 200) -> None:
+        def give(self, body: bytes, status: int = 200, kind: str = "application/octet-stream") -> None:
             self.send_response(status)
-            for name, value in (("Content-Length", len(body)), ("ETag", "x")):
+            for name, value in (("Content-Length", len(body)), ("ETag", "x"), ("Content-Type", kind)):
                 self.send_header(name, str(value))
             self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
             self.end_headers()
@@ -71,6 +78,26 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     yield objects
     server.shutdown()
     server.server_close()
+
+
+def as_google(objects: dict[str, bytes], query: dict[str, str]) -> bytes:
+    """An answer of Google's own interface, which its client speaks; three keys each."""
+    keys = sorted(key for key in objects if key.startswith(query["prefix"]) and key > query.get("pageToken", ""))
+    found: dict[str, Any] = {"items": [{"name": key, "size": str(len(objects[key]))} for key in keys[:3]]}
+    return json.dumps(found | ({"nextPageToken": keys[2]} if len(keys) > 3 else {})).encode()
+
+
+def as_azure(objects: dict[str, bytes], query: dict[str, str]) -> bytes:
+    """An answer of Azure's store, three keys each."""
+    keys = sorted(k for k in objects if k.startswith(query.get("prefix", "")) and k > query.get("marker", ""))
+    facts = "<Last-Modified>Mon, 01 Jan 2024 00:00:00 GMT</Last-Modified><Etag>x</Etag><BlobType>BlockBlob</BlobType>"
+    blobs = "".join(
+        f"<Blob><Name>{escape(key)}</Name><Properties><Content-Length>{len(objects[key])}</Content-Length>"
+        f"<Content-Type>image/png</Content-Type>{facts}</Properties></Blob>"
+        for key in keys[:3]
+    )
+    marker = f"<NextMarker>{escape(keys[2])}</NextMarker>" if len(keys) > 3 else "<NextMarker/>"
+    return f"<EnumerationResults><Blobs>{blobs}</Blobs>{marker}</EnumerationResults>".encode()
 
 
 def fill(objects: dict[str, bytes]) -> None:
@@ -102,21 +129,42 @@ def test_without_boto3_the_error_says_what_is_odd(
     monkeypatch.setitem(sys.modules, "boto3", None)
     done = shard_tools_here("scan", "s3://bucket/src")
     assert done.code == 2
-    assert "keys are no paths, such as a//b: rename them, or `pip install boto3`" in done.err
+    assert "keys are no paths" in done.err
+    assert "ai//x.png" in done.err
+    assert "rename them, or `pip install boto3`" in done.err
 
 
-def test_elsewhere_the_error_names_the_key(
-    bucket: dict[str, bytes], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Google's stores answer a listing in the same form."""
-    fill(bucket)
+@pytest.fixture
+def elsewhere(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of somebody who uses the server as gs:// and as az://, without credentials."""
     account = {"gcs_base_url": os.environ["AWS_ENDPOINT_URL"], "disable_oauth": True}
     account |= dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
     (tmp_path / "account.json").write_text(json.dumps(account))
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
-    assert shard_tools_here("scan", "gs://bucket/src").code == 0
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", os.environ["AWS_ENDPOINT_URL"])
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "nobody")
+    monkeypatch.setenv("AZURE_SKIP_SIGNATURE", "true")
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package"),
+    [
+        ("gs://bucket/src", "google.cloud.storage", "google-cloud-storage"),
+        ("az://bucket/src", "azure.storage.blob", "azure-storage-blob azure-identity"),
+    ],
+)
+def test_elsewhere_the_makers_client_lists_them(
+    bucket: dict[str, bytes], elsewhere: None, url: str, module: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bucket)
+    assert shard_tools_here("scan", url).code == 0
     bucket["src/adm/train/ai//x.png"] = b"x"
-    done = shard_tools_here("scan", "gs://bucket/src")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, module, None)
+        done = shard_tools_here("scan", url)
     assert done.code == 2
-    assert '"src/adm/train/ai//x.png"' in done.err
-    assert "rename that object" in done.err
+    assert 'ai//x.png"' in done.err
+    assert f"rename them, or `pip install {package}`, which lists the others" in done.err
+    pytest.importorskip(module, reason=f"{package} is not installed")
+    done = shard_tools_here("scan", url, "--json")
+    assert (done.code, done.json["files"], done.json["rejected"]) == (0, 10, 1)
