@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -66,16 +67,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False  # else xdist begins with the files of the most tests
 
 
-def file_of(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (pytest -n 2 --dist loadgroup) the tests of a file share one, as they share fixtures."""
-    for item in items:
-        file = file_of(item)
-        item.add_marker(pytest.mark.xdist_group("trainers" if file.endswith(TRAINERS) else file))
-    items.sort(key=lambda item: LONG.index(file_of(item)) if file_of(item) in LONG else len(LONG))
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return LONG.index(file) if file in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several workers (pytest -n 2) the tests of a file share one, as they share fixtures.
+
+    Not by marks of xdist_group: xdist 3.8 writes them into a private name that pytest 9.2 does not read any more."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "trainers" if file.endswith(TRAINERS) else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
