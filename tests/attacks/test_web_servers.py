@@ -15,7 +15,7 @@ from genimage_stream.storage.remote import RemoteStore
 from tests.fixtures.shards import make_dataset
 from tests.fixtures.web import Asked, Web, web_of
 
-QUICK = {"timeout": 2.0, "retries": 1, "pause": 0.01}
+QUICK = {"timeout": 20.0, "retries": 1, "pause": 0.01}
 
 
 @pytest.fixture(scope="module")
