@@ -106,9 +106,10 @@ class Batch:
         return getattr(self, which)
 
     def as_dict(self) -> dict[str, Any]:
-        """The tensors and keys by name, for trainers that want a dict."""
+        """The tensors and keys by name, for trainers that want a dict; those of pairs as a dict "pairs"."""
         more = () if self.view_of is None else ("view_of",)
-        return {name: getattr(self, name) for name in (*_TENSORS, *more, "keys")} | self.arrays
+        pairs = {} if self.pairs is None else {"pairs": self.pairs.as_dict()}
+        return {name: getattr(self, name) for name in (*_TENSORS, *more, "keys")} | self.arrays | pairs
 
     def show(self, most: int = 16, *, columns: int = 8) -> Png:
         """The first images as a PNG, un-normalised, each with its label and key; a notebook shows it.

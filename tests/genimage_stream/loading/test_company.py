@@ -82,6 +82,7 @@ def test_pairs_have_the_same_geometry_and_draws(
         assert pair is not None
         assert stems(pair) == stems(batch)
         assert pair.labels.tolist() == [1] * len(batch)
+        assert batch.as_dict()["pairs"]["images"] is pair.images
         assert [made[row].key for row in pair.rows.tolist()] == pair.keys
         for row, image, draws in zip(pair.rows.tolist(), pair.images, loader.draws(batch.rows), strict=True):
             expected = T.apply(made[row].data, STEPS, draws)
