@@ -219,8 +219,16 @@ def averaged(p: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def write_results(folder: Path, scores: Scores, table: Table, page: str) -> None:
-    """The files of a finished evaluation; the parts are not needed any more then."""
-    scores.save(folder / _NEW)
+    """The files of a finished evaluation; the parts are not needed any more then. Scores of other degradations, from
+    earlier commands, stay in the file of scores."""
+    known = Scores.load(scores.dataset, *(folder / _PARTS).glob("*.parquet"), *_finished(folder))
+    kept = Scores(scores.dataset)
+    for source, names in ((scores, scores.degradations), (known, known.degradations)):
+        for name in names:
+            if name not in kept.degradations:
+                rows = np.flatnonzero(~np.isnan(source.of(name)))
+                kept.add(rows, source.of(name)[rows], degradation=name)
+    kept.save(folder / _NEW)
     os.replace(folder / _NEW, folder / SCORES_FILE)
     (folder / "table.md").write_text(table.markdown(), "utf-8")
     table.csv(folder / "table.csv")

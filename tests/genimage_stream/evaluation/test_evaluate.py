@@ -296,6 +296,17 @@ def test_a_run_that_scored_nothing_holds_no_folder(here: Path, root: Path, monke
     assert "holds the scores of another evaluation (parameters differ)" in other.output
 
 
+def test_scores_of_earlier_degradations_stay(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for degrade in ("jpeg:50", "blur:1"):
+        result = here_and_now(here, root, monkeypatch, "--degrade", degrade, "--out", "out")
+        assert result.exit_code == 0, result.output
+    assert "jpeg:50" not in result.stdout  # the table is of what was asked for
+    assert all(len(saved(here / "out", name)) == 48 for name in ("none", "blur:1", "jpeg:50"))
+    again = here_and_now(here, root, monkeypatch, "--degrade", "jpeg:50", "--out", "out")
+    assert "done" not in again.stderr
+    assert "jpeg:50" in again.stdout
+
+
 def test_squeezed_scores_of_one_image(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = here_and_now(here, root, monkeypatch, "--batch-size", "47", "--out", "out", model="detector:squeezed")
     assert result.exit_code == 0, result.output
