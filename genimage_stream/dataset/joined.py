@@ -51,7 +51,8 @@ def joined_info(parts: Sequence[Access], samples: int) -> DatasetInfo:
 class JoinedStore:
     """The files of several datasets, for reading. A `Store` of storage/store.py; its index is made of theirs.
 
-    Raises ValueError when samples of one key have different bytes; of equal ones one is taken, which a warning says.
+    Raises ValueError when samples of one key have different bytes or labels; of equal ones one is taken, which a
+    warning says.
     """
 
     def __init__(self, stores: Sequence[Store], indexes: Sequence[IndexColumns]) -> None:
@@ -163,14 +164,15 @@ def _joined(name: str, indexes: Sequence[IndexColumns]) -> pa.Table:
         return table
     _, kept = np.unique(first, return_index=True)
     again = np.setdiff1d(np.arange(len(keys)), kept)
-    hashes = table["sha256"].combine_chunks()
-    same = pc.equal(hashes.take(from_numpy(again)), hashes.take(from_numpy(kept[first[again]])))
-    other = again[~to_numpy(pc.fill_null(same, False))]
-    if len(other):
-        raise ValueError(
-            f"{name} cannot be one dataset: {len(other):,} samples have the key of another one and other bytes, e.g. "
-            f"{keys[int(other[0])].as_py()!r}: select or drop one of them"
-        )
+    for column, what in (("sha256", "other bytes"), ("label", "another label")):
+        values = table[column].cast(pa.large_string()).combine_chunks()
+        same = pc.equal(values.take(from_numpy(again)), values.take(from_numpy(kept[first[again]])))
+        other = again[~to_numpy(pc.fill_null(same, False))]
+        if len(other):
+            raise ValueError(
+                f"{name} cannot be one dataset: {len(other):,} samples have the key of another one and {what}, e.g. "
+                f"{keys[int(other[0])].as_py()!r}: select or drop one of them"
+            )
     log.warning("%s: %s samples are in several of them, and taken once", name, f"{len(again):,}")
     return table.take(from_numpy(np.sort(kept)))
 

@@ -115,3 +115,17 @@ def test_parts_that_are_none(parts: tuple[Path, Path, Path], tmp_path: Path) -> 
         gs.open_dataset([])
     with pytest.raises(FileNotFoundError, match="no such folder"):
         gs.open_dataset([parts[0], tmp_path / "missing"])
+
+
+def test_another_label_of_the_same_bytes(parts: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """Which part says the truth is unknown, and which one comes first is chance."""
+    shutil.copytree(parts[0], tmp_path / "a")
+
+    def change(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index("label")
+        turned = pc.if_else(pc.equal(table["label"].cast(pa.string()), "real"), "fake", "real")
+        return table.set_column(place, table.schema.field(place), turned.cast(table.schema.field(place).type))
+
+    edit_index(tmp_path / "a", change)
+    with pytest.raises(ValueError, match="8 samples have the key of another one and another label"):
+        len(gs.open_dataset([tmp_path / "a", parts[2]]))
