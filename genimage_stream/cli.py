@@ -138,7 +138,7 @@ def recipes(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @app.command(short_help="Score a dataset with your detector, and write the tables.")
-@click.argument("destination", metavar="DST")
+@click.argument("destinations", metavar="DST...", nargs=-1, required=True)
 @click.option("--model", required=True, metavar="MODULE:FUNCTION", help="Function that returns the detector.")
 @click.option("--weights", metavar="FILE", help="State dict for the detector, loaded with weights_only=True.")
 @click.option("--outputs", default="logits", metavar="logits|probability", help="What the detector returns.")
@@ -160,7 +160,7 @@ def recipes(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--on-error", default="raise", metavar="raise|skip", help="Skip images that do not decode.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON on standard output.")
 def evaluate(
-    destination: str,
+    destinations: tuple[str, ...],
     model: str,
     weights: str | None,
     outputs: str,
@@ -181,16 +181,16 @@ def evaluate(
     """Score every image of a dataset with a detector; write scores.parquet, table.md, table.csv, table.json and
     index.html.
 
-    DST is a packed dataset: a folder or an address. FUNCTION() returns something that is called with images, float32
-    (n, 3, h, w), normalised, on the device, and gives logits (n,), (n, 1) or (n, 2). A run that was interrupted goes on
-    when the same command is given again; torchrun spreads it over several GPUs.
+    DST is a packed dataset: a folder or an address; several are evaluated as one. FUNCTION() returns something that is
+    called with images, float32 (n, 3, h, w), normalised, on the device, and gives logits (n,), (n, 1) or (n, 2). A run
+    that was interrupted goes on when the same command is given again; torchrun spreads it over several GPUs.
     """
 
     def work() -> int:
         with needing_torch("genimage-stream evaluate"):
             from genimage_stream.evaluation.command import run
         table = run(
-            destination,
+            destinations,
             {
                 "model": model,
                 "weights": weights,
@@ -219,12 +219,18 @@ def evaluate(
 
 @app.command(short_help="Check that this machine gives the batches of a receipt.")
 @click.argument("receipt", metavar="RECEIPT")
-@click.option("--data", metavar="DST", show_default="where it was", help="Folder or address of the dataset.")
+@click.option(
+    "--data",
+    metavar="DST",
+    multiple=True,
+    show_default="where it was",
+    help="Folder or address of the dataset; once for each of several that were joined.",
+)
 @click.option("--pairs", metavar="DST", show_default="where they were", help="Folder or address of the pairs.")
 @click.option("--check", is_flag=True, help="Compare samples, order and pixels with the receipt.")
 @click.option("--functions", is_flag=True, help="Import the Python functions that its transform names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-def replay(receipt: str, data: str | None, pairs: str | None, check: bool, functions: bool, as_json: bool) -> None:
+def replay(receipt: str, data: tuple[str, ...], pairs: str | None, check: bool, functions: bool, as_json: bool) -> None:
     """Make the loader of a receipt, which loader.receipt() gave, and say what it loads.
 
     With --check, the exit code is 1 when this machine would give other batches.

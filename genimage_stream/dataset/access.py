@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The datasets that one is made of. `names`: their folders or addresses, without what is secret in these."""
+
+    names: Sequence[str]
+    number_of: Callable[[str], int]  # which of them a shard is of
+
+
 @dataclass(frozen=True, eq=False)
 class Access:
     """`dataset.access`: the store, dataset.json, the index, and which of its rows are selected.
@@ -39,6 +47,7 @@ class Access:
     reopen: Callable[[], Access] = field(repr=False)  # holds credentials
     chosen: Rows | None = None
     steps: tuple[Step, ...] = field(default=(), kw_only=True)
+    parts: Parts | None = field(default=None, kw_only=True)  # of several that were opened as one
 
     @property
     def whole(self) -> bool:
@@ -69,6 +78,19 @@ class Access:
         """
         found = selection_digest(self.columns, self.chosen)
         return blake2b((found + to_json(self.steps)).encode(), digest_size=16).hexdigest() if self.steps else found
+
+    def contributions(self) -> list[dict[str, Any]]:
+        """What each dataset that was opened gives to the selection, JSON-able: path, samples and their digest; without
+        those that give nothing. Their order does not depend on where they are."""
+        parts = self.parts or Parts([self.store.name], lambda _: 0)
+        codes, shards = self.shards()
+        number = np.array([parts.number_of(shard) for shard in shards])[codes]
+        found = []
+        for part, name in enumerate(parts.names):
+            rows = self.rows[self.take(number) == part]
+            if len(rows):
+                found.append({"path": name, "samples": len(rows), "digest": selection_digest(self.columns, rows)})
+        return sorted(found, key=lambda one: (one["digest"], one["path"]))
 
     def shards(self) -> tuple[Codes, list[str]]:
         """Each row's shard, int32 (all rows,), as a place in the list of the shards' paths within the dataset."""

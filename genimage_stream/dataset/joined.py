@@ -1,16 +1,18 @@
-"""Several datasets as one: one index, one store, whose shards have the number of their part in front.
+"""Several datasets as one: one index, one store.
 
-The parts come in the order of their digests, so the order in which they were given changes nothing.
+Rows come as in a dataset that holds all samples: by generator and split, and only within these part by part. So the
+order in which the parts are given changes nothing, and neither do generators that one of them gets later.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -51,23 +53,30 @@ def joined_info(parts: Sequence[Access], samples: int) -> DatasetInfo:
 class JoinedStore:
     """The files of several datasets, for reading. A `Store` of storage/store.py; its index is made of theirs.
 
-    Raises ValueError when samples of one key have different bytes or labels; of equal ones one is taken, which a
-    warning says.
+    A shard has the path that it has in its part, with `@1`, `@2`, ... at the end of its stem where parts before have
+    the same generator and split. Raises ValueError when samples of one key have different bytes or labels; of equal
+    ones one is taken, which a warning says.
     """
 
-    def __init__(self, stores: Sequence[Store], indexes: Sequence[IndexColumns]) -> None:
-        self.name = " + ".join(store.name for store in stores)
-        self._stores = list(stores)
-        self._index = JoinedIndex(self.name, indexes)
+    def __init__(self, parts: Sequence[Access]) -> None:
+        self.parts = list(parts)
+        self.name = " + ".join(part.store.name for part in parts)
+        self._stores = [part.store for part in parts]
+        self._index = JoinedIndex(self.name, [part.columns for part in parts])
+        self._places = self._index.places
+
+    def part_of(self, shard: str) -> int:
+        """Which part a shard is of."""
+        return self._places[shard][0]
 
     def _part(self, path: str) -> tuple[Store, str]:
-        number, slash, within = path.partition("/")
-        if not slash or not number.isdigit() or int(number) >= len(self._stores):
+        if path not in self._places:
             raise FileNotFoundError(f"{self.name} has no file {path}")
-        return self._stores[int(number)], within
+        number, within = self._places[path]
+        return self._stores[number], within
 
     def local_path(self, path: str) -> str | None:
-        store, within = self._part(path) if "/" in path else (self._stores[0], path)
+        store, within = self._part(path) if path in self._places else (self._stores[0], path)
         return store.local_path(within)
 
     def size(self, path: str) -> int:
@@ -88,42 +97,52 @@ class JoinedStore:
 
     def anew(self) -> JoinedStore:
         stores = [store.anew() for store in self._stores]
-        return JoinedStore(stores, [IndexColumns(store) for store in stores])
+        parts = zip(self.parts, stores, strict=True)
+        return JoinedStore([replace(part, store=store, columns=IndexColumns(store)) for part, store in parts])
 
     def reader(self, shards: list[str], contents: Callable[[], ShardContents] | None = None) -> Reader:
         if all(isinstance(store, LocalStore) for store in self._stores):
             return LocalReader([str(self.local_path(shard)) for shard in shards])
-        parts = np.array([int(shard.partition("/")[0]) for shard in shards])
+        places = [self._places[shard] for shard in shards]
+        parts = np.array([number for number, _ in places])
         readers: list[Reader | LocalBytes] = []
-        for number, store in enumerate(self._stores):
-            here = np.flatnonzero(parts == number)
-            paths = [shards[place].partition("/")[2] for place in here.tolist()]
-            if isinstance(store, LocalStore):
-                readers.append(LocalBytes(store, paths))
+        for number, part in enumerate(self.parts):
+            paths = [within for of, within in places if of == number]
+            if isinstance(part.store, LocalStore):
+                readers.append(LocalBytes(part.store, paths))
             else:
-                readers.append(store.reader(paths, None if contents is None else _of_part(contents, here, number)))
+                readers.append(part.store.reader(paths, None if contents is None else _of_part(part, paths)))
         return JoinedReader(parts, readers)
 
 
-def _of_part(contents: Callable[[], ShardContents], here: Any, number: int) -> Callable[[], ShardContents]:
-    def part() -> ShardContents:
-        whole = contents()
-        ends = [whole.ends[place] for place in here.tolist()]
-        return ShardContents(f"{whole.identity} {number}", ends, lambda shard: whole.images(int(here[shard])))
+def _of_part(part: Access, paths: list[str]) -> Callable[[], ShardContents]:
+    """The contents of some shards of a part, by its own index: a cache has them from whoever opened it alone."""
 
-    return part
+    def contents() -> ShardContents:
+        whole, known = part.contents(), part.shards()[1]
+        here = [known.index(path) for path in paths]
+        return ShardContents(
+            whole.identity, [whole.ends[place] for place in here], lambda shard: whole.images(here[shard])
+        )
+
+    return contents
 
 
 class JoinedIndex:
-    """The index of all parts as a Parquet file in memory. A `Snapshot` of storage/store.py."""
+    """The index of all parts as a Parquet file in memory. A `Snapshot` of storage/store.py.
+
+    `places`: of each shard, its part and its path there.
+    """
 
     def __init__(self, name: str, indexes: Sequence[IndexColumns]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         self._indexes = list(indexes)
+        self.places: dict[str, tuple[int, str]] = {}
         sink = pa.BufferOutputStream()
-        pq.write_table(_joined(name, self._indexes), sink, compression="lz4", row_group_size=128 * 1024)
+        table = _joined(name, self._indexes, self.places)
+        pq.write_table(table, sink, compression="lz4", row_group_size=128 * 1024)
         self._data = memoryview(sink.getvalue())
         self.size = len(self._data)
         self.version = _version(index.version for index in self._indexes)
@@ -143,19 +162,27 @@ def _version(parts: Any) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _joined(name: str, indexes: Sequence[IndexColumns]) -> pa.Table:
+def _joined(name: str, indexes: Sequence[IndexColumns], places: dict[str, tuple[int, str]]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     try:
-        tables = [_with_number(index, number) for number, index in enumerate(indexes)]
+        tables = [index.table(index.names) for index in indexes]
+        for index, part in zip(indexes, tables, strict=True):
+            if part["shard"].null_count:
+                raise ValueError(f"{index.name} has rows without a shard: restore it from a copy, or pack again")
+        runs = _in_turn([run for number, table in enumerate(tables) for run in _runs(table, number)])
+        tables = [_named(table, number, runs, places) for number, table in enumerate(tables)]
         recoded = any("stored_sha256" in table.schema.names for table in tables)
         if recoded:  # of the others, what is stored is the original
             tables = [
                 t if "stored_sha256" in t.schema.names else t.append_column("stored_sha256", t["sha256"])
                 for t in tables
             ]
-        table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+        parts = [tables[run.part].slice(run.start, run.stop - run.start) for run in runs]
+        # Types are agreed upon by what has rows and what has none.
+        empty = [table.slice(0, 0) for table in tables]
+        table = pa.concat_tables([*empty, *parts], promote_options="default").unify_dictionaries()
     except pa.ArrowException as error:
         raise ValueError(f"{name} cannot be one dataset: {error}") from error
     keys = table["key"].combine_chunks()
@@ -177,17 +204,70 @@ def _joined(name: str, indexes: Sequence[IndexColumns]) -> pa.Table:
     return table.take(from_numpy(np.sort(kept)))
 
 
-def _with_number(index: IndexColumns, number: int) -> pa.Table:
+class Run(NamedTuple):
+    """Neighbouring rows of a part that have one generator and split. `turn`: how many parts before have both."""
+
+    generator: str
+    split: str
+    first: tuple[str, str, int]  # key and hash of the part's first sample of these, and how many it has
+    part: int
+    start: int
+    stop: int
+    turn: int = 0
+
+
+def _runs(table: pa.Table, part: int) -> list[Run]:
     import pyarrow as pa
 
-    table = index.table(index.names)
-    column = table["shard"].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.unify_dictionaries().combine_chunks()
-    paths = pa.array([f"{number}/{path}" for path in column.dictionary.to_pylist()], pa.string())
-    return table.set_column(
-        table.schema.get_field_index("shard"), "shard", pa.DictionaryArray.from_arrays(column.indices, paths)
-    )
+    if not len(table):
+        return []
+    words, codes = [], []
+    for column in ("generator", "split"):
+        encoded = table[column].cast(pa.string()).combine_chunks().dictionary_encode()
+        words.append(encoded.dictionary.to_pylist())
+        codes.append(to_numpy(encoded.indices))
+    changes = np.flatnonzero((np.diff(codes[0]) != 0) | (np.diff(codes[1]) != 0)) + 1
+    starts, stops = [0, *changes.tolist()], [*changes.tolist(), len(table)]
+    of_run = [(words[0][codes[0][at]], words[1][codes[1][at]]) for at in starts]
+    totals: Counter[tuple[str, str]] = Counter()
+    firsts: dict[tuple[str, str], tuple[str, str]] = {}
+    for group, start, stop in zip(of_run, starts, stops, strict=True):
+        totals[group] += stop - start
+        firsts.setdefault(group, (str(table["key"][start].as_py()), str(table["sha256"][start].as_py())))
+    return [
+        Run(*group, (*firsts[group], totals[group]), part, start, stop)
+        for group, start, stop in zip(of_run, starts, stops, strict=True)
+    ]
+
+
+def _in_turn(runs: list[Run]) -> list[Run]:
+    """All rows in their order. What a part holds of other generators decides nothing."""
+    found: list[Run] = []
+    before: dict[tuple[str, str], list[int]] = {}
+    for run in sorted(runs):
+        parts = before.setdefault((run.generator, run.split), [])
+        if run.part not in parts:
+            parts.append(run.part)
+        found.append(run._replace(turn=parts.index(run.part)))
+    return found
+
+
+def _named(table: pa.Table, number: int, runs: Sequence[Run], places: dict[str, tuple[int, str]]) -> pa.Table:
+    """A part's table with the joined dataset's paths of shards, which `places` learns."""
+    import pyarrow as pa
+
+    column = table["shard"].cast(pa.string()).combine_chunks().dictionary_encode()
+    codes = to_numpy(column.indices)
+    turns = np.zeros(len(column.dictionary), np.int64)
+    for run in runs:
+        if run.part == number:
+            turns[codes[run.start : run.stop]] = run.turn
+    paths = []
+    for path, turn in zip(column.dictionary.to_pylist(), turns.tolist(), strict=True):
+        paths.append(path if not turn else f"{path.removesuffix('.tar')}@{turn}.tar")
+        places[paths[-1]] = number, path
+    shard = pa.DictionaryArray.from_arrays(column.indices, pa.array(paths, pa.string()))
+    return table.set_column(table.schema.get_field_index("shard"), "shard", shard)
 
 
 class LocalBytes:

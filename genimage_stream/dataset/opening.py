@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genimage_stream import schema
-from genimage_stream.dataset.access import Access
+from genimage_stream.dataset.access import Access, Parts
 from genimage_stream.dataset.columns import IndexColumns
 from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.dataset.info import DatasetInfo, parse_info
@@ -53,9 +53,15 @@ def _joined(parts: list[Access]) -> Access:
     if len(parts) == 1:
         return parts[0]
     parts = in_order(parts)
-    store = JoinedStore([part.store for part in parts], [part.columns for part in parts])
+    store = JoinedStore(parts)
     columns = IndexColumns(store)
-    return Access(store, joined_info(parts, columns.num_rows), columns, partial(_reopen, [one.reopen for one in parts]))
+    return Access(
+        store,
+        joined_info(parts, columns.num_rows),
+        columns,
+        partial(_reopen, [one.reopen for one in parts]),
+        parts=Parts([one.store.name for one in parts], store.part_of),
+    )
 
 
 def _reopen(parts: list[Callable[[], Access]]) -> Access:

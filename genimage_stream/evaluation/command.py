@@ -17,7 +17,7 @@ from genimage_stream.evaluation.table import Reals, Table
 
 
 def run(
-    destination: str,
+    destinations: Sequence[str],
     options: Mapping[str, Any],
     *,
     out: str,
@@ -32,7 +32,7 @@ def run(
     """
     what = Evaluation(**options)
     splits = None if split == "all" else [split]
-    dataset = open_dataset(destination).select(splits=splits, generators=generators)
+    dataset = open_dataset(destinations).select(splits=splits, generators=generators)
     folder = Path(out)
     scores = evaluate(dataset, what, folder, say)
     dist = torch.distributed

@@ -20,6 +20,7 @@ import torch
 from genimage_stream import recipes
 from genimage_stream.arguments import one_of, whole
 from genimage_stream.dataset.dataset import Dataset
+from genimage_stream.dataset.parts import differing_parts
 from genimage_stream.evaluation.model import Outputs, load_model, parameters_digest, probabilities
 from genimage_stream.evaluation.ranks import Ranks
 from genimage_stream.evaluation.scores import NOT_DEGRADED, Scores
@@ -127,7 +128,7 @@ def evaluate(dataset: Dataset, what: Evaluation, folder: Path, say: Callable[[st
             f"--model {what.model}: the ranks have unlike datasets or parameters; load weights, or set a seed"
         )
     if rank == 0:
-        _claim(folder, identity)
+        _claim(folder, identity, [] if dataset.access.parts is None else dataset.access.contributions())
         parts.mkdir(exist_ok=True)
     ranks = Ranks()
     ranks.wait()
@@ -245,8 +246,8 @@ def _finished(folder: Path) -> list[Path]:
     return [folder / SCORES_FILE] if (folder / SCORES_FILE).exists() else []
 
 
-def _claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Let the folder be this evaluation's, or find that it is."""
+def _claim(folder: Path, identity: dict[str, Any], joined: list[dict[str, Any]]) -> None:
+    """Let the folder be this evaluation's, or find that it is. `joined`: what each of several datasets gives."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -263,14 +264,16 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
         before = before if isinstance(before, dict) else {}
         other = [name for name in identity if before.get(name) != identity[name]]
         if other:
+            which = differing_parts(before.get("parts"), joined) if "dataset" in other else ""
             raise ValueError(
-                f"{folder} holds the scores of another evaluation ({', '.join(other)} differ): choose another --out, "
-                "or remove it"
+                f"{folder} holds the scores of another evaluation ({', '.join(other)} differ{which}): choose another "
+                "--out, or remove it"
             )
         return
     if _finished(folder):
         raise ValueError(f"{folder}/{SCORES_FILE} is of something else: choose another --out, or remove it")
-    note.write_text(json.dumps(identity, indent=1) + "\n", "utf-8")
+    said = {**identity, "parts": joined} if joined else identity
+    note.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
 
 
 def _join_group() -> int:

@@ -56,7 +56,7 @@ _AS_THEY_ARE = (
     "strict",
 )
 
-_NOT_HASHED = ("hash", "versions", "path", "pairs_path")
+_NOT_HASHED = ("hash", "versions", "path", "parts", "pairs_path", "pairs_parts")
 
 OPTIONS = {*_AS_THEY_ARE, "transform", "mix"}
 
@@ -80,6 +80,7 @@ def write_receipt(loader: Subject, count: int) -> dict[str, Any]:
     about: dict[str, Any] = {
         "receipt": FORMAT,
         "path": loader.dataset.path,
+        **_named("parts", loader.dataset),
         "dataset": loader.dataset.access.digest(),
         "samples": len(loader.dataset),
         **({"steps": json.loads(to_json(loader.dataset.steps))} if loader.dataset.steps else {}),
@@ -96,7 +97,12 @@ def write_receipt(loader: Subject, count: int) -> dict[str, Any]:
 
 def _about_pairs(pairs: Dataset) -> dict[str, Any]:
     about = {"dataset": pairs.access.digest(), "samples": len(pairs), "selection": _packed_rows(pairs.access.chosen)}
-    return {"pairs_path": pairs.path, "pairs": about}
+    return {"pairs_path": pairs.path, **_named("pairs_parts", pairs), "pairs": about}
+
+
+def _named(name: str, dataset: Dataset) -> dict[str, Any]:
+    """Where the datasets are that were opened as this one."""
+    return {} if dataset.access.parts is None else {name: list(dataset.access.parts.names)}
 
 
 def receipt_hash(receipt: Mapping[str, Any]) -> str:

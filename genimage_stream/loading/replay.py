@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ from genimage_stream.loading.options import LAST_EPOCH
 from genimage_stream.loading.receipt import FORMAT, OPTIONS, PROBE, order_hash, pixel_hash, receipt_hash
 from genimage_stream.transforms.step import Step, from_json
 
+Places = str | Sequence[str] | None
+
 # What the receipt of a stranger may ask for.
 _EPOCHS = 16  # samples of an epoch of a mix, as a multiple of the dataset's,
 _FEW_SAMPLES = 1 << 20  # where it is not small
@@ -29,12 +31,12 @@ _MOST_PIXEL_BYTES = 1 << 30  # of the samples that are compared, as float32
 
 
 def loader_of(
-    receipt: Mapping[str, Any], path: str | None = None, pairs_path: str | None = None, *, functions: bool = True
+    receipt: Mapping[str, Any], path: Places = None, pairs_path: Places = None, *, functions: bool = True
 ) -> Loader:
-    """The loader that a receipt describes, on the dataset at `path` and pairs at `pairs_path`, by default where they
-    were; pairs of the same dataset are at `path`. It begins anew, with rank and world size of this process group.
-    `functions=False`: for the receipts of strangers, refuses those whose transform calls Python functions other than
-    this package's, since importing a module runs it.
+    """The loader that a receipt describes, on the dataset at `path` and pairs at `pairs_path` (several, if several
+    were joined), by default where they were; pairs of the same dataset are at `path`. It begins anew, with rank and
+    world size of this process group. `functions=False`: for the receipts of strangers, refuses those whose transform
+    calls Python functions other than this package's, since importing a module runs it.
 
     Raises ValueError for what is no receipt of this version, or for another dataset; OSError where there is none.
     """
@@ -57,14 +59,15 @@ def loader_of(
         raise ValueError(f"the receipt is damaged ({type(error).__name__}: {error}): make it again") from error
 
 
-def _loader_of(receipt: Mapping[str, Any], path: str | None, pairs_path: str | None) -> Loader:
+def _loader_of(receipt: Mapping[str, Any], path: Places, pairs_path: Places) -> Loader:
     steps = tuple(from_json(json.dumps(receipt.get("steps", []))))
-    dataset, total = _selected(receipt, path or _place(receipt["path"], "--data"), steps)
+    places = path or _places(receipt, "path", "parts", "--data")
+    dataset, total = _selected(receipt, places, steps)
     pairs = None
     if "pairs" in receipt:
         if pairs_path is None and receipt["pairs_path"] == receipt["path"]:
-            pairs_path = dataset.path
-        pairs_path = pairs_path or _place(receipt["pairs_path"], "--pairs")
+            pairs_path = places
+        pairs_path = pairs_path or _places(receipt, "pairs_path", "pairs_parts", "--pairs")
         pairs = _selected(receipt["pairs"], pairs_path, steps)[0]
     options = dict(receipt["options"])
     if unknown := options.keys() - OPTIONS:
@@ -84,19 +87,20 @@ def _loader_of(receipt: Mapping[str, Any], path: str | None, pairs_path: str | N
     return loader
 
 
-def _place(path: Any, option: str) -> str:
-    """Where the receipt says a dataset is."""
-    place = str(path)
-    if "://" in place and is_link_local(urlsplit(place).hostname or ""):
-        raise ValueError(
-            f"the receipt names the address {shown(place)}, where machines keep credentials: give {option}"
-        )
-    return place
+def _places(receipt: Mapping[str, Any], path: str, parts: str, option: str) -> list[str]:
+    """Where the receipt says a dataset is, or those that were opened as one."""
+    places = [str(place) for place in receipt.get(parts) or [receipt[path]]]
+    for place in places:
+        if "://" in place and is_link_local(urlsplit(place).hostname or ""):
+            raise ValueError(
+                f"the receipt names the address {shown(place)}, where machines keep credentials: give {option}"
+            )
+    return places
 
 
-def _selected(said: Mapping[str, Any], place: str, steps: tuple[Step, ...]) -> tuple[Dataset, int]:
+def _selected(said: Mapping[str, Any], places: str | Sequence[str], steps: tuple[Step, ...]) -> tuple[Dataset, int]:
     """The selection that a receipt describes, and how many samples the dataset has."""
-    whole_dataset = open_dataset(place)
+    whole_dataset = open_dataset(places)
     rows = _unpacked_rows(said["selection"], len(whole_dataset))
     dataset = Dataset(replace(whole_dataset.access, chosen=rows, steps=steps))
     if len(dataset) != said["samples"] or dataset.access.digest() != said["dataset"]:

@@ -16,6 +16,7 @@ import torch
 from genimage_stream.arguments import WrongKindError, names, one_of, whole
 from genimage_stream.dataset.access import Access
 from genimage_stream.dataset.groups import mixture_of
+from genimage_stream.dataset.parts import differing_parts
 from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions
 from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.order.by_size import SizedSteps, order_by_size
@@ -26,6 +27,7 @@ from genimage_stream.transforms.step import Size
 STATE_VERSION = 2  # 1: random values were keyed by a sample's row
 
 _PLACE = ("version", "epoch", "position")  # what a state holds beside the identity of its run
+_BESIDE = (*_PLACE, "parts")
 
 
 class Place(NamedTuple):
@@ -153,7 +155,7 @@ class Schedule:
 
     def state(self, at: Progress) -> dict[str, Any]:
         """A run of this schedule that is at this place."""
-        return {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position, **self.identity()}
+        return {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position, **self.identity(), **self.parts}
 
     def place(self, state: Mapping[str, Any], allow: Sequence[str] = ()) -> Place:
         """Where a state was taken; what `allow` names may differ. Raises ValueError for what is no state, or belongs to
@@ -173,16 +175,26 @@ class Schedule:
         if state["version"] != STATE_VERSION:
             raise ValueError(f"the state has version {state.get('version')}; this loader reads version {STATE_VERSION}")
         mine = self.identity()
-        both = [name for name in {**mine, **state} if name not in _PLACE]
+        both = [name for name in {**mine, **state} if name not in _BESIDE]
         differ = [name for name in both if state.get(name) != mine.get(name) and name not in allow]
         if differ:
             other = "; ".join(f"{name}: {state.get(name)!r}, here {mine.get(name)!r}" for name in differ)
             on = ' (allow=("transform",) goes on with this one)' if differ == ["transform"] else ""
-            raise ValueError(f"the state belongs to another run ({other}){on}")
+            which = self.differing_parts(state.get("parts")) if "dataset" in differ else ""
+            raise ValueError(f"the state belongs to another run ({other}){on}{which}")
         epoch, position = (whole(name, state[name], -(1 << 64)) for name in ("epoch", "position"))
         if not 0 <= epoch <= LAST_EPOCH or not 0 <= position <= self.epoch_samples:
             raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")
         return Place(epoch, position)
+
+    @cached_property
+    def parts(self) -> dict[str, Any]:
+        """Of several datasets that were opened as one, which they are: a state is as good without it."""
+        return {} if self._access.parts is None else {"parts": self._access.contributions()}
+
+    def differing_parts(self, before: Any) -> str:
+        """The end of a sentence about a state of other samples."""
+        return differing_parts(before, self._access.contributions()) if before else ""
 
     @cached_property
     def _pairs_digest(self) -> str | None:

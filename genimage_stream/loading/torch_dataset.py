@@ -133,6 +133,7 @@ class LoaderIterator(Iterator[Batch]):
             "batch_size": engine.options.batch_size,
             "world_size": engine.schedule.placement().world_size,
             "order": engine.schedule.identity(),
+            **engine.schedule.parts,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -151,9 +152,10 @@ class LoaderIterator(Iterator[Batch]):
             mine |= {"batch_size": engine.options.batch_size, "world_size": schedule.placement().world_size}
         other = [f"{name}: {state[name]}, here {value}" for name, value in mine.items() if state[name] != value]
         if other:
+            which = schedule.differing_parts(state.get("parts"))
             raise ValueError(
-                f"the state belongs to another run ({'; '.join(other)}). Resuming with other batches or ranks needs at "
-                "most one worker, or the loader's own state: loader.load_state_dict({**loader.state_dict(), "
+                f"the state belongs to another run ({'; '.join(other)}){which}. Resuming with other batches or ranks "
+                "needs at most one worker, or the loader's own state: loader.load_state_dict({**loader.state_dict(), "
                 '"epoch": ..., "position": ...}), where the position counts samples over all ranks'
             )
         place, self._given = Place(int(state["epoch"]), int(state["start"])), int(state["given"])
