@@ -48,7 +48,8 @@ class Mapping:
             and (parts or path[:1] != ("",))
             and all(part.match(name.casefold()) for part, name in zip(parts, path, strict=False))
         ]
-        return min(found, default=None)
+        # SRC itself is above an archive, whose inside is one of the paths.
+        return min(found, default=None) if parts else max(found, default=None)
 
     def apply(self, place: Place) -> Place:
         """The place as this says it is. Of pools by name alone, a generator that is given makes a generator's."""
