@@ -19,6 +19,7 @@ from shard_tools import state
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.growth.held import NEW, Held, group_of
 from shard_tools.growth.publish import QuarantineRow
+from shard_tools.growth.renamed import refuse_other_names
 from shard_tools.inspect import image_facts
 from shard_tools.naming import source_names
 from shard_tools.plan import GroupName, Shard
@@ -79,10 +80,11 @@ def compare(storage: Storage, work: Work, options: PackOptions, known: Held | No
                 "from: restore it from a copy, or give all sources as they were"
             )
         return task
+    added = {one.name for one in plan.groups if one.name not in held.plans}
+    refuse_other_names(held, work, options, added)
     names = source_names(work.listing, held.column("source", others)) if others else None
     if names is not None:
         work.planned.source = names.take(pa.array(work.row))
-    added = {one.name for one in plan.groups if one.name not in held.plans}
     changed = {one.name for one in plan.groups if one.name not in added and held.plans[one.name] != one}
     if options.add and changed:
         generator, split = min(changed)

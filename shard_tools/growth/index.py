@@ -5,7 +5,7 @@ It is read a row group at a time, which is faster than all at once and takes lit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -69,9 +69,13 @@ class HeldIndex:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A whole column of text."""
+        return self.table([name])[name].cast(pa.string())
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """Whole columns."""
         with self._explained():
-            table = self._file.read([name], use_threads=False)
-        return self._checked(table)[name].cast(pa.string())
+            table = self._file.read(list(names), use_threads=False)
+        return self._checked(table)
 
     @cached_property
     def _types(self) -> pa.Schema:

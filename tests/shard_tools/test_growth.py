@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import genimage_stream as gs
@@ -101,6 +102,8 @@ def test_sources_with_the_same_paths(tmp_path: Path) -> None:
     for outer, name in (("one", "ADM"), ("two", "glide")):
         make_tree(tmp_path / outer, generators=("adm",), count=2, folder=lambda g, split: split)
         (tmp_path / outer).rename(tmp_path / name)
+    for number, file in enumerate(sorted((tmp_path / "glide").rglob("ai/*"))):
+        file.write_bytes(fake_png(np.random.default_rng(number), 32))
     sources = [tmp_path / "ADM", tmp_path / "glide"]
     pack(*sources, tmp_path / "whole")
     assert {row["source"].split("/")[0] for row in index_rows(tmp_path / "whole")} == {"train", "val", "glide"}
@@ -111,8 +114,6 @@ def test_sources_with_the_same_paths(tmp_path: Path) -> None:
 
 
 def test_a_group_with_more_files_is_packed_anew_by_itself(trees: Path, tmp_path: Path) -> None:
-    import numpy as np
-
     source = tmp_path / "all"
     shutil.copytree(trees / "all", source)
     pack(source, tmp_path / "dst")
@@ -222,6 +223,41 @@ def test_what_cannot_be_done(trees: Path, tmp_path: Path) -> None:
         pack(trees / "all", tmp_path / "dst")
     pack(trees / "a", tmp_path / "dst")
     assert tree_bytes(tmp_path / "dst") == before
+
+
+@pytest.mark.parametrize("crop_ready", [(), ("--crop-ready",)])
+def test_a_map_that_was_forgotten(crop_ready: tuple[str, ...], tmp_path: Path) -> None:
+    """The files would be packed again as those of a second generator."""
+    make_tree(tmp_path / "src", generators=("adm",), count=2, folder=lambda g, split: f"odd/{split}")
+    (tmp_path / "src" / "pictures").mkdir()
+    unknown = tmp_path / "src" / "pictures" / "p.png"
+    shutil.copy(next((tmp_path / "src" / "odd" / "val" / "ai").iterdir()), unknown)
+    maps = ("--map", "odd=glide::", "--map", "pictures=glide:val:fake")
+    assert shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", *SIZE, *maps, *crop_ready).code == 0
+    before = tree_bytes(tmp_path / "dst")
+    for given, line in ((), "--map odd=glide::"), (maps[:2], "--map pictures=glide:val:fake"):
+        done = shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", *SIZE, *given, *crop_ready)
+        assert done.code == 2
+        assert "of these files under another name" in done.err
+        assert f"(e.g. {line})" in done.err
+    assert (
+        "nothing to do" in shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", *SIZE, *maps, *crop_ready).out
+    )
+    assert tree_bytes(tmp_path / "dst") == before
+
+
+def test_photographs_of_two_generators(tmp_path: Path) -> None:
+    """The same reals under the same path within each source are no files under another name."""
+    make_tree(tmp_path / "ADM", generators=("adm",), count=2, folder=lambda g, split: split)
+    for file in sorted((tmp_path / "ADM").rglob("nature/*")):
+        place = tmp_path / "glide" / file.relative_to(tmp_path / "ADM")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+        (place.parent.parent / "ai").mkdir(exist_ok=True)
+        (place.parent.parent / "ai" / f"{file.stem}.png").write_bytes(fake_png(np.random.default_rng(3), 32))
+    pack(tmp_path / "ADM", tmp_path / "dst")
+    pack(tmp_path / "glide", tmp_path / "dst")
+    assert is_whole(tmp_path / "dst") == {"adm", "glide"}
 
 
 def test_a_dataset_of_an_earlier_version(trees: Path, tmp_path: Path) -> None:

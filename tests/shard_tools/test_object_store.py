@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.fixtures.genimage import make_tree
+from tests.fixtures.genimage import fake_png, make_tree
 from tests.fixtures.s3 import S3Server
 from tests.shard_tools import test_tables as tables
 from tests.shard_tools.conftest import Ran, pack_here, shard_tools, shard_tools_here, tars, tree_bytes
@@ -65,6 +66,25 @@ def test_the_same_bytes_as_on_a_disk(server: S3Server, standard_tree: Tree, pack
     done = run_here(server, "pack", standard_tree[0], url, "--seed", 3)
     assert done.code == 2
     assert "choose another destination" in done.err
+
+
+def test_growth(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator more, files more of another one, and one dropped: what all at once gives."""
+    for name, value in environment(server).items():
+        monkeypatch.setenv(name, value)
+    url = f"{server.url}/growing"
+    make_tree(tmp_path / "a", generators=("sd14",), count=2)
+    make_tree(tmp_path / "b", generators=("adm", "wukong"), count=1)
+    assert shard_tools_here("pack", tmp_path / "a", url).code == 0
+    done = shard_tools_here("pack", url, "--add", tmp_path / "b")
+    assert "packed adm train, adm val, wukong train, wukong val" in done.out, done.err
+    assert shard_tools_here("drop", url, "--generators", "wukong").code == 0
+    shutil.rmtree(next((tmp_path / "b").glob("[wW]ukong")))
+    more = next((tmp_path / "b").glob("ADM/*/train/ai"))
+    (more / "9_adm_99.PNG").write_bytes(fake_png(np.random.default_rng(3), 32))
+    assert "packed adm train;" in shard_tools_here("pack", tmp_path / "b", url).out
+    assert shard_tools_here("pack", tmp_path / "a", tmp_path / "b", tmp_path / "whole").code == 0
+    assert objects(server, "growing") == tree_bytes(tmp_path / "whole")
 
 
 def test_killed_and_resumed(server: S3Server, standard_tree: Tree, packed: Path) -> None:

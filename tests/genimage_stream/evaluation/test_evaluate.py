@@ -207,6 +207,18 @@ def test_all_windows(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "holds the scores of another evaluation (stride differ)" in other.output
 
 
+def test_several_datasets(here: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are evaluated as one; other ones in the same folder are an error that names the one that is missing."""
+    samples = make_samples(2)
+    for name, some in (("x", samples[::2]), ("y", samples[1::2])):
+        write_dataset(here / name, some)
+    assert here_and_now(here, here / "x", monkeypatch, str(here / "y")).exit_code == 0
+    assert len(saved(here / "evaluation")) == 12
+    assert here_and_now(here, here / "y", monkeypatch, str(here / "x")).exit_code == 0
+    other = here_and_now(here, here / "x", monkeypatch, str(root)).output
+    assert f"datasets that were joined then, {here / 'y'} with 6 samples is missing, {root} was none of them" in other
+
+
 @pytest.mark.timeout(300)
 def test_whole_images_and_fewer_left_than_ranks(
     here: Path, root: Path, monkeypatch: pytest.MonkeyPatch, warm: str
