@@ -252,6 +252,7 @@ class Scanner:
         groups = np.empty(len(folder.names), np.int32)
         kept: list[int] = []
         classes: list[int] = []
+        group_of: dict[tuple[str, str, str], int] = {}  # of this folder
         for at, name in enumerate(folder.names):
             # Nearly all names end in "g", and this is asked of millions.
             if name[-1:] not in "gG" and name.lower().endswith(file_names.SIDECAR_SUFFIXES) and not folder.of_images:
@@ -294,8 +295,11 @@ class Scanner:
             assert generator is not None
             assert split is not None
             assert label is not None
-            group = Group(number, folder.path, generator, split, label)
-            groups[len(kept)] = self.group_of.setdefault(group, len(self.group_of))
+            named = generator, split, label
+            if (group := group_of.get(named)) is None:
+                group = self.group_of.setdefault(Group(number, folder.path, *named), len(self.group_of))
+                group_of[named] = group
+            groups[len(kept)] = group
             kept.append(at)
             if label == "real":
                 index, synset = file_names.real_class(name)
