@@ -16,7 +16,7 @@ import numpy.typing as npt
 from genimage_stream import decode
 from genimage_stream.vocabulary import LABELS
 from shard_tools.report.statistics import Samples
-from shard_tools.report.thumbnails import spread
+from shard_tools.report.thumbnails import pictured, spread
 
 if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
@@ -39,11 +39,11 @@ class Spectra:
 
 
 def spectra(dataset: Dataset, samples: Samples, each: int) -> list[Spectra]:
-    """Spectra from up to `each` images of every generator and label, evenly spread over the index. Images smaller than
-    the window and unreadable ones are passed over; a group without any other has no spectra."""
+    """Spectra from up to `each` images of every pictured generator and label, evenly spread over the index. Images
+    smaller than the window and unreadable ones are passed over; a group without any other has no spectra."""
     large = (samples.width >= SIDE) & (samples.height >= SIDE)
     found = []
-    for generator in samples.generators:
+    for generator in pictured(samples.generators):
         for label in LABELS:
             rows = np.flatnonzero(samples.of(generator) & samples.of_label(label) & large)
             windows = [

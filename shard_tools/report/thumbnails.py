@@ -5,6 +5,7 @@ A window in the middle of each image is shown pixel by pixel: shrinking would re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from genimage_stream.dataset.dataset import Dataset
 
 SIDE = 192  # pixels of the window, at most
+
+MANY = 64  # generators; of more, a page shows pictures of a few
+_FEW = 6
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Thumbnail:
         return f"class {self.class_index} ({synsets()[self.class_index]})" if self.class_index >= 0 else "class unknown"
 
 
+def pictured(generators: Sequence[str]) -> list[str]:
+    """The generators that a page shows pictures of: all, or a few that are evenly spread over thousands."""
+    if len(generators) <= MANY:
+        return list(generators)
+    return [generators[at] for at in spread(np.arange(len(generators)), _FEW)]
+
+
 def spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     """`count` of the rows, or all of fewer, evenly spread: the same ones every time."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, num=min(count, len(rows))).astype(np.int64))]
@@ -54,10 +65,12 @@ def spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
 
 def contact_sheet(dataset: Dataset, samples: Samples, each: int) -> list[Thumbnail]:
     """`each` images of every generator and label: of classes that both labels have, as far as there are any, then
-    others spread over the index."""
+    others spread over the index. One each of those `pictured` where these are not all."""
     (classes,) = dataset.access.columns.numbers("class_index")
     chosen: list[tuple[str, str, int, int]] = []
-    for generator in samples.generators:
+    generators = pictured(samples.generators)
+    each = min(each, 1) if len(generators) < len(samples.generators) else each
+    for generator in generators:
         mine = [np.flatnonzero(samples.of(generator) & samples.of_label(label)) for label in LABELS]
         if not len(mine[0]) and REAL_POOL in samples.generators and generator != REAL_POOL:
             mine[0] = np.flatnonzero(samples.of(REAL_POOL) & samples.of_label(REAL))

@@ -24,6 +24,7 @@ from genimage_stream import schema
 from shard_tools.cli import app
 from shard_tools.report import shortcuts, spectra, statistics
 from shard_tools.report.features import FEATURES
+from shard_tools.report.page import render
 from shard_tools.report.sections import selections
 from shard_tools.report.thumbnails import Thumbnail, middle
 from shard_tools.report.write import findings, report
@@ -458,6 +459,20 @@ def test_size_map_holds_every_image(tmp_path: Path) -> None:
     edges = statistics.size_edges(samples)
     assert statistics.size_map(samples, ~samples.fake, edges).sum() == 4
     assert statistics.common_sizes(samples, ~samples.fake, 1) == ([(64, 128, 2)], 3)
+
+
+def test_pictures_of_a_few_of_many_generators(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shard_tools.report import thumbnails
+
+    monkeypatch.setattr(thumbnails, "MANY", 1)
+    monkeypatch.setattr(thumbnails, "_FEW", 1)
+    found = findings(str(packed), thumbnails=4, images=2)
+    first = found.samples.generators[0]
+    assert {(one.generator, one.label) for one in found.thumbnails} == {(first, "real"), (first, "fake")}
+    assert len(found.thumbnails) == 2
+    assert {one.generator for one in found.spectra} <= {first}
+    many = len(found.samples.generators)
+    assert f"Of 1 of the {many} generators, evenly spread" in render(found)
 
 
 def test_long_tables_and_charts_say_how_long_they_are() -> None:

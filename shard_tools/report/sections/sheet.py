@@ -9,7 +9,7 @@ from genimage_stream.page import html
 from genimage_stream.page.html import Cell, Section
 from genimage_stream.vocabulary import REAL
 from shard_tools.report.findings import Findings
-from shard_tools.report.thumbnails import SIDE, Thumbnail
+from shard_tools.report.thumbnails import SIDE, Thumbnail, pictured
 
 
 def section(found: Findings) -> Section:
@@ -23,6 +23,7 @@ def section(found: Findings) -> Section:
             "of generators. A real stands left of a fake of the same class where both are there. Click to enlarge.",
         )
     )
+    section.add(few(found))
     groups: dict[str, list[Thumbnail]] = defaultdict(list)
     for one in found.thumbnails:
         groups[one.generator].append(one)
@@ -34,6 +35,17 @@ def section(found: Findings) -> Section:
         )
         section.add(f'<ul class="sheet" aria-labelledby="{name}">{pictures}</ul>')
     return section.add(html.details("Find one of these by its key", _keys(found.thumbnails)))
+
+
+def few(found: Findings) -> str:
+    """A paragraph where pictures are of a few generators; "" where they are of all."""
+    generators = found.samples.generators
+    if len(shown := pictured(generators)) == len(generators):
+        return ""
+    return html.paragraph(
+        f"Of {len(shown)} of the {len(generators):,} generators, evenly spread. For others, make a smaller dataset of",
+        "them with `shard-tools subset --where`, and its report.",
+    )
 
 
 def _anchor(one: Thumbnail) -> str:

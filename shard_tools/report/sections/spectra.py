@@ -11,6 +11,7 @@ from genimage_stream.page import html
 from genimage_stream.page.html import Section
 from genimage_stream.page.picture import data_address, encode_png
 from shard_tools.report.findings import Findings
+from shard_tools.report.sections.sheet import few
 from shard_tools.report.spectra import SIDE, Spectra, Spectrum
 
 
@@ -25,6 +26,7 @@ def section(found: Findings) -> Section:
             "around each pixel. Gray values mean the same in all pictures of a kind.",
         )
     )
+    section.add(few(found))
     groups: dict[str, list[Spectra]] = defaultdict(list)
     for one in found.spectra:
         groups[one.generator].append(one)
