@@ -1,13 +1,13 @@
 // OpenCV's 8-bit linear interpolation (HResizeLinear and VResizeLinear in resize.cpp): places in float, weights of 11
 // bits, and a last step in which each row's share is truncated on its own.
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 #include <vector>
 
 #include "base/cpu.hpp"
 #include "image/resample.hpp"
-#include "transform/gather_lanes.hpp"
 #include "transform/resize.hpp"
 
 #if defined(__x86_64__)
@@ -18,6 +18,41 @@ namespace gs::transform {
 namespace {
 
 constexpr int kBlock = 32;  // values that vector code takes at once
+
+// Pairs of bytes from anywhere in 16 bytes of a row, as one shuffle puts them, to be multiplied by pairs of weights. A
+// lane makes four neighbouring values of a row of RGB; values are counted through the channels.
+constexpr int kLaneValues = 4, kLaneBytes = 16;
+
+// Four pairs of bytes of a row: their places, or -1 for a zero.
+struct LanePairs {
+    int first[kLaneValues], second[kLaneValues];
+};
+
+// Where to load 16 bytes, and the shuffle that makes 16-bit pairs of them.
+struct LaneLoad {
+    int at;
+    std::uint8_t order[kLaneBytes];
+};
+
+// No byte outside of the row is loaded. False where the bytes lie too far apart, or the row is too short.
+bool load_of(const LanePairs& pairs, int row_bytes, LaneLoad& load) {
+    int low = row_bytes, high = -1;
+    for (int i = 0; i < kLaneValues; i++)
+        for (const int at : {pairs.first[i], pairs.second[i]}) {
+            if (at < 0) continue;
+            low = std::min(low, at);
+            high = std::max(high, at);
+        }
+    load.at = std::min(low, row_bytes - kLaneBytes);
+    if (load.at < 0 || high - load.at >= kLaneBytes) return false;
+    std::memset(load.order, 0x80, sizeof load.order);
+    for (int i = 0; i < kLaneValues; i++) {
+        if (pairs.first[i] >= 0) load.order[4 * i] = static_cast<std::uint8_t>(pairs.first[i] - load.at);
+        if (pairs.second[i] >= 0)
+            load.order[4 * i + 2] = static_cast<std::uint8_t>(pairs.second[i] - load.at);
+    }
+    return true;
+}
 
 // Two source pixels of an output column, or two source rows of an output row, and their shares of 2048.
 struct Tap {
