@@ -63,7 +63,7 @@ def endless_head(asked: Asked) -> None:
     asked.wfile.write(b"HTTP/1.1 206 Partial Content\r\n")
     try:
         for i in range(1 << 20):
-            asked.wfile.write(b"X-%d: y\r\n" % i)
+            asked.wfile.write(b"X-%d: %s\r\n" % (i, b"y" * 1000))
     except OSError:
         pass
     asked.close_connection = True

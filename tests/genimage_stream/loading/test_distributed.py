@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,8 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-import pytest
 
 import genimage_stream as gs
 from tests.fixtures.shards import make_dataset
@@ -24,6 +23,9 @@ import torch.distributed as dist
 import genimage_stream as gs
 
 root, folder, rank, world_size, attempt, pause = sys.argv[1:]
+with open(f"{folder}/pid-{attempt}-{rank}.new", "w") as file:
+    file.write(str(os.getpid()))
+os.replace(f"{folder}/pid-{attempt}-{rank}.new", f"{folder}/pid-{attempt}-{rank}")
 meeting = f"file://{folder}/meet-{attempt}"
 dist.init_process_group("gloo", init_method=meeting, rank=int(rank), world_size=int(world_size))
 loader = gs.Loader(gs.open_dataset(root), 5, crop=16, seed=7, threads=1, mix={"label": "equal"})
@@ -46,12 +48,14 @@ dist.destroy_process_group()
 """
 
 
-def start(root: Path, folder: Path, world_size: int, attempt: int, pause: float) -> list[subprocess.Popen[bytes]]:
+def start(
+    python: str, root: Path, folder: Path, world_size: int, attempt: int, pause: float
+) -> list[subprocess.Popen[bytes]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(
             [
-                sys.executable,
+                python,
                 "-c",
                 WORKER,
                 str(root),
@@ -75,30 +79,36 @@ def checkpoint(folder: Path) -> dict[str, int]:
     return found
 
 
-@pytest.mark.timeout(240)
-def test_killed_and_resumed_on_other_numbers_of_processes(tmp_path: Path) -> None:
+def test_killed_and_resumed_on_other_numbers_of_processes(warm: str, tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "dataset", 13)  # 156 samples: no world size below divides the steps evenly
     folder = tmp_path / "run"
     folder.mkdir()
     chance = random.Random(0)
     done_steps = {}
     for attempt, world_size in enumerate((2, 3)):
-        workers = start(root, folder, world_size, attempt, pause=0.05)
+        workers = start(warm, root, folder, world_size, attempt, pause=0.05)
         try:
             target = chance.randint(1, 4)
-            deadline = time.monotonic() + 100
+            deadline = time.monotonic() + 250
             while not (checkpoint(folder)["attempt"] == attempt and checkpoint(folder)["step"] >= target):
                 assert time.monotonic() < deadline, "the workers do not get on"
                 assert all(worker.poll() is None for worker in workers), "a worker ended early"
                 time.sleep(0.01)
-            workers[chance.randrange(world_size)].send_signal(signal.SIGKILL)
+            # By their own numbers: a worker has ended when what was started in its place has.
+            pids = [int((folder / f"pid-{attempt}-{rank}").read_text()) for rank in range(world_size)]
+            chance.shuffle(pids)
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for worker in workers:
+                worker.wait(250)
         finally:
             for worker in workers:
                 worker.kill()
                 worker.wait()
         done_steps[attempt] = checkpoint(folder)["step"]
-    last = start(root, folder, 1, 2, pause=0)
-    assert [worker.wait(timeout=100) for worker in last] == [0]
+    last = start(warm, root, folder, 1, 2, pause=0)
+    assert [worker.wait(timeout=250) for worker in last] == [0]
     done_steps[2] = 10**6
 
     seen = []
