@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -110,10 +111,17 @@ class DatasetInfo:
         return self
 
 
+def _number(text: str) -> float:
+    """A number of JSON, which has no NaN and no infinity. Raises ValueError for others."""
+    if not math.isfinite(float(text)):
+        raise ValueError(f"the number {text[:20]}")
+    return float(text)
+
+
 def parse_info(text: bytes | bytearray, name: str) -> DatasetInfo:
     """The contents of the file called `name`. Raises ValueError when they are damaged or of a newer format."""
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, parse_constant=_number, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is damaged ({error}): restore it, or remove the dataset and pack again") from error
     if not isinstance(fields, dict):

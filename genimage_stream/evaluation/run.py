@@ -253,9 +253,13 @@ def _claim(folder: Path, identity: dict[str, Any], joined: list[dict[str, Any]])
     except FileExistsError:
         raise ValueError(f"--out {folder} is no folder: choose another --out") from None
     note = folder / _NOTE
-    for file in (note, *(folder / name for name in (_PARTS, SCORES_FILE, *_RESULTS))):
+    parts = folder / _PARTS
+    for file in (parts, note, *(folder / name for name in (SCORES_FILE, *_RESULTS)), *parts.glob("*.parquet")):
         if file.is_symlink():  # what is written there, or removed, would be elsewhere
             raise ValueError(f"{file} is a link: choose another --out, or remove it")
+        kind = "folder" if file == parts else "file"
+        if file.exists() and not (file.is_dir() if file == parts else file.is_file()):  # a pipe would be waited for
+            raise ValueError(f"{file} is not a {kind}: choose another --out, or remove it")
     if note.exists() and (_finished(folder) or list((folder / _PARTS).glob("*.parquet"))):
         try:
             before = json.loads(note.read_text("utf-8"))

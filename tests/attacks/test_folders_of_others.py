@@ -33,33 +33,50 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("dataset"), 2)
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("model") / "a_model.py"
+    file.write_text("def load():\n    return lambda images: images.mean((1, 2, 3))\n")
+    return f"{file}:load"
+
+
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_an_evaluation_writes_through_no_link(root: Path, tmp_path: Path, name: str) -> None:
+def test_an_evaluation_writes_through_no_link(root: Path, model: str, tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "mine.parquet").write_bytes(b"mine")
     (tmp_path / "out").mkdir()
     os.symlink(tmp_path / "elsewhere" / ("." if name == ".parts" else "mine.parquet"), tmp_path / "out" / name)
     with pytest.raises(ValueError, match=rf"out/{name} is a link: choose another --out"):
-        evaluate(gs.open_dataset(root), Evaluation("no_module:load"), tmp_path / "out", print)
+        evaluate(gs.open_dataset(root), Evaluation(model), tmp_path / "out", print)
     assert (tmp_path / "elsewhere" / "mine.parquet").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", [*OUTPUTS, ".parts/a.parquet"])
+def test_an_evaluation_waits_for_no_pipe(root: Path, model: str, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name} is not a (file|folder): choose another --out"):
+        evaluate(gs.open_dataset(root), Evaluation(model), tmp_path, print)
 
 
 def test_an_evaluation_removes_its_own_parts_alone(root: Path, tmp_path: Path) -> None:
     (tmp_path / ".parts").mkdir()
-    for name in ("a.parquet", "b.new", "notes.txt"):
+    for name in ("b.new", "notes.txt"):
         (tmp_path / ".parts" / name).write_bytes(b"x")
     dataset = gs.open_dataset(root)
     scores = gs.Scores(dataset)
     scores.add(np.arange(len(dataset)), np.linspace(0, 1, len(dataset)))
+    scores.save(tmp_path / ".parts" / "a.parquet")
     write_results(tmp_path, scores, scores.table(by="subset"), "page")
     assert [file.name for file in (tmp_path / ".parts").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "\x00", "[]", ""])
-def test_a_damaged_note_is_of_another_evaluation(root: Path, tmp_path: Path, text: str) -> None:
+def test_a_damaged_note_is_of_another_evaluation(root: Path, model: str, tmp_path: Path, text: str) -> None:
+    (tmp_path / "scores.parquet").write_bytes(b"x")  # a note alone is of a run that came to nothing
     (tmp_path / "evaluation.json").write_text(text)
     with pytest.raises(ValueError, match="holds the scores of another evaluation"):
-        evaluate(gs.open_dataset(root), Evaluation("no_module:load"), tmp_path, print)
+        evaluate(gs.open_dataset(root), Evaluation(model), tmp_path, print)
 
 
 def test_a_cache_evicts_its_own_shards_alone(tmp_path: Path) -> None:

@@ -137,3 +137,11 @@ def test_a_report_of_files_in_quarantine_alone(tmp_path: Path) -> None:
     assert shard_tools_here("pack", tmp_path / "source", tmp_path / "dst").code == 1
     done = shard_tools_here("report", tmp_path / "dst", "--html", tmp_path / "x.html", "--json")
     assert (done.code, done.json["samples"], done.json["quarantined"]) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_numbers_of_dataset_json_that_are_none(root: Path, number: str) -> None:
+    """What `info --json` says of them would be no JSON."""
+    file = root / "dataset.json"
+    file.write_text(file.read_text().replace('"seed": 0', f'"seed": {number}'))
+    assert said(root, "verify", "info").count(f"dataset.json is damaged (the number {number})") == 2
