@@ -125,7 +125,7 @@ class Dataset:
         """Samples per (generator, split, label), those there are."""
         names = ("generator", "split", "label")
         codes, values = zip(*(self.access.columns.words(name) for name in names), strict=True)
-        sizes = [len(v) for v in values]
+        sizes = [max(1, len(v)) for v in values]  # an index without rows has no words
         flat = np.ravel_multi_index(tuple(self.access.take(c) for c in codes), sizes)
         found = np.bincount(flat, minlength=int(np.prod(sizes)))
         places = np.nonzero(found)[0]

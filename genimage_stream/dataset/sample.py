@@ -38,7 +38,10 @@ class Sample:
     def image(self) -> npt.NDArray[np.uint8]:
         """The decoded image, (height, width, 3) uint8. Raises DecodeError when it does not decode, or has not the size
         that the index says."""
-        image = decode(self.data)
+        try:
+            image = decode(self.data)
+        except DecodeError as error:
+            raise DecodeError(f"sample {self.key!r}: {error}") from error
         height, width = image.shape[:2]
         if (width, height) != (said := (self.facts["width"], self.facts["height"])):
             raise DecodeError(

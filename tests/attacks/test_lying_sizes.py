@@ -97,3 +97,14 @@ def test_one_sample_at_a_time(root: Path) -> None:
     lie(root, LIED, "height", 1)
     with pytest.raises(gs.DecodeError, match=f"sample '{LIED}': {SAID.format('96x80', '96x81')}"):
         _ = gs.open_dataset(root)[LIED].image
+
+
+def test_a_damaged_image_of_one_sample_is_named(root: Path) -> None:
+    dataset = gs.open_dataset(root)
+    facts = dataset[LIED].facts
+    shard = root / facts["shard"]
+    data = bytearray(shard.read_bytes())
+    data[facts["offset"] + facts["size"] // 2] ^= 255
+    shard.write_bytes(data)
+    with pytest.raises(gs.DecodeError, match=f"sample '{LIED}'"):
+        _ = dataset[LIED].image

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import genimage_stream as gs
-from tests.fixtures.shards import picture
+from tests.fixtures.shards import picture, write_dataset
 from tests.shard_tools.conftest import shard_tools_here
 
 
@@ -145,3 +145,9 @@ def test_numbers_of_dataset_json_that_are_none(root: Path, number: str) -> None:
     file = root / "dataset.json"
     file.write_text(file.read_text().replace('"seed": 0', f'"seed": {number}'))
     assert said(root, "verify", "info").count(f"dataset.json is damaged (the number {number})") == 2
+
+
+def test_an_index_without_rows(tmp_path: Path) -> None:
+    dataset = gs.open_dataset(write_dataset(tmp_path, []))
+    assert (len(dataset), dataset.counts(), dataset.generators) == (0, {}, [])
+    assert "0" in repr(dataset)
