@@ -147,7 +147,7 @@ def test_break_exception_and_dropping(dataset: gs.Dataset) -> None:
         next(running)
         del loader
         next(running)
-    assert threading.active_count() == before  # no Python threads at all
+    assert threading.active_count() <= before  # no Python threads at all; those of earlier tests may end meanwhile
 
 
 def test_an_epoch_can_be_closed(dataset: gs.Dataset) -> None:
@@ -183,7 +183,10 @@ def test_many_loaders_leave_no_threads_or_files(dataset: gs.Dataset) -> None:
     before = held()
     for _ in range(10):
         next(iter(gs.Loader(dataset, 4, crop=CROP, threads=4)))
-    assert held() == before
+    deadline = time.monotonic() + 60  # a thread that was joined is listed for a moment more
+    while any(now > then for now, then in zip(held(), before, strict=True)):
+        assert time.monotonic() < deadline, f"{held()} threads and files instead of {before}"
+        time.sleep(0.01)
 
 
 def in_child(python: str, act: str, dataset: gs.Dataset) -> int:
