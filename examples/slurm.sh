@@ -35,7 +35,7 @@ requeue() {
     exit 0
 }
 trap requeue USR1
-torchrun --standalone --nproc-per-node "${GPUS:-${SLURM_GPUS_ON_NODE:-1}}" \
+torchrun --standalone --local-addr 127.0.0.1 --nproc-per-node "${GPUS:-${SLURM_GPUS_ON_NODE:-1}}" \
     examples/train_ddp.py "$LOCAL" --out "$OUT" --generators $GENERATORS --amp "$@" &
 run=$!
 wait "$run"

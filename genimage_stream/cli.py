@@ -7,6 +7,7 @@ messages to standard error.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -189,6 +190,8 @@ def evaluate(
     def work() -> int:
         with needing_torch("genimage-stream evaluate"):
             from genimage_stream.evaluation.command import run
+        from genimage_stream.vocabulary import alias
+
         table = run(
             destinations,
             {
@@ -205,13 +208,15 @@ def evaluate(
                 "on_error": _one_of("on-error", on_error, ("raise", "skip")),
             },
             out=out,
-            split=_one_of("split", split, ("train", "val", "all")),
+            split=_one_of("split", alias("split", split) or split, ("train", "val", "all")),
             generators=command_line.words(generators),
             reals=_one_of("reals", reals, ("own", "pooled")),
             say=lambda line: print(f"evaluate: {line}", file=sys.stderr, flush=True),
         )
         if table is not None:
-            print(table.json() if as_json else table.markdown(), end="")
+            wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            shown = table.markdown() if wide is None else table.text(wide)  # the files have all columns
+            print(table.json() if as_json else shown, end="")
         return 0
 
     _end(work, as_json)

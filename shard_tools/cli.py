@@ -97,7 +97,7 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
 
     def work() -> int:
         from shard_tools.terminal.progress import make_progress
-        from shard_tools.terminal.text import print_problems, size_text
+        from shard_tools.terminal.text import counted, print_problems, size_text
         from shard_tools.verify import verify as verify_dataset
 
         found = verify_dataset(destination, make_progress(), decode=decode, threads=workers)
@@ -107,9 +107,10 @@ def verify(destination: str, decode: bool, workers: int, as_json: bool) -> None:
         else:
             print_problems(found.problems)
             print_problems(found.notes, "note")
-            verdict = "intact" if found.intact else f"NOT intact: {len(found.problems)} problems"
+            verdict = "intact" if found.intact else f"NOT intact: {counted(len(found.problems), 'problem')}"
+            what = f"{counted(found.samples, 'sample')} in {counted(found.shards, 'shard')}"
             command_line.line(
-                f"{found.destination} is {verdict}; {found.samples:,} samples in {found.shards:,} shards, "
+                f"{found.destination} is {verdict}; {what}, "
                 f"{size_text(found.size_bytes)} read{' and decoded' if decode else ''}"
             )
             if not found.intact:
@@ -132,7 +133,7 @@ def info(destination: str, quarantine: bool, as_json: bool) -> None:
     def work() -> int:
         from shard_tools.info import dataset_info, quarantine_info, reasons
         from shard_tools.terminal.tables import print_info
-        from shard_tools.terminal.text import print_reasons
+        from shard_tools.terminal.text import counted, print_reasons
 
         if quarantine:
             files = quarantine_info(destination)
@@ -141,7 +142,7 @@ def info(destination: str, quarantine: bool, as_json: bool) -> None:
                 return 0
             for file in files:
                 command_line.line(f"{file['source']}: {file['reason']}")
-            command_line.line(f"{destination}: {len(files):,} files in quarantine")
+            command_line.line(f"{destination}: {counted(len(files), 'file')} in quarantine")
             print_reasons(reasons(files))
             return 0
         facts = dataset_info(destination)

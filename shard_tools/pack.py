@@ -15,7 +15,6 @@ from typing import Any
 
 from genimage_stream.resources import cores
 from genimage_stream.schema import (
-    DATASET_FILE,
     FORMAT_VERSION,
     INDEX_FILE,
     PACK_FOLDER,
@@ -32,7 +31,7 @@ from shard_tools.growth.compare import Task, compare
 from shard_tools.growth.held import NEW, group_of, sweep
 from shard_tools.growth.publish import finish_publishing, withdraw
 from shard_tools.plan import GroupName
-from shard_tools.scan import Listing, scan
+from shard_tools.scan import Listing, is_packed, scan
 from shard_tools.shard import ShardResult
 from shard_tools.sources.unfold import unfold_all
 from shard_tools.target.local_storage import Storage, explained, is_unfinished, open_storage
@@ -230,7 +229,7 @@ def _in_order(sources: Sequence[str], storage: Storage) -> None:
     others = bool(root) and os.path.isdir(str(root)) and any(os.scandir(str(root))) and not state.is_ours(storage)
     swapped = f", and {storage.url} holds no dataset but other files: DST comes last, shard-tools pack SRC... DST"
     for source in filterfalse(is_object_url, sources):
-        if all(os.path.isfile(os.path.join(source, name)) for name in (DATASET_FILE, INDEX_FILE)):
+        if is_packed(source):
             raise ToolError(
                 f"{source} is a packed dataset" + (swapped if others else ": pack reads images, archives and tables")
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.remedies import is_utf8, printable
+from genimage_stream.schema import DATASET_FILE, INDEX_FILE
 from genimage_stream.vocabulary import FAKE, PUBLISHED, REAL, REAL_POOL
 from shard_tools import names as file_names
 from shard_tools.addresses import is_object_url
@@ -115,6 +117,11 @@ class _Columns:
     kept: dict[str, list[Any]] = field(default_factory=dict)
 
 
+def is_packed(source: str) -> bool:
+    """Whether a folder is a dataset that `shard-tools pack` wrote."""
+    return all(os.path.isfile(os.path.join(source, name)) for name in (DATASET_FILE, INDEX_FILE))
+
+
 def scan(
     sources: Sequence[str],
     *,
@@ -133,6 +140,9 @@ def scan(
     prefixes: set[str] = set()
     found_in: list[tuple[Container, ContainerListing, list[str], Origin]] = []
     for source in sources:
+        if is_packed(source):
+            shown = f"`shard-tools info {shlex.quote(source)}` shows what is in it"
+            raise ToolError(f"{source} is a packed dataset: {shown}")
         named, number = _prefix(source, prefixes)
         prefix, number = (named, number) if len(sources) > 1 else ("", "")
         here = discover(source, prefix, found, columns)

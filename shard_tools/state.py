@@ -133,8 +133,8 @@ def begin(storage: Storage, plan: Plan, files: int) -> str:
             value = plan.options.get(option)
             if stored["options"].get(option) != value:
                 raise TargetError(
-                    f"{what} begun with {option} = {_shown(stored['options'].get(option))}, not {_shown(value)}: "
-                    "give the same options, or choose another destination"
+                    f"{what} begun with {option} = {_shown(option, stored['options'].get(option))}, not "
+                    f"{_shown(option, value)}: give the same options, or choose another destination"
                 )
         if state == "unfinished" and stored["plan_digest"] != plan.digest:
             raise TargetError(
@@ -175,7 +175,9 @@ def lost_files(storage: Storage) -> list[str]:
     return lost
 
 
-def _shown(value: Any) -> str:
+def _shown(option: str, value: Any) -> str:
+    if option == "shard_size" and type(value) is int:
+        return f"{value / 1e6:g}MB"  # as it is typed
     return "nothing" if value is None else str(value)
 
 

@@ -122,7 +122,7 @@ class Access:
             hashes = columns.part(hash_name, here).to_pylist()
             return list(zip(offset[here].tolist(), size[here].tolist(), hashes, strict=True))
 
-        ends = [int((offset[here] + size[here]).max(initial=0)) for here in rows]
+        ends = [int(np.max(offset[here] + size[here], initial=0)) for here in rows]
         return ShardContents(f"{self.info.plan_digest} {columns.num_rows}", ends, images)
 
     def targets(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -137,6 +137,9 @@ def _absence(store: Store) -> str:
         begun = True
     except OSError:
         begun = False
+    for above in Path(store.name).absolute().parents[:2] if local is not None and not begun else ():
+        if (above / schema.DATASET_FILE).is_file() and (above / schema.INDEX_FILE).is_file():
+            return f"{store.name} is a part of the dataset {above}: give that folder, and select from it"
     if local is not None and not begun and _has_tars(Path(store.name)):
         return (
             f"{store.name} has tars but no index, so `shard-tools pack` did not write it: extract the tars, or turn "

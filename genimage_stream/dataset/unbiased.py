@@ -197,7 +197,7 @@ class _Choice:
         group = self.split[left].astype(np.int64) * 1001 + (classes[left] + 1 if self.per_class else 0)
         group = np.unique(group, return_inverse=True)[1].reshape(-1)
         part = 2 * group + self.fake[left]
-        counts = np.bincount(part, minlength=2 * (int(group.max(initial=-1)) + 1))
+        counts = np.bincount(part, minlength=2 * (int(np.max(group, initial=-1)) + 1))
         place = np.empty(len(left), np.int64)  # of each within its part, by chance
         order = np.lexsort([turns_of(self.access, self.seed)[self.rows[left]], part])
         place[order] = np.arange(len(left)) - (np.cumsum(counts) - counts)[part[order]]

@@ -82,7 +82,7 @@ class Curve:
 
         A threshold is in the middle between two scores; 0.5 is preferred, then what is nearest to it.
         """
-        best = np.flatnonzero(accuracy == accuracy.max())
+        best = np.flatnonzero(accuracy == np.max(accuracy))
         above = np.concatenate([[1.0], self._distinct])[best]  # the lowest score that is still called fake
         below = np.concatenate([self._distinct, [0.0]])[best]  # the highest that is not
         middle = below + (above - below) / 2
@@ -92,7 +92,7 @@ class Curve:
         if best[-1] == len(self._distinct) and self._distinct[-1] == 0.0:
             middle[-1] = np.nextafter(0.0, -1.0)
         middle[best == self._above] = THRESHOLD
-        return float(middle[np.argmin(np.abs(middle - THRESHOLD))]), float(accuracy.max())
+        return float(middle[np.argmin(np.abs(middle - THRESHOLD))]), float(np.max(accuracy))
 
 
 def _equal_error(fpr: Floats, tpr: Floats) -> float:

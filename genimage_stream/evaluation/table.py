@@ -56,6 +56,22 @@ class Table:
         text = markdown_table([", ".join(self.by), *map(heading, _COLUMNS)], body)
         return "\n\n".join([text, *self.sentences()]) + "\n"
 
+    def text(self, width: int = 80) -> str:
+        """For a terminal of `width` characters: aligned, with the figures most asked for, as many of them as fit."""
+        names = ("accuracy", "real_accuracy", "fake_accuracy", "ap", "auc", "count", "eer", *METRICS)
+        columns: list[list[str]] = [[", ".join(self.by), *(row["group"] for row in (*self.rows, self.mean))]]
+        for name in dict.fromkeys(names):
+            columns.append([heading(name), *(_cell(row, name) for row in (*self.rows, self.mean))])
+            if len(columns) > 2 and sum(max(map(len, column)) + 2 for column in columns) - 2 > width:
+                columns.pop()
+                break
+        widths = [max(map(len, column)) for column in columns]
+        lines = [
+            "  ".join(cell.rjust(wide) if at else cell.ljust(wide) for at, (cell, wide) in enumerate(cells))
+            for cells in (zip(line, widths, strict=True) for line in zip(*columns, strict=True))
+        ]
+        return "\n\n".join(["\n".join(lines), *self.sentences()]) + "\n"
+
     def csv(self, path: str | Path | None = None) -> str:
         """As comma-separated values with every digit, the mean last; an undefined figure is empty. Also into a file."""
         extra = list(self.by) if len(self.by) > 1 else []

@@ -412,7 +412,7 @@ def _view_of(views: npt.NDArray[np.int64]) -> torch.Tensor:
 
 def _first_come(codes: npt.NDArray[np.int32]) -> list[int]:
     """The distinct codes in the order in which they first come."""
-    first = np.full(int(codes.max(initial=-1)) + 1, -1, np.int64)
+    first = np.full(int(np.max(codes, initial=-1)) + 1, -1, np.int64)
     first[codes[::-1]] = np.arange(len(codes))[::-1]  # of several assignments to one place the last one stays
     distinct = np.nonzero(first >= 0)[0]
     found: list[int] = distinct[np.argsort(first[distinct])].tolist()

@@ -63,7 +63,7 @@ def permutation(
     index_bits = max(1, (n - 1).bit_length())
     words = random_words(n, seed=seed, epoch=epoch, stream=stream)
     if groups is not None:
-        group_bits = int(groups.max()).bit_length()
+        group_bits = int(np.max(groups)).bit_length()
         words >>= np.uint64(group_bits)
         words |= groups.astype(np.uint64) << np.uint64(64 - group_bits) if group_bits else np.uint64(0)
     mask = np.uint64((1 << index_bits) - 1)
@@ -114,7 +114,7 @@ def epoch_order(
         number[permutation(len(present), seed=seed, epoch=epoch, stream=STREAM_SHARDS)] = (
             np.arange(len(present)) // window
         )
-        of_shard = np.zeros(int(shards.max(initial=-1)) + 1, np.int64)
+        of_shard = np.zeros(int(np.max(shards, initial=-1)) + 1, np.int64)
         of_shard[present] = number
         places = permutation(len(order), seed=seed, epoch=epoch, stream=STREAM_ORDER, groups=of_shard[shards])
     return Order(order.rows[places], None if order.occurrences is None else order.occurrences[places])

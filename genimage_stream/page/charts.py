@@ -245,7 +245,7 @@ def heat(
     ]
     out.append(f'<path class="axis" d="M{left:.1f} {below:.1f}L{left + side:.1f} {above:.1f}" stroke-dasharray="2 4"/>')
     out.append(label(left + 4, above + 11, f"↑ {y_label}"))
-    darkest = math.log1p(int(counts.max(initial=1)))
+    darkest = math.log1p(int(np.max(counts, initial=1)))
     for i, j in zip(*np.nonzero(counts), strict=True):
         x0, x1, y0, y1 = x(float(edges[i])), x(float(edges[i + 1])), y(float(edges[j + 1])), y(float(edges[j]))
         weight = 0.15 + 0.85 * math.log1p(int(counts[i, j])) / darkest

@@ -213,7 +213,7 @@ class GaussianBlur(CoreStep):
         draws = [{"sigma": sigma} for sigma in sigmas.tolist()]
         for draw, length in zip(draws, lengths or map(kernels.cv2_size, sigmas.tolist()), strict=True):
             draw["kernel_size"] = length
-        if self.like == "torchvision" and sizes.min(initial=1000) <= max(lengths) // 2:
+        if self.like == "torchvision" and np.min(sizes, initial=1000) <= max(lengths) // 2:
             return None
         large = Size(1000, 1000)
         return ManyDrawn([self.operations(draw, large) for draw in draws])

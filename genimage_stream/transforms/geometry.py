@@ -122,7 +122,7 @@ class RandomScale(CoreStep):
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         factors = streams.uniform(*self.scale)[:, None] if isinstance(self.scale, tuple) else self.scale
         sides = (sizes * factors).astype(np.int64)
-        if sides.min(initial=1) < 1 or sides.max(initial=1) > _LARGEST:
+        if np.min(sides, initial=1) < 1 or np.max(sides, initial=1) > _LARGEST:
             return None
         return ManyDrawn([_resize(w, h, self.filter, self.like) for w, h in sides.tolist()], sides)
 

@@ -175,7 +175,7 @@ class CoarseDropout(CoreStep):
         streams, sides = streams.only(which), sizes[which]
         counts = streams.whole(*self.num_holes_range)
         holes: list[list[list[int]]] = [[] for _ in which]
-        for number in range(int(counts.max())):
+        for number in range(int(np.max(counts))):
             heights = self._lengths(streams, self.hole_height_range, sides[:, 1])
             widths = self._lengths(streams, self.hole_width_range, sides[:, 0])
             corners = streams.below(sides[:, 0] - widths + 1), streams.below(sides[:, 1] - heights + 1)

@@ -26,6 +26,7 @@ def drop(destination: str, generators: str, as_json: bool) -> None:
     def work() -> int:
         from shard_tools.derived.drop import drop as drop_generators
         from shard_tools.layout.words import generator_name
+        from shard_tools.terminal.text import counted
 
         names = words(generators)
         if not names:
@@ -35,7 +36,8 @@ def drop(destination: str, generators: str, as_json: bool) -> None:
             print_json(asdict(done))
         else:
             gone = ", ".join(done.generators)
-            command_line.line(f"{done.destination}: without {gone}; {done.samples:,} samples in {done.shards:,} shards")
+            left = f"{counted(done.samples, 'sample')} in {counted(done.shards, 'shard')}"
+            command_line.line(f"{done.destination}: without {gone}; {left}")
         return 0
 
     end(work, as_json, "interrupted; run the same command again to go on")
@@ -66,7 +68,7 @@ def subset(destination: str, out: str, where: str | None, workers: int, as_json:
     def work() -> int:
         from shard_tools.derived.subset import subset as write_subset
         from shard_tools.terminal.progress import make_progress
-        from shard_tools.terminal.text import size_text
+        from shard_tools.terminal.text import counted, size_text
 
         if where is None:
             raise ToolError("--where is missing: say which samples, e.g. --where \"split == 'val'\"")
@@ -80,8 +82,8 @@ def subset(destination: str, out: str, where: str | None, workers: int, as_json:
         else:
             if done.state == "finished":
                 command_line.line(f"{done.destination} is finished already; nothing to do")
-            size = size_text(done.size_bytes)
-            command_line.line(f"{done.destination}: {done.samples:,} samples in {done.shards:,} shards, {size}")
+            held = f"{counted(done.samples, 'sample')} in {counted(done.shards, 'shard')}"
+            command_line.line(f"{done.destination}: {held}, {size_text(done.size_bytes)}")
         return 0
 
     end(work, as_json, "interrupted; nothing half-written is left, run the same command again to go on")
@@ -98,7 +100,7 @@ def export(destination: str, folder: str, where: str | None, as_json: bool) -> N
     def work() -> int:
         from shard_tools.derived.export import export as write_files
         from shard_tools.terminal.progress import make_progress
-        from shard_tools.terminal.text import print_problems, size_text
+        from shard_tools.terminal.text import counted, print_problems, size_text
 
         progress = make_progress()
         try:
@@ -110,7 +112,7 @@ def export(destination: str, folder: str, where: str | None, as_json: bool) -> N
         else:
             print_problems(done.notes, "note")
             there = f", {done.there:,} were there already" if done.there else ""
-            command_line.line(f"{done.folder}: {done.files:,} files, {size_text(done.size_bytes)}{there}")
+            command_line.line(f"{done.folder}: {counted(done.files, 'file')}, {size_text(done.size_bytes)}{there}")
         return 0
 
     end(work, as_json, "interrupted; no file is half-written, run the same command again to go on")

@@ -10,8 +10,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from genimage_stream.vocabulary import alias
 from shard_tools.errors import ToolError
 
+_NAMED = ("generator", "split", "label", "format")  # whose values have other names as well
 _COMPARISONS = {ast.Eq: eq, ast.NotEq: ne, ast.Lt: lt, ast.LtE: le, ast.Gt: gt, ast.GtE: ge}
 
 
@@ -57,7 +59,7 @@ def _comparison(whole: ast.expr, left: ast.expr, op: ast.cmpop, right: ast.expr,
         if not isinstance(right, (ast.Tuple, ast.List, ast.Set)) or not isinstance(left, ast.Name):
             raise _NotUnderstoodError(whole)
         column = _column(left, columns)
-        found = reduce(or_, [column == _value(one) for one in right.elts], pc.scalar(False))
+        found = reduce(or_, [_equal(left, column, _value(one)) for one in right.elts], pc.scalar(False))
         return found if isinstance(op, ast.In) else ~found
     if isinstance(op, (ast.Is, ast.IsNot)):
         if not isinstance(left, ast.Name) or not (isinstance(right, ast.Constant) and right.value is None):
@@ -67,10 +69,22 @@ def _comparison(whole: ast.expr, left: ast.expr, op: ast.cmpop, right: ast.expr,
     if not isinstance(left, ast.Name) and not isinstance(right, ast.Name):
         raise _NotUnderstoodError(whole)
     one, other = (_column(side, columns) if isinstance(side, ast.Name) else _value(side) for side in (left, right))
+    if isinstance(op, (ast.Eq, ast.NotEq)) and isinstance(left, ast.Name) != isinstance(right, ast.Name):
+        name, column, value = (left, one, other) if isinstance(left, ast.Name) else (right, other, one)
+        found = _equal(name, column, value)
+        return found if isinstance(op, ast.Eq) else ~found
     if not isinstance(left, ast.Name):  # Arrow compares from the left
         flipped = {ast.Lt: gt, ast.LtE: ge, ast.Gt: lt, ast.GtE: le}
         return {**_COMPARISONS, **flipped}[type(op)](other, one)
     return _COMPARISONS[type(op)](one, other)
+
+
+def _equal(name: ast.expr, column: Any, value: Any) -> Any:
+    """Whether a column has a value, by any of its names: 'test' is 'val', 'ai' is 'fake'."""
+    meant = None
+    if isinstance(name, ast.Name) and name.id in _NAMED and isinstance(value, str):
+        meant = alias(name.id, value)
+    return column == value if meant in (None, value) else (column == value) | (column == meant)
 
 
 def _column(node: ast.Name, columns: Sequence[str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -295,7 +296,7 @@ def _report(done: PackSummary, strict: bool, as_json: bool) -> int:
     from dataclasses import asdict
 
     from shard_tools.info import quarantine_info, reasons
-    from shard_tools.terminal.text import print_problems, print_reasons, size_text
+    from shard_tools.terminal.text import counted, print_problems, print_reasons, size_text
 
     if as_json:
         print_json(asdict(done))
@@ -306,10 +307,11 @@ def _report(done: PackSummary, strict: bool, as_json: bool) -> int:
             command_line.line(f"{done.destination} is whole again")
         if done.grown:
             command_line.line(f"{done.destination}: packed {', '.join(done.grown)}; the rest stays as it was")
+        hint = f" (`shard-tools info {shlex.quote(done.destination)} --quarantine` lists them)"
         command_line.line(
-            f"{done.destination}: {done.samples:,} samples in {done.shards:,} shards, "
-            f"{size_text(done.size_bytes)}; {done.quarantined:,} files in quarantine "
-            f"(`shard-tools info --quarantine` lists them), {done.system_files:,} system files ignored"
+            f"{done.destination}: {counted(done.samples, 'sample')} in {counted(done.shards, 'shard')}, "
+            f"{size_text(done.size_bytes)}; {counted(done.quarantined, 'file')} in quarantine"
+            f"{hint if done.quarantined else ''}, {counted(done.system_files, 'system file')} ignored"
         )
         if done.quarantined:
             print_reasons(reasons(quarantine_info(done.destination)))

@@ -63,7 +63,7 @@ def code(samples: Samples, feature: Feature) -> Coded:
     values = feature.values(samples)
     if not len(values):
         return Coded(feature, values, np.zeros(0, np.int64))
-    low, high = values.min(), values.max()
+    low, high = np.min(values), np.max(values)
     if values.dtype.kind == "i" and high - low < 1 << 16:  # no need to sort
         return Coded(feature, np.arange(int(low), int(high) + 1), (values - low).astype(np.int64))
     distinct, codes = np.unique(values, return_inverse=True)
@@ -116,7 +116,8 @@ def into_ranges(counts: Counts, most: int = 256) -> Counts:
     wanted = int(np.clip(np.sqrt(content.sum()), 4, most))
     before = np.cumsum(content) - content
     starts = np.flatnonzero(np.diff(before * wanted // content.sum(), prepend=-1))
-    return np.add.reduceat(counts, starts, axis=2)
+    ranges: Counts = np.add.reduceat(counts, starts, axis=2)
+    return ranges
 
 
 def rates(counts: Counts, half: int | None = None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -171,8 +171,8 @@ def common_sizes(samples: Samples, keep: Mask, count: int = 10) -> tuple[list[tu
 
 def size_edges(samples: Samples, bins: int = 44) -> npt.NDArray[np.float64]:
     """Edges of logarithmic bins, powers of two at both ends, that hold every width and height."""
-    sides = [int(side.min(initial=1 << 20)) for side in (samples.width, samples.height)]
-    largest = max(int(samples.width.max(initial=1)), int(samples.height.max(initial=1)))
+    sides = [int(np.min(side, initial=1 << 20)) for side in (samples.width, samples.height)]
+    largest = max(int(np.max(side, initial=1)) for side in (samples.width, samples.height))
     low, high = np.floor(np.log2(max(1, min(sides)))), np.ceil(np.log2(largest + 1))
     return np.exp2(np.linspace(low, max(high, low + 1), bins + 1))
 

@@ -32,7 +32,7 @@ def block_start(pixels: npt.NDArray[np.uint8]) -> int:
     other = (np.abs(blocks @ _HIGH) >= _NEAR_ZERO).mean(axis=1).reshape(height, width)
     shares = np.array([other[y::8, x::8].mean() for y in range(8) for x in range(8)])
     depth = -np.log(shares + 1e-3)
-    place = int(depth.argmax())
+    place = int(np.argmax(depth))
     # The spread of the middle: neighbours of the right place, whose blocks overlap its own, are deeper, too.
     low, middle, high = np.quantile(np.delete(depth, place), (0.159, 0.5, 0.841))
     spread = max(float(high - low) / 2, 5e-3)

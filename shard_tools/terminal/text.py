@@ -16,6 +16,10 @@ def size_text(size_bytes: int) -> str:
     return f"{value:.2f} TB"
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def print_reasons(reasons: list[tuple[str, int]]) -> None:
     """Why files are in quarantine, with the number of files."""
     for reason, files in reasons[:SHOWN_PROBLEMS]:

@@ -138,6 +138,8 @@ def test_subsets_that_cannot_be(whole: Path, tmp_path: Path) -> None:
         ("50 < width <= 60", lambda r: 50 < r["width"] <= 60),
         ("format in ('png', 'webp')", lambda r: r["format"] == "png"),
         ("label not in ['real']", lambda r: r["label"] != "real"),
+        ("split == 'test' and 'ai' != label", lambda r: r["split"] == "val" and r["label"] == "real"),
+        ("format in ('JPG',) and generator != 'ADM'", lambda r: r["format"] == "jpeg" and r["generator"] != "adm"),
         ("jpeg_quality is None", lambda r: r["jpeg_quality"] is None),
         (
             "class_index is not None and not progressive",

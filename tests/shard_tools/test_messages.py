@@ -44,6 +44,7 @@ def test_source_and_destination_swapped(packed: tuple[Path, Path], tmp_path: Pat
     assert line.startswith(f"{tmp_path / 'shards'} does not exist")
     assert "DST comes last" in line
     assert "pack reads images" in refused("pack", shards, tmp_path / "new")
+    assert refused("scan", shards) == f"{shards} is a packed dataset: `shard-tools info {shards}` shows what is in it"
 
 
 def test_a_shard_size_without_its_unit(packed: tuple[Path, Path], tmp_path: Path) -> None:
@@ -56,6 +57,12 @@ def test_a_shard_size_without_its_unit(packed: tuple[Path, Path], tmp_path: Path
 def test_a_file_of_the_dataset_instead_of_its_folder(command: str, packed: tuple[Path, Path]) -> None:
     file = packed[1] / "dataset.json"
     assert refused(command, file) == f"{file} is a file: give the folder that `shard-tools pack` wrote"
+
+
+@pytest.mark.parametrize("part", ["sd14", "sd14/train"])
+def test_a_folder_of_the_dataset(part: str, packed: tuple[Path, Path]) -> None:
+    line = refused("info", packed[1] / part)
+    assert line == f"{packed[1] / part} is a part of the dataset {packed[1]}: give that folder, and select from it"
 
 
 def test_tars_without_an_index(packed: tuple[Path, Path], tmp_path: Path) -> None:
@@ -109,6 +116,7 @@ def test_reasons_for_quarantine_are_counted(packed: tuple[Path, Path], tmp_path:
         file.write_bytes(b"")
     files[3].write_bytes(b"<html>404</html>")
     done = run("pack", tmp_path / "GenImage", tmp_path / "shards")
+    assert f"4 files in quarantine (`shard-tools info {tmp_path / 'shards'} --quarantine` lists them)" in done.stdout
     counts = [line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("   ")]
     assert [count for count, _ in counts] == ["3", "1"], done.stdout
     assert "empty" in counts[0][1]

@@ -92,7 +92,7 @@ def _shares_figure(title: str, words: Words, samples: Samples) -> str:
 def _quality(samples: Samples) -> str:
     series, rows = [], []
     known = samples.jpeg_quality[samples.jpeg_quality >= 0]
-    edges = np.arange(int(known.min(initial=90)) // 10 * 10 - 0.5, 101.0)
+    edges = np.arange(int(np.min(known, initial=90)) // 10 * 10 - 0.5, 101.0)
     for label in LABELS:
         keep = samples.of_label(label) & (samples.jpeg_quality >= 0)
         values = samples.jpeg_quality[keep]

@@ -23,7 +23,7 @@ def section(found: Findings) -> Section:
         copied = Cell(html=f'<code class="copy">{html.text(f"dataset.select({code})")}</code>')
         rows.append((name, copied, number(int(keep.sum()) - fakes), number(fakes)))
     return Section("Selections to copy").add(
-        html.paragraph("A click marks the whole line. `dataset` is", ""),
+        html.paragraph("A click marks the whole line. Open the dataset first:"),
         f'<p><code class="copy">dataset = genimage_stream.open_dataset("{html.text(found.name)}")</code></p>',
         html.table("Code, and the images that it leaves", ("What", "Code", "Real", "Fake"), rows, numeric=(2, 3)),
     )

@@ -14,12 +14,13 @@ from shard_tools.report.unbiased import Unbiasing
 def section(found: Findings) -> Section:
     code = "train = genimage_stream.unbiased(dataset.select(generators=[...]), reals_from=dataset)"
     rows = [_row(one) for one in found.unbiased]
-    columns = ("Generator", "Real / fake left", "Window", "Facts before", "after", "JPEG traces before", "after")
+    figures = ("Facts before", "Facts after", "JPEG traces before", "JPEG traces after")
+    columns = ("Generator", "Real / fake left", "Window", *figures)
     return Section("Without the shortcuts").add(
         html.paragraph(
-            "`gs.unbiased` matches reals, from all subsets, with the fakes in size, JPEG quality and class, compresses",
-            "the fakes as these reals are, and cuts windows of one size. Balanced accuracy of the best shortcut that a",
-            "detector can see in the pixels, before and after; 50 % is chance.",
+            "The line below the table matches reals of all subsets with the fakes in size, JPEG quality and class,",
+            "compresses the fakes as these reals are, and cuts windows of one size. Balanced accuracy of the best",
+            "shortcut that a detector can see in the pixels, before and after; 50 % is chance.",
         ),
         html.table("Each generator's training images", columns, rows, numeric=range(1, 7), cards=True),
         f'<p><code class="copy">{html.text(code)}</code></p>',

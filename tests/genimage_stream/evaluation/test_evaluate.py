@@ -279,7 +279,7 @@ def test_whole_images_and_fewer_left_than_ranks(
         ("detector:load", ["--stride", "9"], "--stride 9 has no effect without --views all"),
         ("detector:load", ["--views", "all", "--stride", "0"], "stride=0: at least 1"),
         ("detector:load", ["--transform", "nothing"], "there is no recipe 'nothing'"),
-        ("detector:load", ["--split", "test"], "--split test: choose one of train, val, all"),
+        ("detector:load", ["--split", "tset"], "--split tset: choose one of train, val, all"),
         ("detector:load", ["--generators", "dalle"], "has no generator 'dalle'"),
         ("detector:load", ["--batch-size", "0"], "batch_size=0: at least 1"),
     ],

@@ -186,6 +186,12 @@ def test_forms_of_a_table(pooled: gs.Dataset, tmp_path: Path) -> None:
     assert lines[5].startswith("| mean | 40 |")
     assert f"| {NONE} |" in lines[3]
     assert str(table) == table._repr_markdown_() == table.markdown()
+    for width in (40, 80, 300):
+        shown = [line for line in table.text(width).splitlines() if line and line[0] != "N"]
+        assert max(map(len, shown[:5])) <= width
+        assert shown[0].split()[:2] == ["subset", "accuracy"]
+        assert shown[4].split()[0] == "mean"
+    assert "TPR at 10 % FPR" in shown[0]
     text = table.csv(tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text() == text
     read = list(csv.DictReader(io.StringIO(text)))
