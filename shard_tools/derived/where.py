@@ -97,8 +97,11 @@ def _value(node: ast.expr) -> Any:
     sign = -1 if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else 1
     inner = node.operand if isinstance(node, ast.UnaryOp) and sign < 0 else node
     if isinstance(inner, ast.Constant) and isinstance(inner.value, (str, int, float)):
-        if sign > 0:
-            return inner.value
-        if not isinstance(inner.value, str):
-            return -inner.value
+        value = inner.value if sign > 0 or isinstance(inner.value, str) else -inner.value
+        try:
+            pc.scalar(value)
+        except (OverflowError, UnicodeError):  # more than 64 bits, half a character
+            raise _NotUnderstoodError(node) from None
+        if sign > 0 or not isinstance(inner.value, str):
+            return value
     raise _NotUnderstoodError(node)

@@ -168,6 +168,8 @@ def test_conditions(text: str, same: Any, whole: Path) -> None:
         ("generator in 'adm'", "is not understood"),
         ("width == None", "is not understood"),
         ("width > -'a'", "is not understood"),
+        ("width > 99999999999999999999", "is not understood"),
+        ("key == '\\ud800'", "is not understood"),
         ("(" * 500 + "width", "not a condition"),
         ("width == 'wide'", "where="),
     ],
