@@ -122,7 +122,8 @@ Made any_step(Parameters& p, Size in) {
         case 10:
             return gray_step(p.byte() & 1 ? Gray::opencv : Gray::pillow);
         case 11:
-            return linear_step(static_cast<float>(real(p, -11, 11)), static_cast<float>(real(p, -2600, 2600)));
+            return linear_step(static_cast<float>(real(p, -11, 11)),
+                               static_cast<float>(real(p, -2600, 2600)));
         case 12:
             return brightness_step(real(p, 0, 3));
         case 13:
