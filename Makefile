@@ -18,15 +18,16 @@ demo: setup ## the main job on photographs: scan, pack, verify, train a detector
 
 test: ## run the tests, two at a time; ARGS="tests/test_readme.py -k loop" chooses some
 	@scripts/setup.sh --tests
-	@$(PYTHON_BIN) -m compileall -q genimage_stream shard_tools stand_ins benchmarks experiments demo tests
+	@$(PYTHON_BIN) -m compileall -q -j 0 genimage_stream shard_tools stand_ins benchmarks experiments demo tests
 	@$(PYTHON_BIN) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: setup ## ruff, mypy, clang-format and the list of words, changing nothing
-	@$(PYTHON_BIN) -m ruff check
-	@$(PYTHON_BIN) -m ruff format --check
-	@$(PYTHON_BIN) -m mypy
-	@.venv/bin/clang-format --dry-run -Werror $(CXX_SOURCES)
-	@$(PYTHON_BIN) scripts/words.py
+	@$(PYTHON_BIN) -m mypy & types=$$!; failed=0; \
+	$(PYTHON_BIN) -m ruff check || failed=1; \
+	$(PYTHON_BIN) -m ruff format --check || failed=1; \
+	.venv/bin/clang-format --dry-run -Werror $(CXX_SOURCES) || failed=1; \
+	$(PYTHON_BIN) scripts/words.py || failed=1; \
+	wait $$types || failed=1; exit $$failed
 
 format: setup ## let ruff and clang-format rewrite the sources
 	@$(PYTHON_BIN) -m ruff check --fix
