@@ -115,6 +115,40 @@ void inspect_webp(ByteView b, ImageInfo& info) {
     info.mode = info.webp.has_alpha ? "RGBA" : "RGB";
 }
 
+// Whether text begins so, whatever its letters' case, behind a byte order mark and white space.
+bool begins_as_text(ByteView b, const char* words) {
+    std::size_t at = starts(b, "\xEF\xBB\xBF", 3) ? 3 : 0;
+    while (at < b.size && std::strchr(" \t\r\n", b.data[at]) != nullptr && b.data[at] != 0) ++at;
+    for (; *words != 0; ++words, ++at) {
+        if (at >= b.size) return false;
+        const int letter = b.data[at];
+        if ((letter >= 'A' && letter <= 'Z' ? letter + 32 : letter) != *words) return false;
+    }
+    return true;
+}
+
+bool holds_early(ByteView b, const char* words) {
+    const std::uint8_t* end = b.data + std::min<std::size_t>(b.size, 1024);
+    return std::search(b.data, end, words, words + std::strlen(words)) != end;
+}
+
+// What lies in place of an image, with the way out.
+const char* what_it_is(ByteView b) {
+    if (starts(b, "version https://git-lfs", 23))
+        return "not an image but a Git LFS pointer to one: fetch the files by `git lfs pull`";
+    if (begins_as_text(b, "<!doctype html") || begins_as_text(b, "<html"))
+        return "not an image but a web page, as servers send in place of a file: download it again";
+    if (begins_as_text(b, "<svg") || (begins_as_text(b, "<?xml") && holds_early(b, "<svg")))
+        return "an SVG drawing, which has no pixels: render it as PNG";
+    if (starts(b, "ftyp", 4, 4))
+        for (const char* brand : {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"})
+            if (starts(b, brand, 4, 8)) return "a HEIC image, which is not read: convert it to PNG";
+    if (starts(b, "\xFF\x0A", 2) || starts(b, "\0\0\0\x0CJXL \r\n\x87\n", 12))
+        return "a JPEG XL image, which is not read: convert it by `djxl`, which gives JPEGs back that it was "
+               "made of";
+    return "not an image: no known format begins like this (JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP)";
+}
+
 }  // namespace
 
 Format sniff(ByteView b) {
@@ -162,9 +196,7 @@ ImageInfo inspect(ByteView bytes, const Limits& limits) {
         throw DecodeError("the file has " + std::to_string(bytes.size) + " bytes, more than the limit of " +
                           std::to_string(limits.max_bytes));
     info.format = sniff(bytes);
-    if (info.format == Format::unknown)
-        throw DecodeError(
-            "not an image: no known format begins like this (JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP)");
+    if (info.format == Format::unknown) throw DecodeError(what_it_is(bytes));
     if (info.format == Format::jpeg) inspect_jpeg(bytes, info);
     if (info.format == Format::png) inspect_png(bytes, info);
     if (info.format == Format::webp) inspect_webp(bytes, info);

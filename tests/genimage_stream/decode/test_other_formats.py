@@ -82,7 +82,7 @@ def test_first_bytes(head: bytes, form: str) -> None:
 def test_an_unknown_format_is_told_the_known_ones() -> None:
     for call in (gs.decode, gs.inspect, gs.check):
         with pytest.raises(gs.DecodeError, match=r"JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP"):
-            call(b"<html>404</html>")
+            call(b"404 not found")
 
 
 @pytest.mark.parametrize("size", [(10_000, 10_000), (20_000, 10_000)], ids=["warned of", "refused"])
@@ -107,3 +107,24 @@ def test_pillows_own_refusal_names_its_limit(monkeypatch: pytest.MonkeyPatch) ->
             gs.decode(encoded("TIFF"))
         except gs.DecodeError as error:  # newer versions ask again
             assert "PIL.Image.MAX_IMAGE_PIXELS: raise it" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64, "Git LFS pointer.*git lfs pull"),
+        (b"\xef\xbb\xbf\n <!DOCTYPE HTML><html>", "a web page.*download it again"),
+        (b"<html>", "a web page"),
+        (b"<svg xmlns=''>", "an SVG drawing.*render it as PNG"),
+        (b"<?xml version='1.0'?>\n<!-- x --><svg>", "an SVG drawing"),
+        (b"<?xml version='1.0'?><rss>", "no known format"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image.*convert it"),
+        (b"\xff\x0a\xfa", "a JPEG XL image.*djxl"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
+        (b"<", "no known format"),
+        (b" \n", "no known format"),
+    ],
+)
+def test_what_lies_in_place_of_an_image_is_named(data: bytes, said: str) -> None:
+    with pytest.raises(gs.DecodeError, match=said):
+        gs.decode(data)
