@@ -171,6 +171,37 @@ Pixels run(const Source& source, const Steps& steps, const gs::Rect* window) {
     return out;
 }
 
+// The same, where the first step takes rows as they are decoded: in pieces, some of them twice, from memory in which
+// nothing may be read beyond a piece. Nothing where it does not.
+Pixels run_by_rows(const Source& source, const Steps& steps, const gs::Rect& window, int piece, int again) {
+    static Runner runner;
+    const Plan plan = plan_steps(steps, source.size, &window);
+    const std::size_t i = cuts_of(steps, plan);
+    if (i == steps.size()) return {};
+    const auto taker = steps[i]->take_rows(plan.sizes[i], plan.needed[i], plan.needed[i + 1], runner.scratch);
+    if (!taker) return {};
+    const gs::Rect& held = plan.needed.front();
+    for (int y = 0; y < held.height; y += piece) {
+        const int count = std::min(piece, held.height - y);
+        const Pixels rows =
+            fuzz::slice(source.pixels, source.size.width, {held.x, held.y + y, held.width, count});
+        taker->rows(y, count, rows.data(), std::ptrdiff_t{3} * held.width);
+        if (y < again && y + piece >= again) y -= std::min(y, 2 * piece), again = 0;
+    }
+    FUZZ_CHECK(taker->delivered() == held.height, "rows are missing");
+    const gs::Rect& made = plan.needed[i + 1];
+    gs::Buffer memory;
+    const Canvas canvas = Canvas::in(memory, made.width, made.height);
+    taker->finish(canvas);
+    const Part part = run_some(steps, plan, i + 1, steps.size(),
+                               {plan.sizes[i + 1], made, canvas.rgb, canvas.stride}, runner);
+    Pixels out;
+    for (int y = 0; y < window.height; y++)
+        out.insert(out.end(), part.rgb + y * part.stride,
+                   part.rgb + y * part.stride + std::ptrdiff_t{3} * window.width);
+    return out;
+}
+
 Pixels through_libjpeg(const Source& source, int quality) {
     jpeg_compress_struct writer;
     jpeg_error_mgr errors;
@@ -232,6 +263,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     window.y = p.between(0, now.height - window.height);
     FUZZ_CHECK(run(source, steps, &window) == fuzz::slice(whole, now.width, window),
                "a window differs from the slice of the whole");
+    const Pixels by_rows = run_by_rows(source, steps, window, p.between(1, 12), p.between(0, kLargest));
+    FUZZ_CHECK(by_rows.empty() || by_rows == fuzz::slice(whole, now.width, window),
+               "a step makes other pixels of rows as they come");
     const gs::Simd level = p.byte() & 1 ? gs::Simd::plain : gs::Simd::ssse3;
     if (level < gs::simd_level()) {
         FUZZ_CHECK(fuzz::at_level(level, [&] { return run(source, steps, nullptr); }) == whole,

@@ -49,6 +49,13 @@ transform::Plan planned(const transform::Steps& steps, transform::Size size, Siz
     return plan;
 }
 
+// How many steps there are before those that act on normalised values.
+std::size_t pixel_steps(const transform::Steps& steps) {
+    std::size_t end = steps.size();
+    while (end > 0 && dynamic_cast<const transform::FinishingStep*>(steps[end - 1].get())) end--;
+    return end;
+}
+
 // The rectangle of the image.
 transform::Part decoded_part(transform::Size size, const Rect& part, const Subject& subject,
                              const DecodeOptions& options, Workspace& workspace) {
@@ -106,11 +113,15 @@ void render_transformed(const BatchPlan& plan, const Transformed& how, ByteView 
         const transform::Part in =
             begun ? begun->part
                   : transform::Part{how.size, needed, decoded.at(needed.x, needed.y), decoded.stride};
-        const transform::Part result =
-            transform::run_steps(how.pictures[i], plans[i], in, runner, nullptr, begun ? begun->steps : 0);
-        PlanarSink sink(out, plan.element, plan.window.width, plan.window.height, false, plan.normalizer);
+        const transform::Steps& steps = how.pictures[i];
+        std::size_t end = pixel_steps(steps);
+        const std::size_t begin = begun ? begun->steps : 0;
+        const bool flip = end > begin && steps[end - 1]->only_mirrors();
+        if (flip) end--;
+        const transform::Part result = transform::run_some(steps, plans[i], begin, end, in, runner);
+        PlanarSink sink(out, plan.element, plan.window.width, plan.window.height, flip, plan.normalizer);
         sink.rows(0, plan.window.height, result.rgb, result.stride);
-        for (const auto& step : how.pictures[i])
+        for (const auto& step : steps)
             if (const auto* finishing = dynamic_cast<const transform::FinishingStep*>(step.get()))
                 finishing->finish(out, plan.element, plan.window.width, plan.window.height);
     }

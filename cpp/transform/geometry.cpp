@@ -112,6 +112,7 @@ class FlipStep final : public Step {
   public:
     FlipStep(bool across, bool down) : across_(across), down_(down) {}
     bool keeps_to_rows() const override { return true; }
+    bool only_mirrors() const override { return across_ && !down_; }
 
     Rect needs(Size in, const Rect& window) const override {
         Rect rect = window;

@@ -30,8 +30,15 @@ class AcrossThenDown final : public RowTaker {
             flush();
             first_ = first;
         }
-        for (int i = 0; i < count; i++) {
-            std::memcpy(waiting_.row(count_++), rgb + i * stride, row_bytes_);
+        for (int i = 0; i < count;) {
+            // Where another row follows, bytes beyond these rows' ends may be read, and nothing has to be copied.
+            if (count_ == 0 && count - i > kRowsAcross && stride >= kRowSlack) {
+                rows_across_.run(rgb + i * stride, stride, kRowsAcross, {rows_.row(first_), rows_.stride});
+                first_ += kRowsAcross;
+                i += kRowsAcross;
+                continue;
+            }
+            std::memcpy(waiting_.row(count_++), rgb + i++ * stride, row_bytes_);
             if (count_ == kRowsAcross) flush();
         }
         delivered_ = std::max(delivered_, first + count);

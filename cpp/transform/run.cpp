@@ -20,17 +20,21 @@ Plan plan_steps(const Steps& steps, Size in, const Rect* window) {
     return plan;
 }
 
-Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner, const Canvas* out,
-               std::size_t begin) {
+Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner, const Canvas* out) {
+    return run_some(steps, plan, 0, steps.size(), in, runner, out);
+}
+
+Part run_some(const Steps& steps, const Plan& plan, std::size_t begin, std::size_t end, const Part& in,
+              Runner& runner, const Canvas* out) {
     Part part = in;
     int memory = 0;  // which of the two is free
-    for (std::size_t i = begin; i < steps.size(); i++) {
+    for (std::size_t i = begin; i < end; i++) {
         const Rect& window = plan.needed[i + 1];
         if (steps[i]->passes(plan.sizes[i], window)) {
             part = {plan.sizes[i + 1], window, part.rgb, part.stride};
             continue;
         }
-        const bool to_out = out != nullptr && i + 1 == steps.size() && steps[i]->keeps_to_rows();
+        const bool to_out = out != nullptr && i + 1 == end && steps[i]->keeps_to_rows();
         const Canvas canvas = to_out ? *out : Canvas::in(runner.images[memory], window.width, window.height);
         steps[i]->run(part, window, canvas, runner.scratch);
         part = {plan.sizes[i + 1], window, canvas.rgb, canvas.stride};

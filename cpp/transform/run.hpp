@@ -34,10 +34,13 @@ struct Runner {
 
 // `in` holds plan.needed[0], in rows that kRowSlack bytes may be read beyond. The result, plan.needed.back()
 // of the last image, lies in the runner's memory, or in `in` where no step changes a pixel; or in `out`, if
-// there is one and the last step can do without slack. `begin` steps have been done: then `in` holds
-// plan.needed[begin].
+// there is one and the last step can do without slack.
 Part run_steps(const Steps& steps, const Plan& plan, const Part& in, Runner& runner,
-               const Canvas* out = nullptr, std::size_t begin = 0);
+               const Canvas* out = nullptr);
+
+// Steps begin .. end - 1 alone: `in` holds plan.needed[begin], and the result is plan.needed[end].
+Part run_some(const Steps& steps, const Plan& plan, std::size_t begin, std::size_t end, const Part& in,
+              Runner& runner, const Canvas* out = nullptr);
 
 // The number of steps at the start that only cut.
 std::size_t cuts_of(const Steps& steps, const Plan& plan);

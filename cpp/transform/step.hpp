@@ -100,6 +100,8 @@ class Step {
         (void)in, (void)window;
         return false;
     }
+    // Whether it does nothing but turn rows around, left to right: whoever writes the rows may do so.
+    virtual bool only_mirrors() const { return false; }
     // As run(), for rows of `held` as they are decoded: what is made of them stays in the cache. nullptr where the step
     // does not work row by row. The scratch memory is the taker's.
     virtual std::unique_ptr<RowTaker> take_rows(Size in, const Rect& held, const Rect& window,
