@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from genimage_stream.remedies import printable
 from shard_tools.cards.facts import GENIMAGE, LINKS, Facts
 
 #: Whoever takes this line out keeps what they write: a dataset that grows then leaves its card alone.
@@ -35,16 +36,31 @@ def readme(facts: Facts) -> str:
     yaml = ["---", *_license(facts), f"pretty_name: {facts.name}", "task_categories:", "- image-classification"]
     yaml += ["configs:", "- config_name: default", "  data_files:"]
     for split in facts.splits:
-        yaml += [f"  - split: {split}", f"    path: '*/{split}/*.tar'"]
+        yaml += [f"  - split: {_scalar(split)}", f"    path: {_quoted(f'*/{split}/*.tar')}"]
     for name in names:
         yaml += [f"- config_name: {json.dumps(name)}", "  data_files:"]
         for split in facts.splits:
             if (name, split) in groups:
-                yaml += [f"  - split: {split}", f"    path: '{name}/{split}/*.tar'"]
+                yaml += [f"  - split: {_scalar(split)}", f"    path: {_quoted(f'{name}/{split}/*.tar')}"]
     yaml.append("dataset_info:")
     for name in ("default", *names):
         yaml += [f"- config_name: {json.dumps(name)}", *_features(facts)]
     return "\n".join([*yaml, "---", "", OURS, "", *_text(facts), ""])
+
+
+# What a dataset of strangers says of itself is written again when it loses generators.
+def _plain(text: str) -> str:
+    """Text in Markdown that is no markup."""
+    return re.sub(r"([\\\\`<>|\[\]])", r"\\\1", printable(text))
+
+
+def _scalar(text: str) -> str:
+    return text if _WORD.fullmatch(text) else json.dumps(text)
+
+
+def _quoted(text: str) -> str:
+    """Text in YAML between single quotes."""
+    return "'" + printable(text).replace("'", "''") + "'"
 
 
 def _license(facts: Facts) -> list[str]:
@@ -73,9 +89,9 @@ def _text(facts: Facts) -> list[str]:
     terms = facts.license
     said = "unknown: nobody said it when the dataset was packed (`shard-tools pack --license`)"
     if terms is not None:
-        said = f"[{terms}]({LINKS[terms]})" if terms in LINKS else terms
+        said = f"[{terms}]({LINKS[terms]})" if terms in LINKS else _plain(terms)
     rows = [
-        f"| {g['generator']} | {g['split']} | {g['label']} | {g['samples']:,} |"
+        f"| {_plain(g['generator'])} | {_plain(g['split'])} | {_plain(g['label'])} | {g['samples']:,} |"
         for g in facts.fields["counts"]["groups"][:1000]
     ]
     return [
