@@ -48,7 +48,8 @@ def refuse_other_names(held: Held, work: Work, options: PackOptions, added: Coll
     raise TargetError(
         f"{held.storage.url} holds {len(found):,} of these files under another name: {first.source} is "
         f"{' '.join(filter(None, first.before))} there and {now} here. Give the --map, --columns and --labels that it "
-        f"was packed with ({_map(found)}), or choose another destination"
+        f"was packed with ({_map(found)}), or remove them first by `shard-tools drop {held.storage.url} --generators "
+        f"{first.before[0]}`"
     )
 
 
