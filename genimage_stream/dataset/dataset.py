@@ -122,8 +122,10 @@ class Dataset:
         return MapStyle(self.access, transform, seed)
 
     def counts(self) -> dict[tuple[str, str, str], int]:
-        """Samples per (generator, split, label), those there are."""
+        """Samples per (generator, split, label), those there are. Raises ValueError when one has no label."""
         names = ("generator", "split", "label")
+        if (self.access.columns.words("label")[0] < 0).any():
+            self.access.label_numbers()
         codes, values = zip(*(self.access.columns.words(name) for name in names), strict=True)
         sizes = [max(1, len(v)) for v in values]  # an index without rows has no words
         flat = np.ravel_multi_index(tuple(self.access.take(c) for c in codes), sizes)

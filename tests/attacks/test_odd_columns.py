@@ -151,3 +151,14 @@ def test_an_index_without_rows(tmp_path: Path) -> None:
     dataset = gs.open_dataset(write_dataset(tmp_path, []))
     assert (len(dataset), dataset.counts(), dataset.generators) == (0, {}, [])
     assert "0" in repr(dataset)
+
+
+def test_a_sample_without_a_label_is_not_counted(root: Path) -> None:
+    def change(table: pa.Table) -> pa.Table:
+        labels = table["label"].to_pylist()
+        return with_column(table, "label", pa.array([None, *labels[1:]], pa.string()))
+
+    edit(root / "index.parquet", change)
+    for look in (lambda dataset: dataset.counts(), repr):
+        with pytest.raises(ValueError, match=r"index\.parquet holds the label 'null'"):
+            look(gs.open_dataset(root))
