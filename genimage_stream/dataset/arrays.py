@@ -116,8 +116,9 @@ _parsing = threading.Lock()
 def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     file = io.BytesIO(head)
     with _parsing:
-        major, _ = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        npy: Any = np.lib.format  # without types before numpy 2.3
+        major, _ = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
         try:
             found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(file)
         except (SyntaxError, TypeError, tokenize.TokenError, MemoryError, RecursionError) as error:

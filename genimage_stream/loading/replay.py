@@ -168,4 +168,6 @@ def _unpacked_rows(packed: Any, total: int) -> npt.NDArray[np.int64] | None:
         at = stop
     if at > total:
         raise beyond
-    return np.concatenate([np.empty(0, np.int64), *(np.arange(start, stop) for start, stop in runs)])
+    pieces = (np.arange(start, stop) for start, stop in runs)
+    chosen: npt.NDArray[np.int64] = np.concatenate([np.empty(0, np.int64), *pieces])
+    return chosen

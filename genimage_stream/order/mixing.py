@@ -143,7 +143,7 @@ def _round_part(
     order = permutation(n, seed=seed, epoch=chain, stream=stream)
     head, next_head = _head(n, quota, chain), _head(n, quota, following)
     if next_head and not (number == chain and end <= head):
-        clash = np.zeros(n, bool)
+        clash: npt.NDArray[np.bool_] = np.zeros(n, bool)
         clash[permutation(n, seed=seed, epoch=following, stream=stream)[:next_head]] = True
         clash = clash[order]
         tail = n - (quota - next_head)

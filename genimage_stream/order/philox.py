@@ -24,7 +24,7 @@ def philox4x32(counters: npt.ArrayLike, key: tuple[int, int] | Words) -> Words:
     counter = np.asarray(counters, np.uint32)
     if counter.ndim != 2 or counter.shape[0] != 4:
         raise ValueError(f"counters have shape {counter.shape}; philox4x32 needs (4, n)")
-    keys = np.asarray(key, np.uint32).reshape(2, -1)
+    keys: Words = np.asarray(key, np.uint32).reshape(2, -1)
     even, odd = counter[0::2], counter[1::2]  # words 0 and 2 are multiplied, words 1 and 3 are mixed in
     for _ in range(_ROUNDS):
         product = even.astype(np.uint64) * _MULTIPLIERS

@@ -35,7 +35,8 @@ def _tables() -> tuple[Floats, Floats]:
 def _grades(image: Image) -> tuple[Floats, int]:
     """Of the patches row by row, and how many are in a row: log magnitudes of the coefficients of values in 0..1."""
     matrix, weights = _tables()
-    windows = np.lib.stride_tricks.sliding_window_view(image, (PATCH, PATCH), axis=(0, 1))[::STRIDE, ::STRIDE]
+    view: Any = np.lib.stride_tricks.sliding_window_view  # numpy 2.2 has no types for several axes
+    windows: Image = view(image, (PATCH, PATCH), axis=(0, 1))[::STRIDE, ::STRIDE]
     grades = []
     for row in windows:  # one row of patches at a time: 4 kB a value would be much for a whole image
         values = row.astype(np.float32) / np.float32(255)

@@ -180,7 +180,7 @@ class Streams:
         first, blocks = self._taken // 4, (self._taken + count + 3) // 4 - self._taken // 4
         counters = np.empty((4, blocks, rest.shape[1]), np.uint32)
         counters[0], counters[1:] = np.arange(first, first + blocks)[:, None], rest[:, None]
-        words = philox4x32(counters.reshape(4, -1), np.tile(keys, blocks)).reshape(counters.shape)
+        words: Words = philox4x32(counters.reshape(4, -1), np.tile(keys, blocks)).reshape(counters.shape)
         words = words.transpose(1, 0, 2).reshape(4 * blocks, rest.shape[1])
         start = self._taken % 4
         self._taken += count

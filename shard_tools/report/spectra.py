@@ -58,7 +58,8 @@ def of_windows(windows: npt.NDArray[np.float32]) -> tuple[Spectrum, Spectrum]:
     """The two spectra of (n, SIDE, SIDE) windows of luminance."""
     plain = power(windows - windows.mean(axis=(1, 2), keepdims=True))
     log_mean = np.log(plain + 1.0).mean(axis=0)
-    return np.float32(log_mean), np.float32(np.log(power(residual(windows)).mean(axis=0) + 1e-3))
+    log_residual = np.log(power(residual(windows)).mean(axis=0) + 1e-3)
+    return np.asarray(log_mean, np.float32), np.asarray(log_residual, np.float32)
 
 
 def residual(windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

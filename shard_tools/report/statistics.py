@@ -78,7 +78,8 @@ class Samples:
 
     @cached_property
     def bytes_per_pixel(self) -> npt.NDArray[np.float64]:
-        return self.size_bytes / np.maximum(self.pixels, 1)
+        found: npt.NDArray[np.float64] = self.size_bytes / np.maximum(self.pixels, 1)
+        return found
 
     @cached_property
     def half(self) -> npt.NDArray[np.int8]:

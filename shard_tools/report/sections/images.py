@@ -92,7 +92,7 @@ def _shares_figure(title: str, words: Words, samples: Samples) -> str:
 def _quality(samples: Samples) -> str:
     series, rows = [], []
     known = samples.jpeg_quality[samples.jpeg_quality >= 0]
-    edges = np.arange(int(np.min(known, initial=90)) // 10 * 10 - 0.5, 101.0)
+    edges = np.arange(int(np.min(known, initial=90)) // 10 * 10 - 0.5, 101.0, dtype=np.float64)
     for label in LABELS:
         keep = samples.of_label(label) & (samples.jpeg_quality >= 0)
         values = samples.jpeg_quality[keep]
@@ -129,7 +129,7 @@ def _bytes_per_pixel(samples: Samples) -> str:
     if not len(positive):
         return ""
     low, high = (float(q) for q in np.quantile(positive, (0.0005, 0.9995)))
-    edges = np.geomspace(low * 0.95, high * 1.05, 49)
+    edges = np.geomspace(low * 0.95, high * 1.05, 49, dtype=np.float64)
     series = [
         charts.Series(label, label, statistics.shares(values[samples.of_label(label)], edges), dash=label == FAKE)
         for label in LABELS
