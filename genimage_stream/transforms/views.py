@@ -60,6 +60,9 @@ class ViewCrop(CenterCrop):
         return None
 
 
+_MOST_WINDOWS = 1 << 20  # of a grid in one image
+
+
 @dataclass(frozen=True)
 class GridCrop(CenterCrop):
     """All windows of a grid, row by row: every `stride` pixels, a number or (down, across), from the upper left corner
@@ -85,6 +88,12 @@ class GridCrop(CenterCrop):
                 return [0 if self.pad == "tile" else self._corner(side, crop)]
             return [*range(0, side - crop, every), side - crop]
 
+        many = -(-max(1, size.height - height) // down) * -(-max(1, size.width - width) // across)
+        if many > _MOST_WINDOWS:  # by an index that lies about a size, say
+            raise ValueError(
+                f"an image of {size.width}x{size.height} has {many:,} windows, and {_MOST_WINDOWS:,} are possible: "
+                "take a larger stride"
+            )
         return [[x, y] for y in places(size.height, height, down) for x in places(size.width, width, across)]
 
     def choose(self, stream: Stream, size: Size) -> dict[str, Any]:

@@ -108,3 +108,10 @@ def test_a_damaged_image_of_one_sample_is_named(root: Path) -> None:
     shard.write_bytes(data)
     with pytest.raises(gs.DecodeError, match=f"sample '{LIED}'"):
         _ = dataset[LIED].image
+
+
+def test_a_size_of_more_windows_than_memory(root: Path) -> None:
+    lie(root, LIED, "width", 1 << 29)
+    lie(root, LIED, "height", 1 << 29)
+    with pytest.raises(gs.DecodeError, match=f"sample '{LIED}'.* has [0-9,]* windows, and 1,048,576 are possible"):
+        list(gs.Loader(gs.open_dataset(root), 1, crop=16, views="all"))
