@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from genimage_stream import schema
+from genimage_stream.remedies import printable
 from genimage_stream.storage.within import check_shard_paths
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def need_distinct(names: Sequence[str], name: str) -> None:
     """Raises ValueError when two columns of a table called `name` have one name: which one is meant is unknown."""
     if doubled := [one for one, count in Counter(names).items() if count > 1]:
         raise ValueError(
-            f"{name} has several columns called {', '.join(doubled)}: restore it from a copy, or pack again"
+            f"{name} has several columns called {printable(', '.join(doubled))}: restore it from a copy, or pack again"
         )
 
 
