@@ -20,6 +20,7 @@ import pytest
 import torch
 
 import genimage_stream as gs
+from tests.fixtures import torchrun
 from tests.fixtures.genimage import make_tree
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,7 @@ COMMANDS = {
     "python": "{python}",
     "shard-tools": f"{sys.executable} -m shard_tools",
     "genimage-stream": "{python} -m genimage_stream",
-    "torchrun": "{python} -m torch.distributed.run --local-addr 127.0.0.1",
+    "torchrun": f"{{python}} {torchrun.__file__}",
 }
 
 # Appended to a section's last Python block: one image of the page's resize as Pillow makes it.

@@ -21,6 +21,7 @@ import torch
 import genimage_stream as gs
 from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.transforms.degradations import steps_of_degradation
+from tests.fixtures import torchrun
 from tests.fixtures.shards import make_dataset, make_samples, write_dataset
 
 DETECTOR = """
@@ -104,7 +105,7 @@ def run(here: Path, root: Path, *options: str, **given: str) -> subprocess.Compl
 
 
 def spread(python: str, ranks: int) -> list[str]:
-    return [python, "-m", "torch.distributed.run", "--local-addr", "127.0.0.1", "--nproc-per-node", str(ranks)]
+    return [python, torchrun.__file__, "--nproc-per-node", str(ranks)]
 
 
 def expected(root: Path, degradation: str = "none", size: int = 224) -> dict[str, float]:

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 import genimage_stream as gs
+from tests.fixtures import torchrun
 from tests.fixtures.shards import make_dataset
 from tests.genimage_stream.loading.test_trainers import run_two
 
@@ -210,7 +211,7 @@ accelerator.end_training()
 
 def test_an_uneven_last_step_is_gathered(warm: str, root: Path, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--local-addr", "127.0.0.1"]
+    launcher = [torchrun.__file__, "--nproc-per-node=2"]
     seen = run_two(warm, GATHER_IN_TWO, root, tmp_path, launcher)
     assert seen[0] == seen[1]
     assert gs.gather(torch.arange(3)).tolist() == [0, 1, 2]
@@ -247,7 +248,7 @@ accelerator.end_training()
 def test_a_dataloader_is_not_divided_twice(warm: str, root: Path, tmp_path: Path) -> None:
     """Only the samples of rank 0 would be seen."""
     pytest.importorskip("accelerate")
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--local-addr", "127.0.0.1"]
+    launcher = [torchrun.__file__, "--nproc-per-node=2"]
     seen = run_two(warm, DISPATCHED, root, tmp_path, launcher)
     assert seen == [["refused", "refused"], []]
 

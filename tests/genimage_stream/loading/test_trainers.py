@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import genimage_stream as gs
+from tests.fixtures import torchrun
 from tests.fixtures.shards import make_dataset
 
 # `heard` gets the keys of every training step.
@@ -313,9 +314,7 @@ def test_two_processes_share_every_epoch(warm: str, root: Path, tmp_path: Path, 
         seen = run_two(warm, LIGHTNING + LIGHTNING_IN_TWO, root, tmp_path, [])
     else:
         pytest.importorskip("accelerate")
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        launcher += ["--local-addr", "127.0.0.1"]  # the host's own name may not resolve
-        seen = run_two(warm, ACCELERATE_IN_TWO, root, tmp_path, launcher)
+        seen = run_two(warm, ACCELERATE_IN_TWO, root, tmp_path, [torchrun.__file__, "--nproc-per-node=2"])
     keys = gs.open_dataset(root).table(["key"])["key"].to_pylist()
     assert sorted(seen[0] + seen[1]) == sorted(keys * 2)
     assert [len(part) for part in seen] == [60, 60]
