@@ -177,7 +177,9 @@ def lost_files(storage: Storage) -> list[str]:
 
 def _shown(option: str, value: Any) -> str:
     if option == "shard_size" and type(value) is int:
-        return f"{value / 1e6:g}MB"  # as it is typed
+        # As it was typed, which is a whole number of some unit.
+        units = {"GB": 10**9, "GiB": 2**30, "MB": 10**6, "MiB": 2**20, "kB": 10**3, "KiB": 2**10}
+        return next((f"{value // of}{unit}" for unit, of in units.items() if value % of == 0), str(value))
     return "nothing" if value is None else str(value)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SIDE = 192  # pixels of the window, at most
 
 MANY = 64  # generators; of more, a page shows pictures of a few
-_FEW = 6
+FEW = 6
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def pictured(generators: Sequence[str]) -> list[str]:
     """The generators that a page shows pictures of: all, or a few that are evenly spread over thousands."""
     if len(generators) <= MANY:
         return list(generators)
-    return [generators[at] for at in spread(np.arange(len(generators)), _FEW)]
+    return [generators[at] for at in spread(np.arange(len(generators)), FEW)]
 
 
 def spread(rows: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

@@ -186,7 +186,7 @@ def test_files_that_moved_are_the_same_files(trees: Path, tmp_path: Path) -> Non
         ({"seed": 1}, "seed = 0, not 1"),
         ({"check": "header"}, "check = full, not header"),
         ({"crop_ready": True}, "crop_ready = False, not True"),
-        ({"shard_bytes": 30_000}, "shard_size = 20000, not 30000"),
+        ({"shard_bytes": 30_000}, "shard_size = 20kB, not 30kB"),
     ],
 )
 def test_other_options_are_an_error(options: dict[str, object], said: str, trees: Path, tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ def test_unfinished_destination_of_other_options(standard_tree: Tree, tmp_path: 
         pass
     done = shard_tools_here(*command, "70kB")
     assert done.code == 2
-    assert "shard_size = 60000, not 70000" in done.err
+    assert "shard_size = 60kB, not 70kB" in done.err
     done = shard_tools_here("verify", tmp_path / "dst")
     assert done.code == 2
     assert "is not finished" in done.err

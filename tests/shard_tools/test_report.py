@@ -465,7 +465,7 @@ def test_pictures_of_a_few_of_many_generators(packed: Path, tmp_path: Path, monk
     from shard_tools.report import thumbnails
 
     monkeypatch.setattr(thumbnails, "MANY", 1)
-    monkeypatch.setattr(thumbnails, "_FEW", 1)
+    monkeypatch.setattr(thumbnails, "FEW", 1)
     found = findings(str(packed), thumbnails=4, images=2)
     first = found.samples.generators[0]
     assert {(one.generator, one.label) for one in found.thumbnails} == {(first, "real"), (first, "fake")}
