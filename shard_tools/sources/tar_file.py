@@ -20,7 +20,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from shard_tools.addresses import first_line, is_object_url
 from shard_tools.errors import SourceError
@@ -31,6 +31,9 @@ from shard_tools.sources.base import ContainerListing, Location
 from shard_tools.sources.object_store import ObjectRanges
 from shard_tools.sources.table_file import ObjectFile, encoded, state_of
 from shard_tools.sources.table_rows import Roles, Rows, list_rows
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _TEXT = (".cls", ".json", ".txt")  # members that are read while listing
 _LARGEST_TEXT = 1 << 20  # bytes of such a member
@@ -173,6 +176,20 @@ class _Headers:
         return self._read(size)
 
 
+class _Member(tarfile.TarInfo):
+    """tarfile takes a bad header for the end of the tar. Where it moved on before it noticed, what follows may look
+    like the end, and a member would be lost without a word."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.InvalidHeaderError as error:  # type: ignore[attr-defined]
+            if tar.offset == 0:
+                raise
+            raise tarfile.ReadError(f"it has a damaged header before byte {tar.offset} ({error})") from None
+
+
 @dataclass
 class _Image:
     path: str
@@ -187,7 +204,7 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
     sparse: list[str] = []
     links = nested = 0
     last = -1
-    with tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=_Headers(file), mode="r:", tarinfo=_Member) as tar:  # type: ignore[call-overload]
         for member in tar:
             tar.members = []  # they are not needed again
             if member.size < 0 or member.offset <= last:  # tarfile would read in circles

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -67,6 +68,21 @@ TARS = {
     "a sparse file": records(GNU_sparse_map=MAP, GNU_sparse_size="90000") + LAST,
     "a sparse file below zero": records(GNU_sparse_map="0,-5", GNU_sparse_size="-5") + LAST,
 }
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TARS if "below zero" in kind])
+def test_newer_pythons_notice_sizes_below_zero(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13.6, 3.11.14 and others, behind the end of the member, where what follows looks like the tar's end."""
+    library: Any = tarfile
+    blocks = library.TarInfo._block
+
+    def checked(self: tarfile.TarInfo, count: int) -> Any:
+        if count < 0:
+            raise library.InvalidHeaderError("invalid offset")
+        return blocks(self, count)
+
+    monkeypatch.setattr(tarfile.TarInfo, "_block", checked)
+    test_the_tar_is_named_and_nothing_is_packed(kind, tmp_path)
 
 
 @pytest.mark.parametrize("kind", TARS)
