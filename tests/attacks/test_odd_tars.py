@@ -76,12 +76,12 @@ def test_newer_pythons_notice_sizes_below_zero(kind: str, tmp_path: Path, monkey
     library: Any = tarfile
     blocks = library.TarInfo._block
 
-    def checked(self: tarfile.TarInfo, count: int) -> Any:
+    def _block(self: tarfile.TarInfo, count: int) -> Any:
         if count < 0:
             raise library.InvalidHeaderError("invalid offset")
         return blocks(self, count)
 
-    monkeypatch.setattr(tarfile.TarInfo, "_block", checked)
+    monkeypatch.setattr(tarfile.TarInfo, "_block", _block)
     test_the_tar_is_named_and_nothing_is_packed(kind, tmp_path)
 
 
