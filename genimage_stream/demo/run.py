@@ -26,7 +26,8 @@ def run(folder: Path) -> None:
     Raises ValueError when a command fails, or `folder` holds anything else.
     """
     tree, shards, page = folder / "GenImage", folder / "shards", folder / "report.html"
-    if folder.is_dir() and not {path.name for path in folder.iterdir()} <= {tree.name, shards.name, page.name}:
+    ours = {tree.name, _unfinished(tree).name, shards.name, page.name}
+    if folder.is_dir() and not {path.name for path in folder.iterdir()} <= ours:
         raise ValueError(f"{folder} holds other files: choose a folder with --out")
     _heading("drawing pictures in the shape of GenImage: reals as JPEGs, fakes as PNGs with an artificial trace")
     _draw(tree)
@@ -47,7 +48,7 @@ def _draw(tree: Path) -> None:
     if tree.exists():
         print(f"{tree} is there already and is used again")
         return
-    unfinished = tree.with_name(f"{tree.name}.unfinished")
+    unfinished = _unfinished(tree)
     shutil.rmtree(unfinished, ignore_errors=True)
     total = 2 * len(GENERATORS) * sum(COUNTS.values())
     with command_line.progress("demo", total, done=True) as say:
@@ -56,6 +57,11 @@ def _draw(tree: Path) -> None:
                 say(path.rpartition("/")[2])
     unfinished.rename(tree)
     print(f"{tree}: {total} images")
+
+
+def _unfinished(tree: Path) -> Path:
+    """What an interrupted demo leaves."""
+    return tree.with_name(f"{tree.name}.unfinished")
 
 
 def _command(*arguments: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,9 +111,12 @@ def parameters_digest(model: Any) -> str | None:
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(f"{name} {getattr(value, 'dtype', '')} {list(getattr(value, 'shape', []))};".encode())
-        if isinstance(value, torch.Tensor) and value.numel():
-            with suppress(RuntimeError, NotImplementedError, TypeError):  # of a layout that has no plain bytes
-                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.is_quantized:
+            buffer = io.BytesIO()  # what has no plain bytes
+            torch.save(value, buffer)
+            digest.update(buffer.getvalue())
+        elif value.numel():
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 import genimage_stream as gs
 from genimage_stream.cli import app
-from genimage_stream.demo import detector
+from genimage_stream.demo import detector, run
 from genimage_stream.demo.pictures import fake, real
 from tests.fixtures.shards import make_dataset
 
@@ -31,6 +32,18 @@ def test_the_detector_trains_and_is_scored(tmp_path: Path, monkeypatch: pytest.M
     model, seen, _ = detector.train(dataset)
     assert seen == len(dataset)
     assert detector.score(model, dataset).startswith("| subset |")
+
+
+def test_what_an_interrupted_demo_left_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(root: Path) -> Iterator[str]:
+        (root / "ADM").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "draw_tree", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run.run(tmp_path / "demo")
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["GenImage.unfinished"]
 
 
 def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
