@@ -90,7 +90,7 @@ def unbiasing(dataset: Dataset, samples: Samples, images: int) -> list[Unbiasing
         try:
             after = unbiased(mine, reals_from=train)
         except ValueError as error:
-            found.append(Unbiasing(generator, reason=str(error).removeprefix("unbiased: ")))
+            found.append(Unbiasing(generator, reason=str(error).removeprefix("unbiased: ").partition(": ")[0]))
             continue
         report = after.report()
         fakes, reals = (mine.select(labels=[label]) for label in (FAKE, REAL))
