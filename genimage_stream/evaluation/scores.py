@@ -132,7 +132,8 @@ class Scores:
             )
         access = self.dataset.access
         unlike = labels is not None and not np.array_equal(labels, self._labels[rows])
-        if unlike or (keys is not None and keys != access.columns.keys(access.rows[rows])):
+        places = rows if access.chosen is None else access.chosen[rows]  # rows of the index, without making all of them
+        if unlike or (keys is not None and keys != access.columns.keys(places)):
             raise ValueError(
                 "the batch is of another dataset or selection: its labels or keys are not those of its rows. "
                 "Make the scores with gs.Scores(loader.dataset)"
