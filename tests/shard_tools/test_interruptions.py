@@ -165,7 +165,7 @@ def test_two_packers_on_one_destination(standard_tree: Tree, packed: Path, tmp_p
         os.kill(first.pid, signal.SIGCONT)
         assert second.code == 2
         assert f"is being packed by another process (process {first.pid})" in second.err
-        assert first.wait() == 0
+        assert first.wait(240) == 0
     assert tree_bytes(tmp_path / "dst") == tree_bytes(packed)
 
 
