@@ -156,8 +156,9 @@ def reachable(module: str) -> set[str]:
 
 
 def large_folders() -> Iterator[str]:
-    """One sentence for each folder of Python, or of the C++ core, that has too many files."""
-    for folder in sorted({path.parent for top in (*PACKAGES, "cpp") for path in (ROOT / top).rglob("*")}):
+    """One sentence for each folder of sources or tests that has too many files."""
+    tops = (*PACKAGES, "cpp", "scripts", "examples", "tests")
+    for folder in sorted({path.parent for top in tops for path in (ROOT / top).rglob("*") if path.is_file()}):
         files = [path for path in folder.iterdir() if path.suffix in SOURCES]
         if len(files) > MOST_FILES:
             yield f"{folder.relative_to(ROOT)} has {len(files)} files, more than {MOST_FILES}: give them rooms"

@@ -126,7 +126,7 @@ def parts_whole(parts_source: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def parts_begun(parts_source: Path) -> Path:
     """A destination of which part 2 of 3 is done. Not to be written to."""
-    from tests.shard_tools.in_parts import do_part
+    from tests.shard_tools.packing.in_parts import do_part
 
     do_part(parts_source, parts_source.parent / "begun", "2/3")
     return parts_source.parent / "begun"

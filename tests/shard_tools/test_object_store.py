@@ -17,8 +17,8 @@ import pytest
 
 from tests.fixtures.genimage import fake_png, make_tree
 from tests.fixtures.s3 import S3Server
-from tests.shard_tools import test_tables as tables
 from tests.shard_tools.conftest import Ran, pack_here, shard_tools, shard_tools_here, tars, tree_bytes
+from tests.shard_tools.sources import test_tables as tables
 
 Tree = tuple[Path, list[Any]]
 

@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.genimage import make_tree
 from tests.shard_tools.conftest import pack_here, shard_tools_here, tree_bytes
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from shard_tools.packing.part import MissingPartsError, gather_parts
 from shard_tools.scan import scan as scan_sources
 from tests.fixtures.genimage import make_tree, real_jpeg
 from tests.shard_tools.conftest import pack_here, shard_tools_here, tree_bytes
-from tests.shard_tools.in_parts import SIZE, Meddler, command, do_part, ended, left
+from tests.shard_tools.packing.in_parts import SIZE, Meddler, command, do_part, ended, left
 
 Tree = tuple[Path, list[Any]]
 

@@ -20,7 +20,7 @@ from shard_tools.packing.part import gather_parts
 from shard_tools.scan import scan as scan_sources
 from shard_tools.terminal.progress import Silent
 from tests.shard_tools.conftest import tree_bytes
-from tests.shard_tools.in_parts import SIZE, Meddler, command, do_part, left
+from tests.shard_tools.packing.in_parts import SIZE, Meddler, command, do_part, left
 
 
 @pytest.mark.parametrize("again", [False, True])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import genimage_stream as gs
-from tests.genimage_stream.decode.jpeg_files import SAMPLINGS, Pixels, encode, encode_sampled, picture, reference
+from tests.genimage_stream.decode.jpeg.jpeg_files import SAMPLINGS, Pixels, encode, encode_sampled, picture, reference
 
 
 def assert_same(data: bytes, seed: int = 0, crops: int = 4) -> None:

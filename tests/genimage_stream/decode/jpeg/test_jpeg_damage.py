@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFile
 
 import genimage_stream as gs
-from tests.genimage_stream.decode.jpeg_files import Pixels, encode, encode_sampled, picture, reference
+from tests.genimage_stream.decode.jpeg.jpeg_files import Pixels, encode, encode_sampled, picture, reference
 
 
 def tolerant_reference(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Pixels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import genimage_stream as gs
-from tests.genimage_stream.decode.jpeg_files import encode, encode_sampled, picture
+from tests.genimage_stream.decode.jpeg.jpeg_files import encode, encode_sampled, picture
 
 
 @pytest.mark.parametrize("quality", range(1, 101))

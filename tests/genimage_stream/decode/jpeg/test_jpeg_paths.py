@@ -9,7 +9,7 @@ import pytest
 
 import genimage_stream as gs
 from genimage_stream.decode import _core
-from tests.genimage_stream.decode.jpeg_files import SAMPLINGS, Pixels, encode, encode_sampled, picture
+from tests.genimage_stream.decode.jpeg.jpeg_files import SAMPLINGS, Pixels, encode, encode_sampled, picture
 
 OWN = ("own", "no_pdep", "plain")
 Crop = tuple[int, int, int, int]
