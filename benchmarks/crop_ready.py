@@ -28,7 +28,7 @@ import genimage_stream as gs
 from benchmarks import harness
 from benchmarks.data import tree as stand_ins
 from benchmarks.environments import ROOM, ROOT
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.decode.crop_ready import recode
 
 CROP = 224
@@ -163,11 +163,11 @@ def measure_whole(files: Sequence[bytes], rounds: int) -> list[dict[str, Any]]:
     try:
         for _ in range(rounds):
             for path in DECODERS:
-                _core.set_jpeg_path(path)
+                native.set_jpeg_path(path)
                 for number in range(len(variants)):
                     times[number, path].append(cpu_time(lambda n=number: [gs.decode(versions[n]) for versions in kept]))
     finally:
-        _core.set_jpeg_path("auto")
+        native.set_jpeg_path("auto")
     plain = sum(len(versions[0] or b"") for versions in kept)
     return [
         {

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from genimage_stream import resources
 from genimage_stream.bench.machine import cpu_name, file_system
-from genimage_stream.decode import _core, decode
+from genimage_stream.decode import decode, native
 from genimage_stream.page.picture import encode_png
 from genimage_stream.page.scales import size
 
@@ -94,8 +94,8 @@ def diagnose() -> Diagnosis:
     cores, of_machine = resources.cores(), os.cpu_count() or 1
     if cores < of_machine:
         hints.append(f"{cores} of {of_machine} CPUs: more are kept from this process by its batch system or container")
-    if _core.simd_level() < 2:
-        hints.append(f"{_SETS[_core.simd_level()]} is used: decoding is fastest on CPUs with AVX2 (x86-64)")
+    if native.simd_level() < 2:
+        hints.append(f"{_SETS[native.simd_level()]} is used: decoding is fastest on CPUs with AVX2 (x86-64)")
     disks = list(_disks())
     if any(disk.path == "/dev/shm" and disk.free_bytes < 1 << 30 for disk in disks):
         hints.append(
@@ -106,8 +106,8 @@ def diagnose() -> Diagnosis:
         place=str(Path(__file__).parent),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        instruction_set=_SETS[_core.simd_level()],
-        libraries={**_core.library_versions(), "numpy": np.__version__, "pyarrow": pa.__version__},
+        instruction_set=_SETS[native.simd_level()],
+        libraries={**native.library_versions(), "numpy": np.__version__, "pyarrow": pa.__version__},
         cpu=cpu_name(),
         cores=cores,
         machine_cores=of_machine,
@@ -205,13 +205,13 @@ def _wrong_pixels() -> Iterator[str]:
     from genimage_stream import transforms
 
     picture = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
-    level = _core.simd_level()
+    level = native.simd_level()
     steps = [transforms.Resize(32), transforms.JPEG(75)]
     try:
         quick = decode(encode_png(picture)), transforms.apply(picture, steps)
-        _core.set_simd_level(0)
+        native.set_simd_level(0)
         plain = decode(encode_png(picture)), transforms.apply(picture, steps)
     finally:
-        _core.set_simd_level(level)
+        native.set_simd_level(level)
     if not np.array_equal(quick[0], picture) or not all(map(np.array_equal, quick, plain)):
         yield f"wrong pixels with {_SETS[level]} on this machine: please report it with this page"

@@ -164,7 +164,15 @@ def large_folders() -> Iterator[str]:
             yield f"{folder.relative_to(ROOT)} has {len(files)} files, more than {MOST_FILES}: give them rooms"
 
 
-@pytest.mark.parametrize("rule", [upwards, circles, large_folders])
+def past_the_face() -> Iterator[str]:
+    """One sentence for each module that imports the extension itself, not what its room makes of it."""
+    core = "genimage_stream.decode._core"
+    for module, others in graph().items():
+        if core in others and room(module) != "genimage_stream.decode":
+            yield f"{module} imports {core}: genimage_stream/decode/ is its typed face"
+
+
+@pytest.mark.parametrize("rule", [upwards, circles, large_folders, past_the_face])
 def test_no_import_against_the_order(rule: object) -> None:
     assert list(rule()) == []  # type: ignore[operator]
 

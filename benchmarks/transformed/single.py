@@ -16,7 +16,7 @@ from benchmarks.harness import Contestant
 from benchmarks.transformed import libraries as by
 from benchmarks.transformed.libraries import Picture, Reference
 from genimage_stream import transforms as T  # noqa: N812
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.transforms.chance import Chance, identity_of
 from genimage_stream.transforms.step import Operation, Sample, Size, ordinals_of
 
@@ -93,11 +93,11 @@ def photographs(count: int) -> dict[str, list[Picture]]:
 
 
 def run(image: np.ndarray, operations: Sequence[Operation]) -> np.ndarray:
-    steps = [one for one in operations if isinstance(one, _core.Step)]
+    steps = [one for one in operations if isinstance(one, native.Step)]
     if len(steps) == len(operations):
-        return _core.run_steps(image, steps, None)
+        return native.run_steps(image, steps, None)
     for one in operations:  # of Python functions
-        image = _core.run_steps(image, [one], None) if isinstance(one, _core.Step) else one.call(image)
+        image = native.run_steps(image, [one], None) if isinstance(one, native.Step) else one.call(image)
     return image
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genimage_stream.decode import PixelOptions, _core
+from genimage_stream.decode import PixelOptions, native
 
 if TYPE_CHECKING:
     from genimage_stream.backends.renderer import Late
@@ -69,7 +69,7 @@ def put_late(images: torch.Tensor, late: Late, send: Callable[[torch.Tensor], to
     """Write into normalised `images` (n, 3, h, w) what the steps `late` set. The core computes it; `send` moves it to
     the images' device."""
     n, _, height, width = images.shape
-    places, values = _core.finished_pixels(late, images.dtype == torch.float16, width, height)
+    places, values = native.finished_pixels(late, images.dtype == torch.float16, width, height)
     if not len(places):
         return
     if not images.is_cuda:

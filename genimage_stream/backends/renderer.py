@@ -15,12 +15,12 @@ from genimage_stream.decode import BatchDecoder, FileRanges, ImageError, JobStat
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from genimage_stream.decode import Job, PartialBytes, _core
+    from genimage_stream.decode import Job, PartialBytes, native
     from genimage_stream.order.windows import Windows
 
 
 #: Of each picture of a batch the steps that act on normalised values.
-Late = Sequence[Sequence["_core.Step"]]
+Late = Sequence[Sequence["native.Step"]]
 
 
 class Buffers(Protocol):

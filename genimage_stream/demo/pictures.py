@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream import vocabulary
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.page.picture import encode_png
 
 Pixels = npt.NDArray[np.uint8]
@@ -46,7 +46,7 @@ def real(rng: np.random.Generator) -> bytes:
     """A JPEG."""
     width, height = SIZES[rng.integers(len(SIZES))]
     image = picture(width, height, rng)
-    return _core.encode_jpeg(_pixels(image + rng.normal(0, 3, image.shape)), int(rng.choice((75, 90, 96))))
+    return native.encode_jpeg(_pixels(image + rng.normal(0, 3, image.shape)), int(rng.choice((75, 90, 96))))
 
 
 def fake(side: int, rng: np.random.Generator) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from genimage_stream.decode import _core, decode
+from genimage_stream.decode import decode, native
 from genimage_stream.transforms.chance import Chance, default_identity, identity_of
 from genimage_stream.transforms.step import Draw, Image, Operation, Sample, Size, Step, at_place, ordinals_of
 
@@ -121,12 +121,12 @@ def _plan(
 
 def _run(image: Image, operations: Sequence[Operation]) -> Image:
     """Stretches of core steps by the core, hooks in between."""
-    stretch: list[_core.Step] = []
+    stretch: list[native.Step] = []
     for operation in operations:
-        if isinstance(operation, _core.Step):
+        if isinstance(operation, native.Step):
             stretch.append(operation)
             continue
         if stretch:
-            image, stretch = _core.run_steps(image, stretch, None), []
+            image, stretch = native.run_steps(image, stretch, None), []
         image = np.ascontiguousarray(operation.call(image))
-    return _core.run_steps(image, stretch, None)
+    return native.run_steps(image, stretch, None)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.order.philox import Words, below, philox4x32, split_seed, units
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Chance:
     def stream(self, name: str, ordinal: int) -> Stream:
         """The stream of the step `name` that has `ordinal` steps of the same name before it."""
         low, high = int.from_bytes(self.identity[:4], "little"), int.from_bytes(self.identity[4:], "little")
-        sample = _core.philox((self.seed & _WORD, self.seed >> 32), (low, high, self.epoch, self.visit))
+        sample = native.philox((self.seed & _WORD, self.seed >> 32), (low, high, self.epoch, self.visit))
         return Stream((sample[0], sample[1]), (zlib.crc32(f"{name}:{ordinal}".encode()), sample[2], sample[3]))
 
 
@@ -72,7 +72,7 @@ class Stream:
     def word(self) -> int:
         """32 random bits."""
         if not self._words:
-            self._words = list(reversed(_core.philox(self._key, (self._block, *self._rest))))
+            self._words = list(reversed(native.philox(self._key, (self._block, *self._rest))))
             self._block += 1
         return self._words.pop()
 

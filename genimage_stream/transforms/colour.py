@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream, Streams, halves
 from genimage_stream.transforms.many import Sizes
@@ -48,7 +48,7 @@ class GaussianNoise(CoreStep):
         return {"sigma": sigma, "key": stream.key()}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.noise_step(halves(draw["key"]), self.mean * 255, draw["sigma"] * 255)]
+        return [native.noise_step(halves(draw["key"]), self.mean * 255, draw["sigma"] * 255)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         if self.var_limit is not None:
@@ -58,7 +58,7 @@ class GaussianNoise(CoreStep):
         sigmas = (drawn * 255).tolist()
         keys = zip(streams.words().tolist(), streams.words().tolist(), strict=True)
         mean = self.mean * 255
-        return ManyDrawn([_core.noise_step(key, mean, sigma) for key, sigma in zip(keys, sigmas, strict=True)])
+        return ManyDrawn([native.noise_step(key, mean, sigma) for key, sigma in zip(keys, sigmas, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class RandomGrayscale(CoreStep):
         return {"applied": stream.happens(self.p)}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.gray_step(self.like == "cv2")]
+        return [native.gray_step(self.like == "cv2")]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         gray = self.operations({}, Size(1, 1))
@@ -130,9 +130,9 @@ class ColorJitter(CoreStep):
             if factor is None:
                 continue
             if which == 3:
-                made.append(_core.hue_step(int(factor * 255) % 256))
+                made.append(native.hue_step(int(factor * 255) % 256))
             else:
-                make = (_core.brightness_step, _core.contrast_step, _core.saturation_step)[which]
+                make = (native.brightness_step, native.contrast_step, native.saturation_step)[which]
                 made.append(make(factor))
         return made
 
@@ -173,7 +173,7 @@ class RandomBrightnessContrast(CoreStep):
         return drawn
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.linear_step(*_linear(draw["brightness"], draw["contrast"]))]
+        return [native.linear_step(*_linear(draw["brightness"], draw["contrast"]))]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         made: list[Any] = [()] * len(sizes)
@@ -185,7 +185,7 @@ class RandomBrightnessContrast(CoreStep):
                 for limit in (self.brightness_limit, self.contrast_limit)
             )
             for i, *pair in zip(which.tolist(), brightness.tolist(), contrast.tolist(), strict=True):
-                made[i] = _core.linear_step(*_linear(*pair))
+                made[i] = native.linear_step(*_linear(*pair))
         return ManyDrawn(made)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.transforms import kernels, values
 from genimage_stream.transforms.chance import Stream, Streams
 from genimage_stream.transforms.many import Many, Places, Sizes
@@ -137,8 +137,8 @@ def _pairs_of(reals: Reals, split: str) -> Pairs:
 
 
 @cache
-def _jpeg(quality: int, chroma: str, channels: str) -> _core.Step:
-    return _core.jpeg_step(quality, _CHROMA[chroma], channels == "bgr")
+def _jpeg(quality: int, chroma: str, channels: str) -> native.Step:
+    return native.jpeg_step(quality, _CHROMA[chroma], channels == "bgr")
 
 
 @dataclass(frozen=True)
@@ -191,21 +191,21 @@ class GaussianBlur(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         sigma = draw["sigma"]
         if self.like == "scipy":
-            return [_core.scipy_blur_step(kernels.scipy_weights(sigma))]
+            return [native.scipy_blur_step(kernels.scipy_weights(sigma))]
         side: int = draw["kernel_size"]
         if self.like == "cv2":
             weights = kernels.cv2_weights(side, sigma)
-            return [_core.cv2_blur_step(weights, weights)]
+            return [native.cv2_blur_step(weights, weights)]
         if min(size) <= side // 2:
             raise ValueError(f"an image of {size.width}x{size.height} is too small for kernel_size={side}")
-        return [_core.torch_blur_step(kernels.torch_weights(side, sigma), side, side)]
+        return [native.torch_blur_step(kernels.torch_weights(side, sigma), side, side)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         if self.like == "scipy" and not isinstance(self.sigma, tuple):
-            return ManyDrawn([_core.scipy_blur_step(kernels.scipy_weights(self.sigma))] * len(sizes))
+            return ManyDrawn([native.scipy_blur_step(kernels.scipy_weights(self.sigma))] * len(sizes))
         sigmas = streams.uniform(*values.bounds(self.sigma))
         if self.like == "scipy":
-            return ManyDrawn([_core.scipy_blur_step(one) for one in kernels.scipy_weights_of_many(sigmas)])
+            return ManyDrawn([native.scipy_blur_step(one) for one in kernels.scipy_weights_of_many(sigmas)])
         lengths: list[int] = [self.kernel_size] * len(sigmas) if isinstance(self.kernel_size, int) else []
         if isinstance(self.kernel_size, tuple):
             low, high = self.kernel_size

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream, Streams
 from genimage_stream.transforms.many import Sizes
@@ -25,11 +25,11 @@ _PADS = ("error", "zeros", "reflect", "symmetric", "tile")
 _LARGEST = 1 << 20
 
 
-def _resize(width: int, height: int, name: str, like: str) -> _core.Step:
+def _resize(width: int, height: int, name: str, like: str) -> native.Step:
     _check_sides(width, height)
     if like == "cv2":
-        return _core.resize_linear_step(width, height)
-    return _core.resize_step(width, height, FILTERS[name])
+        return native.resize_linear_step(width, height)
+    return native.resize_step(width, height, FILTERS[name])
 
 
 def _check_filter(step: Step, name: str, like: str) -> None:
@@ -273,13 +273,13 @@ def _after_crop(size: int | tuple[int, int], pad: str, sizes: frozenset[Size] | 
 def _crops(corners: Sizes, size: int | tuple[int, int], pad: str) -> ManyDrawn:
     height, width = values.sides(size)
     padding = PADDINGS.get(pad, 0)
-    made = [_core.crop_step((x, y, width, height), padding) for x, y in corners.tolist()]
+    made = [native.crop_step((x, y, width, height), padding) for x, y in corners.tolist()]
     return ManyDrawn(made, np.full_like(corners, [width, height]))
 
 
-def _crop(x: int, y: int, size: int | tuple[int, int], pad: str) -> _core.Step:
+def _crop(x: int, y: int, size: int | tuple[int, int], pad: str) -> native.Step:
     height, width = values.sides(size)
-    return _core.crop_step((x, y, width, height), PADDINGS.get(pad, 0))
+    return native.crop_step((x, y, width, height), PADDINGS.get(pad, 0))
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ class Tile(CoreStep):
         return {"applied": min(size) < self.size}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.crop_step((0, 0, *self._sides(size)), PADDINGS["tile"])]
+        return [native.crop_step((0, 0, *self._sides(size)), PADDINGS["tile"])]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         many = [Size(*size) for size in sizes.tolist()]
@@ -359,7 +359,7 @@ class RandomResizedCrop(CoreStep):
         height, width = values.sides(self.size)
         box = (draw["x"], draw["y"], draw["width"], draw["height"])
         _need_inside(box, size)
-        return [_core.crop_step(box, PADDINGS["zeros"]), _resize(width, height, self.filter, self.like)]
+        return [native.crop_step(box, PADDINGS["zeros"]), _resize(width, height, self.filter, self.like)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         height, width = values.sides(self.size)
@@ -381,7 +381,7 @@ class RandomResizedCrop(CoreStep):
         for i in left.tolist():
             boxes[i] = self._central(Size(*sizes[i].tolist()))
         resize, zeros = _resize(width, height, self.filter, self.like), PADDINGS["zeros"]
-        made = [(_core.crop_step((x, y, w, h), zeros), resize) for x, y, w, h in boxes.tolist()]
+        made = [(native.crop_step((x, y, w, h), zeros), resize) for x, y, w, h in boxes.tolist()]
         return ManyDrawn(made, np.full_like(sizes, [width, height]))
 
     def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream, Streams
 from genimage_stream.transforms.geometry import FILTERS, PADDINGS, Filter
@@ -48,8 +48,8 @@ class WebP(CoreStep):
 
 
 @cache
-def _webp(quality: int) -> _core.Step:
-    return _core.webp_step(quality)
+def _webp(quality: int) -> native.Step:
+    return native.webp_step(quality)
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class CenterZoom(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         box = (draw["x"], draw["y"], draw["width"], draw["height"])
         return [
-            _core.crop_step(box, PADDINGS["zeros"]),
-            _core.resize_step(size.width, size.height, FILTERS[self.filter]),
+            native.crop_step(box, PADDINGS["zeros"]),
+            native.resize_step(size.width, size.height, FILTERS[self.filter]),
         ]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:

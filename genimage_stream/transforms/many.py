@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 
 if TYPE_CHECKING:
     from genimage_stream.transforms.chance import Chances
@@ -33,7 +33,7 @@ class Many:
     generators: npt.NDArray[np.int64]
     generator_names: Sequence[str]
     ordinals: tuple[int, ...]  # by a step's place in the list, inner steps counted
-    steps: list[list[_core.Step]] = field(default_factory=list)
+    steps: list[list[native.Step]] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     splits: npt.NDArray[np.int64] | None = None  # codes (n,) of the names
     split_names: Sequence[str] = ()
@@ -56,7 +56,7 @@ class Many:
     def put(self, which: Places, made: Iterable[Any], sizes: Sizes | None) -> None:
         """Add what a step made for each, a step of the core or several, and the sizes after it."""
         for i, one in zip(which.tolist(), made, strict=True):
-            if isinstance(one, _core.Step):
+            if isinstance(one, native.Step):
                 self.steps[i].append(one)
             else:
                 self.steps[i].extend(one)
@@ -65,4 +65,4 @@ class Many:
 
     def fail(self, which: int, reason: object) -> None:
         self.failed[which] = f"{self.step}: {reason}"
-        self.steps[which] = [_core.failing_step(self.failed[which])]
+        self.steps[which] = [native.failing_step(self.failed[which])]

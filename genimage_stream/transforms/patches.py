@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.order.philox import below
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream, Streams, halves
@@ -30,9 +30,9 @@ def _colour(step: Step, name: str, value: Any) -> Colour:
     return red, green, blue
 
 
-def _fill(rects: Sequence[Sequence[int]], colour: Colour) -> _core.Step:
+def _fill(rects: Sequence[Sequence[int]], colour: Colour) -> native.Step:
     pixel = colour if isinstance(colour, tuple) else (colour,) * 3
-    return _core.fill_step([(x, y, width, height) for x, y, width, height in rects], pixel)
+    return native.fill_step([(x, y, width, height) for x, y, width, height in rects], pixel)
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class RandomErasing(CoreStep):
         key = halves(draw["key"]) if self.value == "random" else None
         return [self._step((draw["x"], draw["y"], draw["width"], draw["height"]), key)]
 
-    def _step(self, rect: tuple[int, int, int, int], key: tuple[int, int] | None) -> _core.Step:
+    def _step(self, rect: tuple[int, int, int, int], key: tuple[int, int] | None) -> native.Step:
         if self.after_normalize or isinstance(self.value, str):
-            return _core.erase_step([rect], key)
+            return native.erase_step([rect], key)
         return _fill([rect], self.value)
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
@@ -214,7 +214,7 @@ class PatchMask(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         columns, side = size.width // self.cell, self.cell
         rects = [(c % columns * side, c // columns * side, side, side) for c in draw["cells"]]
-        return [_core.erase_step(rects, None) if self.after_normalize else _fill(rects, 0)]
+        return [native.erase_step(rects, None) if self.after_normalize else _fill(rects, 0)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         if len(np.unique(sizes, axis=0)) != 1:
@@ -290,8 +290,8 @@ class TexturePatches(CoreStep):
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
         corners = [(x, y) for x, y in draw["corners"]]
         enlarged = self._enlarged(size)
-        first = [] if enlarged == size else [_core.resize_step(*enlarged, FILTERS["bilinear"])]
+        first = [] if enlarged == size else [native.resize_step(*enlarged, FILTERS["bilinear"])]
         if self.rule == "ssp":
-            return [*first, _core.texture_step(corners, self.patch, [0], 1)]
+            return [*first, native.texture_step(corners, self.patch, [0], 1)]
         poor, rich = range(self.kept), range(len(corners) - 1, len(corners) - 1 - self.kept, -1)
-        return [*first, _core.texture_step(corners, self.patch, [*poor, *rich], math.isqrt(self.kept))]
+        return [*first, native.texture_step(corners, self.patch, [*poor, *rich], math.isqrt(self.kept))]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.transforms.chance import Chance, Stream, Streams
 from genimage_stream.transforms.many import Many, Places, Sizes
 
@@ -40,7 +40,7 @@ class Hook:
     size: Size | None = None
 
 
-Operation = _core.Step | Hook
+Operation = native.Step | Hook
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class Step(ABC):
                 continue
             many.steps[i] += [
                 operation
-                if isinstance(operation, _core.Step)
-                else _core.hook_step(operation.call, many.step, operation.size)
+                if isinstance(operation, native.Step)
+                else native.hook_step(operation.call, many.step, operation.size)
                 for operation in planned.operations
             ]
             many.sizes[i] = planned.size
@@ -193,8 +193,8 @@ def check_given(name: str, given: Draw) -> Draw:
 def size_after(operations: Sequence[Operation], size: Size) -> Size:
     """Of the image after all operations."""
     for operation in operations:
-        if isinstance(operation, _core.Step):
-            size = Size(*_core.step_sizes([operation], *size)[-1])
+        if isinstance(operation, native.Step):
+            size = Size(*native.step_sizes([operation], *size)[-1])
         elif isinstance(operation, Hook):
             size = operation.size or size
     return size

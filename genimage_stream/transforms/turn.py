@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream, Streams
 from genimage_stream.transforms.many import Sizes
@@ -36,7 +36,7 @@ class RandomHorizontalFlip(_Flip):
     """Mirrored left to right, with probability `p`."""
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.flip_step(True, False)]
+        return [native.flip_step(True, False)]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RandomVerticalFlip(_Flip):
     """Turned upside down by mirroring, with probability `p`."""
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.flip_step(False, True)]
+        return [native.flip_step(False, True)]
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class RandomRotate90(CoreStep):
         return {"angle": 90 * stream.below(4)}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.quarter_turns_step(draw["angle"] // 90)]
+        return [native.quarter_turns_step(draw["angle"] // 90)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         turns = streams.below(4)
-        made = [_core.quarter_turns_step(turn) for turn in turns.tolist()]
+        made = [native.quarter_turns_step(turn) for turn in turns.tolist()]
         return ManyDrawn(made, np.where((turns % 2 == 1)[:, None], sizes[:, ::-1], sizes))
 
     def sizes_after(self, sizes: frozenset[Size] | None) -> frozenset[Size] | None:
@@ -88,7 +88,7 @@ class RandomRotation(CoreStep):
         angle = draw["angle"] % 360.0
         # Pillow's short cuts: exact where no pixel has to move between places.
         if angle == 180 or (angle in (0, 90, 270) and (angle == 0 or size.width == size.height)):
-            return [_core.quarter_turns_step(int(angle) // 90)]
+            return [native.quarter_turns_step(int(angle) // 90)]
         turn = -math.radians(angle)
         cos, sin = round(math.cos(turn), 15), round(math.sin(turn), 15)
         matrix = [cos, sin, 0.0, round(-math.sin(turn), 15), cos, 0.0]
@@ -97,7 +97,7 @@ class RandomRotation(CoreStep):
             matrix[0] * -x + matrix[1] * -y + 0.0 + x,
             matrix[3] * -x + matrix[4] * -y + 0.0 + y,
         )
-        return [_core.affine_step(matrix)]
+        return [native.affine_step(matrix)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
@@ -153,7 +153,7 @@ class RandomAffine(CoreStep):
         return {"angle": angle, "translate": shift, "scale": scale, "shear": shear}
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        return [_core.affine_step(self.matrix(draw, size))]
+        return [native.affine_step(self.matrix(draw, size))]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
         low, high = self.degrees if isinstance(self.degrees, tuple) else (-self.degrees, self.degrees)
@@ -173,7 +173,7 @@ class RandomAffine(CoreStep):
         made = []
         for angle, shift, scale, shear, size in zip(*columns, strict=True):
             draw = {"angle": angle, "translate": shift, "scale": scale, "shear": shear}
-            made.append(_core.affine_step(self.matrix(draw, Size(*size))))
+            made.append(native.affine_step(self.matrix(draw, Size(*size))))
         return ManyDrawn(made)
 
     @staticmethod

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genimage_stream.decode import _core
+from genimage_stream.decode import native
 from genimage_stream.transforms import values
 from genimage_stream.transforms.chance import Stream, Streams
 from genimage_stream.transforms.geometry import CenterCrop, RandomCrop
@@ -53,7 +53,7 @@ class ViewCrop(CenterCrop):
         return drawn
 
     def operations(self, draw: Draw, size: Size) -> Sequence[Operation]:
-        mirrored = [_core.flip_step(True, False)] if self.view >= 5 else []
+        mirrored = [native.flip_step(True, False)] if self.view >= 5 else []
         return [*mirrored, *super().operations(draw, size)]
 
     def draw_many(self, streams: Streams, sizes: Sizes) -> ManyDrawn | None:
