@@ -50,18 +50,18 @@ ALIASES = {
 
 #: What labels, splits and image formats are called in folders and options, as `simplify` writes it.
 LABEL_ALIASES = {
-    "ai": "fake",
-    "fake": "fake",
-    "fakes": "fake",
-    "1fake": "fake",
-    "generated": "fake",
-    "synthetic": "fake",
-    "aigenerated": "fake",
-    "nature": "real",
-    "natural": "real",
-    "real": "real",
-    "reals": "real",
-    "0real": "real",
+    "ai": FAKE,
+    "fake": FAKE,
+    "fakes": FAKE,
+    "1fake": FAKE,
+    "generated": FAKE,
+    "synthetic": FAKE,
+    "aigenerated": FAKE,
+    "nature": REAL,
+    "natural": REAL,
+    "real": REAL,
+    "reals": REAL,
+    "0real": REAL,
 }
 SPLIT_ALIASES = {
     "train": "train",
@@ -101,18 +101,6 @@ PUBLISHED = {
     "sd15": Counts(166_000, 153_274, 8_000, 8_000),
     "vqdm": Counts(162_000, 162_000, 6_000, 6_000),
     "wukong": Counts(162_000, 160_739, 6_000, 6_000),
-}
-
-#: Volumes of each generator's multi-volume zip, the closing `.zip` included.
-PUBLISHED_VOLUMES = {
-    "adm": 13,
-    "biggan": 8,
-    "glide": 11,
-    "midjourney": 71,
-    "sd14": 30,
-    "sd15": 31,
-    "vqdm": 12,
-    "wukong": 31,
 }
 
 VAL_IMAGES = 50_000  # of ILSVRC2012, numbered from 1

@@ -311,7 +311,7 @@ class Scanner:
                 group_of[named] = group
             groups[len(kept)] = group
             kept.append(at)
-            if label == "real":
+            if label == REAL:
                 index, synset = file_names.real_class(name)
                 synset_column.append(synset)
             else:

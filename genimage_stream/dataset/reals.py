@@ -8,6 +8,7 @@ import numpy as np
 
 from genimage_stream.dataset.access import Access
 from genimage_stream.transforms.degrade import Reals
+from genimage_stream.vocabulary import REAL
 
 CHROMAS = ("420", "422", "444")  # that can be written again
 
@@ -22,7 +23,7 @@ def qualities_of_reals(access: Access) -> Reals:
     labels, label_names = columns.words("label")
     splits, split_names = columns.words("split")
     quality = access.take(columns.numbers("jpeg_quality")[0])
-    real = access.take(np.array([name == "real" for name in label_names], bool)[labels])
+    real = access.take(np.array([name == REAL for name in label_names], bool)[labels])
     split = access.take(splits)
     names: list[str]
     if "chroma" in columns.names:

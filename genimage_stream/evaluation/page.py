@@ -16,6 +16,7 @@ from genimage_stream.page.charts import Series
 from genimage_stream.page.html import Cell, Section
 from genimage_stream.page.picture import data_address, encode_png, shrink
 from genimage_stream.page.scales import percent
+from genimage_stream.vocabulary import FAKE, REAL
 
 _SHOWN = ("accuracy", "real_accuracy", "fake_accuracy", "balanced_accuracy", "ap", "auc", "eer", "tpr_at_5_fpr")
 _MOST_WRONG = 8  # of each label
@@ -141,14 +142,14 @@ def _most_wrong(scores: Scores) -> Section:
     section = Section("Most wrong").add(
         html.paragraph("Of the images as they are, those whose score was farthest from their label.")
     )
-    for label, wrong in (("real", (p > 0.5) & ~fake), ("fake", (p <= 0.5) & fake)):
+    for label, wrong in ((REAL, (p > 0.5) & ~fake), (FAKE, (p <= 0.5) & fake)):
         found = np.flatnonzero(wrong)
         rows = found[np.argsort(-abs(p[found] - fake[found]), kind="stable")][:_MOST_WRONG].tolist()
         if not rows:
             section.add(html.paragraph(f"No {label} was called wrong."))
             continue
         pictures = "".join(_picture(scores, row, float(p[row])) for row in rows)
-        section.add(f'<p class="tag {label}">{label}s called {"fake" if label == "real" else "real"}</p>')
+        section.add(f'<p class="tag {label}">{label}s called {FAKE if label == REAL else REAL}</p>')
         section.add(f'<ul class="sheet">{pictures}</ul>')
     return section
 

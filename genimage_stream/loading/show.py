@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from genimage_stream.vocabulary import LABELS
+
 _EDGE = 3  # pixels around an image, in its label's colour
 _LINE = 12  # pixels of a line of text
 _NARROWEST = 96  # pixels of a cell, so that its text can be read
@@ -52,7 +54,7 @@ def grid(
         for number, picture in enumerate(pixels[i]):
             sheet.paste(Image.fromarray(picture), (x + _EDGE + number * width, y + _EDGE))
         below = y + height + 2 * _EDGE
-        draw.text((x + 1, below), "fake" if label else "real", fill=colour, font=font)
+        draw.text((x + 1, below), LABELS[label], fill=colour, font=font)
         draw.text((x + 1, below + _LINE), _fitting(key, cell_width - 2, font), fill=(27, 31, 35), font=font)
     to = io.BytesIO()
     sheet.save(to, "PNG")

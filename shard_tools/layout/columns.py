@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from genimage_stream.vocabulary import LABEL_ALIASES, LABELS, REAL, REAL_POOL, simplify
+from genimage_stream.vocabulary import FAKE, LABEL_ALIASES, LABELS, REAL, REAL_POOL, simplify
 from shard_tools.errors import ToolError
 from shard_tools.layout.words import generator_name, read_name
 
@@ -28,8 +28,8 @@ USUAL = {
 }
 #: Columns of booleans whose names say what True means.
 BOOLEANS = {
-    **dict.fromkeys(("isfake", "fake", "isai", "aigenerated", "isaigenerated", "isgenerated", "issynthetic"), "fake"),
-    **dict.fromkeys(("isreal", "real"), "real"),
+    **dict.fromkeys(("isfake", "fake", "isai", "aigenerated", "isaigenerated", "isgenerated", "issynthetic"), FAKE),
+    **dict.fromkeys(("isreal", "real"), REAL),
 }
 #: What may say a label, a split or a generator, and is not read unless the user says so.
 _USEFUL = {

@@ -21,6 +21,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from genimage_stream.vocabulary import LABELS
 from shard_tools.report.features import Feature, Values
 from shard_tools.report.statistics import Mask, Samples
 
@@ -90,7 +91,7 @@ def measure(samples: Samples, coded: Coded, rows: Mask | None = None) -> Shortcu
     threshold, edge, fake_above = best_threshold(counts) if feature.ordered else (float("nan"), 0, True)
     looked_up, score_auc = best_look_up(levels)
     if feature.ordered and not threshold < looked_up - 0.005:
-        low, high = ("real", "fake") if fake_above else ("fake", "real")
+        low, high = LABELS if fake_above else LABELS[::-1]
         rule = f"{low} up to {f'{write(edge)} {feature.unit}'.strip()}, {high} above"
     elif feature.ranges:
         rule = "by ranges of values"
