@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from genimage_stream.dataset.checks import checked
 from genimage_stream.dataset.info import WrittenFields
 from shard_tools import state
 from shard_tools.errors import TargetError
@@ -35,12 +36,16 @@ def gather(
     def packed(name: GroupName) -> Iterator[Rows]:
         for number, shard in enumerate(plan.shards):
             if (shard.generator, shard.split) == name:
-                loaded = state.load_result(storage, number)
+                loaded = state.load_result(storage, number, shard, work.planned)
+                place = storage.shown(state.result_name(number))
                 if loaded is None:
-                    raise TargetError(
-                        f"{storage.shown(state.result_name(number))} has gone or is damaged: run the same command again"
-                    )
+                    raise TargetError(f"{place} has gone or is damaged: run the same command again")
                 table, size, bad = loaded
+                try:
+                    checked(table, place)
+                except ValueError as error:
+                    reason = str(error).rpartition(": ")[0]
+                    raise TargetError(f"{reason}: remove that file and pack again, which makes it anew") from error
                 if bad:
                     quarantined.append((number, bad))
                 if size:

@@ -264,7 +264,7 @@ def _carry_out(work: Work, options: PackOptions, storage: Storage, progress: Pro
             storage.remove(name)
     shards = work.plan.shards
     places = {n: task.places(shard) for n, shard in enumerate(shards) if (shard.generator, shard.split) in task.todo}
-    done = state.finished_shards(storage, places)
+    done = state.finished_shards(storage, shards, work.planned, places)
     if done:
         progress.say(f"going on: {len(done)} of {len(places)} shards are finished")
     pending = {number: paths[0] for number, paths in places.items() if number not in done}

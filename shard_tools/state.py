@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -63,7 +63,7 @@ def read_json(storage: Storage, name: str) -> dict[str, Any] | None:
         value = json.loads(raw)
         if not isinstance(value, dict):
             raise ValueError("not an object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TargetError(
             f"{storage.shown(name)} is damaged ({error}): remove the destination and pack again"
         ) from error
@@ -199,9 +199,11 @@ def save_result(storage: Storage, shard: Shard, result: ShardResult, planned: Pl
     storage.write(result_name(result.number), raw + zlib.crc32(raw).to_bytes(4, "little"), durable=False)
 
 
-def load_result(storage: Storage, number: int) -> tuple[pa.Table, int, list[tuple[int, str]]] | None:
+def load_result(
+    storage: Storage, number: int, shard: Shard, planned: Planned
+) -> tuple[pa.Table, int, list[tuple[int, str]]] | None:
     """(index rows, bytes of the tar, [(place in the shard, reason)]) of a finished shard, None when there is no
-    result.
+    result, or one of another shard.
     """
     raw = storage.read(result_name(number))
     if raw is None or zlib.crc32(memoryview(raw)[:-4]).to_bytes(4, "little") != raw[-4:]:
@@ -210,19 +212,37 @@ def load_result(storage: Storage, number: int) -> tuple[pa.Table, int, list[tupl
         table = pa.ipc.open_file(pa.py_buffer(raw)[:-4]).read_all()
         rest = json.loads((table.schema.metadata or {})[b"result"])
         size, quarantined = int(rest["size"]), [(int(item), str(reason)) for item, reason in rest["quarantined"]]
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):  # with the checksum of what it is
-        return None
+        _check_result(table, size, quarantined, shard, planned)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None  # with the checksum of what it is
     return table.replace_schema_metadata(None), size, quarantined
 
 
-def finished_shards(storage: Storage, places: Mapping[int, Collection[str]]) -> set[int]:
+def _check_result(
+    table: pa.Table, size: int, quarantined: list[tuple[int, str]], shard: Shard, planned: Planned
+) -> None:
+    """Raises ValueError or ArrowInvalid for what no packer writes of this shard."""
+    table.validate(full=True)
+    schema = index_schema(crop_ready="stored_sha256" in table.column_names, kept=planned.kept_types)
+    sound = table.schema.equals(schema) and (size > 0) == (len(table) > 0)
+    files = shard.end - shard.begin
+    sound = sound and len(table) + len(quarantined) == files and all(0 <= item < files for item, _ in quarantined)
+    for name, word in (("generator", shard.generator), ("split", shard.split), ("shard", shard.path)):
+        sound = sound and all(chunk.unique().to_pylist() == [word] for chunk in table[name].chunks if len(chunk))
+    if not sound:
+        raise ValueError("of another shard")
+
+
+def finished_shards(
+    storage: Storage, shards: Sequence[Shard], planned: Planned, places: Mapping[int, Collection[str]]
+) -> set[int]:
     """Of some shards, those whose result, tar and index are all there, at one of their `places`."""
     there = storage.files()
     done = set()
     for number, paths in places.items():
         if result_name(number) not in there:
             continue
-        loaded = load_result(storage, number)
+        loaded = load_result(storage, number, shards[number], planned)
         if loaded is None:
             continue
         size = loaded[1]

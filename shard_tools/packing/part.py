@@ -111,7 +111,7 @@ def _write(
                 "another destination"
             )
     shards = work.plan.shards
-    done = state.finished_shards(storage, {number: [shards[number].path] for number in numbers})
+    done = state.finished_shards(storage, shards, work.planned, {number: [shards[number].path] for number in numbers})
     found = PartSummary(storage.url, "packed", part.number, part.count)
     pending = {number: shards[number].path for number in numbers if number not in done}
     if not pending:
@@ -179,9 +179,9 @@ def gather_parts(destination: str) -> PackSummary:
 
 
 def _gather(begun: Begun, storage: Storage) -> PackSummary:
-    work = stored.load(storage, begun["list"], columns=("source", "group"))
+    work = stored.load(storage, begun, columns=("source", "group"))
     shards = work.plan.shards
-    done = state.finished_shards(storage, {number: [shard.path] for number, shard in enumerate(shards)})
+    done = state.finished_shards(storage, shards, work.planned, {n: [one.path] for n, one in enumerate(shards)})
     if len(done) < len(shards):
         count = _count(storage)
         lacking = [number for number in range(len(shards)) if number not in done]

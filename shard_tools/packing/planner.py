@@ -18,6 +18,7 @@ from shard_tools.errors import TargetError
 from shard_tools.layout.columns import NO_COLUMNS
 from shard_tools.pack import plan_sources, unfold
 from shard_tools.packing import stored
+from shard_tools.packing.sound import is_count
 from shard_tools.packing.turn import Turn
 from shard_tools.plan import Plan
 from shard_tools.target.local_storage import Storage
@@ -63,20 +64,24 @@ def work_of(
 ) -> Work:
     """The plan, with the samples of the shards `only`. The sources are listed again only where they may have changed.
     Raises ToolError, also when they are others than those of the plan."""
-    ours = stored.load(storage, begun["list"], only)
-    trusted = stored.is_within(ours, [*sources, *filter(None, [storage.local_path(f"{PACK_FOLDER}/unfolded")])])
+    ours = stored.load(storage, begun, only)
+    trusted = stored.is_within(ours, sources, storage.local_path(f"{PACK_FOLDER}/unfolded"))
     if trusted and begun.get("asked") == _asked(sources, options) and _unchanged(ours.listing.changed):
         return ours
     work = plan_sources(sources, storage, options, progress)
     state.begin(storage, work.plan, len(work.listing))
-    whole = stored.load(storage, begun["list"])
+    whole = stored.load(storage, begun)
     if not stored.same(whole, work):
         raise TargetError(
             f"{storage.url} was planned from the same files under other paths, or with other --map, --columns or "
             "--labels: give the same SRC and options to every part"
         )
     # Tables are unfolded once, by the plan's process. Otherwise the sources are where this process has found them.
-    return ours if trusted and any(one.sequential for one in work.listing.containers) else work
+    if any(one.sequential for one in work.listing.containers):
+        if trusted:
+            return ours
+        unfold(work, storage, {one.name for one in work.plan.groups})
+    return work
 
 
 def read_begun(storage: Storage) -> Begun | None:
@@ -84,8 +89,10 @@ def read_begun(storage: Storage) -> Begun | None:
     Raises TargetError when it is damaged."""
     begun = state.read_plan(storage)
     if begun is not None and "list" in begun:
-        sound = isinstance(begun["list"], str) and _LIST.fullmatch(begun["list"])
-        if not sound or any(type(begun.get(name)) is not int for name in ("planned_files", "planned_shards")):
+        sound = isinstance(begun["list"], str) and _LIST.fullmatch(begun["list"]) is not None
+        sound = sound and all(is_count(begun.get(name)) for name in ("planned_files", "planned_shards"))
+        terms = begun.get("license")
+        if not sound or not (terms is None or (isinstance(terms, str) and terms.isprintable())):
             raise TargetError(
                 f"{storage.shown(PLAN_FILE)} is damaged: remove the destination and plan again, or restore that file"
             )
@@ -120,7 +127,7 @@ def _plan(sources: Sequence[str], storage: Storage, options: PackOptions, progre
     work.listing.changed = _states(work, options)
     unfold(work, storage, {one.name for one in work.plan.groups})
     name = f"{PACK_FOLDER}/plan-{os.urandom(8).hex()}.arrow"
-    stored.save(work, storage, name)
+    sha256 = stored.save(work, storage, name)
     begun = {
         "format_version": FORMAT_VERSION,
         "written_by": __version__,
@@ -130,6 +137,7 @@ def _plan(sources: Sequence[str], storage: Storage, options: PackOptions, progre
         "planned_shards": len(work.plan.shards),
         "license": options.license,
         "list": name,
+        "sha256": sha256,
         "asked": _asked(sources, options),
     }
     if storage.write_new(PLAN_FILE, state.json_bytes(begun)):

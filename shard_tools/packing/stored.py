@@ -6,9 +6,10 @@ Containers are stored by their fields, never pickled: the file is read by every 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import astuple
 from importlib import import_module
 from typing import Any
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from shard_tools import state
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError
+from shard_tools.packing import sound
 from shard_tools.plan import GroupPlan, Plan, Shard
 from shard_tools.scan import Group, Listing, Rejected
 from shard_tools.sources.base import Container
@@ -52,8 +54,8 @@ _COLUMNS = (
 _MEANING = ("class_index", "synset", "source")  # what decides bytes and is not in the plan's digest
 
 
-def save(work: Work, storage: Storage, name: str) -> None:
-    """Write a plan, compressed where it is sent over a network."""
+def save(work: Work, storage: Storage, name: str) -> str:
+    """Write a plan, compressed where it is sent over a network. Returns the file's sha256."""
     listing, plan = work.listing, work.plan
     rest = {
         "containers": [_plain(one) for one in listing.containers],
@@ -70,29 +72,53 @@ def save(work: Work, storage: Storage, name: str) -> None:
     table = _table(work).replace_schema_metadata({"plan": json.dumps(rest)})
     compression = None if storage.local_path() is not None else "zstd"
     file = storage.create(name)
+    sink = _Sink(file)
     try:
         with pa.ipc.new_file(
-            pa.PythonFile(_Sink(file), mode="w"), table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)
+            pa.PythonFile(sink, mode="w"), table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)
         ) as writer:
             writer.write_table(table, max_chunksize=max(1, len(table)))
         file.commit()
+        return sink.sha256.hexdigest()
     except BaseException:
         file.abort()
         raise
 
 
 def load(
-    storage: Storage, name: str, only: Collection[int] | None = None, columns: Collection[str] | None = None
+    storage: Storage,
+    begun: Mapping[str, Any],
+    only: Collection[int] | None = None,
+    columns: Collection[str] | None = None,
 ) -> Work:
-    """A stored plan; of the samples those of the shards `only` (None: all), and of the columns some (None: all, and
-    those of --keep), the others being empty. Raises TargetError when it is not there any more, or damaged."""
+    """The plan of which plan.json says `begun`; of the samples those of the shards `only` (None: all), and of the
+    columns some (None: all, and those of --keep), the others being empty. Raises TargetError when it is not there any
+    more, or damaged."""
+    name = begun["list"]
     try:
-        table, schema = _read(storage, name, columns)
+        table, schema = _read(storage, name, begun.get("sha256"), columns)
+        sound.check_schema(schema, _COLUMNS, _KEPT, some=False)
+        table.validate(full=True)
         stored = json.loads((schema.metadata or {})[b"plan"])
         shards = [Shard(*one) for one in stored["shards"]]
-        if only is not None:
-            shards, table = _some(shards, table, only)
+        plan = Plan(np.empty(0, np.int64), shards, [GroupPlan(*one) for one in stored["plans"]], stored["options"])
+        sound.check_options(plan.options)
+        sound.check_shards(shards, plan.groups)
+        counts = begun["planned_shards"], begun["planned_files"], begun["planned_files"]
+        sound.need((len(shards), len(table), shards[-1].end if shards else 0) == counts, "counts")
+        sound.need(begun.get("plan_digest") == plan.digest, "digest")
         groups = [Group(*one) for one in stored["groups"]]
+        containers = [_container(kind, values) for kind, values in stored["containers"]]
+        sound.check_containers(containers)
+        sound.check_groups(groups, len(containers))
+        rejected = [Rejected(*one) for one in stored["rejected"]]
+        sound.check_rejected(rejected)
+        sound.check_changed(stored["changed"])
+        for lines in ("problems", "notes"):
+            sound.need(sound.are_texts(stored[lines]), lines)
+        if only is not None:
+            plan.shards, table = _some(shards, table, only)
+        sound.check_values(table, len(groups), [name for name, _ in _COLUMNS])
         values = {name: _column(table, name, kind) for name, kind in _COLUMNS}
         group = values["group"].to_numpy()
         label = pa.array([one.label for one in groups], pa.string()).take(values["group"])
@@ -102,7 +128,7 @@ def load(
             if one.name.startswith(_KEPT)
         }
         listing = Listing(
-            [_container(kind, values) for kind, values in stored["containers"]],
+            containers,
             groups,
             group,
             synset=values["synset"],
@@ -114,10 +140,8 @@ def load(
             name=values["name"],
             **{name: values[name].to_numpy() for name in ("size", "class_index", "offset", "stored", "method", "crc")},
         )
-        plan = Plan(np.empty(0, np.int64), shards, [GroupPlan(*one) for one in stored["plans"]], stored["options"])
         planned = state.Planned(values["key"], label, listing.class_index, listing.synset, values["source"], kept)
-        rejected = [Rejected(*one) for one in stored["rejected"]]
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise TargetError(
             f"{storage.shown(name)} cannot be read ({error}): run the same command again; if that does not help, "
             "remove the destination and plan anew"
@@ -135,13 +159,17 @@ def same(stored: Work, work: Work) -> bool:
     return bool(_table(stored).select(names).equals(_table(work).select(names)))
 
 
-def is_within(stored: Work, sources: Collection[str]) -> bool:
-    """Whether a plan names nothing but what is in the sources: whoever may write to the destination may have changed
-    it, and shall not get at other files of the person who packs."""
+def is_within(stored: Work, sources: Collection[str], unfolded: str | None) -> bool:
+    """Whether a plan names nothing but what is in the sources, or in the folder of what was `unfolded` from them:
+    whoever may write to the destination may have changed it, and shall not get at other files of the person who
+    packs."""
     listing = stored.listing
     roots = [one if is_object_url(one) else os.path.abspath(one) for one in sources]
     roots = [os.path.dirname(root) if os.path.isfile(root) else root.rstrip("/") for root in roots]
     places = [path for one in listing.containers for path in _places(one)]
+    if unfolded is not None:
+        # No link: links in sources are followed, but these files are the packer's own.
+        places = [one for one in places if os.path.dirname(one) != unfolded or os.path.islink(one)]
     if not all(any(f"{place}/".startswith(f"{root}/") for root in roots) for place in places):
         return False
     if any(".." in path.split("/") for path in (*places, *(one.path for one in listing.groups))):
@@ -162,7 +190,7 @@ def _places(container: Container) -> list[str]:
     fields = vars(container)
     if "segments" in fields:
         return [one.path for one in fields["segments"] if one.path is not None]
-    return [next(fields[name] for name in ("root", "url", "folded", "path") if fields.get(name))]
+    return [fields[name] for name in ("root", "url", "folded", "path") if fields.get(name)]
 
 
 def _row(one: Rejected) -> tuple[str, ...]:
@@ -187,17 +215,24 @@ def _table(work: Work) -> pa.Table:
     return table
 
 
-def _read(storage: Storage, name: str, columns: Collection[str] | None) -> tuple[pa.Table, pa.Schema]:
+def _read(storage: Storage, name: str, sha256: object, columns: Collection[str] | None) -> tuple[pa.Table, pa.Schema]:
     """(its columns, the schema with all of them)."""
+    found = hashlib.sha256()
     path = storage.local_path(name)
     if path is None:
         raw = storage.read(name)
         if raw is None:
             raise FileNotFoundError("it is missing")
+        found.update(raw)
         source: Any = pa.BufferReader(raw)
     else:
+        with storage.open(name) as stream:
+            while piece := stream.read(1 << 20):
+                found.update(piece)
         # Mapped where most of it is left alone. What is kept of a mapping is copied: another machine may remove it.
         source = pa.memory_map(path) if columns is None else pa.OSFile(path)
+    if found.hexdigest() != sha256:
+        raise ValueError("its sha256 is not the one that plan.json has")
     file = pa.ipc.open_file(source)
     if columns is None:
         return file.read_all(), file.schema
@@ -246,9 +281,11 @@ class _Sink:
 
     def __init__(self, file: ShardFile) -> None:
         self._file, self._at = file, 0
+        self.sha256 = hashlib.sha256()
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
+        self.sha256.update(view)
         self._file.write([view])
         self._at += len(view)
         return len(view)

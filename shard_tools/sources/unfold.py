@@ -16,7 +16,9 @@ def unfold_all(containers: list[Container], folder: str, plan_digest: str, neede
     os.makedirs(folder, exist_ok=True)
     sequential = [(number, one) for number in sorted(needed) if (one := containers[number].sequential)]
     names = [f"{number:05d}-{one.identity(plan_digest)}.arrow" for number, one in sequential]
-    for name in set(os.listdir(folder)) - set(names):
-        os.remove(os.path.join(folder, name))
+    for name in os.listdir(folder):
+        place = os.path.join(folder, name)
+        if name not in names or os.path.islink(place):  # a link is not one that this program wrote
+            os.remove(place)
     for (number, one), name in zip(sequential, names, strict=True):
         containers[number] = one.unfold(os.path.join(folder, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -170,6 +171,9 @@ def test_a_plan_that_somebody_changed(parts_source: Path, parts_whole: dict[str,
     root, other = (f'"root": "{tmp_path}/{name}"'.encode() for name in ("src", "own"))
     assert root in plan.read_bytes()
     plan.write_bytes(plan.read_bytes().replace(root, other))
+    fields = json.loads((plan.parent / "plan.json").read_text())
+    fields["sha256"] = hashlib.sha256(plan.read_bytes()).hexdigest()
+    (plan.parent / "plan.json").write_text(json.dumps(fields))
     do_part(tmp_path / "src", tmp_path / "dst", "1/1")
     gather_parts(str(tmp_path / "dst"))
     assert tree_bytes(tmp_path / "dst") == parts_whole
