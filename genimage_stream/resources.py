@@ -42,8 +42,13 @@ def cores() -> int:
 
 def cores_of_rank() -> int:
     """This process's share of `cores`, where torchrun or accelerate started LOCAL_WORLD_SIZE processes on a machine."""
+    return max(1, cores() // (local_world_size() or 1))
+
+
+def local_world_size() -> int | None:
+    """Processes of torchrun on this machine; None where it did not start this one."""
     processes = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, cores() // max(1, int(processes))) if processes.isdecimal() else cores()
+    return max(1, int(processes)) if processes.isdecimal() else None
 
 
 def cpu_quota(cgroups: Path = CGROUPS, own: Path = OWN_GROUPS) -> float | None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from genimage_stream.dataset.access import Access
-    from genimage_stream.storage.store import Reader, Request, Spans, Store
+    from genimage_stream.storage.store import Extents, Reader, Request, Spans, Store
 
 log = logging.getLogger("genimage_stream")
 
@@ -280,7 +280,7 @@ class LocalBytes:
     def __init__(self, store: LocalStore, shards: list[str]) -> None:
         self._store, self._shards = store, shards
 
-    def begin(self, order: list[int], window: int | None) -> None:
+    def begin(self, order: list[int], window: int | None, extents: Extents | None = None) -> None:
         pass
 
     def read(self, ranges: SampleRanges) -> list[bytes]:
@@ -307,9 +307,11 @@ class JoinedReader:
         self.wants_parts = any(reader.wants_parts for reader in readers)
         self.wants_order = any(reader.wants_order for reader in readers)
 
-    def begin(self, order: list[int], window: int | None) -> None:
+    def begin(self, order: list[int], window: int | None, extents: Extents | None = None) -> None:
         for number, reader in enumerate(self._readers):
-            reader.begin([int(self._place[shard]) for shard in order if self._parts[shard] == number], window)
+            here = [shard for shard in order if self._parts[shard] == number]
+            kept = extents and {int(self._place[shard]): extents[shard] for shard in here if shard in extents}
+            reader.begin([int(self._place[shard]) for shard in here], window, kept)
 
     def request(self, ranges: SampleRanges) -> JoinedRequest:
         found: list[tuple[Any, Request | tuple[LocalBytes, SampleRanges]]] = []

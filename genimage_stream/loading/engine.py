@@ -32,6 +32,7 @@ from genimage_stream.loading.schedule import Progress, Schedule
 from genimage_stream.loading.stats import StatsCounter
 from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.order.by_size import SizedSteps
+from genimage_stream.order.nodes import NodeSteps
 from genimage_stream.order.plan import Order, Steps
 from genimage_stream.storage.store import Reader
 from genimage_stream.storage.verified import VerifiedReader
@@ -118,8 +119,11 @@ class Engine:
     def begin(self, progress: Progress, first: int = 0, every: int = 1) -> Epoch | Company:
         """Begin at a place of an epoch and keep `progress` up to date. Of the steps from there only `first`,
         `first + every`, ... are given."""
-        order = self.schedule.order(progress.epoch)
-        steps = self.schedule.steps(progress.position)
+        progress.shares = self.schedule.shares(progress.shares if progress.position else 0)
+        order = self.schedule.order(progress.epoch, progress.shares)
+        steps = self.schedule.steps(progress.position, progress.shares)
+        if isinstance(steps, NodeSteps):
+            order = steps.arranged(order)
         if steps.empty and not self._warned:
             self._warned = True
             log.warning(

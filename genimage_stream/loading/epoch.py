@@ -29,6 +29,7 @@ from genimage_stream.loading.options import LoaderOptions
 from genimage_stream.loading.samples import SampleTable
 from genimage_stream.loading.schedule import Progress
 from genimage_stream.loading.transform import LoaderTransform
+from genimage_stream.order.nodes import NodeSteps, cut
 from genimage_stream.storage.store import SampleRanges
 from genimage_stream.transforms.step import Size
 
@@ -115,10 +116,14 @@ class Epoch(Iterator[Batch]):
         self._decoding: deque[_Work] = deque()
         self._left_at: float | None = None
         _living.add(self)
-        reader, options = pipeline.reader, pipeline.options
-        if reader.wants_order or options.order == "shards":
-            window = {"full": None, "shards": options.window, "none": 1}[options.order]
-            reader.begin(_first_come(pipeline.table.shard[order.rows[steps.start :]]), window)
+        reader, options, shard = pipeline.reader, pipeline.options, pipeline.table.shard
+        window = 1 if options.order == "none" else options.shards_at_once
+        if isinstance(steps, NodeSteps):
+            window = (window or 1) * -(-steps.shares // steps.nodes)  # a node may give several shares
+            coming, divided = cut(order, steps, rank // steps.ranks_per_node, shard[order.rows])
+            reader.begin(_first_come(shard[order.rows[coming]]), window, pipeline.table.extents(order.rows[divided]))
+        elif reader.wants_order or options.order == "shards":
+            reader.begin(_first_come(shard[order.rows[steps.start :]]), window)
 
     # -- planning ------------------------------------------------------------------------------------------------------
 

@@ -63,12 +63,14 @@ class Loader(Iterable[Batch]):
     Samples and their order
         batch_size      samples in a batch of one rank
         shuffle         True or "full": any order of all samples. "shards": `window` shards (16) at a time in random
-                        order, samples mixed within the window (for object stores and spinning disks). False: the
-                        index's order
+                        order, samples mixed within the window (for object stores and spinning disks). "nodes": the
+                        same on each node by itself, with a share of the shards that it keeps in its cache for
+                        `keep_epochs` epochs (8). False: the index's order
         seed            a whole number from 0 to 2^64 - 1
         mix             how often samples come, e.g. {"label": "equal"}: see `genimage_stream.order.mixing`
         epoch_size      samples of an epoch with a mix: a number, "all" (as many as the dataset has), "min" (as many as
                         possible without repeating one) or "max" (as few as needed to show every one)
+        ranks_per_node  with shuffle="nodes": ranks that share a cache; by default torchrun's LOCAL_WORLD_SIZE, else 1
         rank            and `world_size`: by default those of the torch.distributed process group, if there is one when
                         an epoch begins. Every rank runs the same number of steps
         drop_last       omit the last step when it is not full. By default its batches are smaller: nothing is padded
@@ -136,7 +138,7 @@ class Loader(Iterable[Batch]):
         batch_size: int = 64,
         *,
         crop: int | tuple[int, int] | None = None,
-        shuffle: bool | Literal["full", "shards"] = True,
+        shuffle: bool | Literal["full", "shards", "nodes"] = True,
         seed: int = 0,
         rank: int | None = None,
         world_size: int | None = None,
@@ -149,6 +151,8 @@ class Loader(Iterable[Batch]):
         output: Output = "uint8",
         drop_last: bool = False,
         window: int | None = None,
+        keep_epochs: int | None = None,
+        ranks_per_node: int | None = None,
         mix: Mix | None = None,
         epoch_size: EpochSize = "all",
         crop_position: Position | None = None,
@@ -253,7 +257,7 @@ class Loader(Iterable[Batch]):
         return _rebuild, (
             self.dataset,
             self.options,
-            Place(self._progress.epoch, self._progress.position),
+            Place(self._progress.epoch, self._progress.position, self._progress.shares),
             self.collate_fn,
         )
 
@@ -310,7 +314,9 @@ class Loader(Iterable[Batch]):
     def _skip(self, steps: int) -> None:
         """Let the next `for` begin that many steps later."""
         if steps:
-            self._go_to(Place(self.epoch, self._engine.schedule.steps(self._next.start).bounds(steps - 1)[1]))
+            schedule, start = self._engine.schedule, self._next.start
+            shares = schedule.shares(self._next.shares if start else 0)
+            self._go_to(Place(self.epoch, schedule.steps(start).bounds(steps - 1)[1], shares))
 
     def _end_epoch(self) -> None:
         """Let the next `for` leave out the rest of the epoch that it would go on with."""

@@ -26,7 +26,7 @@ from genimage_stream.order.mixing import EpochSize, Mix, check_mix, epoch_size
 from genimage_stream.order.philox import split_seed
 from genimage_stream.order.plan import Shuffle
 from genimage_stream.order.windows import Position
-from genimage_stream.resources import cores_of_rank
+from genimage_stream.resources import cores_of_rank, local_world_size
 from genimage_stream.transforms.plan import check_finishing
 from genimage_stream.transforms.step import Step
 from genimage_stream.transforms.views import Views
@@ -43,11 +43,20 @@ NORMALISATIONS = {
 Normalize = Literal["imagenet", "clip", "half", "none"]
 
 SHARDS_AT_ONCE = 16
+KEEP_EPOCHS = 8
 MOST_ERRORS = 100
 LAST_EPOCH = (1 << 32) - 1  # a sample's windows count epochs in 32 bits
 CPUS_BESIDE_THE_CORE = 2  # for DALI's own threads and the one that takes the batches: the GPU idles while those wait
 
-_WHOLE_OR_NONE = {"prefetch": 1, "rank": 0, "world_size": 1, "window": 1, "max_errors": 0}  # and the lowest
+_WHOLE_OR_NONE = {  # and the lowest
+    "prefetch": 1,
+    "rank": 0,
+    "world_size": 1,
+    "window": 1,
+    "keep_epochs": 1,
+    "ranks_per_node": 1,
+    "max_errors": 0,
+}
 _FLAGS = ("tune", "channels_last", "drop_last", "flip", "strict", "verify_bytes", "copy")
 
 
@@ -62,7 +71,7 @@ class LoaderOptions:
 
     batch_size: int = 64
     crop: int | tuple[int, int] | None = None
-    shuffle: bool | Literal["full", "shards"] = True
+    shuffle: bool | Literal["full", "shards", "nodes"] = True
     seed: int = 0
     rank: int | None = None
     world_size: int | None = None
@@ -75,6 +84,8 @@ class LoaderOptions:
     output: Output = "uint8"
     drop_last: bool = False
     window: int | None = None
+    keep_epochs: int | None = None
+    ranks_per_node: int | None = None
     mix: Mix | None = None
     epoch_size: EpochSize = "all"
     crop_position: Position | None = None
@@ -111,7 +122,7 @@ class LoaderOptions:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         split_seed(self.seed)
-        one_of("shuffle", self.shuffle, (True, False, "full", "shards"))
+        one_of("shuffle", self.shuffle, (True, False, "full", "shards", "nodes"))
         one_of("on_error", self.on_error, ("raise", "skip"))
         self._check_geometry()
         if self.crop_position is not None:
@@ -132,8 +143,19 @@ class LoaderOptions:
 
     def _check_effects(self) -> None:
         """Raises ValueError for options that would be ignored."""
-        if self.window is not None and self.order != "shards":
-            raise ValueError(f'window={self.window} has no effect with shuffle={self.shuffle!r}: it is for "shards"')
+        if self.window is not None and self.order not in ("shards", "nodes"):
+            raise ValueError(
+                f'window={self.window} has no effect with shuffle={self.shuffle!r}: it is for "shards" and "nodes"'
+            )
+        for name in ("keep_epochs", "ranks_per_node"):
+            if getattr(self, name) is not None and self.order != "nodes":
+                given = f"{name}={getattr(self, name)} has no effect with shuffle={self.shuffle!r}"
+                raise ValueError(f'{given}: it is for "nodes"')
+        if self.order == "nodes" and self.pairs is not None:
+            raise ValueError(
+                'pairs= beside shuffle="nodes": a node keeps shards of one dataset, and pairs are in other shards; '
+                'take shuffle="full" or "shards"'
+            )
         if self.max_errors is not None and self.on_error != "skip":
             raise ValueError(f'max_errors={self.max_errors} has no effect with on_error="raise": it is for "skip"')
         epoch_size(self.epoch_size)
@@ -288,7 +310,23 @@ class LoaderOptions:
     @property
     def shards_at_once(self) -> int | None:
         """The window of shards that samples are mixed within; None for other orders."""
-        return (self.window or SHARDS_AT_ONCE) if self.order == "shards" else None
+        return (self.window or SHARDS_AT_ONCE) if self.order in ("shards", "nodes") else None
+
+    @property
+    def keep(self) -> int | None:
+        """The epochs for which nodes keep their shards; None for other orders."""
+        return (self.keep_epochs or KEEP_EPOCHS) if self.order == "nodes" else None
+
+    def ranks_of_node(self, world_size: int) -> int:
+        """How many of the ranks are on a node: as given, else torchrun's, else one. Raises ValueError where that leaves
+        nodes with fewer."""
+        ranks = min(self.ranks_per_node or local_world_size() or 1, world_size)
+        if world_size % ranks:
+            raise ValueError(
+                f'shuffle="nodes" needs the same number of ranks on every node, and {world_size} ranks are no multiple '
+                f"of ranks_per_node={ranks}: give the ranks_per_node of this run"
+            )
+        return ranks
 
     @property
     def most_errors(self) -> int:

@@ -32,11 +32,11 @@ class PassKey(NamedTuple):
 class Passes:
     """The next pass's place, and those of the passes begun so far."""
 
-    def __init__(self, epoch: int, start: int) -> None:
-        # Row 0: epoch and start of the next pass, passes begun. The others: seed, number, epoch, start of a pass.
-        self._rows = torch.full((1 + _SLOTS, 4), -1, dtype=torch.int64, device="cpu")
+    def __init__(self, epoch: int, start: int, shares: int = 0) -> None:
+        # Row 0: place of the next pass, passes begun, 0. The others: seed, number and place of a pass.
+        self._rows = torch.full((1 + _SLOTS, 5), -1, dtype=torch.int64, device="cpu")
         self._rows.share_memory_()  # type: ignore[no-untyped-call]
-        self._rows[0] = _row(epoch, start, 0, 0)
+        self._rows[0] = _row(epoch, start, shares, 0, 0)
         self._lock = _new_lock()
 
     def begin(self, key: PassKey | None) -> Place:
@@ -45,10 +45,10 @@ class Passes:
             found = self._find(key)
             if found is None:
                 found = self._next()
-                taken = int(self._rows[0, 2])
+                taken = int(self._rows[0, 3])
                 if key is not None:
                     self._rows[1 + taken % _SLOTS] = _row(*key, *found)
-                self._rows[0] = _row(found.epoch + 1, 0, taken + 1, 0)
+                self._rows[0] = _row(found.epoch + 1, 0, 0, taken + 1, 0)
         return found
 
     def look(self, key: PassKey | None) -> Place:
@@ -60,7 +60,7 @@ class Passes:
         """Make the next pass begin there. `forget` the passes of these workers: a state brings its seed along, and
         with it a second pass of the same number."""
         with self._locked():
-            self._rows[0, :2] = _row(epoch, start)
+            self._rows[0, :3] = _row(epoch, start, 0)
             if forget is not None:
                 self._rows[1:][self._rows[1:, 0] == forget.seed] = -1
 
@@ -68,15 +68,15 @@ class Passes:
         """Make the next pass that epoch: all of it, or the rest of it where that comes next anyway."""
         with self._locked():
             if epoch != self._next().epoch:
-                self._rows[0, :2] = _row(epoch, 0)
+                self._rows[0, :3] = _row(epoch, 0, 0)
 
     def begun(self) -> int:
         """How many passes have begun."""
         with self._locked():
-            return int(self._rows[0, 2])
+            return int(self._rows[0, 3])
 
     def _next(self) -> Place:
-        return Place(int(self._rows[0, 0]), int(self._rows[0, 1]))
+        return Place(*self._rows[0, :3].tolist())
 
     def _find(self, key: PassKey | None) -> Place | None:
         if key is None:

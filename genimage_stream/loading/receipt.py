@@ -58,7 +58,7 @@ _AS_THEY_ARE = (
 
 _NOT_HASHED = ("hash", "versions", "path", "parts", "pairs_path", "pairs_parts")
 
-OPTIONS = {*_AS_THEY_ARE, "transform", "mix"}
+OPTIONS = {*_AS_THEY_ARE, "keep_epochs", "transform", "mix"}
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def write_receipt(loader: Subject, count: int) -> dict[str, Any]:
         "world_size": placement.world_size,
         "epochs": count,
         "options": _plain_options(options),
+        **({"shares": engine.schedule.shares()} if options.order == "nodes" else {}),
         "orders": {str(epoch): order_hash(engine, epoch) for epoch in sorted({0, count - 1})},
         "pixels": pixel_hash(loader),
     }
@@ -113,6 +114,8 @@ def receipt_hash(receipt: Mapping[str, Any]) -> str:
 
 def _plain_options(options: LoaderOptions) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(json.dumps({name: getattr(options, name) for name in _AS_THEY_ARE}))
+    if options.keep_epochs is not None:
+        found["keep_epochs"] = options.keep_epochs
     found["transform"] = None if options.transform is None else json.loads(to_json(options.transform))  # type: ignore[arg-type]
     found["mix"] = options.mix and [
         [column, sorted([_plain(value), float(weight)] for value, weight in rule.items())]
@@ -127,8 +130,9 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str) else int(value)
 
 
-def order_hash(engine: Engine, epoch: int) -> str:
-    order = engine.schedule.order(epoch)
+def order_hash(engine: Engine, epoch: int, shares: int = 0) -> str:
+    """`shares`: as in `Schedule.order`."""
+    order = engine.schedule.order(epoch, shares)
     state = hashlib.sha256(np.ascontiguousarray(order.rows, "<i8").data)
     if order.occurrences is not None:
         state.update(np.ascontiguousarray(order.occurrences, "<i8").data)
@@ -142,6 +146,7 @@ def pixel_hash(loader: Subject) -> str:
         batch_size=PROBE,
         rank=0,
         world_size=1,
+        ranks_per_node=None,
         backend="cpu",
         device=None,
         dali=None,

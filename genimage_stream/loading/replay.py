@@ -138,8 +138,10 @@ def _refuse_functions(steps: Any) -> None:
 def differences(receipt: Mapping[str, Any], loader: Loader) -> list[str]:
     """What this machine gives otherwise than the receipt says, in sentences; none when it gives the same batches."""
     found = []
+    schedule = loader.subject.engine.schedule
+    shares = schedule.shares_of(receipt)
     for epoch, expected in receipt["orders"].items():
-        if order_hash(loader.subject.engine, int(epoch)) != expected:
+        if order_hash(loader.subject.engine, int(epoch), shares) != expected:
             found.append(f"the order of epoch {int(epoch)} is another one")
     if pixel_hash(loader.subject) != receipt["pixels"]:
         found.append(f"the pixels of the first {PROBE} samples of epoch 0 differ")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genimage_stream.dataset.access import Access
+from genimage_stream.storage.tar_headers import BLOCK
 from genimage_stream.transforms.apply import draws_for
 from genimage_stream.transforms.chance import Chances
 from genimage_stream.transforms.plan import plan_samples
@@ -42,6 +43,15 @@ class SampleTable:
     split_names: list[str]
     hashes: Callable[[], npt.NDArray[np.uint64]]  # the first 64 bits of each original's sha256
     segments: SegmentTable | None  # where parts of images are read, and the index has them
+
+    def extents(self, rows: npt.NDArray[np.int64]) -> dict[int, tuple[int, int]]:
+        """By shard the bytes, from first to one past the last, that hold these samples and their tar headers."""
+        found: dict[int, tuple[int, int]] = {}
+        for shard in np.unique(self.shard[rows]).tolist():
+            here = rows[self.shard[rows] == shard]
+            begin = int(self.offset[here].min()) - BLOCK
+            found[shard] = max(0, begin), int((self.offset[here] + self.size[here]).max())
+        return found
 
     @classmethod
     def of(cls, access: Access, *, parts: bool) -> SampleTable:

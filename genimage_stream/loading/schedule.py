@@ -21,13 +21,14 @@ from genimage_stream.loading.options import LAST_EPOCH, LoaderOptions
 from genimage_stream.loading.transform import LoaderTransform
 from genimage_stream.order.by_size import SizedSteps, order_by_size
 from genimage_stream.order.mixing import plain_mix
+from genimage_stream.order.nodes import NodeSteps, Shards, order_by_nodes
 from genimage_stream.order.plan import Order, Rows, Steps, epoch_order
 from genimage_stream.transforms.step import Size
 
 STATE_VERSION = 2  # 1: random values were keyed by a sample's row
 
 _PLACE = ("version", "epoch", "position")  # what a state holds beside the identity of its run
-_BESIDE = (*_PLACE, "parts")
+_BESIDE = (*_PLACE, "shares", "parts")
 
 
 class Place(NamedTuple):
@@ -35,6 +36,7 @@ class Place(NamedTuple):
 
     epoch: int
     start: int
+    shares: int = 0  # of nodes, by which the epoch began with shuffle="nodes"
 
 
 class Placement(NamedTuple):
@@ -50,6 +52,7 @@ class Progress:
 
     epoch: int
     position: int
+    shares: int = 0  # as in `Place`
 
 
 def group_placement() -> Placement | None:
@@ -86,22 +89,46 @@ class Schedule:
             return Placement(options.rank, options.world_size)
         return group_placement() or Placement(0, 1)
 
-    def order(self, epoch: int) -> Order:
-        """The samples of an epoch in the order in which they come, over all ranks."""
+    def shares(self, epoch_began: int = 0) -> int:
+        """Into how many nodes' shares an epoch is laid out that begins now; or that `epoch_began` with. 0 for orders
+        without shares."""
+        if self._options.order != "nodes":
+            return 0
+        world_size = self.placement().world_size
+        return epoch_began or world_size // self._options.ranks_of_node(world_size)
+
+    def order(self, epoch: int, shares: int = 0) -> Order:
+        """The samples of an epoch in the order in which they come, over all ranks; with shuffle="nodes" in `shares`
+        shares, by default one for each node."""
         access, options = self._access, self._options
         if self._sizes is not None:
             return Order(self._by_size[0])
         if self._mixture is not None:
             drawn = self._mixture.order(seed=options.seed, epoch=epoch)
-        elif access.whole and options.order != "shards":
+        elif access.whole and options.order not in ("shards", "nodes"):
             return epoch_order(len(access), seed=options.seed, epoch=epoch, shuffle=options.order)
         else:
             drawn = Order(access.rows)
         window = options.shards_at_once
         shards = None if window is None else access.shards()[0][drawn.rows]
+        if shards is not None and window is not None and options.keep is not None:
+            return order_by_nodes(
+                drawn,
+                shards,
+                self._shards,
+                seed=options.seed,
+                epoch=epoch,
+                nodes=self.shares(shares),
+                keep=options.keep,
+                window=window,
+            )
         return epoch_order(
             drawn, seed=options.seed, epoch=epoch, shuffle=options.order, shards=shards, window=window or 1
         )
+
+    @cached_property
+    def _shards(self) -> Shards:
+        return Shards.of(self._access.shards()[1])
 
     @cached_property
     def _by_size(self) -> tuple[Rows, Rows]:
@@ -112,9 +139,9 @@ class Schedule:
         ]
         return order_by_size(self._access.rows, self._sizes.find(np.stack(size, axis=1)))
 
-    def steps(self, start: int = 0) -> Steps | SizedSteps:
-        """The steps of an epoch from a place on. Raises ValueError when a whole epoch has none, or fewer samples than
-        there are ranks."""
+    def steps(self, start: int = 0, shares: int = 0) -> Steps | SizedSteps:
+        """The steps of an epoch from a place on. `shares`: as in `order`. Raises ValueError when a whole epoch has
+        none, or fewer samples than there are ranks."""
         options, world_size = self._options, self.placement().world_size
         if self._sizes is not None:
             self._need_ranks(world_size)
@@ -126,6 +153,9 @@ class Schedule:
                 )
             return self._sized[1]
         steps = Steps(self.epoch_samples, options.batch_size, world_size, options.drop_last, start)
+        if options.order == "nodes":
+            ranks = options.ranks_of_node(world_size)
+            steps = NodeSteps(**vars(steps), shares=self.shares(shares), ranks_per_node=ranks)
         if options.drop_last and steps.global_batch > self.epoch_samples:
             step = f"batch_size={options.batch_size} on {world_size} ranks takes {steps.global_batch} samples"
             raise ValueError(f"drop_last=True leaves nothing: {step}, an epoch has {self.epoch_samples}")
@@ -145,6 +175,8 @@ class Schedule:
         """What decides which sample comes when, and the transform; states go between loaders that agree on it."""
         options = self._options
         order: dict[str, Any] = {"seed": options.seed, "shuffle": options.order, "window": options.shards_at_once}
+        if options.keep is not None:
+            order["keep_epochs"] = options.keep
         if self._mix is not None:
             order |= {"mix": self._mix, "epoch_samples": self.epoch_samples}
         if self._transform is not None:
@@ -155,7 +187,10 @@ class Schedule:
 
     def state(self, at: Progress) -> dict[str, Any]:
         """A run of this schedule that is at this place."""
-        return {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position, **self.identity(), **self.parts}
+        place: dict[str, Any] = {"version": STATE_VERSION, "epoch": at.epoch, "position": at.position}
+        if self._options.order == "nodes":
+            place["shares"] = self.shares(at.shares if at.position else 0)
+        return {**place, **self.identity(), **self.parts}
 
     def place(self, state: Mapping[str, Any], allow: Sequence[str] = ()) -> Place:
         """Where a state was taken; what `allow` names may differ. Raises ValueError for what is no state, or belongs to
@@ -185,7 +220,13 @@ class Schedule:
         epoch, position = (whole(name, state[name], -(1 << 64)) for name in ("epoch", "position"))
         if not 0 <= epoch <= LAST_EPOCH or not 0 <= position <= self.epoch_samples:
             raise ValueError(f"the state's place, epoch {epoch} position {position}, does not exist")
-        return Place(epoch, position)
+        return Place(epoch, position, self.shares_of(state))
+
+    def shares_of(self, state: Mapping[str, Any]) -> int:
+        """The shares in a state. Raises ValueError when they are none."""
+        if self._options.order != "nodes":
+            return 0
+        return whole("shares", state.get("shares"), 1, highest=self.epoch_samples)
 
     @cached_property
     def parts(self) -> dict[str, Any]:

@@ -121,8 +121,9 @@ class LoaderIterator(Iterator[Batch]):
     def state_dict(self) -> dict[str, Any]:
         """How far this worker is: its epoch, where that began, and how many batches of which size it has given;
         `position`, the place in the order after these, if no other worker gives some."""
-        epoch, start = self._place or self._dataset.passes.look(self._key)
+        epoch, start, shares = self._place or self._dataset.passes.look(self._key)
         engine = self._dataset.engine()
+        shares = engine.schedule.shares(shares if start else 0)
         given = self._given if self._workers == 1 else 0
         return {
             "epoch": epoch,
@@ -133,6 +134,7 @@ class LoaderIterator(Iterator[Batch]):
             "batch_size": engine.options.batch_size,
             "world_size": engine.schedule.placement().world_size,
             "order": engine.schedule.identity(),
+            **({"shares": shares} if shares else {}),
             **engine.schedule.parts,
         }
 
@@ -158,9 +160,10 @@ class LoaderIterator(Iterator[Batch]):
                 "needs at most one worker, or the loader's own state: loader.load_state_dict({**loader.state_dict(), "
                 '"epoch": ..., "position": ...}), where the position counts samples over all ranks'
             )
-        place, self._given = Place(int(state["epoch"]), int(state["start"])), int(state["given"])
+        shares = schedule.shares_of(state)
+        place, self._given = Place(int(state["epoch"]), int(state["start"]), shares), int(state["given"])
         if self._workers == 1:  # what one process has given is a place in the order, whatever the batches are
-            place, self._given = Place(place.epoch, min(int(state["position"]), schedule.epoch_samples)), 0
+            place, self._given = Place(place.epoch, min(int(state["position"]), schedule.epoch_samples), shares), 0
         self._place = place
         self._running = None
         self._dataset.passes.set_next(place.epoch + 1, 0, forget=self._key)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from genimage_stream.order.philox import split_seed
 
-Shuffle = Literal["full", "shards", "none"]
+Shuffle = Literal["full", "shards", "nodes", "none"]
 Rows = npt.NDArray[np.int64]
 
 _STEP = 1 << 16  # elements of an array that stay in the processor's cache

@@ -5,6 +5,10 @@ order in which they come, the next window while this one is read. The first wind
 first batch does not wait for gigabytes; its shards are downloaded last, if there is room. With shuffle=True every batch
 touches as many shards as it has samples; then single ranges are fetched as without a cache, and the cache fills in the
 background as long as there is room.
+
+With shuffle="nodes" the cache is where this machine's share of the shards lives, so that each byte is fetched once: all
+shards are downloaded whole, those of the first window too, in requests of CHUNK_BYTES. Of a shard that two machines
+divide each downloads its part, a file of its own in the cache.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from genimage_stream.storage.cache import CachedShard, Download, ShardCache
 from genimage_stream.storage.errors import StoreError
@@ -24,14 +29,23 @@ from genimage_stream.storage.ranges import CHUNK_BYTES
 from genimage_stream.storage.remote import RemoteStore
 from genimage_stream.storage.remote_reader import RemoteReader
 from genimage_stream.storage.shard_checks import check_shard
+from genimage_stream.storage.tar_headers import BLOCK
 
 if TYPE_CHECKING:
-    from genimage_stream.storage.store import ShardContents
+    from genimage_stream.storage.store import Extents, ShardContents
 
 log = logging.getLogger("genimage_stream")
 
 FILLS = 2  # shards downloaded at once; each of them by parallel ranges
 _POLL_SECONDS = 0.1
+
+
+class _File(NamedTuple):
+    """A file of the cache: a shard, or the bytes of one from `first` on. `end`: one past the last that is needed."""
+
+    path: str
+    first: int
+    end: int
 
 
 class CachedStore(RemoteStore):
@@ -60,10 +74,12 @@ class CachedReader(RemoteReader):
         self._cache = cache
         self._contents = contents
         self._ends = contents.ends
-        self._held: dict[int, CachedShard] = {}  # of the window that is being read and of the next
-        self._filling: dict[tuple[int, bool], asyncio.Task[bool]] = {}
+        self._held: dict[tuple[int, str], CachedShard] = {}  # of the window that is being read and of the next
+        self._filling: dict[tuple[str, bool], asyncio.Task[bool]] = {}
         self._turn: dict[int, int] = {}  # when each shard comes in the epoch
         self._window: int | None = None
+        self._extents: Extents | None = None
+        self._fills = asyncio.Semaphore(FILLS)
         self._reached = 0
         self._ahead: asyncio.Task[None] | None = None
         self._broken = False
@@ -72,23 +88,38 @@ class CachedReader(RemoteReader):
 
     # -- the epoch's order ---------------------------------------------------------------------------------------------
 
-    def begin(self, order: list[int], window: int | None) -> None:
+    def begin(self, order: list[int], window: int | None, extents: Extents | None = None) -> None:
         """Begin an epoch in which shards come in this order, `window` of them at a time; None: all at once."""
-        run(self._begin(order, window))
+        run(self._begin(order, window, extents))
 
-    async def _begin(self, order: list[int], window: int | None) -> None:
+    async def _begin(self, order: list[int], window: int | None, extents: Extents | None) -> None:
         if self._ahead is not None:
             self._ahead.cancel()
         self._release(lambda _: True)
         self._turn = {shard: turn for turn, shard in enumerate(order)}
-        self._window = window
+        self._window, self._extents = window, extents
+        if extents is not None and (size := sum(self._ends[shard] for shard in order)) > self._cache.limit:
+            self._warn_too_small(size)
         self._reached = 0
         # The task must not keep the reader alive: when the loader is dropped, it ends.
-        self._ahead = asyncio.ensure_future(_work_ahead(weakref.ref(self), order, window))
+        self._ahead = asyncio.ensure_future(
+            _work_ahead(weakref.ref(self), order, window, window if extents is None and window else 0)
+        )
 
     def _release(self, of: Callable[[int], bool]) -> None:
-        for shard in [shard for shard in self._held if of(shard)]:
-            self._held.pop(shard).close()
+        for key in [key for key in self._held if of(key[0])]:
+            self._held.pop(key).close()
+
+    def _file(self, shard: int) -> _File:
+        """What of a shard is kept in this epoch."""
+        path = self._shards[shard]
+        if not self._extents or shard not in self._extents:
+            return _File(path, 0, self._ends[shard])
+        first, end = self._extents[shard]
+        return _File(str(PurePosixPath(path).with_suffix(f".{first}-{end}.tar")), first, end)
+
+    def _hold(self, file: _File) -> CachedShard | None:
+        return self._cache.hold(file.path, file.end - file.first)
 
     async def _fetch(self, shards: list[int], offsets: list[int], sizes: list[int]) -> list[memoryview]:
         if self._window is not None and shards:
@@ -96,7 +127,8 @@ class CachedReader(RemoteReader):
             self._reached = max(self._reached, *turns.values())
             first = min(turns.values()) // self._window * self._window
             self._release(lambda shard: self._turn.get(shard, 0) < first)
-            awaited = [shard for shard, turn in turns.items() if turn >= self._window]
+            unread = 0 if self._extents is not None else self._window
+            awaited = [shard for shard, turn in turns.items() if turn >= unread and shard in self._turn]
             await asyncio.gather(*(self._ensure(shard, evict=True, wait=True) for shard in awaited))
         found, missing = await asyncio.to_thread(self._read_held, shards, offsets, sizes)
         if missing:
@@ -111,13 +143,19 @@ class CachedReader(RemoteReader):
         missing = []
         for shard in set(shards):
             members = [i for i, other in enumerate(shards) if other == shard]
-            held = self._cache.hold(self._shards[shard], self._ends[shard])
+            file = self._file(shard)
+            if (held := self._hold(file)) is None and file.path != self._shards[shard]:  # perhaps all of it is here
+                file = _File(self._shards[shard], 0, self._ends[shard])
+                held = self._hold(file)
             if held is None:
                 missing += members
                 continue
             with held:
                 for i in members:
-                    found[i] = memoryview(held.read(offsets[i], sizes[i]))
+                    if file.first <= offsets[i] and offsets[i] + sizes[i] <= file.end:
+                        found[i] = memoryview(held.read(offsets[i] - file.first, sizes[i]))
+                    else:
+                        missing.append(i)
         return found, sorted(missing)
 
     # -- filling -------------------------------------------------------------------------------------------------------
@@ -128,7 +166,7 @@ class CachedReader(RemoteReader):
         With `wait`, this waits for another process's download as long as it makes progress. Errors of the store are
         ignored here, since reading the bytes raises them; errors of the disk turn the cache off.
         """
-        key = (shard, wait)
+        key = (self._file(shard).path, wait)
         if key not in self._filling:
             task = asyncio.ensure_future(self._fill(shard, evict, wait))
             self._filling[key] = task
@@ -146,31 +184,43 @@ class CachedReader(RemoteReader):
         return not self._broken
 
     async def _bring(self, shard: int, evict: bool, wait: bool) -> bool:
-        path = self._shards[shard]
-        while not self._broken and shard not in self._held:
-            held = self._cache.hold(path, self._ends[shard])
+        file = self._file(shard)
+        key = (shard, file.path)
+        while not self._broken and key not in self._held:
+            held: CachedShard | Literal[False] | None = self._hold(file)
             if held is None:
-                size = await self._store.async_size(path)
-                if size > self._cache.limit:
-                    self._warn_too_large(path, size)
-                    return False
-                download = await asyncio.to_thread(self._cache.begin, path, size, evict=evict)
-                if download is not None:
-                    held = await self._download(shard, download, size)
-            if held is not None:
+                held = await self._fetched(shard, file, evict)
+            if isinstance(held, CachedShard):
                 if self._window is not None:
-                    self._held[shard] = held
+                    self._held[key] = held
                 else:
                     held.close()
                 return True
-            if (written := self._cache.being_downloaded(path)) is None:
-                if (held := self._cache.hold(path, self._ends[shard])) is None:
+            if held is False:
+                return False
+            if (written := self._cache.being_downloaded(file.path)) is None:
+                if (there := self._hold(file)) is None:
                     return False  # no room
-                held.close()
-            elif not wait or self._stalls_for(path, written) > self._store.patience.timeout:
+                there.close()
+            elif not wait or self._stalls_for(file.path, written) > self._store.patience.timeout:
                 return True  # until it is there, samples are read by single ranges
             await asyncio.sleep(_POLL_SECONDS)
         return not self._broken
+
+    async def _fetched(self, shard: int, file: _File, evict: bool) -> CachedShard | Literal[False] | None:
+        """A file of the cache, downloaded; None when another process downloads it or there is no room, False when
+        there never is."""
+        async with AsyncExitStack() as stack:
+            if self._extents is not None:
+                await stack.enter_async_context(self._fills)  # all the shards of a window may be awaited at once
+            size = await self._store.async_size(self._shards[shard])
+            if file.path != self._shards[shard]:
+                size = min(size, file.end) - file.first
+            if size > self._cache.limit:
+                self._warn_too_large(file.path, size)
+                return False
+            download = await asyncio.to_thread(self._cache.begin, file.path, size, evict=evict)
+            return None if download is None else await self._download(shard, file, download, size)
 
     def warm(self, shards: Sequence[int], came: Callable[[int], None]) -> bool:
         """Bring shards into the cache, one after the other, removing none; `came` is told of each that is there.
@@ -199,6 +249,18 @@ class CachedReader(RemoteReader):
         self._stalls[path] = (written, since if last == written else now)
         return now - self._stalls[path][1]
 
+    def _warn_too_small(self, size: int) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "this node's share of %s, %d bytes, is larger than the whole cache at %s, so shards are fetched anew "
+                "in every epoch: choose a cache_size above %d, or more nodes",
+                self._store.name,
+                size,
+                self._cache.folder,
+                self._cache.limit,
+            )
+
     def _warn_too_large(self, path: str, size: int) -> None:
         if not self._warned:
             self._warned = True
@@ -210,13 +272,13 @@ class CachedReader(RemoteReader):
                 self._cache.limit,
             )
 
-    async def _download(self, shard: int, download: Download, size: int) -> CachedShard:
+    async def _download(self, shard: int, file: _File, download: Download, size: int) -> CachedShard:
         path = self._shards[shard]
         turns = asyncio.Semaphore(8)
 
         async def part(start: int, end: int) -> None:
             async with turns:
-                data = await self._store.async_range(path, start, end)
+                data = await self._store.async_range(path, file.first + start, file.first + end)
                 await asyncio.to_thread(download.write, start, data)
 
         parts = [
@@ -225,7 +287,13 @@ class CachedReader(RemoteReader):
         try:
             await asyncio.gather(*parts)
             name, images = f"{self._store.name}/{self._shards[shard]}", self._contents.images(shard)
-            await asyncio.to_thread(check_shard, name, size, self._ends[shard], images, download.read)
+            if file.path != path:
+                images = [
+                    (at - file.first, n, hashed)
+                    for at, n, hashed in images
+                    if at - BLOCK >= file.first and at + n <= file.end
+                ]
+            await asyncio.to_thread(check_shard, name, size, file.end - file.first, images, download.read)
             return await asyncio.to_thread(download.finish)
         except BaseException:
             for one in parts:
@@ -235,11 +303,10 @@ class CachedReader(RemoteReader):
             raise
 
 
-async def _work_ahead(reader: weakref.ref[CachedReader], order: list[int], window: int | None) -> None:
-    """Fill the cache in the epoch's order, from the second window on up to the end of the next one; then, or without
+async def _work_ahead(reader: weakref.ref[CachedReader], order: list[int], window: int | None, first: int) -> None:
+    """Fill the cache in the epoch's order, from the shard `first` on up to the end of the next window; then, or without
     windows, while there is room."""
     running: set[asyncio.Task[bool]] = set()
-    first = window or 0
     for place, shard in enumerate(order[first:] + order[:first]):
         turn = place + first
         spare = window is None or turn >= len(order)

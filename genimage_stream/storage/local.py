@@ -17,7 +17,7 @@ from genimage_stream.storage.versions import LocalSnapshot, version_at
 from genimage_stream.storage.within import local_file
 
 if TYPE_CHECKING:
-    from genimage_stream.storage.store import SampleRanges, ShardContents
+    from genimage_stream.storage.store import Extents, SampleRanges, ShardContents
 
 
 class LocalStore:
@@ -73,7 +73,7 @@ class LocalReader:
         self._asked = 0
         self._asker: ThreadPoolExecutor | None = None
 
-    def begin(self, order: list[int], window: int | None) -> None:
+    def begin(self, order: list[int], window: int | None, extents: Extents | None = None) -> None:
         self._windows = [] if window is None else [order[at : at + window] for at in range(0, len(order), window)]
         self._window_of = {shard: number for number, part in enumerate(self._windows) for shard in part}
         self._asked = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from genimage_stream.decode import FileRanges
-    from genimage_stream.storage.store import SampleRanges
+    from genimage_stream.storage.store import Extents, SampleRanges
 
 
 class AtHand:
@@ -48,7 +48,7 @@ class MemoryReader:
     def __init__(self, data: Mapping[tuple[int, int], bytes]) -> None:
         self._data = data
 
-    def begin(self, order: list[int], window: int | None) -> None:
+    def begin(self, order: list[int], window: int | None, extents: Extents | None = None) -> None:
         pass
 
     def request(self, ranges: SampleRanges) -> AtHand:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ from genimage_stream.storage.tar_headers import describes, mismatch
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from genimage_stream.storage.store import SampleRanges
+    from genimage_stream.storage.store import Extents, SampleRanges
+
+log = logging.getLogger("genimage_stream")
 
 #: Reads bytes start .. end of a file.
 ReadRange = Callable[[str, int, int], Coroutine[Any, Any, memoryview]]
@@ -35,8 +38,13 @@ class RemoteReader:
         self._name = name
         self._shards = shards
 
-    def begin(self, order: list[int], window: int | None) -> None:
-        pass
+    def begin(self, order: list[int], window: int | None, extents: Extents | None = None) -> None:
+        if extents is not None:
+            log.warning(
+                'shuffle="nodes" keeps shards in a cache, and %s was opened without one: '
+                "gs.open_dataset(..., cache_dir=DIR)",
+                self._name,
+            )
 
     def request(self, ranges: SampleRanges) -> RemoteRequest:
         return RemoteRequest(self._samples(wanted(ranges)))

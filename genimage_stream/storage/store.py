@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from genimage_stream.decode import FileRanges, PartialBytes
 
+Extents = Mapping[int, tuple[int, int]]  # by shard: (first byte, one past the last)
 Spans = Sequence[tuple[int, int]]  # of a file: (first byte, one past the last)
 
 
@@ -71,8 +72,11 @@ class Reader(Protocol):
     wants_parts: bool
     wants_order: bool
 
-    def begin(self, order: list[int], window: int | None) -> None:
-        """Begin an epoch in which shards come in this order, `window` of them at a time; None: all at once."""
+    def begin(self, order: list[int], window: int | None, extents: Extents | None = None) -> None:
+        """Begin an epoch in which shards come in this order, `window` of them at a time; None: all at once.
+
+        `extents`: these are the shards that this machine keeps, so they are read from a cache alone; and of shards of
+        which it keeps only a part, where that part is."""
 
     def request(self, ranges: SampleRanges) -> Request: ...
 

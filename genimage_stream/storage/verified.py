@@ -16,7 +16,7 @@ from genimage_stream.decode import FileRanges
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from genimage_stream.storage.store import Reader, Request, SampleRanges, ShardContents
+    from genimage_stream.storage.store import Extents, Reader, Request, SampleRanges, ShardContents
 
 
 class VerifiedReader:
@@ -34,8 +34,8 @@ class VerifiedReader:
         self._known: dict[int, tuple[npt.NDArray[np.int64], list[bytes]]] = {}
         self._pool = ThreadPoolExecutor(threads, "genimage-stream-verify")
 
-    def begin(self, order: list[int], window: int | None) -> None:
-        self._reader.begin(order, window)
+    def begin(self, order: list[int], window: int | None, extents: Extents | None = None) -> None:
+        self._reader.begin(order, window, extents)
 
     def request(self, ranges: SampleRanges) -> VerifiedRequest:
         ranges = ranges._replace(parts=None, names=None)  # the hash tells more than names

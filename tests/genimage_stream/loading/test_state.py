@@ -57,10 +57,12 @@ def run(loader: gs.Loader, steps: int | None = None) -> list[tuple[str, bytes]]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_interruption_any_world_size(dataset: gs.Dataset, data: st.DataObject) -> None:
-    shuffle = data.draw(st.sampled_from([True, "shards", False]))
+    shuffle = data.draw(st.sampled_from([True, "shards", "nodes", False]))
     seed = data.draw(st.integers(0, 2**64 - 1))
-    window = 2 if shuffle == "shards" else None
+    window = 2 if shuffle in ("shards", "nodes") else None
     options: dict[str, Any] = {"crop": CROP, "shuffle": shuffle, "seed": seed, "threads": 2, "window": window}
+    if shuffle == "nodes":
+        options["keep_epochs"] = 2
     if mix := data.draw(st.sampled_from(MIXES)):
         options |= {"mix": mix, "epoch_size": data.draw(st.sampled_from(["all", "min", "max", 7, 130]))}
     dataset = data.draw(st.sampled_from(SELECTIONS))(dataset)
@@ -74,6 +76,9 @@ def test_any_interruption_any_world_size(dataset: gs.Dataset, data: st.DataObjec
         world_size, batch_size = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 20))
         steps = data.draw(st.integers(0, 4)) if part < 2 else None
         states = []
+        if shuffle == "nodes":
+            world_size *= (ranks := data.draw(st.integers(1, 2)))
+            options["ranks_per_node"] = ranks
         for rank in range(world_size):
             loader = gs.Loader(
                 dataset,
