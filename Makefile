@@ -5,7 +5,7 @@ CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hp
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-full lock clean
+.PHONY: help setup demo test lint format bench bench-full docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,12 +42,16 @@ bench-full: ## every benchmark, about an hour on 2 cores; ARGS="--record mix str
 	@scripts/setup.sh --bench
 	@$(PYTHON_BIN) -m benchmarks.full $(ARGS)
 
+docs: setup ## build the manual into site/ and check its links; ARGS=--quick keeps its samples, ARGS="--look DIR" takes screenshots
+	@$(PYTHON_BIN) -m manual $(ARGS)
+
 lock: setup ## resolve requirements/*.lock again from pyproject.toml, by uv; ARGS=--upgrade takes the newest versions
 	@$(PYTHON_BIN) -m pip install --quiet uv
 	@$(PYTHON_BIN) -m uv pip compile --quiet pyproject.toml --extra torch --extra dev -o requirements/dev.lock $(ARGS)
 	@$(PYTHON_BIN) -m uv pip compile --quiet pyproject.toml --extra torch --extra tests -c requirements/dev.lock -o requirements/tests.lock $(ARGS)
+	@$(PYTHON_BIN) -m uv pip compile --quiet --group docs -o requirements/docs.lock $(ARGS)
 
 clean: ## remove everything that was made: .venv, builds, the demo's and the benchmarks' data
-	rm -rf .venv .demo .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .bench .manual site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f genimage_stream/decode/_core*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("genimage_stream", "shard_tools", "stand_ins", "benchmarks", "experiments", "demo")
+PACKAGES = ("genimage_stream", "shard_tools", "stand_ins", "benchmarks", "experiments", "demo", "manual")
 MOST_FILES = 26  # sources of a folder: more is no room that one looks through
 SOURCES = (".py", ".pyi", ".cpp", ".hpp", ".cu", ".css", ".html", ".txt")
 
@@ -69,6 +69,13 @@ ORDER = {
     ),
     "experiments": (("gpu_decode",), ("__init__",)),
     "demo": (("compare", "detector"), ("__init__", "__main__")),
+    "manual": (
+        ("environment", "hooks", "links", "look", "samples"),
+        ("markdown",),
+        ("commands", "docstrings"),
+        ("stage",),
+        ("__init__", "__main__"),
+    ),
 }
 LEVELS = {
     f"{package}.{room}": level

@@ -57,10 +57,12 @@ class FileSet:
         return len(self._core)
 
     def path(self, file: int) -> Path:
+        """The path of a file by its place in the set. Raises IndexError for a place that there is not."""
         return Path(self._core.path(file))
 
     @property
     def max_open(self) -> int:
+        """How many of the files may be open at once."""
         return self._core.max_open
 
 
@@ -144,6 +146,7 @@ class Job:
         return self._core.wait(timeout)
 
     def done(self) -> bool:
+        """Whether every image is finished, failed or cancelled; returns at once."""
         return self._core.done()
 
     def cancel(self) -> None:
@@ -159,6 +162,7 @@ class Job:
         return [Diverted(*one) for one in self._core.diverted()]
 
     def stats(self) -> JobStats:
+        """What the job has read and how long it took so far, summed over threads."""
         return JobStats(*self._core.stats())
 
 
@@ -194,6 +198,7 @@ class BatchDecoder:
 
     @property
     def threads(self) -> int:
+        """The number of decoder threads."""
         return self._core.threads
 
     @explains_unknown("BatchDecoder.submit", _INSTEAD)

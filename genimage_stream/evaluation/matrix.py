@@ -32,6 +32,7 @@ class Matrix:
 
     @property
     def means(self) -> Floats:
+        """float64 (rows,): each model's mean over the groups where the figure is defined; nan where it is in none."""
         defined = ~np.isnan(self.values)
         sums = np.where(defined, self.values, 0.0).sum(axis=1)
         counts = defined.sum(axis=1)

@@ -33,6 +33,7 @@ class Stats:
 
     @property
     def images_per_second(self) -> float:
+        """Images per second inside epochs, the consumer's own time included; 0 before the first batch."""
         return self.images / self.seconds if self.seconds else 0.0
 
     @property
