@@ -28,6 +28,7 @@ from shard_tools.layout.words import split_of_file
 from shard_tools.sources.base import ContainerListing, Location
 from shard_tools.sources.table_file import encoded, is_compressed, open_arrow, read_parts, read_schema, state_of
 from shard_tools.sources.table_rows import BYTES, find_roles, images_of, list_rows, rows_of
+from shard_tools.sources.unfold import written_whole
 
 # Copies of tables that the `datasets` library keeps of its own computations.
 _OF_COMPUTATIONS = re.compile(r"cache-[0-9a-f]+(?:_\d+_of_\d+)?\.arrow\Z")
@@ -77,18 +78,22 @@ class TableContainer:
         assert self.folded is not None
         return hashlib.sha256(json.dumps([plan_digest, self.folded, *state_of(self.folded)]).encode()).hexdigest()[:16]
 
+    @property
+    def unfolded_bytes(self) -> int:
+        return sum(sum(part.sizes) for part in self.listing.folders)
+
     def unfold(self, target: str) -> TableContainer:
         assert self.folded is not None
         if not os.path.exists(target):
-            part = f"{target}.{os.urandom(4).hex()}.part"  # another process may do the same
             schema = pa.schema([("image", pa.large_binary())])
-            with pa.OSFile(encoded(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            with (
+                written_whole(target) as part,
+                pa.OSFile(encoded(part), "wb") as sink,
+                pa.ipc.new_file(sink, schema) as writer,
+            ):
                 for table in read_parts(self.folded, (self.image,)):
                     images = images_of(table, self.image).cast(pa.large_binary())
                     writer.write_table(pa.table({"image": images}, schema=schema))
-            with open(part, "rb") as file:
-                os.fsync(file.fileno())  # after a power failure a torn one would be taken for a whole one
-            os.rename(part, target)
         return TableContainer(target, self.name, self.listing)
 
     def __getstate__(self) -> dict[str, object]:

@@ -85,6 +85,10 @@ class Sequential(Protocol):
     def identity(self, plan_digest: str) -> str:
         """Digits that are others for another file, another state of it or another plan."""
 
+    @property
+    def unfolded_bytes(self) -> int:
+        """What `unfold` writes, but for a few headers."""
+
     def unfold(self, target: str) -> Container:
         """Write all files to one local file `target`, if it is not there, that can be read in any order."""
 

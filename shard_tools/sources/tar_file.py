@@ -14,7 +14,6 @@ import hashlib
 import json
 import lzma
 import os
-import shutil
 import tarfile
 import threading
 import zlib
@@ -31,6 +30,7 @@ from shard_tools.sources.base import ContainerListing, Location
 from shard_tools.sources.object_store import ObjectRanges
 from shard_tools.sources.table_file import ObjectFile, encoded, state_of
 from shard_tools.sources.table_rows import Roles, Rows, list_rows
+from shard_tools.sources.unfold import written_whole
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -85,15 +85,26 @@ class TarContainer:
         assert self.folded is not None
         return hashlib.sha256(json.dumps([plan_digest, self.folded, *state_of(self.folded)]).encode()).hexdigest()[:16]
 
+    @property
+    def unfolded_bytes(self) -> int:
+        """To the end of the last image: nothing behind it is read."""
+        return max(
+            (at + n for part in self.listing.folders for at, n in zip(part.offsets, part.sizes, strict=True)), default=0
+        )
+
     def unfold(self, target: str) -> TarContainer:
         assert self.folded is not None
         if not os.path.exists(target):
-            part = f"{target}.{os.urandom(4).hex()}.part"  # another process may do the same
-            with open(part, "wb") as sink, _opened(self.folded) as source:
-                shutil.copyfileobj(source, sink, 1 << 20)
-                sink.flush()
-                os.fsync(sink.fileno())  # after a power failure a torn one would be taken for a whole one
-            os.rename(part, target)
+            left = self.unfolded_bytes
+            with written_whole(target) as part, open(part, "wb") as sink, _opened(self.folded) as source:
+                while left:
+                    data = source.read(min(left, 1 << 20))
+                    if not data:
+                        raise SourceError(
+                            f"{self.folded} has become shorter since it was listed: bring it back as it was"
+                        )
+                    sink.write(data)
+                    left -= len(data)
         return TarContainer(target, self.name, self.listing)
 
     def __getstate__(self) -> dict[str, object]:
