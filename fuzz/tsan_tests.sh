@@ -9,7 +9,8 @@ here=$(realpath "$(dirname "$0")")
 python=$(realpath -s "${PYTHON:-$([ -x "$here/../.venv/bin/python" ] && echo "$here/../.venv/bin/python" || command -v python3)}")
 cd "$here/.."
 tests=${*:-tests/genimage_stream/decode/test_batch.py tests/genimage_stream/decode/test_batch_threads.py
-tests/genimage_stream/decode/test_partial_reads.py tests/genimage_stream/loading}
+tests/genimage_stream/decode/test_partial_reads.py tests/genimage_stream/decode/test_shared_between_threads.py
+tests/genimage_stream/loading}
 copy=$here/build/tsan/checkout reports=$here/build/tsan/reports
 rm -rf "$copy" "$reports"
 mkdir -p "$copy" "$reports"

@@ -1,5 +1,8 @@
 // Batches on a pool of threads. Who owns what: a Job and its Decoder both hold the Python objects whose
 // memory the threads work in, until the job is done; the threads hold no Python object at all.
+//
+// Python's threads may come here in parallel (without the GIL they do). The mutexes below guard what they share; within
+// one neither Python code runs nor the GIL is taken or released, so that a thread that holds the GIL never waits long.
 #include "batch/batch.hpp"
 
 #include <pybind11/numpy.h>
@@ -7,9 +10,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <list>
 #include <map>
+#include <mutex>
 
 #include "binding/callbacks.hpp"
 #include "binding/common.hpp"
@@ -26,9 +31,13 @@ struct Borrowed {
 
 class Decoder;
 
-// Decoders with threads, to be stopped before the interpreter goes. Only touched with the GIL held.
-std::vector<std::weak_ptr<Decoder>>& living() {
-    static auto* all = new std::vector<std::weak_ptr<Decoder>>;
+// Decoders with threads, to be stopped before the interpreter goes.
+struct Living {
+    std::mutex mutex;
+    std::vector<std::weak_ptr<Decoder>> decoders;
+};
+Living& living() {
+    static auto* all = new Living;
     return *all;
 }
 
@@ -45,7 +54,8 @@ class Decoder {
 
     static std::shared_ptr<Decoder> make(int threads, py::object foreign) {
         auto one = std::make_shared<Decoder>(threads, std::move(foreign));
-        auto& all = living();
+        const std::lock_guard<std::mutex> lock(living().mutex);
+        auto& all = living().decoders;
         all.erase(std::remove_if(all.begin(), all.end(), [](const auto& weak) { return weak.expired(); }),
                   all.end());
         all.push_back(one);
@@ -56,6 +66,7 @@ class Decoder {
 
     void submit(const std::shared_ptr<gs::Batch>& batch, std::shared_ptr<Borrowed> borrowed) {
         drop_finished();
+        const std::lock_guard<std::mutex> lock(mutex_);
         flights_.push_back({batch, std::move(borrowed)});
         try {
             pool_.submit(batch);
@@ -72,9 +83,13 @@ class Decoder {
 
     // Waits for the images in work, cancels the rest.
     void stop() {
-        std::list<Flight> flights = std::move(flights_);
-        flights_.clear();
-        std::shared_ptr<gs::PoolState> state = pool_.detach();
+        std::list<Flight> flights;
+        std::shared_ptr<gs::PoolState> state;
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            flights.swap(flights_);
+            state = pool_.detach();
+        }
         py::gil_scoped_release release;
         gs::Pool::finish(std::move(state));
     }
@@ -92,23 +107,29 @@ class Decoder {
         });
     }
 
-    // The objects of a flight may run Python code when they go: the list is whole again by then.
+    // The objects of a flight may run Python code when they go: the lock is free again by then.
     template <typename Condition>
     void drop_if(Condition condition) {
         std::list<Flight> dropped;
+        const std::lock_guard<std::mutex> lock(mutex_);
         for (auto at = flights_.begin(); at != flights_.end();) {
             const auto flight = at++;
             if (condition(*flight)) dropped.splice(dropped.end(), flights_, flight);
         }
     }
 
+    std::mutex mutex_;  // of the flights, and of the pool's handle
     gs::Pool pool_;
-    std::shared_ptr<PythonDecoder> foreign_;
+    const std::shared_ptr<PythonDecoder> foreign_;
     std::list<Flight> flights_;
 };
 
 void stop_all() {
-    const auto all = living();
+    std::vector<std::weak_ptr<Decoder>> all;
+    {
+        const std::lock_guard<std::mutex> lock(living().mutex);
+        all = living().decoders;
+    }
     for (const auto& weak : all)
         if (const auto decoder = weak.lock()) decoder->stop();
 }
@@ -117,7 +138,7 @@ class Job {
   public:
     Job(std::shared_ptr<Decoder> decoder, std::shared_ptr<gs::Batch> batch,
         std::shared_ptr<Borrowed> borrowed)
-        : decoder_(std::move(decoder)), batch_(std::move(batch)), borrowed_(std::move(borrowed)) {}
+        : decoder_(std::move(decoder)), borrowed_(std::move(borrowed)), batch_(std::move(batch)) {}
 
     bool wait(std::optional<double> timeout) {
         using Clock = std::chrono::steady_clock;
@@ -187,15 +208,21 @@ class Job {
     // Of the source and the output. What goes with them may run Python code, which may come back here: the
     // members are empty by then.
     void let_go() {
-        const std::shared_ptr<Borrowed> borrowed = std::move(borrowed_);
-        const std::shared_ptr<Decoder> decoder = std::move(decoder_);
+        std::shared_ptr<Borrowed> borrowed;
+        std::shared_ptr<Decoder> decoder;
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            borrowed.swap(borrowed_);
+            decoder.swap(decoder_);
+        }
         if (decoder) decoder->land(batch_);
     }
 
+    std::mutex mutex_;  // of the two that are let go
     std::shared_ptr<Decoder> decoder_;
-    std::shared_ptr<gs::Batch> batch_;
     std::shared_ptr<Borrowed> borrowed_;
-    bool done_ = false;
+    const std::shared_ptr<gs::Batch> batch_;
+    std::atomic<bool> done_{false};
 };
 
 template <typename T>

@@ -27,7 +27,8 @@ pybind11::dict library_versions() {
 
 }  // namespace
 
-PYBIND11_MODULE(_core, m) {
+// Safe without the GIL: `binding/batch.cpp` says what guards what threads share; all else belongs to one call or thread.
+PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     pybind11::register_exception<gs::DecodeError>(m, "DecodeError", PyExc_ValueError);
     gs_binding::add_image(m);
     gs_binding::add_batch(m);
