@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -27,8 +28,11 @@ def run(folder: Path) -> None:
     """
     tree, shards, page = folder / "GenImage", folder / "shards", folder / "report.html"
     ours = {tree.name, _unfinished(tree).name, shards.name, page.name}
-    if folder.is_dir() and not {path.name for path in folder.iterdir()} <= ours:
-        raise ValueError(f"{folder} holds other files: choose a folder with --out")
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: choose one with --out")
+    there = list(folder.iterdir()) if folder.is_dir() else []
+    if not {path.name for path in there} <= ours or any(path.is_symlink() for path in there):
+        raise ValueError(f"{folder} holds other files, or links: choose a folder with --out")
     _heading("drawing pictures in the shape of GenImage: reals as JPEGs, fakes as PNGs with an artificial trace")
     _draw(tree)
     _heading("packing them into shards")

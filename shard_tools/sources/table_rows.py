@@ -153,8 +153,8 @@ def list_rows(path: str, given: Rows, roles: Roles, columns: Columns, listing: C
     rows: list[tuple[str, str, str | None]] = []
     votes: dict[Any, Counter[str]] = {}
     for number, (full, value) in enumerate(zip(paths, labels, strict=True)):
-        path_of_row = (full or f"{stem}-{number:08d}").replace("\\", "/")  # written on Windows
-        folder, _, name = path_of_row.strip("/").rpartition("/")
+        folder, _, name = _inside(full or "").rpartition("/")
+        name = name or f"{stem}-{number:08d}"
         told = label_of_folder(folder) or meaning.label_of(value)
         if told is None and generators[number] and (value is None or generators[number] == REAL_POOL):
             told = REAL if generators[number] == REAL_POOL else FAKE if pooled else None
@@ -196,6 +196,14 @@ def list_rows(path: str, given: Rows, roles: Roles, columns: Columns, listing: C
         into.hint = "" if roles.label else f"--columns label=NAME (its columns: {', '.join(given.names[:20])})"
     listing.notes += [note] if note else []
     return [folders[key] for key in sorted(folders, key=lambda key: (key[0], str(key[1]), key[2]))]
+
+
+def _inside(path: str) -> str:
+    """A path as one below the table: what leads up, or to a root, leads nowhere here."""
+    path = path.replace("\\", "/")  # written on Windows
+    if path[:1] in "./" or "//" in path or "/." in path:
+        return "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
+    return path.strip("/")
 
 
 def _values(rows: Rows, name: str | None) -> list[Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shard_tools.cards.facts import facts_of
-from shard_tools.cards.readme import readme
+from shard_tools.cards.readme import OURS, readme
+from tests.shard_tools.conftest import shard_tools_here
 
 ODD = ["<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "a|b", "it's", "x'\nfoo: bar", "`", "\\<b>", "{}"]
 
@@ -32,3 +35,12 @@ def test_names_and_licenses_are_text(odd: str) -> None:
     assert not re.search(r"(?<!\\)(?:<img|\[x)|a\|b|^foo", text, re.MULTILINE)
     if odd == "\\<b>":
         assert "\\\\\\<b\\>" in text
+
+
+def test_a_card_of_any_size_is_left_alone(packed: Path, tmp_path: Path) -> None:
+    """It is not read to see whose it is."""
+    shutil.copytree(packed, tmp_path / "dst")
+    card = f"{OURS}\n" + "x" * (16 << 20)
+    (tmp_path / "dst" / "README.md").write_text(card)
+    assert shard_tools_here("drop", tmp_path / "dst", "--generators", "adm").code == 0
+    assert (tmp_path / "dst" / "README.md").read_text() == card

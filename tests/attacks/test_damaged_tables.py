@@ -1,4 +1,4 @@
-"""Damaged Arrow and Parquet files as sources: a sentence, never the end of the process."""
+"""Damaged Arrow and Parquet files as sources: a sentence, never the end of the process. Paths in them that lead out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 from shard_tools.errors import ToolError
 from shard_tools.scan import scan
+from tests.attacks.test_odd_tars import png
+from tests.shard_tools.conftest import shard_tools_here
 
 
 def written(kind: str) -> bytes:
@@ -56,3 +58,18 @@ def test_damage_never_ends_the_process(kind: str, tmp_path: Path) -> None:
                 os._exit(code)
         ends.setdefault(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), []).append(seed)
     assert set(ends) <= {0, 1}, ends
+
+
+def test_paths_that_lead_out(tmp_path: Path) -> None:
+    """What leads up or to a root leads nowhere, so that the images can be exported again."""
+    (tmp_path / "src").mkdir()
+    paths = ["../../x/a.png", "/etc/b.png", "a/../c.png", "..", "./d.png", "e//f.png", "..\\g.png", "h..i.png"]
+    image = [png(number) for number in range(len(paths))]
+    table = pa.table({"image": image, "image_path": paths, "label": ["fake"] * len(paths)})
+    pq.write_table(table, tmp_path / "src" / "sd14.parquet")
+    done = shard_tools_here("pack", tmp_path / "src", tmp_path / "dst")
+    assert done.code == 0, done.err
+    done = shard_tools_here("export", tmp_path / "dst", tmp_path / "files")
+    assert done.code == 0, done.err
+    names = {path.name for path in (tmp_path / "files").rglob("*.png")}
+    assert names == {"a.png", "b.png", "c.png", "sd14-00000003.png", "d.png", "f.png", "g.png", "h..i.png"}

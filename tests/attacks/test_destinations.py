@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from genimage_stream.demo.run import run as run_demo
 from tests.fixtures.genimage import make_tree
 from tests.shard_tools.conftest import index_rows, shard_tools_here
 
@@ -140,3 +141,14 @@ def test_a_result_that_is_none_is_made_again(kind: str, source: Path, tmp_path: 
     assert done.code == 0, done.err
     assert index_rows(tmp_path / "dst") == index_rows(tmp_path / "whole")
     assert not os.path.exists(tmp_path / "dst" / ".pack")
+
+
+@pytest.mark.parametrize("name", ["GenImage.unfinished", "GenImage", "shards", "report.html"])
+def test_the_demo_writes_through_no_link(name: str, outside: Path, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / name).symlink_to(outside / "victim" if name == "report.html" else outside)
+    with pytest.raises(ValueError, match="choose a folder"):
+        run_demo(tmp_path / "demo")
+    with pytest.raises(ValueError, match="not a folder"):
+        run_demo(outside / "victim")
+    assert untouched(outside)
