@@ -39,6 +39,7 @@ PARTS = {
     "scaling": Part("threads, crops, image sizes", "benchmarks.scaling --rounds 3", 2.5),
     "index": Part("number of samples in the index", "benchmarks.growth index", 2.5),
     "memory": Part("memory against time", "benchmarks.growth memory", 1),
+    "nodes": Part("orders on several nodes, simulated", "benchmarks.nodes", 2),
     "transforms": Part("published recipes and single transforms", "benchmarks.transforms", 10),
     "gpu": Part("the GPU check; CPU mode where there is no GPU", "benchmarks.gpu_check", 3),
     "demo": Part("the table at the end of the demo", "demo.compare", 1.5),

@@ -4,7 +4,7 @@
 
 The parts: `speed` from end_to_end.json, `demo` from demo.json, `prediction` computed from scaling.json and
 index_size.json by `benchmarks.model`, `crop-ready` from crop_ready.json and recoding.json, `transforms` from
-transforms.json.
+transforms.json, `nodes` from nodes.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import model
+from benchmarks import model, nodes
 from benchmarks.comparison import BASELINE
 from benchmarks.harness import RESULTS, ratio_text
 
@@ -62,6 +62,12 @@ def demo() -> str:
 
 def prediction() -> str:
     return model.prediction(*model.load())
+
+
+def nodes_tables() -> str:
+    """How random orders are on several nodes, and what they fetch."""
+    results = result("nodes")
+    return "\n".join([nodes.stray_table(results["strays"]), "", nodes.traffic_table(results["traffic"])])
 
 
 def crop_ready() -> str:
@@ -152,6 +158,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "speed": ("README.md", speed),
     "demo": ("README.md", demo),
     "prediction": ("docs/scaling.md", prediction),
+    "nodes": ("docs/scaling.md", nodes_tables),
     "crop-ready": ("docs/crop-ready.md", crop_ready),
     "transforms": ("docs/transforms.md", transforms),
 }

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from genimage_stream.loading.fidelity import fidelity
     from genimage_stream.loading.lightning import lightning_callback
     from genimage_stream.loading.loader import Loader
+    from genimage_stream.ray_data import ray_dataset
     from genimage_stream.transforms.degradations import degradations
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ __all__ = [
     "make_crop_ready",
     "matrix",
     "open_dataset",
+    "ray_dataset",
     "unbiased",
     "webdataset_handler",
 ]
@@ -93,6 +95,7 @@ _LAZY = {
     "Matrix": "evaluation.matrix",
     "matrix": "evaluation.matrix",
     "degradations": "transforms.degradations",
+    "ray_dataset": "ray_data",
 }
 _ROOMS = ("recipes", "transforms")
 

@@ -30,7 +30,7 @@ OPTIONAL = (
     ("torch", ("torch",), "gs.Loader, bench, evaluate", "genimage-stream[torch]"),
     ("PIL", ("pillow", "pillow-simd"), "AVIF, TIFF, GIF, BMP; batch.show", "genimage-stream[pillow]"),
     ("obstore", ("obstore",), "s3://, gs://, az://, https://", "genimage-stream[s3]"),
-    ("ray", ("ray",), "pack --engine ray", "genimage-stream[ray]"),
+    ("ray", ("ray",), "pack --engine ray, gs.ray_dataset", "genimage-stream[ray]"),
     ("nvidia.dali", ("nvidia-dali-cuda120", "nvidia-dali-cuda130"), 'backend="dali"', "genimage-stream[dali-cuda12]"),
     ("inflate64", ("inflate64",), "zips compressed by Deflate64", "inflate64"),
     ("pandas", ("pandas",), "dataset.to_pandas()", "pandas"),
