@@ -1,4 +1,4 @@
-"""`genimage-stream cache warm`, `status` and `clear`: the shards of remote datasets that this machine keeps."""
+"""`genimage-stream cache`: the shards of remote datasets that this machine keeps."""
 
 from __future__ import annotations
 
@@ -89,6 +89,31 @@ def status(cache_dir: str, as_json: bool) -> None:
         return 0
 
     command_line.end("genimage-stream", work, as_json, expected=(OSError, ValueError))
+
+
+@cache.command(short_help="Show it to other nodes.")
+@FOLDER
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
+@click.option("--port", default=8123, show_default=True, type=click.IntRange(0, 65535))
+def serve(cache_dir: str, host: str, port: int) -> None:
+    """Serve the complete shards in the folder over HTTP, for reading alone, until Ctrl-C.
+
+    Other nodes give open_dataset(..., peers=["http://THIS-NODE:8123"]). There is no password: with another --host than
+    the default everyone who reaches the port can read the shards.
+    """
+
+    def work() -> int:
+        from genimage_stream.storage.peer_server import PeerServer, is_loopback
+
+        with PeerServer(cache_dir, host, port) as server:
+            at = f"http://{host}:{server.server_port}"
+            command_line.line(f"cache: serving {cache_dir} at {at}")
+            if not is_loopback(host):
+                command_line.line("cache: everyone who reaches this port can read the shards", sys.stderr)
+            server.serve_forever(poll_interval=0.1)
+        return 0
+
+    command_line.end("genimage-stream", work, False, expected=(OSError, ValueError))
 
 
 @cache.command(short_help="Remove what no process uses.")

@@ -20,6 +20,7 @@ from genimage_stream.dataset.dataset import Dataset
 from genimage_stream.dataset.info import DatasetInfo, parse_info
 from genimage_stream.dataset.joined import JoinedStore, in_order, joined_info
 from genimage_stream.remedies import no_dataset
+from genimage_stream.storage.peers import checked
 from genimage_stream.storage.store_at import open_store
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def open_dataset(
     storage_options: dict[str, Any] | None = None,
     cache_dir: str | Path | None = None,
     cache_size: int | float | str = "50GB",
+    peers: Sequence[str] = (),
 ) -> Dataset:
     """Open a packed dataset by its folder or its `s3://`, `gs://`, `http(s)://` address. Reads no shard.
 
@@ -39,9 +41,14 @@ def open_dataset(
     them have is taken once. Raises ValueError when samples of one key have different bytes.
 
     `storage_options` go to the object store (see docs/loading.md). `cache_dir`: a folder on a local disk where shards
-    of an object store are kept, `cache_size` bytes at most over all datasets and processes that use it. Raises
+    of an object store are kept, `cache_size` bytes at most over all datasets and processes that use it. `peers`:
+    addresses at which other nodes show their caches (`genimage-stream cache serve`), which are asked first. Raises
     FileNotFoundError when there is no finished dataset, ValueError when it is damaged or of another format.
     """
+    if peers:
+        if cache_dir is None:
+            raise ValueError("peers= needs cache_dir=: what other nodes have goes into a cache of this one")
+        storage_options = {**(storage_options or {}), "peers": checked(peers)}
     if isinstance(path, (str, Path)):
         return Dataset(_open(path, storage_options, cache_dir, cache_size))
     if not path:

@@ -44,6 +44,9 @@ class CachedShard:
         """`size` bytes from `offset`; fewer at the end of the file."""
         return os.pread(self._descriptor, size, offset)
 
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -259,6 +262,24 @@ def contents(folder: str | Path) -> list[Held]:
         complete = [size for _, size, path in entries if path.suffix != PART]
         held.append(Held(_address(own), len(complete), sum(complete), len(entries) - len(complete), max(entries)[0]))
     return sorted(held, key=lambda one: -one.used)
+
+
+def open_shard(root: Path, path: str) -> CachedShard | None:
+    """The complete shard at a path within the cache in `root`, held; None for whatever else is there."""
+    place = root / path
+    try:
+        if os.path.realpath(place) != str(place) or _DATASET.fullmatch(path.partition("/")[0]) is None:
+            return None
+        descriptor = _locked(place, os.O_RDONLY, fcntl.LOCK_SH)
+    except OSError:
+        return None
+    if descriptor is None:
+        return None
+    held = CachedShard(descriptor)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return held
+    held.close()
+    return None
 
 
 def clear(folder: str | Path, of: Callable[[str], bool]) -> tuple[int, int]:

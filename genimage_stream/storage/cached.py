@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from genimage_stream.storage.cache import CachedShard, Download, ShardCache
 from genimage_stream.storage.errors import StoreError
 from genimage_stream.storage.event_loop import run
+from genimage_stream.storage.peers import Peer, Peers
 from genimage_stream.storage.ranges import CHUNK_BYTES
 from genimage_stream.storage.remote import RemoteStore
 from genimage_stream.storage.remote_reader import RemoteReader
@@ -80,6 +81,7 @@ class CachedReader(RemoteReader):
         self._window: int | None = None
         self._extents: Extents | None = None
         self._fills = asyncio.Semaphore(FILLS)
+        self._peers = Peers(store.peers, store.patience.parallel)
         self._reached = 0
         self._ahead: asyncio.Task[None] | None = None
         self._broken = False
@@ -275,25 +277,46 @@ class CachedReader(RemoteReader):
     async def _download(self, shard: int, file: _File, download: Download, size: int) -> CachedShard:
         path = self._shards[shard]
         turns = asyncio.Semaphore(8)
+        peer: Peer | None = None
+        there = f"{self._cache.own.name}/{file.path}"
+        parts: list[asyncio.Task[bool]] = []
 
-        async def part(start: int, end: int) -> None:
+        async def part(start: int) -> bool:
+            """Whether it came from the peer."""
+            end = min(start + CHUNK_BYTES, size)
             async with turns:
-                data = await self._store.async_range(path, file.first + start, file.first + end)
-                await asyncio.to_thread(download.write, start, data)
+                data: bytearray | memoryview | None = None
+                if peer is not None and peer.here and (seconds := self._peers.seconds) is not None:
+                    data = await peer.part(there, start, end, seconds)
+                if foreign := data is not None:
+                    await asyncio.to_thread(download.write, start, memoryview(data))
+                else:
+                    began = time.monotonic()
+                    data = await self._store.async_range(path, file.first + start, file.first + end)
+                    self._peers.took(time.monotonic() - began)
+                    await asyncio.to_thread(download.write, start, data)
+            return foreign
 
-        parts = [
-            asyncio.ensure_future(part(start, min(start + CHUNK_BYTES, size))) for start in range(0, size, CHUNK_BYTES)
-        ]
+        async def all_parts(starts: range) -> bool:
+            parts[:] = [asyncio.ensure_future(part(start)) for start in starts]
+            return any(await asyncio.gather(*parts))
+
+        starts = range(0, size, CHUNK_BYTES)
         try:
-            await asyncio.gather(*parts)
-            name, images = f"{self._store.name}/{self._shards[shard]}", self._contents.images(shard)
-            if file.path != path:
-                images = [
-                    (at - file.first, n, hashed)
-                    for at, n, hashed in images
-                    if at - BLOCK >= file.first and at + n <= file.end
-                ]
-            await asyncio.to_thread(check_shard, name, size, file.end - file.first, images, download.read)
+            if self._peers.wants_measure and size:
+                await part(0)
+                starts = starts[1:]
+            peer = await self._peers.holding(there, size) if starts else None
+            foreign = await all_parts(starts)
+            try:
+                await self._check(shard, file, size, download)
+            except StoreError as error:
+                if not foreign or peer is None:
+                    raise
+                peer.lied(error)
+                peer = None
+                await all_parts(range(0, size, CHUNK_BYTES))
+                await self._check(shard, file, size, download)
             return await asyncio.to_thread(download.finish)
         except BaseException:
             for one in parts:
@@ -301,6 +324,19 @@ class CachedReader(RemoteReader):
             await asyncio.gather(*parts, return_exceptions=True)
             download.abandon()
             raise
+
+    async def _check(self, shard: int, file: _File, size: int, download: Download) -> None:
+        """Raises StoreError unless the download is what the index says."""
+        path = self._shards[shard]
+        images = self._contents.images(shard)
+        if file.path != path:
+            images = [
+                (at - file.first, n, hashed)
+                for at, n, hashed in images
+                if at - BLOCK >= file.first and at + n <= file.end
+            ]
+        name = f"{self._store.name}/{path}"
+        await asyncio.to_thread(check_shard, name, size, file.end - file.first, images, download.read)
 
 
 async def _work_ahead(reader: weakref.ref[CachedReader], order: list[int], window: int | None, first: int) -> None:

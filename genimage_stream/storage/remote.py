@@ -35,6 +35,7 @@ class RemoteStore:
         self.name = shown(address.partition("?")[0]).rstrip("/")
         self._versions: dict[str, str] = {}  # of the files read so far
         given = dict(options or {})
+        self.peers = given.pop("peers", ())
         self.patience = Patience(**{f.name: given.pop(f.name) for f in fields(Patience) if f.name in given})
         self._server = "/".join(self.name.split("/")[:3])
         self._files: HttpFiles | ObstoreFiles
