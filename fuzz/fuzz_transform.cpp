@@ -266,7 +266,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const Pixels by_rows = run_by_rows(source, steps, window, p.between(1, 12), p.between(0, kLargest));
     FUZZ_CHECK(by_rows.empty() || by_rows == fuzz::slice(whole, now.width, window),
                "a step makes other pixels of rows as they come");
-    const gs::Simd level = p.byte() & 1 ? gs::Simd::plain : gs::Simd::ssse3;
+    const gs::Simd level = static_cast<gs::Simd>(p.between(0, 2));
     if (level < gs::simd_level()) {
         FUZZ_CHECK(fuzz::at_level(level, [&] { return run(source, steps, nullptr); }) == whole,
                    "SIMD paths differ");

@@ -70,7 +70,7 @@ __attribute__((target("bmi2"))) void rounds_bmi2(const std::uint8_t* data, const
 template <int N>
 void run_rounds(const std::uint8_t* data, const std::uint32_t* table, Lane* lanes, std::size_t rounds) {
 #if defined(__x86_64__)
-    if (simd_level() == Simd::avx2) return rounds_bmi2<N>(data, table, lanes, rounds);
+    if (simd_level() >= Simd::avx2) return rounds_bmi2<N>(data, table, lanes, rounds);
 #endif
     rounds_of<N>(data, table, lanes, rounds);
 }

@@ -15,8 +15,12 @@ Simd machine() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // clang 14 has no name for it below
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-        __builtin_cpu_supports("bmi2") && f16c)
-        return Simd::avx2;
+        __builtin_cpu_supports("bmi2") && f16c) {
+        const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                            __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+        return avx512 ? Simd::avx512 : Simd::avx2;
+    }
     if (__builtin_cpu_supports("ssse3")) return Simd::ssse3;
 #endif
     return Simd::plain;

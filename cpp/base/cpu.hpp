@@ -3,7 +3,8 @@
 
 namespace gs {
 
-enum class Simd : int { plain = 0, ssse3 = 1, avx2 = 2 };  // avx2 includes FMA, F16C, BMI 1 and 2
+// avx2 includes FMA, F16C, BMI 1 and 2; avx512 F, BW, DQ, VL, VBMI and VNNI: Ice Lake, Zen 4 and later.
+enum class Simd : int { plain = 0, ssse3 = 1, avx2 = 2, avx512 = 3 };
 
 // The best level of this machine, or the lower one that was set.
 Simd simd_level();

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/cpu.hpp"
+#include "image/resample_avx512.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -12,7 +13,7 @@
 namespace gs {
 namespace {
 
-constexpr int kFraction = 32 - 8 - 2;  // bits: 8 for the value, 2 for what the negative lobes add
+constexpr int kFraction = kWeightBits;
 constexpr std::int32_t kHalf = std::int32_t{1} << (kFraction - 1);
 
 constexpr double kPi = 3.14159265358979323846;
@@ -59,6 +60,46 @@ std::uint8_t to_byte(std::int32_t sum) {
     return static_cast<std::uint8_t>(std::clamp(sum >> kFraction, 0, 255));
 }
 
+// The exact weights of pixels first .. first + count - 1, and their sum.
+template <Filter kFilter>
+double fill(double* exact, int first, int count, double centre, double narrowed) {
+    double total = 0.0;
+    for (int j = 0; j < count; j++) {
+        exact[j] = weight_at(kFilter, (j + first - centre + 0.5) * narrowed);
+        total += exact[j];
+    }
+    return total;
+}
+
+using Fill = double (*)(double*, int, int, double, double);
+
+Fill fill_of(Filter filter) {
+    switch (filter) {
+        case Filter::box:
+            return fill<Filter::box>;
+        case Filter::bilinear:
+            return fill<Filter::bilinear>;
+        case Filter::hamming:
+            return fill<Filter::hamming>;
+        case Filter::bicubic:
+            return fill<Filter::bicubic>;
+        case Filter::lanczos:
+            break;
+    }
+    return fill<Filter::lanczos>;
+}
+
+// What Axis has of `groups` groups of weights, each a part of `total`. `digits` may be nullptr.
+void round_plain(const double* exact, double total, int groups, std::int32_t* weights, Axis::Split* split,
+                 Axis::Digits*) {
+    for (int j = 0; j < 4 * groups; j++) {
+        const double scaled = exact[j] / total * (1 << kFraction);
+        weights[j] = static_cast<std::int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
+        split[j / 4].low[j % 4] = static_cast<std::int16_t>(weights[j] & 0x7FFF);
+        split[j / 4].high[j % 4] = static_cast<std::int16_t>(weights[j] >> 15);
+    }
+}
+
 void across_plain(const Axis& axis, const std::uint8_t* rgb, std::uint8_t* to, int from_output) {
     for (int i = from_output; i < axis.outputs(); i++) {
         const Axis::Output out = axis.output(i);
@@ -81,6 +122,28 @@ void down_plain(const Axis::Output& out, const std::uint8_t* rgb, std::ptrdiff_t
 }
 
 #if defined(__x86_64__)
+
+__attribute__((target("avx2"))) void round_avx2(const double* exact, double total, int groups,
+                                                std::int32_t* weights, Axis::Split* split,
+                                                Axis::Digits* digits) {
+    const __m256d by = _mm256_set1_pd(total), one = _mm256_set1_pd(1 << kFraction),
+                  half = _mm256_set1_pd(0.5);
+    const __m128i biased = _mm_set1_epi32(0x808080);
+    const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, -1, -1, -1, -1);
+    for (int g = 0; g < groups; g++) {
+        const __m256d scaled = _mm256_mul_pd(_mm256_div_pd(_mm256_loadu_pd(exact + 4 * g), by), one);
+        // Away from zero: the half has the number's sign.
+        const __m256d sign = _mm256_and_pd(scaled, _mm256_set1_pd(-0.0));
+        const __m128i w = _mm256_cvttpd_epi32(_mm256_add_pd(scaled, _mm256_or_pd(half, sign)));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(weights + 4 * g), w);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(split + g),
+                         _mm_packs_epi32(_mm_and_si128(w, _mm_set1_epi32(0x7FFF)), _mm_srai_epi32(w, 15)));
+        if (!digits) continue;
+        // A byte that is 128 too large has its sign by turning its highest bit. Writes four bytes too many.
+        const __m128i bytes = _mm_xor_si128(_mm_add_epi32(w, biased), biased);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(digits + g), _mm_shuffle_epi8(bytes, order));
+    }
+}
 
 // The vector paths multiply pairs of neighbouring taps at once (16-bit products summed in 32 bits) with the
 // weights' high and low parts apart: sum = (sum of high parts << 15) + sum of low parts, exact modulo 2^32 as
@@ -185,32 +248,32 @@ void Axis::plan(Filter filter, int in_size, float begin, float end, int out_size
 
     const auto n = static_cast<std::size_t>(out_count), groups = n * static_cast<std::size_t>(groups_);
     const std::size_t split_bytes = groups * sizeof(Split), weight_bytes = groups * 4 * sizeof(std::int32_t);
-    const std::size_t exact_bytes = static_cast<std::size_t>(most) * sizeof(double);
-    std::uint8_t* at = memory.reserve(split_bytes + weight_bytes + exact_bytes + n * sizeof(Span));
+    const std::size_t exact_bytes = std::size_t{4} * static_cast<std::size_t>(groups_) * sizeof(double);
+    const std::size_t digit_bytes = simd_level() >= Simd::avx512 ? (groups + 1) * sizeof(Digits) : 0;
+    std::uint8_t* at =
+        memory.reserve(split_bytes + weight_bytes + exact_bytes + n * sizeof(Span) + digit_bytes);
     auto* splits = reinterpret_cast<Split*>(at);
     auto* weights = reinterpret_cast<std::int32_t*>(at + split_bytes);
     auto* exact = reinterpret_cast<double*>(at + split_bytes + weight_bytes);
     auto* spans = reinterpret_cast<Span*>(at + split_bytes + weight_bytes + exact_bytes);
 
+    auto* digits = digit_bytes > 0 ? reinterpret_cast<Digits*>(spans + n) : nullptr;
+
+    auto* round = round_plain;
+#if defined(__x86_64__)
+    if (simd_level() >= Simd::avx2) round = round_avx2;
+#endif
+    const Fill fill = fill_of(filter);
+    const double narrowed = 1.0 / widened;
     int lowest = in_size, highest = 0;
     for (int i = 0; i < out_count; i++) {
         const double centre = begin + (out_first + i + 0.5) * scale;
-        const double narrowed = 1.0 / widened;
         const auto [first, count] = reach(centre, support, in_size);
-        double total = 0.0;
-        for (int j = 0; j < count; j++) {
-            exact[j] = weight_at(filter, (j + first - centre + 0.5) * narrowed);
-            total += exact[j];
-        }
-        std::int32_t* const w = weights + std::ptrdiff_t{4} * groups_ * i;
-        Split* const s = splits + std::ptrdiff_t{groups_} * i;
-        for (int j = 0; j < 4 * groups_; j++) {
-            const double share = j >= count ? 0.0 : total != 0.0 ? exact[j] / total : exact[j];
-            const double scaled = share * (1 << kFraction);
-            w[j] = static_cast<std::int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
-            s[j / 4].low[j % 4] = static_cast<std::int16_t>(w[j] & 0x7FFF);
-            s[j / 4].high[j % 4] = static_cast<std::int16_t>(w[j] >> 15);
-        }
+        const double total = fill(exact, first, count, centre, narrowed);
+        std::fill(exact + count, exact + std::ptrdiff_t{4} * groups_, 0.0);
+        const std::ptrdiff_t at_group = std::ptrdiff_t{groups_} * i;
+        round(exact, total != 0.0 ? total : 1.0, groups_, weights + 4 * at_group, splits + at_group,
+              digits ? digits + at_group : nullptr);
         spans[i] = {first, count};
         lowest = std::min(lowest, first);
         highest = std::max(highest, first + count);
@@ -221,6 +284,7 @@ void Axis::plan(Filter filter, int in_size, float begin, float end, int out_size
     spans_ = spans;
     weights_ = weights;
     splits_ = splits;
+    digits_ = digits;
 }
 
 void resample_across(const Axis& axis, const std::uint8_t* rgb, std::uint8_t* to) {
@@ -234,6 +298,7 @@ void resample_across(const Axis& axis, const std::uint8_t* rgb, std::uint8_t* to
 void resample_down(const Axis::Output& output, const std::uint8_t* rgb, std::ptrdiff_t stride_bytes,
                    int bytes, std::uint8_t* to) {
 #if defined(__x86_64__)
+    if (output.digits) return down_avx512(output, rgb, stride_bytes, bytes, to);
     if (simd_level() >= Simd::avx2) return down_avx2(output, rgb, stride_bytes, bytes, to);
 #endif
     down_plain(output, rgb, stride_bytes, bytes, to);

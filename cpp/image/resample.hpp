@@ -17,6 +17,8 @@ namespace gs {
 
 enum class Filter : std::uint8_t { bilinear, bicubic, box, hamming, lanczos };
 
+constexpr int kWeightBits = 32 - 8 - 2;  // of fraction: 8 for the value, 2 for what the negative lobes add
+
 // The source pixels first .. first + count - 1 that outputs out_first .. out_first + out_count - 1 depend on.
 struct SourceSpan {
     int first, count;
@@ -43,17 +45,23 @@ class Axis {
     struct Split {
         std::int16_t low[4], high[4];
     };
+    // For AVX-512's products of bytes: value = high * 2^16 + middle * 2^8 + low.
+    struct Digits {
+        std::int8_t low[4], middle[4], high[4];
+    };
     struct Output {
         const std::int32_t* weights;
         const Split* split;
-        int first;  // source pixel, counted from source_first()
+        const Digits* digits;  // nullptr where the processor has no use for them
+        int first;             // source pixel, counted from source_first()
         int count;
         int groups;
     };
     Output output(int i) const {
         const Span& span = spans_[i];
         const std::ptrdiff_t at = std::ptrdiff_t{i} * groups_;
-        return {weights_ + 4 * at, splits_ + at, span.first, span.count, (span.count + 3) / 4};
+        const Digits* digits = digits_ ? digits_ + at : nullptr;
+        return {weights_ + 4 * at, splits_ + at, digits, span.first, span.count, (span.count + 3) / 4};
     }
 
   private:
@@ -65,6 +73,7 @@ class Axis {
     const Span* spans_ = nullptr;
     const std::int32_t* weights_ = nullptr;
     const Split* splits_ = nullptr;
+    const Digits* digits_ = nullptr;
 };
 
 // Which pass comes first matters to the last bit, and beyond it where the bicubic filter overshoots and the

@@ -19,7 +19,7 @@ const jpeg::Kernels* own_kernels() {
     if (chosen == Path::libjpeg) return nullptr;
     if (chosen == Path::plain) return &jpeg::kPlainKernels;
     const jpeg::Kernels* fastest =
-        simd_level() == Simd::avx2 ? jpeg::avx2_kernels(chosen != Path::no_pdep) : nullptr;
+        simd_level() >= Simd::avx2 ? jpeg::avx2_kernels(chosen != Path::no_pdep) : nullptr;
     return fastest == nullptr && chosen != Path::automatic ? &jpeg::kPlainKernels : fastest;
 }
 

@@ -107,7 +107,7 @@ const BlockKernels kPlainBlockKernels = {rgb_to_ycc, halve_h2v2, halve_h2, round
 
 const BlockKernels& block_kernels() {
     const BlockKernels* vector =
-        simd_level() == Simd::avx2 && jpeg::avx2_kernels() ? avx2_block_kernels() : nullptr;
+        simd_level() >= Simd::avx2 && jpeg::avx2_kernels() ? avx2_block_kernels() : nullptr;
     return vector ? *vector : kPlainBlockKernels;
 }
 

@@ -23,7 +23,7 @@ namespace {
 #endif
 
 bool vectors() {
-    return simd_level() == Simd::avx2;
+    return simd_level() >= Simd::avx2;
 }
 
 // OpenCV's kernels are symmetric: `half` has the centre's weight and those 1, 2, ... places away. A block of outputs

@@ -160,7 +160,7 @@ GS_FMA int row_avx2(const Kernel& k, const Taps& t, int count, std::uint8_t* out
 // `count` bytes; up to 31 more are read and written, so that vectors are whole.
 void filter_row(const Kernel& k, const Taps& t, int count, std::uint8_t* out) {
 #if defined(__x86_64__)
-    if (simd_level() == Simd::avx2) {
+    if (simd_level() >= Simd::avx2) {
         row_avx2(k, t, (count + 31) / 32 * 32, out);
         return;
     }

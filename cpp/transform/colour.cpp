@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "base/cpu.hpp"
+#include "transform/blend_rows.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -28,71 +29,7 @@ void each_row(const Part& in, const Rect& window, const Canvas& out, Use use) {
     for (int y = 0; y < window.height; y++) use(in.at(window.x, window.y + y), out.row(y), window.width);
 }
 
-// Pillow's L (Convert.c): ITU-R 601 weights times 2^16, rounded.
-GS_LOOP std::uint8_t luma(const std::uint8_t* rgb) {
-    return static_cast<std::uint8_t>((19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 32768) >> 16);
-}
-
-// Image.blend(from, to, factor) of one value (Blend.c): single precision, truncated; clipped only where it
-// extrapolates, because between the two nothing can go beyond: there the clipping changes nothing.
-GS_LOOP std::uint8_t blend(int from, int to, float factor) {
-    float value = static_cast<float>(from) + factor * static_cast<float>(to - from);
-    value = value < 0.0f ? 0.0f : value;
-    value = value > 255.0f ? 255.0f : value;
-    return static_cast<std::uint8_t>(static_cast<int>(value));
-}
-
-GS_LOOP void blend_with_level_loop(const std::uint8_t* rgb, std::uint8_t* to, int values, int level,
-                                   float factor) {
-    for (int i = 0; i < values; i++) to[i] = blend(level, rgb[i], factor);
-}
-GS_VECTOR void blend_with_level_vector(const std::uint8_t* rgb, std::uint8_t* to, int values, int level,
-                                       float factor) {
-    blend_with_level_loop(rgb, to, values, level, factor);
-}
-void blend_with_level_plain(const std::uint8_t* rgb, std::uint8_t* to, int values, int level, float factor) {
-    blend_with_level_loop(rgb, to, values, level, factor);
-}
-
-constexpr int kLanes = 64;  // pixels whose lumas are computed together
-
-GS_LOOP void lumas(const std::uint8_t* rgb, int count, std::uint8_t* to) {
-    for (int i = 0; i < count; i++) to[i] = luma(rgb + std::ptrdiff_t{3} * i);
-}
-
-// Of each pixel the value between its luma and itself.
-GS_LOOP void blend_with_luma_loop(const std::uint8_t* rgb, std::uint8_t* to, int pixels, float factor) {
-    for (int first = 0; first < pixels; first += kLanes, rgb += 3 * kLanes, to += 3 * kLanes) {
-        const int count = pixels - first < kLanes ? pixels - first : kLanes;
-        std::uint8_t gray[kLanes], spread[3 * kLanes];
-        lumas(rgb, count, gray);
-        for (int i = 0; i < count; i++) spread[3 * i] = spread[3 * i + 1] = spread[3 * i + 2] = gray[i];
-        for (int i = 0; i < 3 * count; i++) to[i] = blend(spread[i], rgb[i], factor);
-    }
-}
-GS_VECTOR void blend_with_luma_vector(const std::uint8_t* rgb, std::uint8_t* to, int pixels, float factor) {
-    blend_with_luma_loop(rgb, to, pixels, factor);
-}
-void blend_with_luma_plain(const std::uint8_t* rgb, std::uint8_t* to, int pixels, float factor) {
-    blend_with_luma_loop(rgb, to, pixels, factor);
-}
-
-GS_LOOP std::int64_t luma_sum_loop(const std::uint8_t* rgb, int pixels) {
-    std::int64_t sum = 0;
-    for (int first = 0; first < pixels; first += kLanes, rgb += 3 * kLanes) {
-        const int count = pixels - first < kLanes ? pixels - first : kLanes;
-        int part = 0;
-        for (int i = 0; i < count; i++) part += luma(rgb + 3 * i);
-        sum += part;
-    }
-    return sum;
-}
-GS_VECTOR std::int64_t luma_sum_vector(const std::uint8_t* rgb, int pixels) {
-    return luma_sum_loop(rgb, pixels);
-}
-std::int64_t luma_sum_plain(const std::uint8_t* rgb, int pixels) {
-    return luma_sum_loop(rgb, pixels);
-}
+constexpr int kLanes = 64;  // pixels whose hues are shifted together
 
 class ColourStep : public PointStep {
   public:
@@ -100,7 +37,7 @@ class ColourStep : public PointStep {
 };
 
 bool has_vectors() {
-    return simd_level() == Simd::avx2;
+    return simd_level() >= Simd::avx2;
 }
 
 void linear_plain(const std::uint8_t* rgb, std::uint8_t* to, int values, float factor, float offset) {
@@ -134,28 +71,17 @@ GS_VECTOR void linear_vector(const std::uint8_t* rgb, std::uint8_t* to, int valu
 constexpr auto linear_vector = linear_plain;
 #endif
 
-std::uint8_t opencv_luma(const std::uint8_t* rgb) {
-    return static_cast<std::uint8_t>((9798 * rgb[0] + 19235 * rgb[1] + 3735 * rgb[2] + 16384) >> 15);
-}
-
 class GrayStep final : public ColourStep {
   public:
     explicit GrayStep(Gray rule) : rule_(rule) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        if (rule_ == Gray::pillow)
-            gray(in, window, out, luma);
-        else
-            gray(in, window, out, opencv_luma);
-    }
-
-  private:
-    template <typename Rule>
-    static void gray(const Part& in, const Rect& window, const Canvas& out, Rule rule) {
-        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int count) {
-            for (int i = 0; i < count; i++, from += 3, to += 3) to[0] = to[1] = to[2] = rule(from);
+        const Luma& luma = rule_ == Gray::pillow ? kPillowLuma : kOpenCvLuma;
+        each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int pixels) {
+            gray_row(luma, from, to, pixels);
         });
     }
 
+  private:
     Gray rule_;
 };
 
@@ -177,9 +103,8 @@ class BrightnessStep final : public ColourStep {
   public:
     explicit BrightnessStep(double factor) : factor_(static_cast<float>(factor)) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        const auto row = has_vectors() ? blend_with_level_vector : blend_with_level_plain;
         each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int pixels) {
-            row(from, to, 3 * pixels, 0, factor_);
+            blend_with_level(from, to, 3 * pixels, 0, factor_);
         });
     }
 
@@ -192,14 +117,12 @@ class ContrastStep final : public WholeStep {
     bool keeps_to_rows() const override { return true; }
     explicit ContrastStep(double factor) : factor_(static_cast<float>(factor)) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        const auto sum_of = has_vectors() ? luma_sum_vector : luma_sum_plain;
         std::int64_t sum = 0;
-        for (int y = 0; y < in.whole.height; y++) sum += sum_of(in.at(0, y), in.whole.width);
+        for (int y = 0; y < in.whole.height; y++) sum += luma_sum(in.at(0, y), in.whole.width);
         const double count = static_cast<double>(in.whole.width) * in.whole.height;
         const int mean = static_cast<int>(static_cast<double>(sum) / count + 0.5);
-        const auto row = has_vectors() ? blend_with_level_vector : blend_with_level_plain;
         each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int pixels) {
-            row(from, to, 3 * pixels, mean, factor_);
+            blend_with_level(from, to, 3 * pixels, mean, factor_);
         });
     }
 
@@ -211,9 +134,8 @@ class SaturationStep final : public ColourStep {
   public:
     explicit SaturationStep(double factor) : factor_(static_cast<float>(factor)) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        const auto row = has_vectors() ? blend_with_luma_vector : blend_with_luma_plain;
         each_row(in, window, out, [&](const std::uint8_t* from, std::uint8_t* to, int pixels) {
-            row(from, to, pixels, factor_);
+            blend_with_luma(from, to, pixels, factor_);
         });
     }
 

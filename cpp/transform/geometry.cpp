@@ -1,11 +1,8 @@
 #include "transform/geometry.hpp"
 
-#include <cmath>
 #include <cstring>
-#include <stdexcept>
 #include <vector>
 
-#include "transform/nearest.hpp"
 #include "transform/pixel_rows.hpp"
 
 namespace gs::transform {
@@ -177,112 +174,6 @@ class QuarterTurnsStep final : public Step {
     int turns_;
 };
 
-// Pillow's Geometry.c: affine_fixed for maps that turn or shear, ImagingScaleAffine for the others.
-class AffineStep final : public Step {
-  public:
-    explicit AffineStep(const std::array<double, 6>& matrix) : m_(matrix) {}
-    bool keeps_to_rows() const override { return true; }
-
-    Size size(Size in) const override {
-        if (!scales_only()) {
-            for (const double x : {0.0, static_cast<double>(in.width)})
-                for (const double y : {0.0, static_cast<double>(in.height)})
-                    if (std::fabs(x * m_[0] + y * m_[1] + m_[2]) >= 32768.0 ||
-                        std::fabs(x * m_[3] + y * m_[4] + m_[5]) >= 32768.0)
-                        throw std::invalid_argument("an affine map leads more than 32767 pixels away");
-        }
-        return in;
-    }
-
-    Rect needs(Size in, const Rect& window) const override {
-        int left = in.width, right = -1, top = in.height, bottom = -1;
-        each_row(in, window, [&](int, int first, int count, auto place) {
-            for (const int i : {first, first + count - 1}) {  // a row is a straight line in the input
-                const auto [x, y] = place(i);
-                left = std::min(left, x);
-                right = std::max(right, x);
-                top = std::min(top, y);
-                bottom = std::max(bottom, y);
-            }
-        });
-        if (right < 0) return {0, 0, 1, 1};
-        return {left, top, right - left + 1, bottom - top + 1};
-    }
-
-    void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        for (int y = 0; y < window.height; y++)
-            std::memset(out.row(y), 0, std::size_t{3} * static_cast<std::size_t>(window.width));
-        each_row(in.whole, window, [&](int row, int first, int count, auto place) {
-            std::uint8_t* to = out.row(row);
-            for (int i = first; i < first + count; i++) {
-                const auto [x, y] = place(i);
-                std::memcpy(to + 3 * i, in.at(x, y), 3);
-            }
-        });
-    }
-
-  private:
-    struct Place {
-        int x, y;
-    };
-
-    bool scales_only() const { return m_[1] == 0 && m_[3] == 0; }
-
-    static int fixed(double v) {
-        v = v * 65536.0 + 0.5;
-        return v >= 0.0 ? static_cast<int>(v) : static_cast<int>(std::floor(v));
-    }
-
-    // Calls use(row, first, count, place) for each row of the window that has pixels inside of the image:
-    // place(i), of the window's columns first .. first + count - 1, is where pixel i comes from.
-    template <typename Use>
-    void each_row(Size in, const Rect& window, Use use) const {
-        if (scales_only()) {
-            scaled_rows(in, window, use);
-            return;
-        }
-        const std::int32_t a0 = fixed(m_[0]), a1 = fixed(m_[1]), a3 = fixed(m_[3]), a4 = fixed(m_[4]);
-        const std::int64_t a2 = fixed(m_[2] + m_[0] * 0.5 + m_[1] * 0.5);
-        const std::int64_t a5 = fixed(m_[5] + m_[3] * 0.5 + m_[4] * 0.5);
-        for (int row = 0; row < window.height; row++) {
-            const std::int64_t x0 = a2 + std::int64_t{a1} * (window.y + row) + std::int64_t{a0} * window.x;
-            const std::int64_t y0 = a5 + std::int64_t{a4} * (window.y + row) + std::int64_t{a3} * window.x;
-            const auto place = [&](int i) {
-                return Place{static_cast<int>((x0 + std::int64_t{a0} * i) >> 16),
-                             static_cast<int>((y0 + std::int64_t{a3} * i) >> 16)};
-            };
-            const auto inside = [&](int i) {
-                const auto [x, y] = place(i);
-                return x >= 0 && x < in.width && y >= 0 && y < in.height;
-            };
-            // The columns that come from inside of the image are one run, because the image is convex.
-            int first = 0, end = window.width;
-            while (first < end && !inside(first)) first++;
-            while (end > first && !inside(end - 1)) end--;
-            if (end > first) use(row, first, end - first, place);
-        }
-    }
-
-    template <typename Use>
-    void scaled_rows(Size in, const Rect& window, Use use) const {
-        const auto xs = nearest_places(m_[2], m_[0], window.x, window.width, in.width);
-        const auto ys = nearest_places(m_[5], m_[4], window.y, window.height, in.height);
-        int first = 0, end = window.width;
-        while (first < end && xs[static_cast<std::size_t>(first)] < 0) first++;
-        while (end > first && xs[static_cast<std::size_t>(end - 1)] < 0) end--;
-        if (end == first) return;
-        for (int row = 0; row < window.height; row++) {
-            const int y = ys[static_cast<std::size_t>(row)];
-            if (y >= 0)
-                use(row, first, end - first, [&](int i) {
-                    return Place{xs[static_cast<std::size_t>(i)], y};
-                });
-        }
-    }
-
-    std::array<double, 6> m_;
-};
-
 }  // namespace
 
 std::shared_ptr<const Step> crop_step(const Rect& window, Padding padding) {
@@ -295,10 +186,6 @@ std::shared_ptr<const Step> flip_step(bool across, bool down) {
 
 std::shared_ptr<const Step> quarter_turns_step(int turns) {
     return std::make_shared<QuarterTurnsStep>(turns);
-}
-
-std::shared_ptr<const Step> affine_step(const std::array<double, 6>& matrix) {
-    return std::make_shared<AffineStep>(matrix);
 }
 
 }  // namespace gs::transform

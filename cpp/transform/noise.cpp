@@ -152,7 +152,7 @@ class NoiseStep final : public PointStep {
   public:
     NoiseStep(PhiloxKey key, float offset, float scale) : key_(key), offset_(offset), scale_(scale) {}
     void run(const Part& in, const Rect& window, const Canvas& out, Scratch&) const override {
-        const auto row = simd_level() == Simd::avx2 ? row_vector : row_plain;
+        const auto row = simd_level() >= Simd::avx2 ? row_vector : row_plain;
         for (int y = 0; y < window.height; y++) {
             const auto first =
                 static_cast<std::uint32_t>(std::int64_t{window.y + y} * in.whole.width + window.x);
@@ -168,7 +168,7 @@ class NoiseStep final : public PointStep {
 }  // namespace
 
 void normal_pixels(PhiloxKey key, std::uint32_t first, int count, float* to) {
-    (simd_level() == Simd::avx2 ? normals_vector : normals_plain)(key, first, count, to);
+    (simd_level() >= Simd::avx2 ? normals_vector : normals_plain)(key, first, count, to);
 }
 
 std::shared_ptr<const Step> noise_step(PhiloxKey key, float offset, float scale) {

@@ -113,7 +113,8 @@ __attribute__((target("avx2"))) void across_pixels(const Axis& axis,
 void RowsAcross::plan(const Axis& axis, Buffer& memory) {
     axis_ = &axis;
     count_ = 0;
-    if (simd_level() < Simd::avx2) return;
+    is_wide_ = wide_.plan(axis, memory);
+    if (is_wide_ || simd_level() < Simd::avx2) return;
     const int values = 3 * axis.outputs(), blocks = (values + kValues - 1) / kValues;
     int most = 0;
     for (int i = 0; i < axis.outputs(); i++) {
@@ -167,7 +168,9 @@ void RowsAcross::run(const std::uint8_t* rgb, std::ptrdiff_t stride, int count, 
                 rows[r] = rgb + row * stride;
                 to[r] = out.row(row);
             }
-            if (count_ > 0)
+            if (is_wide_)
+                wide_.run(rows, to);
+            else if (count_ > 0)
                 across_blocks(blocks_, count_, steps_, rows, to);
             else
                 across_pixels(*axis_, rows, to);

@@ -2,11 +2,10 @@
 #pragma once
 
 #include "image/resample.hpp"
+#include "transform/resample_rows_avx512.hpp"
 #include "transform/step.hpp"
 
 namespace gs::transform {
-
-constexpr int kRowsAcross = 4;  // that are filtered together
 
 // resample_across for many rows by one axis.
 class RowsAcross {
@@ -30,6 +29,8 @@ class RowsAcross {
 
   private:
     const Axis* axis_ = nullptr;
+    WideAcross wide_;
+    bool is_wide_ = false;
     Block* blocks_ = nullptr;
     Step* steps_ = nullptr;
     int count_ = 0;  // of blocks; 0 where vectors cannot be used

@@ -61,7 +61,7 @@ def by_pillow(
     return np.asarray(image)
 
 
-@pytest.fixture(params=[0, 2])
+@pytest.fixture(params=[0, 2, 3])
 def level(request: pytest.FixtureRequest) -> Any:
     before = _core.simd_level()
     if request.param > before:

@@ -35,21 +35,21 @@ def all_colours() -> Pixels:
     return np.concatenate([grid, np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)], 1)
 
 
-def test_gray_equals_torchvision() -> None:
+def test_gray_equals_torchvision(instructions: str) -> None:
     _, functional = torchvision()
     image = all_colours()
     expected = functional.rgb_to_grayscale(Image.fromarray(image), num_output_channels=3)
     assert np.array_equal(T.apply(image, [T.RandomGrayscale(1.0)]), np.asarray(expected))
 
 
-def test_gray_equals_opencv() -> None:
+def test_gray_equals_opencv(instructions: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
     expected = cv2().cvtColor(image, cv2().COLOR_RGB2GRAY)[..., None].repeat(3, 2)
     assert np.array_equal(T.apply(image, [T.RandomGrayscale(1.0, like="cv2")]), expected)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.3, 1.0, 1.7, 5.0])
-def test_enhancements_of_every_colour_equal_pillow(factor: float) -> None:
+def test_enhancements_of_every_colour_equal_pillow(instructions: str, factor: float) -> None:
     image = all_colours()
     for make, enhance in (
         (_core.brightness_step, ImageEnhance.Brightness),

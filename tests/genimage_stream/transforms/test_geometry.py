@@ -37,6 +37,15 @@ def test_resize_to_both_sides_equals_pillow(
     assert np.array_equal(T.apply(image, [T.Resize((to_height, to_width), filter=name)]), np.asarray(expected))
 
 
+@pytest.mark.parametrize("name", sorted(PILLOW_FILTERS))
+@pytest.mark.parametrize(("width", "to"), [(500, 341), (1024, 256), (1700, 240), (2000, 200), (3, 400)])
+def test_resize_of_wide_rows_equals_pillow(instructions: str, width: int, to: int, name: Any) -> None:
+    """The more an axis shrinks, the further apart are the pixels that vectors load at once."""
+    image = picture(width, 13, width)
+    expected = Image.fromarray(image).resize((to, 9), PILLOW_FILTERS[name])
+    assert np.array_equal(T.apply(image, [T.Resize((9, to), filter=name)]), np.asarray(expected))
+
+
 @ANY
 @given(SEEDS, SIDES, SIDES, SIDES, FILTERS)
 def test_resize_by_a_side_equals_torchvision(seed: int, height: int, width: int, side: int, name: Any) -> None:
@@ -191,7 +200,7 @@ ANGLES = st.one_of(st.sampled_from([0.0, 90.0, 180.0, 270.0, -90.0, 360.0]), st.
 
 @ANY
 @given(SEEDS, SIDES, SIDES, ANGLES)
-def test_rotation_equals_torchvision(seed: int, height: int, width: int, angle: float) -> None:
+def test_rotation_equals_torchvision(instructions: str, seed: int, height: int, width: int, angle: float) -> None:
     _, functional = torchvision()
     image = picture(seed, height, width)
     draw = {"step": "RandomRotation", "applied": True, "angle": angle}
