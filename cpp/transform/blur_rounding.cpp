@@ -1,6 +1,7 @@
 // OpenCV's and torchvision's Gaussian blur on 8-bit images, bit for bit.
 //
 // Loops that the compiler vectorises are written once and compiled for processors with AVX2 and for all others.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -41,10 +42,41 @@ void down_plain(const std::uint8_t* centre, const std::uint8_t* const* low, cons
 }
 
 #if defined(__x86_64__)
+// Products of unsigned bytes and bytes with signs, two summed in 15 bits: so much two equal weights may be.
+constexpr int kMostInPairs = 64;
+
+// 32 bytes at a time, for weights beside the centre's that are at most kMostInPairs.
+GS_VECTOR void down_pairs(const std::uint8_t* centre, const std::uint8_t* const* low,
+                          const std::uint8_t* const* high, const int* half, int reach, int count,
+                          std::uint16_t* sums) {
+    const __m256i zero = _mm256_setzero_si256();
+    const auto load = [&](const std::uint8_t* from)
+                          GS_VECTOR { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); };
+    const __m256i middle = _mm256_set1_epi16(static_cast<short>(half[0]));
+    for (int at = 0; at < count; at += kBlock) {
+        const __m256i bytes = load(centre + at);
+        __m256i near = _mm256_mullo_epi16(_mm256_unpacklo_epi8(bytes, zero), middle);
+        __m256i far = _mm256_mullo_epi16(_mm256_unpackhi_epi8(bytes, zero), middle);
+        for (int j = 1; j <= reach; j++) {
+            const __m256i weight = _mm256_set1_epi8(static_cast<char>(half[j]));
+            const __m256i a = load(low[j] + at), b = load(high[j] + at);
+            near = _mm256_add_epi16(near, _mm256_maddubs_epi16(_mm256_unpacklo_epi8(a, b), weight));
+            far = _mm256_add_epi16(far, _mm256_maddubs_epi16(_mm256_unpackhi_epi8(a, b), weight));
+        }
+        // Unpacking works within halves of a vector: their order is put right.
+        auto* to = reinterpret_cast<__m256i*>(sums + at);
+        _mm256_storeu_si256(to, _mm256_permute2x128_si256(near, far, 0x20));
+        _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(near, far, 0x31));
+    }
+}
+
 // 32 bytes at a time. Compilers take the 8-bit loads for possible aliases and stay with single bytes.
 GS_VECTOR void down_vector(const std::uint8_t* centre, const std::uint8_t* const* low,
                            const std::uint8_t* const* high, const int* half, int reach, int count,
                            std::uint16_t* sums) {
+    const auto fits = [](int weight) { return weight >= 0 && weight <= kMostInPairs; };
+    if (std::all_of(half + 1, half + reach + 1, fits))
+        return down_pairs(centre, low, high, half, reach, count, sums);
     for (int at = 0; at < count; at += kBlock) {
         __m256i total[2];
         for (int g = 0; g < 2; g++) {
@@ -71,28 +103,55 @@ constexpr auto down_vector = down_plain;
 #endif
 
 // bytes[i] = the rounded weighted sum of sums[i] and its neighbours of the same channel, over 2^16.
-GS_LOOP void across_loop(const std::uint16_t* sums, const int* half, int reach, int count,
-                         std::uint8_t* bytes) {
-    for (int at = 0; at < count; at += kBlock) {
-        std::uint32_t total[kBlock];
-        const std::uint16_t* centre = sums + at;
-        const auto middle = static_cast<std::uint32_t>(half[0]);
-        for (int i = 0; i < kBlock; i++) total[i] = (1u << 15) + middle * centre[i];
-        for (int j = 1; j <= reach; j++) {
-            const auto weight = static_cast<std::uint32_t>(half[j]);
-            const std::uint16_t *a = centre - 3 * j, *b = centre + 3 * j;
-            for (int i = 0; i < kBlock; i++) total[i] += weight * (static_cast<std::uint32_t>(a[i]) + b[i]);
-        }
-        for (int i = 0; i < kBlock; i++) bytes[at + i] = static_cast<std::uint8_t>(total[i] >> 16);
+void across_plain(const std::uint16_t* sums, const int* half, int reach, int count, std::uint8_t* bytes) {
+    for (int i = 0; i < count; i++) {
+        std::uint32_t total = (1u << 15) + static_cast<std::uint32_t>(half[0]) * sums[i];
+        for (int j = 1; j <= reach; j++)
+            total += static_cast<std::uint32_t>(half[j]) *
+                     (static_cast<std::uint32_t>(sums[i - 3 * j]) + sums[i + 3 * j]);
+        bytes[i] = static_cast<std::uint8_t>(total >> 16);
     }
 }
+
+#if defined(__x86_64__)
+// 32 at a time. Products are of 16 bits with signs: sums without their highest half, which all weights together make
+// good.
 GS_VECTOR void across_vector(const std::uint16_t* sums, const int* half, int reach, int count,
                              std::uint8_t* bytes) {
-    across_loop(sums, half, reach, count, bytes);
+    std::uint32_t weights = static_cast<std::uint32_t>(half[0]);
+    for (int j = 1; j <= reach; j++) weights += 2 * static_cast<std::uint32_t>(half[j]);
+    const __m256i begin = _mm256_set1_epi32(static_cast<int>((1u << 15) + (weights << 15)));
+    const __m256i highest = _mm256_set1_epi16(static_cast<short>(0x8000)), zero = _mm256_setzero_si256();
+    const auto load = [&](const std::uint16_t* from) GS_VECTOR {
+        return _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), highest);
+    };
+    for (int at = 0; at < count; at += kBlock) {
+        __m256i total[4] = {begin, begin, begin, begin};
+        const auto add = [&](int g, __m256i a, __m256i b, __m256i weight) GS_VECTOR {
+            total[2 * g] =
+                _mm256_add_epi32(total[2 * g], _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), weight));
+            total[2 * g + 1] =
+                _mm256_add_epi32(total[2 * g + 1], _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), weight));
+        };
+        const __m256i middle = _mm256_set1_epi16(static_cast<short>(half[0]));
+        for (int g = 0; g < 2; g++) add(g, load(sums + at + 16 * g), zero, middle);
+        for (int j = 1; j <= reach; j++) {
+            const __m256i weight = _mm256_set1_epi16(static_cast<short>(half[j]));
+            for (int g = 0; g < 2; g++) {
+                const std::uint16_t* from = sums + at + 16 * g;
+                add(g, load(from - 3 * j), load(from + 3 * j), weight);
+            }
+        }
+        for (int g = 0; g < 2; g++)
+            total[g] = _mm256_packus_epi32(_mm256_srli_epi32(total[2 * g], 16),
+                                           _mm256_srli_epi32(total[2 * g + 1], 16));
+        const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi16(total[0], total[1]), 0xD8);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes + at), packed);
+    }
 }
-void across_plain(const std::uint16_t* sums, const int* half, int reach, int count, std::uint8_t* bytes) {
-    across_loop(sums, half, reach, count, bytes);
-}
+#else
+constexpr auto across_vector = across_plain;
+#endif
 
 class Cv2Blur final : public Step {
   public:
