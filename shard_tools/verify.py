@@ -32,7 +32,7 @@ from genimage_stream.schema import (
 )
 from shard_tools import tar
 from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE
-from shard_tools.cards.readme import OURS
+from shard_tools.cards.files import is_ours
 from shard_tools.crop_ready import pixel_digest, segments_of
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.finished import finished_info, read_index, read_quarantine
@@ -95,7 +95,7 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
         progress.end()
     known = {path for path, _, _ in runs} | {idx_path(path) for path, _, _ in runs}
     known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, CARD_FILE, CROISSANT_FILE}
-    if OURS.encode() not in (storage.read(CARD_FILE) or OURS.encode()):
+    if not is_ours(storage):
         result.notes.append(f"{storage.shown(CARD_FILE)}: not the card that pack writes; it stays")
     there = storage.files()
     foreign = sorted(set(there) - known)

@@ -112,7 +112,7 @@ def _being_replaced(store: Store, before: int | None, after: int) -> bool:
     then the index is the one to go by."""
     try:
         plan = json.loads(store.read(schema.PLAN_FILE))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(plan, dict) and plan.get("samples") == [before, after]
 

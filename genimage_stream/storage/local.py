@@ -14,7 +14,7 @@ import numpy.typing as npt
 from genimage_stream.decode import FileRanges, FileSet
 from genimage_stream.storage.memory import AtHand
 from genimage_stream.storage.versions import LocalSnapshot, version_at
-from genimage_stream.storage.within import local_file
+from genimage_stream.storage.within import local_file, need_possible_size
 
 if TYPE_CHECKING:
     from genimage_stream.storage.store import Extents, SampleRanges, ShardContents
@@ -32,7 +32,9 @@ class LocalStore:
         return os.stat(self.local_path(path)).st_size
 
     def read(self, path: str) -> bytes:
-        return Path(self.local_path(path)).read_bytes()
+        place = self.local_path(path)
+        need_possible_size(place, os.stat(place).st_size)
+        return Path(place).read_bytes()
 
     def read_range(self, path: str, offset: int, size: int) -> bytes:
         place = self.local_path(path)

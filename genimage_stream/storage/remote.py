@@ -20,6 +20,7 @@ from genimage_stream.storage.ranges import CHUNK_BYTES
 from genimage_stream.storage.remote_reader import RemoteReader
 from genimage_stream.storage.remote_snapshot import RemoteSnapshot
 from genimage_stream.storage.versions import changed
+from genimage_stream.storage.within import need_possible_size
 
 if TYPE_CHECKING:
     from genimage_stream.storage.store import ShardContents, Spans
@@ -89,6 +90,7 @@ class RemoteStore:
 
     async def _read(self, path: str) -> bytearray:
         size = await self.async_size(path)
+        need_possible_size(f"{self.name}/{path}", size)
         data = bytearray()  # grows with what arrives, whatever size a server claims
         for start in range(0, size, CHUNK_BYTES):
             data += await self.async_range(path, start, min(start + CHUNK_BYTES, size))

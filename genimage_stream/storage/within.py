@@ -10,6 +10,8 @@ import os
 import stat
 from collections.abc import Iterable
 
+LARGEST_WORDS = 64 << 20  # bytes
+
 
 def check_shard_paths(paths: Iterable[object], index: str) -> None:
     """Raises ValueError, naming the path and the `index`, unless each is a relative, normalised path of a tar."""
@@ -33,6 +35,16 @@ def _misfit(path: object) -> str | None:
     if not path.endswith(".tar"):
         return "which is not the path of a tar"
     return None
+
+
+def need_possible_size(place: str, size: int) -> None:
+    """Raises OSError for a file of words, which is read whole, of more bytes than any that the packer writes: a few MB
+    where there are thousands of generators and shards."""
+    if size > LARGEST_WORDS and place.endswith((".json", ".md")):
+        raise OSError(
+            f"{place} has {size:,} bytes, and none that this program writes has more than {LARGEST_WORDS:,}: restore "
+            "it from a copy, or remove the dataset and pack again"
+        )
 
 
 def local_file(root: str | os.PathLike[str], path: str) -> str:

@@ -26,15 +26,13 @@ from genimage_stream.schema import (
 )
 from shard_tools import state
 from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE, facts_of
-from shard_tools.cards.files import describing_files
-from shard_tools.cards.readme import OURS
+from shard_tools.cards.files import describing_files, is_ours
 from shard_tools.growth.held import Held, Rows
 from shard_tools.plan import GroupName, GroupPlan, plan_digest
 from shard_tools.target.local_storage import Storage
 
 NEXT = f"{PACK_FOLDER}/next"  # files that wait here until the index is theirs
 ROW_GROUP = 128 * 1024
-_LARGEST_CARD = 16 << 20  # bytes, of ours
 _DISTINCT = ("key", "sha256", "stored_sha256", "pixel_sha256", "source", "offset", "size")
 
 QuarantineRow = dict[str, str | None]
@@ -121,7 +119,7 @@ def publish(
         fields["license"] = head.license
     digest = hashlib.sha256(index).hexdigest()
     files = {QUARANTINE_FILE: listed, **describing_files(facts_of(fields, formats, digest))}
-    if not _is_ours(storage):
+    if not is_ours(storage):
         del files[CARD_FILE]  # somebody wrote another one
     before = state.read_dataset(storage)
     if before is None:
@@ -165,13 +163,6 @@ def withdraw(held: Held, groups: Collection[GroupName]) -> None:
     bad = [row for row in held.quarantine if (row["generator"], row["split"]) not in groups]
     head = Head(held.fields["options"], plans.values(), held.kept_with({}), held.fields.get("license"))
     publish(held.storage, head, rows, lambda: bad)
-
-
-def _is_ours(storage: Storage) -> bool:
-    """Whether the dataset's card is one that this program wrote, or there is none."""
-    if (storage.size(CARD_FILE) or 0) > _LARGEST_CARD:
-        return False
-    return OURS.encode() in (storage.read(CARD_FILE) or OURS.encode())
 
 
 def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:

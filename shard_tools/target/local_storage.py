@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from genimage_stream.remedies import is_utf8, printable
-from genimage_stream.storage.within import local_file
+from genimage_stream.storage.within import local_file, need_possible_size
 from shard_tools.addresses import is_object_url
 from shard_tools.errors import TargetError
 
@@ -232,7 +232,9 @@ class LocalStorage:
 
     def read(self, name: str) -> bytes | None:
         try:
-            return Path(local_file(self.url, name)).read_bytes()
+            place = local_file(self.url, name)
+            need_possible_size(place, os.stat(place).st_size)
+            return Path(place).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from genimage_stream.storage.within import need_possible_size
 from shard_tools.addresses import failed, open_store
 from shard_tools.errors import TargetError
 
@@ -44,7 +45,9 @@ class ObjectStorage:
 
         with self._explained(name, "read"):
             try:
-                return bytes(obstore.get(self._store, name).bytes())
+                found = obstore.get(self._store, name)
+                need_possible_size(self.shown(name), found.meta["size"])
+                return bytes(found.bytes())
             except FileNotFoundError:
                 return None
 

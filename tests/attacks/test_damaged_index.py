@@ -279,3 +279,26 @@ def test_odd_options_are_named(option: str, value: Any, packed: Path, tmp_path: 
         done = shard_tools_here(*command)
         assert "internal error" not in done.err, done.err
         assert done.code == 2 or command[0] == "drop", done.err
+
+
+@pytest.mark.parametrize("name", ["dataset.json", ".pack/plan.json"])
+def test_files_of_words_that_are_huge_are_not_read(name: str, packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    place = tmp_path / "dst" / name
+    place.parent.mkdir(exist_ok=True)
+    with place.open("ab") as file:
+        file.truncate(65 << 20)
+    done = shard_tools_here("drop", tmp_path / "dst", "--generators", "adm")
+    assert (done.code, "none that this program writes has more than" in done.err) == (2, True), done.err
+    if name == "dataset.json":
+        with pytest.raises(OSError, match="none that this program writes has more than"):
+            gs.open_dataset(tmp_path / "dst")
+
+
+def test_notes_that_nest_deeply_beside_counts_that_differ(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "dst")
+    edit(tmp_path / "dst", lambda table: table.slice(1))
+    (tmp_path / "dst" / ".pack").mkdir()
+    (tmp_path / "dst" / ".pack" / "plan.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="different datasets"):
+        gs.open_dataset(tmp_path / "dst")
