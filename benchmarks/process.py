@@ -110,9 +110,11 @@ class Process:
         assert self._process.stdout is not None
         end = time.monotonic() + patience
         pause = SAMPLE_SECONDS / 4
+        answers = select.poll()  # select() takes no descriptor above 1,023
+        answers.register(self._process.stdout, select.POLLIN)
         while b"\n" not in self._unread:
             left = max(0.0, end - time.monotonic())
-            if select.select([self._process.stdout], [], [], min(left, pause) if look else left)[0]:
+            if answers.poll(1000 * (min(left, pause) if look else left)):
                 if not (more := os.read(self._process.stdout.fileno(), 1 << 16)):
                     return None
                 self._unread += more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import select
+import selectors
 import subprocess
 import sys
 import threading
@@ -158,10 +158,13 @@ sys.stdin.read()
         try:
             assert first.stdout is not None
             assert second.stdout is not None
-            ready, _, _ = select.select([first.stdout, second.stdout], [], [], 200)
-            (one,) = ready
-            held, waiting = (first, second) if one is first.stdout else (second, first)
-            assert one.readline() == "large\n"
+            with selectors.DefaultSelector() as answers:
+                answers.register(first.stdout, selectors.EVENT_READ)
+                answers.register(second.stdout, selectors.EVENT_READ)
+                ((key, _),) = answers.select(200)
+            held, waiting = (first, second) if key.fileobj is first.stdout else (second, first)
+            assert held.stdout is not None
+            assert held.stdout.readline() == "large\n"
             assert waiting.poll() is None
             held.kill()
             assert waiting.stdout is not None
