@@ -5,7 +5,7 @@ CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hp
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-full docs lock clean
+.PHONY: help setup demo test lint format bench bench-full docs wheels test-wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,12 @@ bench-full: ## every benchmark, about an hour on 2 cores; ARGS="--record mix str
 
 docs: setup ## build the manual into site/ and check its links; ARGS=--quick keeps its samples, ARGS="--look DIR" takes screenshots
 	@$(PYTHON_BIN) -m manual $(ARGS)
+
+wheels: ## make wheels for x86-64 and AArch64 and the sdist in dist/; ARGS="--arch x86_64 --python 3.11" makes one
+	@$(or $(PYTHON),python3) scripts/wheels $(ARGS)
+
+test-wheel: ## test the wheel in dist/ that is for PYTHON, away from the checkout; ARGS="numpy==1.24.4" fixes versions
+	@scripts/test_wheel.sh $(or $(PYTHON),python3) dist $(ARGS)
 
 lock: setup ## resolve requirements/*.lock again from pyproject.toml, by uv; ARGS=--upgrade takes the newest versions
 	@$(PYTHON_BIN) -m pip install --quiet uv

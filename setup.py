@@ -63,6 +63,12 @@ class BuildExtension(build_ext):
     """Says in one sentence what is missing before a compiler says it in a hundred."""
 
     def build_extensions(self) -> None:
+        if sys.byteorder != "little" or sys.maxsize < 1 << 32 or not sys.platform.startswith("linux"):
+            kind = f"{sys.platform}, {sys.maxsize.bit_length() + 1} bits, {sys.byteorder}-endian"
+            sys.exit(
+                f"genimage-stream is for 64-bit little-endian Linux (x86-64, AArch64), and this Python is for {kind}: "
+                "use another machine; the shards themselves are plain tar files, which webdataset reads anywhere"
+            )
         compiler = getattr(self.compiler, "compiler_so_cxx", None) or self.compiler.compiler_so
         if missing := missing_packages(compiler, self.compiler.include_dirs):
             packages = " ".join(missing)

@@ -256,7 +256,7 @@ def test_versions_agree() -> None:
     changelog = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert changelog
     assert changelog.group(1) == genimage_stream.__version__
-    assert f'version = "{genimage_stream.__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"\nversion: {genimage_stream.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_every_make_target_is_explained() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import sys
 from importlib import import_module
@@ -65,6 +66,13 @@ def _not_loaded(said: str) -> str:
         return (
             f"genimage-stream needs the shared library {library}, which is not on this machine: install it (Debian, "
             f"Ubuntu: {remedy})"
+        )
+    if found := re.search(r"version `GLIBC_([\d.]+)' not found", said):
+        here = platform.libc_ver()[1] or "another C library"
+        return (
+            f"the compiled part of genimage-stream needs glibc {found[1]} or newer, and this system has {here}: build "
+            "it here (`pip install --no-binary genimage-stream genimage-stream`, or `make setup` in a checkout) or use "
+            "a newer system"
         )
     return (
         f"the compiled part of genimage-stream cannot be loaded ({said}): build it on this machine, with `make setup` "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,18 @@ def test_a_shared_library_that_is_not_there(library: bytes, package: str, tmp_pa
     line = last_line(tmp_path)
     assert f"needs the shared library {library.decode()}.9" in line
     assert f"apt-get install {package}" in line
+
+
+def test_a_system_older_than_the_compiled_part(tmp_path: Path) -> None:
+    """The core wants functions of a glibc that no machine has."""
+    copy(tmp_path, built=True)
+    core = tmp_path / "genimage_stream/decode" / BUILT.name
+    wanted = re.search(rb"\0GLIBC_2\.([\d.]+)\0", core.read_bytes())
+    assert wanted
+    core.write_bytes(core.read_bytes().replace(wanted[0], wanted[0].replace(b"_2.", b"_9.")))
+    line = last_line(tmp_path)
+    assert f"needs glibc 9.{wanted[1].decode()} or newer, and this system has" in line
+    assert "pip install --no-binary genimage-stream" in line
 
 
 def test_a_damaged_compiled_part(tmp_path: Path) -> None:
