@@ -108,7 +108,12 @@ class ShardCache:
         self._lock_seconds = lock_seconds
         self._dataset = dataset
         self.own = self.folder / hashlib.blake2b(dataset.encode(), digest_size=12).hexdigest()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(
+                f"cache_dir={self.folder} is not a folder: give another one, or remove it"
+            ) from None
 
     def hold(self, shard: str, end: int) -> CachedShard | None:
         """The cached shard, held; None when it is missing, or damaged because it ends before byte `end`."""

@@ -93,7 +93,8 @@ class VerifiedRequest:
             if hashlib.sha256(one).digest() != expected:
                 raise OSError(
                     f"the image at {name} is not the one that was packed (its SHA-256 is another); "
-                    "`shard-tools verify` tells what is damaged"
+                    "`shard-tools verify` tells whether the dataset is damaged, and `genimage-stream cache clear` "
+                    "removes damaged copies from a cache"
                 )
         return data
 

@@ -114,6 +114,7 @@ def load(
         rejected = [Rejected(*one) for one in stored["rejected"]]
         sound.check_rejected(rejected)
         sound.check_changed(stored["changed"])
+        sound.need(sound.is_count(stored["system_files"]), "counts")
         for lines in ("problems", "notes"):
             sound.need(sound.are_texts(stored[lines]), lines)
         if only is not None:

@@ -96,6 +96,7 @@ SAID: dict[str, Callable[[dict[str, Any]], object]] = {
     "field": lambda said: said["containers"][0][1].__setitem__("x", 5),
     "options": lambda said: said["options"].__setitem__("crop_ready", "yes"),
     "changed": lambda said: said.__setitem__("changed", 2),
+    "system files": lambda said: said.__setitem__("system_files", float("inf")),
     "rejected": lambda said: said.__setitem__("rejected", [[1, 2, 3, 4, 5]]),
 }
 

@@ -88,3 +88,23 @@ def test_an_index_without_the_hash_of_an_image(root: Path) -> None:
     (root / ".index.arrow").unlink(missing_ok=True)
     with pytest.raises((OSError, ValueError)):
         list(gs.Loader(gs.open_dataset(root), 8, crop=16, verify_bytes=True))
+
+
+def test_a_damaged_copy_in_a_cache(root: Path, tmp_path: Path) -> None:
+    """It is named, with the way to be rid of it, which `shard-tools verify` of the sound dataset is not."""
+    with web_of(root) as web:
+
+        def batches() -> list[Any]:
+            dataset = gs.open_dataset(web.address, cache_dir=tmp_path / "cache")
+            return keys_and_pixels(gs.Loader(dataset, 8, crop=16, shuffle=False, verify_bytes=True))
+
+        batches()
+        for copy in (tmp_path / "cache").rglob("*.tar"):
+            data = bytearray(copy.read_bytes())
+            data[512 + 40] ^= 1  # of the first image
+            copy.write_bytes(data)
+        with pytest.raises(OSError, match="cache clear"):
+            batches()
+        (tmp_path / "file").touch()
+        with pytest.raises(NotADirectoryError, match="is not a folder"):
+            list(gs.Loader(gs.open_dataset(web.address, cache_dir=tmp_path / "file"), 8, crop=16))
