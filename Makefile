@@ -5,7 +5,7 @@ CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hp
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-full docs wheels test-wheel lock clean
+.PHONY: help setup demo test test-hosts lint format bench bench-full docs wheels test-wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,10 @@ test: ## run the tests, two at a time; ARGS="tests/test_readme.py -k loop" choos
 	@scripts/setup.sh --tests
 	@$(PYTHON_BIN) -m compileall -q -j 0 genimage_stream shard_tools stand_ins benchmarks experiments demo tests
 	@$(PYTHON_BIN) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-hosts: ## training on several hosts, as network namespaces of this machine: needs root, takes minutes
+	@scripts/setup.sh --tests
+	@GENIMAGE_STREAM_HOSTS=1 $(PYTHON_BIN) -m pytest -ra tests/hosts $(ARGS)
 
 lint: setup ## ruff, mypy, clang-format and the list of words, changing nothing
 	@$(PYTHON_BIN) -m mypy & types=$$!; failed=0; \
