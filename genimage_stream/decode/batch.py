@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from genimage_stream.arguments import WrongKindError, explains_unknown, flag, one_of, whole
 from genimage_stream.decode import _core
-from genimage_stream.decode.checks import LARGEST_WINDOW, thread_count
+from genimage_stream.decode.arrays import column, describe
+from genimage_stream.decode.checks import thread_count
 from genimage_stream.decode.image import DEFAULT_LIMITS, Limits, need_limits
 from genimage_stream.decode.other_formats import decode_for_batch
 from genimage_stream.decode.pixels import OUTPUTS, SMALL, PixelOptions, Small
@@ -256,23 +257,29 @@ class BatchDecoder:
         image is in `Job.errors()`: its place is filled with zeros and its neighbours are not touched.
         """
         one_of("resample", resample, _RESAMPLE)
-        keep, where = _describe(out)
+        keep, where = describe(out)
         n = where[2] if steps is None else len(steps.sizes)
         if len(source) != n or (steps is not None and len(steps.lists) != where[2]):
             has = len(source) if steps is None else f"{len(source)}, the steps are for {n} with {len(steps.lists)}"
             raise ValueError(f"source has {has} images and out has room for {where[2]}")
         if (crops is None) == (steps is None):
             raise ValueError("either crops or steps are needed")
-        if steps is not None and not (flips is divert is boxes is resized is sizes is None):
-            raise ValueError("flips, divert, boxes, resized and sizes go with crops; steps say all of that themselves")
         pixels = PixelOptions(OUTPUTS[where[1]], small, fill, mean, std)
+        shapes = resample != "bilinear" or pixels.small != "tile" or flag("dct_scale", dct_scale)
+        if steps is not None and (shapes or not (flips is divert is boxes is resized is sizes is None)):
+            raise ValueError(
+                "flips, divert, boxes, resized, resample, dct_scale, small, fill and sizes go with crops; steps say "
+                "all of that themselves"
+            )
+        if dct_scale and boxes is resized is None:
+            raise ValueError("dct_scale=True has no effect without boxes or resized: nothing shrinks")
         given: object = source
         if isinstance(source, FileRanges):
             given = (
                 source.files._core,
-                _column(source.file_index, np.int32, (n,), "file_index"),
-                _column(source.offset, np.int64, (n,), "offset"),
-                _column(source.size, np.int64, (n,), "size"),
+                column(source.file_index, np.int32, (n,), "file_index"),
+                column(source.offset, np.int64, (n,), "offset"),
+                column(source.size, np.int64, (n,), "size"),
                 source.names,
             )
         return Job(
@@ -280,11 +287,11 @@ class BatchDecoder:
                 given,
                 keep,
                 where,
-                None if crops is None else _column(crops, np.int32, (n, 2), "crops"),
-                None if flips is None else _column(flips, np.uint8, (n,), "flips"),
-                None if divert is None else _column(divert, np.uint8, (n,), "divert"),
-                None if boxes is None else _column(boxes, np.float32, (n, 4), "boxes"),
-                None if resized is None else _column(resized, np.int32, (n, 2), "resized"),
+                column(crops, np.int32, (n, 2), "crops"),
+                column(flips, np.uint8, (n,), "flips"),
+                column(divert, np.uint8, (n,), "divert"),
+                column(boxes, np.float32, (n, 4), "boxes"),
+                column(resized, np.int32, (n, 2), "resized"),
                 _RESAMPLE.index(resample),
                 dct_scale,
                 SMALL.index(pixels.small),
@@ -294,10 +301,8 @@ class BatchDecoder:
                 self._strict,
                 *self._limits.as_core,
                 None if steps is None else steps.lists,
-                _column(steps.sizes, np.int32, (n, 2), "steps.sizes")
-                if steps is not None
-                else (None if sizes is None else _column(sizes, np.int32, (n, 2), "sizes")),
-                None if steps is None else _column(steps.firsts, np.int32, (n + 1,), "steps.first"),
+                column(sizes if steps is None else steps.sizes, np.int32, (n, 2), "sizes"),
+                column(None if steps is None else steps.firsts, np.int32, (n + 1,), "steps.first"),
             )
         )
 
@@ -351,62 +356,3 @@ def covering_size(size: tuple[int, int], window: tuple[int, int]) -> tuple[int, 
         for name, sides in (("size", size), ("window", window))
     )
     return _core.covering_size((width, height), (wide, high))
-
-
-def _column(values: npt.ArrayLike, dtype: type[np.generic], shape: tuple[int, ...], name: str) -> npt.NDArray[Any]:
-    """`values` as a contiguous array of that type and shape; nothing is rounded or wrapped to fit."""
-    array = np.asarray(values)
-    if array.size == 0 == shape[0]:  # [] has neither columns nor that type
-        return np.empty(shape, dtype)
-    if array.shape != shape:
-        raise ValueError(f"{name} has the shape {array.shape}, not {shape}")
-    if array.dtype == dtype:
-        return np.ascontiguousarray(array)
-    integers = np.dtype(dtype).kind in "iu"
-    if array.dtype.kind not in ("biu" if integers else "biuf"):
-        raise WrongKindError(f"{name} has the type {array.dtype}, not {np.dtype(dtype).name}")
-    converted = array.astype(dtype)
-    if integers and not np.array_equal(converted, array):
-        raise ValueError(f"{name} has values that {np.dtype(dtype).name} does not hold")
-    return np.ascontiguousarray(converted)
-
-
-def _describe(out: Any) -> tuple[object, tuple[int, int, int, int, int]]:
-    """The output's (owner, (address, element, n, height, width)). torch is recognised by its methods, not imported."""
-    keep: object = out
-    if hasattr(out, "data_ptr") and hasattr(out, "is_contiguous"):  # a torch tensor
-        if out.device.type != "cpu":
-            raise ValueError(f"out is on {out.device}; decode into a (pinned) CPU tensor and copy that")
-        address, shape, dtype = int(out.data_ptr()), tuple(out.shape), str(out.dtype).removeprefix("torch.")
-        contiguous = bool(out.is_contiguous())
-    else:
-        array = out if isinstance(out, np.ndarray) else _as_array(out)
-        if not array.flags.writeable:
-            raise ValueError("out is read-only")
-        keep, address = array, array.ctypes.data
-        shape, dtype, contiguous = array.shape, array.dtype.name, array.flags.c_contiguous
-        if not array.dtype.isnative:
-            raise WrongKindError("out must be of the machine's byte order")
-    if dtype not in OUTPUTS:
-        raise WrongKindError(f"out must be uint8, float16 or float32, not {dtype}")
-    if len(shape) != 4 or shape[1] != 3 or shape[2] < 1 or shape[3] < 1:
-        raise ValueError(f"out must have the shape (n, 3, height, width), not {tuple(shape)}")
-    if max(shape[2], shape[3]) > LARGEST_WINDOW:
-        raise ValueError(
-            f"a window of {shape[3]}x{shape[2]} is larger than any image: at most {LARGEST_WINDOW} per side"
-        )
-    if not contiguous:
-        raise ValueError("out must be C-contiguous")
-    return keep, (address, OUTPUTS.index(dtype), shape[0], shape[2], shape[3])
-
-
-def _as_array(out: Any) -> npt.NDArray[Any]:
-    """A view of memory that offers the array interface, DLPack or the buffer protocol."""
-    if hasattr(out, "__array_interface__"):
-        return np.asarray(out)
-    if hasattr(out, "__dlpack__"):
-        return np.from_dlpack(out)
-    try:
-        return np.asarray(memoryview(out))
-    except TypeError:
-        raise WrongKindError(f"out must be a NumPy array or a CPU tensor, not {type(out).__name__}") from None

@@ -137,6 +137,8 @@ def test_damage_outside_of_what_is_needed_is_not_looked_at() -> None:
         ({"crops": [[0, 0]], "steps": True}, "either crops or steps"),
         ({"flips": [1], "steps": True}, "go with crops"),
         ({"resized": [[9, 9]], "steps": True}, "go with crops"),
+        ({"small": "reflect", "steps": True}, "go with crops"),
+        ({"resample": "bicubic", "steps": True}, "go with crops"),
     ],
 )
 def test_steps_say_all_of_the_geometry(options: dict[str, Any], said: str) -> None:
