@@ -8,7 +8,6 @@ The table goes to .demo/results, or with --record to benchmarks/results, from wh
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from benchmarks.harness import RESULTS, Contestant, Measurement, as_json, measure, table, versions, write_results
 from benchmarks.peers import Work
 from benchmarks.peers.client import PeerProcess
+from genimage_stream.resources import cores
 
 NAMES = ("ours", "webdataset_pillow")
 ROUNDS = 3
@@ -28,7 +28,7 @@ PACK_OPTIONS = ("--shard-size", "24MB")
 def compare(dataset: Path, scratch: Path, images: int) -> dict[str, Measurement]:
     """Measure epochs over all shards of `dataset`, whose index names `images` samples."""
     shards = tuple(str(path.resolve()) for path in sorted(dataset.glob("*/*/*.tar")))
-    workers = min(2, os.cpu_count() or 1)
+    workers = min(2, cores())
     work = {
         name: Work(str(dataset.resolve()), shards, images, str((scratch / name).resolve()), workers=workers)
         for name in NAMES

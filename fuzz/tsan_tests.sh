@@ -8,9 +8,13 @@ set -eu
 here=$(realpath "$(dirname "$0")")
 python=$(realpath -s "${PYTHON:-$([ -x "$here/../.venv/bin/python" ] && echo "$here/../.venv/bin/python" || command -v python3)}")
 cd "$here/.."
-tests=${*:-tests/genimage_stream/decode/test_batch.py tests/genimage_stream/decode/test_batch_threads.py
-tests/genimage_stream/decode/test_partial_reads.py tests/genimage_stream/decode/test_shared_between_threads.py
-tests/genimage_stream/loading}
+# Not those of trainers and of worker processes: they fork, which ThreadSanitizer does not bear (see below).
+pool=tests/genimage_stream/decode loading=tests/genimage_stream/loading
+tests=${*:-$pool/test_batch.py $pool/test_batch_threads.py $pool/test_partial_reads.py
+$pool/test_shared_between_threads.py $loading/test_batch.py
+$loading/test_company.py $loading/test_dead_descriptors.py $loading/test_loader.py $loading/test_loader_errors.py
+$loading/test_state.py $loading/test_stats.py $loading/test_transform.py $loading/test_variants.py
+$loading/test_whole_and_all.py}
 copy=$here/build/tsan/checkout reports=$here/build/tsan/reports
 rm -rf "$copy" "$reports"
 mkdir -p "$copy" "$reports"

@@ -35,14 +35,23 @@ def recode_image(data: bytes, png_level: int) -> Recoded:
     """
     sha256, pixel_sha256 = hashlib.sha256(data).hexdigest(), hashlib.sha256()
     try:
-        made, _, facts = recode_proven(data, pixel_sha256.update, png_level=png_level)
+        proven = recode_proven(data, pixel_sha256.update, png_level=png_level)
     except DecodeError as error:
         raise UnreadableImageError(str(error)) from error
-    if made is None:
-        return Recoded(data, facts, sha256, sha256, pixel_sha256.hexdigest(), segments_of(data))
-    return Recoded(made, facts, sha256, hashlib.sha256(made).hexdigest(), pixel_sha256.hexdigest(), segments_of(made))
+    stored = data if proven.file is None else proven.file
+    stored_sha256 = sha256 if proven.file is None else hashlib.sha256(stored).hexdigest()
+    segments = segments_worth_listing(stored, proven.segments)
+    return Recoded(stored, proven.facts, sha256, stored_sha256, pixel_sha256.hexdigest(), segments)
+
+
+def segments_worth_listing(stored: bytes, segments: list[int] | None) -> list[int] | None:
+    """What the index says of where the parts of a stored image lie (genimage_stream/storage/segments.py)."""
+    return segments if len(stored) >= WORTH_BYTES else None
 
 
 def segments_of(stored: bytes) -> list[int] | None:
-    """What the index says of where the parts of a stored image lie (genimage_stream/storage/segments.py)."""
-    return png_segments(stored) if len(stored) >= WORTH_BYTES else None
+    """The same of an image of which nothing is known."""
+    try:
+        return png_segments(stored) if len(stored) >= WORTH_BYTES else None
+    except DecodeError:
+        return None

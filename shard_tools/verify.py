@@ -7,7 +7,7 @@ is compared by its sha256. What is left to trust is index.parquet alone, whose p
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,7 @@ from genimage_stream.schema import (
 from shard_tools import tar
 from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE
 from shard_tools.cards.files import is_ours
-from shard_tools.crop_ready import pixel_digest, segments_of
+from shard_tools.crop_ready import pixel_digest, segments_of, segments_worth_listing
 from shard_tools.errors import TargetError, UnreadableImageError
 from shard_tools.finished import finished_info, read_index, read_quarantine
 from shard_tools.inspect import image_facts, need_reader
@@ -41,6 +41,8 @@ from shard_tools.keys import UNSAFE
 from shard_tools.sample import index_line, sample_facts
 from shard_tools.target.local_storage import Storage, is_unfinished, open_storage
 from shard_tools.terminal.progress import Progress
+
+_OTHER_SEGMENTS = "the index's segments are not those of the image"
 
 
 @dataclass
@@ -247,26 +249,41 @@ def _sample(
         problems.append(f"{shown}: {key}: the image's bytes have changed (sha256 differs)")
     elif found_tail != tail or found_pad != tar.padding(size):
         problems.append(f"{shown}: {key}: .cls or .json are not what the index says")
+    elif decode and row.get("pixel_sha256"):
+        problems += _shows_the_original(data, facts, row, f"{shown}: {key}")
     elif "segments" in row and row["segments"] != segments_of(data):
-        problems.append(f"{shown}: {key}: the index's segments are not those of the image")
+        problems.append(f"{shown}: {key}: {_OTHER_SEGMENTS}")
     elif decode:
-        problems += _decodes(data, facts, row.get("pixel_sha256"), shown, key)
+        problems += _decodes(data, facts, f"{shown}: {key}")
     end_of_image = position + len(head) + size + len(found_pad)
     line = index_line(key, suffix, position + len(head), size, small, end_of_image)
     return end_of_image + len(tail), line
 
 
-def _decodes(data: bytes, facts: ImageFacts, pixels: str | None, shown: str, key: str) -> Sequence[str]:
-    """`pixels`: the digest of the original's pixels, where it is recorded."""
+def _decodes(data: bytes, facts: ImageFacts, name: str) -> Iterator[str]:
     try:
-        if pixels is None:
-            found = image_facts(data, "full", f"{shown}: {key}")
-        else:
-            need_reader(data, f"{shown}: {key}")
-            decoded, found = decode_with_facts(data)
-            if pixel_digest(decoded) != pixels:
-                return [f"{shown}: {key}: does not show the pixels of the original (their sha256 differs)"]
-    except (UnreadableImageError, DecodeError) as error:
-        return [f"{shown}: {key}: does not decode: {error}"]
+        yield from _as_listed(facts, image_facts(data, "full", name), name)
+    except UnreadableImageError as error:
+        yield f"{name}: does not decode: {error}"
+
+
+def _shows_the_original(data: bytes, facts: ImageFacts, row: dict[str, Any], name: str) -> Iterator[str]:
+    """Of an image whose original's pixels have a digest in the index."""
+    need_reader(data, name)
+    try:
+        decoded, found, segments = decode_with_facts(data)
+    except DecodeError as error:
+        yield f"{name}: does not decode: {error}"
+        return
+    if "segments" in row and row["segments"] != segments_worth_listing(data, segments):
+        yield f"{name}: {_OTHER_SEGMENTS}"
+    elif pixel_digest(decoded) != row["pixel_sha256"]:
+        yield f"{name}: does not show the pixels of the original (their sha256 differs)"
+    else:
+        yield from _as_listed(facts, found, name)
+
+
+def _as_listed(facts: ImageFacts, found: ImageFacts, name: str) -> Iterator[str]:
     said, seen = ((f.format, f.mode, f.width, f.height) for f in (facts, found))
-    return [] if said == seen else [f"{shown}: {key}: is {seen}, the index says {said}"]
+    if said != seen:
+        yield f"{name}: is {seen}, the index says {said}"

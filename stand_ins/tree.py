@@ -7,7 +7,6 @@ modulated on the grid of the enlargement, which is the trace that a generator's 
 from __future__ import annotations
 
 import io
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from genimage_stream import vocabulary
+from genimage_stream.resources import cores
 from stand_ins.photographs import cut
 
 COUNTS = {"train": 40, "val": 16}  # reals, and fakes, of each generator
@@ -168,7 +168,7 @@ def make_tree(root: Path, counts: Mapping[str, int] = COUNTS) -> str:
     shutil.rmtree(unfinished, ignore_errors=True)
     # The generators with the largest images first, so that no process is left with one of them at the end.
     names = sorted(GENERATORS, key=lambda name: -GENERATORS[name].side)
-    with ProcessPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ProcessPoolExecutor(max_workers=min(8, cores())) as pool:
         written = list(pool.map(write_subset, [unfinished] * len(names), names, [counts] * len(names)))
     unfinished.rename(root)
     files, size_bytes = sum(count for count, _ in written), sum(size for _, size in written)

@@ -3,7 +3,10 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/types.hpp"
 #include "image/inspect.hpp"
@@ -19,6 +22,10 @@ void add_transform(py::module_& m);   // steps of transforms, and running them o
 
 // Facts of an image as decode/image.py takes them.
 py::tuple facts(const gs::ImageInfo& info);
+
+// Of a crop-ready PNG, rows of a band, where the first one begins and where each ends; None for other files.
+using Segments = std::optional<std::vector<std::int64_t>>;
+Segments png_segments(gs::ByteView bytes, const gs::ImageInfo& info);
 
 // A bytes-like object's memory; the object cannot be resized while this lives. Needs the GIL at both ends.
 class HeldBytes {

@@ -77,8 +77,8 @@ py::object make_crop_ready(const py::object& data, int png_level, int band_rows,
 }
 
 // Decodes, recodes, decodes the result and compares. Calls use(pixels), a view of (height, width, 3) that
-// holds no longer than the call; returns the recoded file, or the reason why the original is kept, and the
-// image's facts.
+// holds no longer than the call; returns the recoded file, or the reason why the original is kept, the image's
+// facts, and the segments of what is to be stored.
 py::tuple recode_proven(const py::object& data, const py::function& use, int png_level, int band_rows,
                         int tile_width, int interval_width, std::int64_t max_pixels, std::int64_t max_bytes,
                         std::int64_t memory) {
@@ -114,8 +114,10 @@ py::tuple recode_proven(const py::object& data, const py::function& use, int png
     use(py::memoryview::from_buffer(static_cast<const std::uint8_t*>(recoder.pixels()),
                                     {height, width, py::ssize_t{3}},
                                     {3 * width, py::ssize_t{3}, py::ssize_t{1}}));
-    if (!reason.empty()) return py::make_tuple(py::str(reason), facts(info));
-    return py::make_tuple(to_bytes(recoder.file()), facts(info));
+    if (!reason.empty()) return py::make_tuple(py::str(reason), facts(info), png_segments(held.view(), info));
+    const auto& file = recoder.file();
+    return py::make_tuple(to_bytes(file), facts(info),
+                          png_segments({file.data(), file.size()}, recoder.made()));
 }
 
 // The proof alone, for tests: whether `file` is an image of the same format that holds what `original` holds.
@@ -128,17 +130,25 @@ bool holds_the_same(const py::object& original, const py::object& file, std::int
     return recoder.shows_pixels(other.view());
 }
 
-// Rows of a band, where the first one begins and where each ends; None for what is no crop-ready PNG.
-std::optional<std::vector<std::int64_t>> png_segments(const py::object& data) {
+// Of a file of which nothing is known.
+Segments segments_of(const py::object& data) {
     const HeldBytes held(data.ptr());
     const gs::ByteView bytes = held.view();
     if (gs::sniff(bytes) != gs::Format::png) return std::nullopt;
-    auto found = gs::png::BandReader::positions(bytes, gs::png::read_header(bytes));
-    if (found.empty()) return std::nullopt;
-    return found;
+    gs::ImageInfo info;
+    info.format = gs::Format::png;
+    info.png = gs::png::read_header(bytes);
+    return png_segments(bytes, info);
 }
 
 }  // namespace
+
+Segments png_segments(gs::ByteView bytes, const gs::ImageInfo& info) {
+    if (info.format != gs::Format::png) return std::nullopt;
+    auto found = gs::png::BandReader::positions(bytes, info.png);
+    if (found.empty()) return std::nullopt;
+    return found;
+}
 
 void add_crop_ready(py::module_& m) {
     m.def("encode_jpeg", &encode_jpeg, py::arg("pixels"), py::arg("quality"));
@@ -148,7 +158,7 @@ void add_crop_ready(py::module_& m) {
           py::arg("memory"));
     m.def("holds_the_same", &holds_the_same, py::arg("original"), py::arg("file"), py::arg("max_pixels"),
           py::arg("max_bytes"), py::arg("memory"));
-    m.def("png_segments", &png_segments, py::arg("data"));
+    m.def("png_segments", &segments_of, py::arg("data"));
     m.def("recode_proven", &recode_proven, py::arg("data"), py::arg("use"), py::arg("png_level"),
           py::arg("band_rows"), py::arg("tile_width"), py::arg("interval_width"), py::arg("max_pixels"),
           py::arg("max_bytes"), py::arg("memory"));

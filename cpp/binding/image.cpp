@@ -56,13 +56,14 @@ py::array_t<std::uint8_t> decode(const py::object& data,
     return decoded(held, gs::inspect(held.view(), options.limits), crop, options);
 }
 
-// All pixels, strictly, and the facts.
+// All pixels, strictly, the facts, and the segments.
 py::tuple decode_with_facts(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes,
                             std::int64_t memory) {
     const HeldBytes held(data.ptr());
     const gs::DecodeOptions options = options_of(true, max_pixels, max_bytes, memory);
     const gs::ImageInfo info = gs::inspect(held.view(), options.limits);
-    return py::make_tuple(decoded(held, info, std::nullopt, options), facts(info));
+    return py::make_tuple(decoded(held, info, std::nullopt, options), facts(info),
+                          png_segments(held.view(), info));
 }
 
 py::tuple inspect(const py::object& data, std::int64_t max_pixels, std::int64_t max_bytes) {

@@ -75,18 +75,17 @@ const char* Recoder::recode_jpeg(int interval_width) {
 bool Recoder::shows_pixels(ByteView file) {
     std::vector<bool> equal(static_cast<std::size_t>(info_.height), false);
     CompareRows rows(pixels_.data(), info_.width, equal);
-    ImageInfo made;
     try {
-        made = inspect(file, limits_);
-        if (made.format != info_.format || made.width != info_.width || made.height != info_.height)
+        made_ = inspect(file, limits_);
+        if (made_.format != info_.format || made_.width != info_.width || made_.height != info_.height)
             return false;
-        decode(file, made, nullptr, strict_options(limits_, false), workspace_, rows);
+        decode(file, made_, nullptr, strict_options(limits_, false), workspace_, rows);
     } catch (const DecodeError&) {
         return false;
     }
     for (const bool row : equal)
         if (!row) return false;
-    return info_.format != Format::png || has_equal_rows(file, made.png);
+    return info_.format != Format::png || has_equal_rows(file, made_.png);
 }
 
 // What the pixels do not show. Read as any other reader would, from first byte to last.

@@ -38,6 +38,8 @@ class Recoder {
     // (height, width, 3), RGB, without gaps.
     const std::uint8_t* pixels() { return pixels_.data(); }
     const std::vector<std::uint8_t>& file() const { return file_; }
+    // Of the file that was compared last.
+    const ImageInfo& made() const { return made_; }
 
     // To be called after each image: what an uncommonly large one needed is given back.
     void settle() noexcept;
@@ -48,7 +50,7 @@ class Recoder {
 
     ByteView bytes_;
     Limits limits_;
-    ImageInfo info_;
+    ImageInfo info_, made_;
     Workspace workspace_;
     jpeg::ScanEncoder encoder_;
     Buffer pixels_;

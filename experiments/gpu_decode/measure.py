@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ from experiments.gpu_decode.library import SOURCES, Jpegs, OnDevice, Pngs, build
 from experiments.gpu_decode.plan import Window
 from experiments.gpu_decode.png_plan import plan_pngs
 from genimage_stream.decode import BatchDecoder
+from genimage_stream.resources import cores
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument(
         "--device", default="cuda:0", help="cuda:0; on cpu the kernels are emulated: figures say nothing"
     )
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=cores())
     for name, default in (("crop", 224), ("images", 256), ("rounds", 7), ("repeat", 20)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = vars(parser.parse_args())

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import genimage_stream as gs
 from experiments.gpu_decode.plan import NotForTheKernelError, Window
 
 LANES = 32  # rows of a band at most: one for each lane of a warp
-_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by PNG's color type, of those whose pixels are whole bytes
+_CHANNELS = {"L": 1, "RGB": 3, "LA": 2, "RGBA": 4}  # by mode, of those whose pixels are whole bytes
 _LITERALS = 1  # the coding of bands
 _LONGEST = 12  # bits of a literal's code
 _SLACK = 16  # bytes behind each band, which the kernel may read
@@ -103,15 +104,16 @@ class _Band(NamedTuple):
 
 class _Image:
     def __init__(self, file: bytes) -> None:
-        if file[:8] != b"\x89PNG\r\n\x1a\n":
+        try:
+            facts = gs.inspect(file)
+        except gs.DecodeError as error:
+            raise NotForTheKernelError(f"no PNG, or a damaged one: {error}") from error
+        if facts.format != "png":
             raise NotForTheKernelError("no PNG")
-        self._file = file
-        if file[8:16] != b"\0\0\0\rIHDR" or zlib.crc32(file[12:29]) != struct.unpack(">I", file[29:33])[0]:
-            raise NotForTheKernelError("a damaged header")
-        self._width, self._height, depth, color, _, _, interlace = struct.unpack(">IIBBBBB", file[16:29])
-        if depth != 8 or color not in _CHANNELS or interlace:
+        if facts.bit_depth != 8 or facts.mode not in _CHANNELS or facts.progressive:
             raise NotForTheKernelError("pixels that are no whole bytes, or interlaced")
-        self._channels = _CHANNELS[color]
+        self._file = file
+        self._width, self._height, self._channels = facts.width, facts.height, _CHANNELS[facts.mode]
         self._chunks = self._walk()
         table = next((file[at + 8 : at + 8 + size] for at, size, kind in self._chunks if kind == b"gsBD"), None)
         if table is None:

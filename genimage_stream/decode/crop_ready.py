@@ -86,11 +86,13 @@ def recode(
 
 
 class Proven(NamedTuple):
-    """The new file, or why the file is to stay as it is; and the image's facts."""
+    """The new file, or why the file is to stay as it is; the image's facts, and the segments of what is to be stored,
+    see `png_segments`."""
 
     file: bytes | None
     why: str | None
     facts: ImageFacts
+    segments: list[int] | None
 
 
 def recode_proven(
@@ -111,8 +113,8 @@ def recode_proven(
     if _core.sniff(data) in FORMATS:
         pixels, facts = decode_other(data, None, *limits.as_core)
         use(pixels.data)
-        return Proven(None, "neither JPEG nor PNG", facts_of(facts))
+        return Proven(None, "neither JPEG nor PNG", facts_of(facts), None)
     shape = level, DEFAULT_BAND_ROWS, DEFAULT_TILE_WIDTH, DEFAULT_INTERVAL_WIDTH
-    result, facts = _core.recode_proven(data, use, *shape, *limits.as_core)
+    result, facts, segments = _core.recode_proven(data, use, *shape, *limits.as_core)
     file, why = (None, result) if isinstance(result, str) else (result, None)
-    return Proven(file, why, facts_of(facts))
+    return Proven(file, why, facts_of(facts), segments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -131,15 +131,22 @@ def check(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> ImageFacts:
     return facts_of(_core.check(data, *limits.as_core))
 
 
-def decode_with_facts(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> tuple[npt.NDArray[np.uint8], ImageFacts]:
-    """`decode` of the whole image, strictly, and `inspect` of its header in one."""
+class Decoded(NamedTuple):
+    """Pixels, facts, and the segments of a crop-ready PNG, see `png_segments`."""
+
+    pixels: npt.NDArray[np.uint8]
+    facts: ImageFacts
+    segments: list[int] | None
+
+
+def decode_with_facts(data: Buffer, *, limits: Limits = DEFAULT_LIMITS) -> Decoded:
+    """`decode` of the whole image, strictly, and what its header says, which is read once."""
     need_limits(limits)
-    whole_image = (
-        decode_other(data, None, *limits.as_core)
-        if _core.sniff(data) in FORMATS
-        else _core.decode_with_facts(data, *limits.as_core)
-    )
-    return whole_image[0], facts_of(whole_image[1])
+    if _core.sniff(data) in FORMATS:
+        pixels, facts = decode_other(data, None, *limits.as_core)
+        return Decoded(pixels, facts_of(facts), None)
+    pixels, facts, segments = _core.decode_with_facts(data, *limits.as_core)
+    return Decoded(pixels, facts_of(facts), segments)
 
 
 def facts_of(core: tuple[str, str, int, int, int, int, bool, str]) -> ImageFacts:

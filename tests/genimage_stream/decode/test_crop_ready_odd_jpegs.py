@@ -56,7 +56,7 @@ def test_odd_files_that_decode_stay_as_they_are(path: str) -> None:
         for name, (data, reason) in odd_files().items():
             assert np.array_equal(gs.decode(data), pillow_rgb(data)), name
             assert recode(data) == (None, reason), name
-            assert recode_proven(data, bytes) == (None, reason, gs.inspect(data)), name
+            assert recode_proven(data, bytes) == (None, reason, gs.inspect(data), None), name
             crop = (3, 3, 50, 50)
             assert gs.crop_jpeg(data, crop) == (data, crop), name
             assert np.array_equal(gs.decode(data, crop=crop), pillow_rgb(data)[3:53, 3:53]), name

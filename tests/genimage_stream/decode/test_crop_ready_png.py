@@ -400,7 +400,7 @@ def test_an_image_recoded_while_another_one_is_used() -> None:
         seen.append(bool((pixels == gs.decode(first)).all()))
 
     for _ in range(2):
-        stored, why, _ = recode_proven(first, use)
+        stored, why, *_ = recode_proven(first, use)
         assert stored is not None, why
         assert stored == recode(first)[0]
         np.testing.assert_array_equal(gs.decode(stored), gs.decode(first))
