@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1] / "cpp"
 # From the bottom up; rooms on one floor do not include each other.
 FLOOR_OF = {
     "base": 0,
+    "rows": 1,
     "jpeg": 1,
     "png": 1,
     "webp": 1,

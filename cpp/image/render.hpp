@@ -8,9 +8,9 @@
 #include "base/workspace.hpp"
 #include "image/divert.hpp"
 #include "image/output.hpp"
-#include "image/resample.hpp"
 #include "image/smaller_than_window.hpp"
 #include "image/subject.hpp"
+#include "rows/resample.hpp"
 
 namespace gs {
 

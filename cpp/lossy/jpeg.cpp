@@ -5,7 +5,7 @@
 #include "base/cpu.hpp"
 #include "jpeg/jpeg_scan.hpp"
 #include "lossy/jpeg_blocks.hpp"
-#include "transform/pixel_rows.hpp"
+#include "rows/reorder.hpp"
 
 namespace gs::transform {
 namespace {

@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "base/cpu.hpp"
-#include "transform/blend_rows.hpp"
+#include "rows/blend.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

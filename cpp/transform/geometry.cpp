@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "transform/pixel_rows.hpp"
+#include "rows/reorder.hpp"
 
 namespace gs::transform {
 namespace {

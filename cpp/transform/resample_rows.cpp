@@ -113,7 +113,7 @@ __attribute__((target("avx2"))) void across_pixels(const Axis& axis,
 void RowsAcross::plan(const Axis& axis, Buffer& memory) {
     axis_ = &axis;
     count_ = 0;
-    is_wide_ = wide_.plan(axis, memory);
+    is_wide_ = wide_.plan(axis, kRowSlack, memory);
     if (is_wide_ || simd_level() < Simd::avx2) return;
     const int values = 3 * axis.outputs(), blocks = (values + kValues - 1) / kValues;
     int most = 0;

@@ -1,8 +1,8 @@
 // Several rows across at once, for steps: the weights are loaded once for four rows.
 #pragma once
 
-#include "image/resample.hpp"
-#include "transform/resample_rows_avx512.hpp"
+#include "rows/across_avx512.hpp"
+#include "rows/resample.hpp"
 #include "transform/step.hpp"
 
 namespace gs::transform {

@@ -4,7 +4,7 @@
 #include <memory>
 #include <optional>
 
-#include "image/resample.hpp"
+#include "rows/resample.hpp"
 #include "transform/step.hpp"
 
 namespace gs::transform {

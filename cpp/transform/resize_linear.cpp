@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/cpu.hpp"
-#include "image/resample.hpp"
+#include "rows/resample.hpp"
 #include "transform/resize.hpp"
 
 #if defined(__x86_64__)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Resample = Literal["bilinear", "bicubic"]
 ErrorKind = Literal["decode", "io", "cancelled"]
 
-_RESAMPLE = ("bilinear", "bicubic")  # in the order of the enum in cpp/image/resample.hpp
+_RESAMPLE = ("bilinear", "bicubic")  # in the order of the enum in cpp/rows/resample.hpp
 
 
 class FileSet:

@@ -1,4 +1,4 @@
-#include "image/resample_avx512.hpp"
+#include "rows/resample_avx512.hpp"
 
 #if defined(__x86_64__)
 

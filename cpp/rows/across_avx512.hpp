@@ -3,17 +3,17 @@
 
 #include <cstdint>
 
-#include "image/resample.hpp"
+#include "rows/resample.hpp"
 
-namespace gs::transform {
+namespace gs {
 
 constexpr int kRowsAcross = 4;  // that are filtered together
 
 class WideAcross {
   public:
-    // False where the processor has no AVX-512, or the axis shrinks too much. Rows may be read kRowSlack bytes beyond
-    // their end. The plan lives in `memory`.
-    bool plan(const Axis& axis, Buffer& memory);
+    // False where the processor has no AVX-512, or the axis shrinks too much. Rows may be read `slack` bytes beyond
+    // their end, at least 64. The plan lives in `memory`.
+    bool plan(const Axis& axis, int slack, Buffer& memory);
 
     // Writes up to 15 bytes beyond the rows' ends.
     void run(const std::uint8_t* const rows[kRowsAcross], std::uint8_t* const to[kRowsAcross]) const;
@@ -38,4 +38,4 @@ class WideAcross {
     bool far_ = false;  // whether any block needs the second 64 bytes
 };
 
-}  // namespace gs::transform
+}  // namespace gs

@@ -17,7 +17,7 @@
 #pragma GCC diagnostic pop
 #endif
 
-#include "image/resample.hpp"
+#include "rows/resample.hpp"
 
 #define GS_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni")))
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace gs::transform {
+namespace gs {
 
 // A gray is (red * weights[0] + ... + 2^(shift - 1)) >> shift, of weights that sum to 2^shift.
 struct Luma {
@@ -27,4 +27,4 @@ void blend_with_level(const std::uint8_t* rgb, std::uint8_t* to, int values, int
 // The same, from Pillow's gray of the pixel.
 void blend_with_luma(const std::uint8_t* rgb, std::uint8_t* to, int pixels, float factor);
 
-}  // namespace gs::transform
+}  // namespace gs

@@ -1,10 +1,10 @@
-#include "image/resample.hpp"
+#include "rows/resample.hpp"
 
 #include <algorithm>
 #include <cmath>
 
 #include "base/cpu.hpp"
-#include "image/resample_avx512.hpp"
+#include "rows/resample_avx512.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

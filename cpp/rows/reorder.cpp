@@ -1,4 +1,4 @@
-#include "transform/pixel_rows.hpp"
+#include "rows/reorder.hpp"
 
 #include <cstring>
 
@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-namespace gs::transform {
+namespace gs {
 namespace {
 
 // Five pixels are 15 of the 16 bytes of a vector. Nothing is read or written beyond the rows: the sixteenth byte belongs
@@ -70,4 +70,4 @@ void swap_red_and_blue(const std::uint8_t* from, int width, std::uint8_t* to) {
     }
 }
 
-}  // namespace gs::transform
+}  // namespace gs

@@ -1,4 +1,4 @@
-#include "transform/blend_rows.hpp"
+#include "rows/blend.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -9,7 +9,7 @@
 #include <immintrin.h>
 #endif
 
-namespace gs::transform {
+namespace gs {
 namespace {
 
 std::uint8_t luma_of(const Luma& luma, const std::uint8_t* rgb) {
@@ -194,4 +194,4 @@ void blend_with_luma(const std::uint8_t* rgb, std::uint8_t* to, int pixels, floa
             to[3 * x + c] = blend(luma_of(kPillowLuma, rgb + 3 * x), rgb[3 * x + c], factor);
 }
 
-}  // namespace gs::transform
+}  // namespace gs

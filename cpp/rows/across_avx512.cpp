@@ -1,13 +1,12 @@
-#include "transform/resample_rows_avx512.hpp"
+#include "rows/across_avx512.hpp"
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/cpu.hpp"
-#include "image/resample_avx512.hpp"
-#include "transform/step.hpp"
+#include "rows/resample_avx512.hpp"
 
-namespace gs::transform {
+namespace gs {
 
 #if defined(__x86_64__)
 
@@ -52,7 +51,7 @@ GS_AVX512 void across(const WideAcross::Block* block, int count, const WideAcros
 
 }  // namespace
 
-bool WideAcross::plan(const Axis& axis, Buffer& memory) {
+bool WideAcross::plan(const Axis& axis, int slack, Buffer& memory) {
     count_ = 0;
     if (simd_level() < Simd::avx512 || !axis.output(0).digits) return false;
     const int values = 3 * axis.outputs(), blocks = (values + kValues - 1) / kValues;
@@ -87,8 +86,7 @@ bool WideAcross::plan(const Axis& axis, Buffer& memory) {
             }
         far_ = far_ || block.far != 0;
         // What the last step reads may be beyond the row, as far as a row has slack.
-        if (block.at + 3 * kTaps * (block.steps - 1) + last >= 3 * axis.source_count() + kRowSlack)
-            return false;
+        if (block.at + 3 * kTaps * (block.steps - 1) + last >= 3 * axis.source_count() + slack) return false;
         for (int k = 0; k < block.steps; k++, made++) {
             Step& step = steps[made];
             for (int i = 0; i < kValues; i++) {
@@ -111,7 +109,7 @@ void WideAcross::run(const std::uint8_t* const rows[kRowsAcross], std::uint8_t* 
 
 #else
 
-bool WideAcross::plan(const Axis&, Buffer&) {
+bool WideAcross::plan(const Axis&, int, Buffer&) {
     return false;
 }
 
@@ -119,4 +117,4 @@ void WideAcross::run(const std::uint8_t* const*, std::uint8_t* const*) const {}
 
 #endif
 
-}  // namespace gs::transform
+}  // namespace gs
