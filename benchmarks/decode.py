@@ -4,7 +4,7 @@
 
 Content: GenImage's formats and sizes, cut from the photographs of scikit-image and scikit-learn, or the files of DIR
 (JPEG files together, PNG files by their size). Single decoders are compared by CPU time, batches by the time on the
-wall. Peers that are not installed are listed as such. Writes decode.md and
+wall. Peers that are not installed, or cannot be built, are listed as such. Writes decode.md and
 decode.json to .bench/results, or with --record to benchmarks/results.
 """
 
@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 import genimage_stream as gs
-from benchmarks import harness
-from benchmarks.environments import ROOM
+from benchmarks import blend2d, harness
+from benchmarks.environments import ROOM, NotInstalledError
 
 Pixels = npt.NDArray[np.uint8]
 Decode = Callable[[bytes], Any]
@@ -49,7 +49,22 @@ def jpeg_peers() -> dict[str, Decode | None]:
 
 
 def png_peers() -> dict[str, Decode | None]:
-    peers: dict[str, Decode | None] = dict.fromkeys(("imagecodecs spng", "imagecodecs png", "OpenCV", "Pillow"))
+    names = ("kornia-rs", "Blend2D", "imagecodecs spng", "imagecodecs png", "OpenCV", "Pillow")
+    peers: dict[str, Decode | None] = dict.fromkeys(names)
+    try:
+        import kornia_rs
+
+        def by_kornia(data: bytes) -> Any:
+            width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+            return kornia_rs.io.decode_image_png_u8(data, (height, width), "rgb")
+
+        peers["kornia-rs"] = by_kornia
+    except ImportError:
+        pass
+    try:
+        peers["Blend2D"] = blend2d.decoder()  # into 32 bits, blue first
+    except NotInstalledError as error:
+        print(f"bench: without Blend2D: {error}", flush=True)
     try:
         import imagecodecs
 
@@ -226,8 +241,9 @@ def main() -> None:
     data["batch"] = harness.as_json(measured)
     print(f"{heading}\n{sections[heading]}\n", flush=True)
     packages = harness.versions(
-        "genimage-stream", "simplejpeg", "imagecodecs", "opencv-python-headless", "pillow", "numpy"
+        "genimage-stream", "simplejpeg", "kornia-rs", "imagecodecs", "opencv-python-headless", "pillow", "numpy"
     )
+    packages |= dict(one.split("==") for one in blend2d.REQUIREMENTS)
     folder = harness.RESULTS if given.record else ROOM / "results"
     remarks = [
         f"Images: {data['content']}, in GenImage's formats and sizes. One decoder at a time decodes all images of a "

@@ -35,6 +35,8 @@ PEERS = (
     "webdataset_pillow",
     "webdataset_pillow_simd",
     "webdataset_opencv",
+    "webdataset_fastest",
+    "dataloader_fastest",
     "loose_files_pillow",
     "dali",
     "dali_crop",

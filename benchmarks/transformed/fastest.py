@@ -7,7 +7,6 @@ SAFE's rotation and colours stay Pillow's.
 
 from __future__ import annotations
 
-import io
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -20,31 +19,13 @@ from torch import Tensor
 
 import benchmarks.torchvision_operators  # noqa: F401
 from benchmarks.peers import Work, webdataset_pillow
-from benchmarks.peers.pixels import planar
+from benchmarks.peers.pixels import fastest, planar
 from benchmarks.transformed import TRANSFORMS
 from benchmarks.transformed.published import blur, erase
 
 TITLE = "fastest public parts"
 PACKAGES = ("simplejpeg", "kornia-rs", "opencv-python-headless", "scipy", "webdataset", "torch")
 REQUIREMENTS: tuple[str, ...] = ()
-
-
-def decode(data: bytes) -> np.ndarray:
-    """RGB (h, w, 3) uint8; by Pillow where the fast decoders have no answer (CMYK, palettes, 16 bits, alpha)."""
-    import kornia_rs
-    import simplejpeg
-    from PIL import Image
-
-    if data[:2] == b"\xff\xd8":
-        try:
-            return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False))
-        except ValueError:
-            return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    plain = data[12:16] == b"IHDR" and data[24:29] == b"\x08\x02\x00\x00\x00"  # 8 bits, RGB, not interlaced
-    if plain:
-        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-        return np.asarray(kornia_rs.io.decode_image_png_u8(data, (height, width), "rgb"))
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 def jpeg(pixels: np.ndarray, quality: int, order: str = "RGB") -> np.ndarray:
@@ -135,7 +116,7 @@ def chain(name: str) -> Callable[[bytes], Tensor]:
     chains = {"cnnspot": cnnspot, "rine": rine, "genimage-resnet50": resized_crop, "drct": drct}
     chains["safe"] = partial(safe, ColorJitter(0.5, 0.5, 0.5))
     run = chains[name]
-    return lambda data: planar(run(decode(data)))
+    return lambda data: planar(run(fastest(data)))
 
 
 def collate(samples: list[tuple[Tensor, int]], name: str) -> tuple[Tensor, Tensor]:
