@@ -5,7 +5,7 @@ CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hp
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-hosts lint format bench bench-full docs wheels test-wheel lock clean
+.PHONY: help setup demo test test-hosts lint format bench bench-full bench-check docs wheels test-wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ wheels: ## make wheels for x86-64 and AArch64 and the sdist in dist/; ARGS="--ar
 
 test-wheel: ## test the wheel in dist/ that is for PYTHON, away from the checkout; ARGS="numpy==1.24.4" fixes versions
 	@scripts/test_wheel.sh $(or $(PYTHON),python3) dist $(ARGS)
+
+bench-check: setup ## count instructions of fixed work by valgrind, compare with benchmarks/instructions.json; ARGS=--record renews it
+	@$(PYTHON_BIN) -m benchmarks.instructions $(ARGS)
 
 lock: setup ## resolve requirements/*.lock again from pyproject.toml, by uv; ARGS=--upgrade takes the newest versions
 	@$(PYTHON_BIN) -m pip install --quiet uv

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh           what the package and the demo need
 #   scripts/setup.sh --tests   also what the tests need (zip, DALI, Ray); names what is missing, whose tests are skipped
-#   scripts/setup.sh --ci      also what the continuous integration needs (a browser, clang)
+#   scripts/setup.sh --ci      also what the continuous integration needs (a browser, clang, valgrind)
 #   scripts/setup.sh --bench   also what the peers of the benchmark need (FFmpeg, OpenCV, DALI)
 #
 # PYTHON=python3.12 chooses the interpreter of .venv. pip's own settings (PIP_INDEX_URL and the like) are honoured.
