@@ -1,6 +1,7 @@
 """The loader at GenImage's full size, and over time: start-up, time in Python, memory.
 
     python -m benchmarks.growth index  [--repeats 3] [--record]     by the number of samples in the index
+    python -m benchmarks.growth share  [--processes 4] [--record]   processes that have one index open together
     python -m benchmarks.growth memory [--epochs 30] [--record]     memory against time
 
 The index sizes are synthetic: the rows of a packed set over and over, up to GenImage's 2,681,167, with keys and hashes
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -70,6 +72,71 @@ def make_large(dataset: Path, folder: Path, rows: int) -> Path:
     return folder
 
 
+def make_index(folder: Path, rows: int) -> Path:
+    """A dataset of `rows` rows that has no shards, made in seconds: enough to open, with keys, paths and hashes as long
+    and as distinct as real ones."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from genimage_stream import schema
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / schema.DATASET_FILE).exists():
+        return folder
+    random = np.random.default_rng(rows)
+    numbers, images_a_shard = np.arange(rows), 2_400
+
+    def words(codes: Any, values: list[str]) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(values, pa.string()))
+
+    def texts(width: int, text: bytes) -> pa.Array:
+        ends = pa.py_buffer(np.arange(0, width * rows + 1, width, dtype=np.int32))
+        return pa.StringArray.from_buffers(rows, ends, pa.py_buffer(text))
+
+    generators = ["adm", "biggan", "glide", "midjourney", "sd14", "sd15", "vqdm", "wukong"]
+    generator = numbers * len(generators) // rows
+    shard = numbers // images_a_shard
+    paths = [
+        schema.shard_path(generators[generator[at * images_a_shard]], "train", at) for at in range(int(shard[-1]) + 1)
+    ]
+    label = random.integers(0, 2, rows)
+    names = np.char.add("generator_train_fake_", np.char.zfill(numbers.astype("U9"), 19)).astype("S40")
+    size = random.integers(80_000, 120_000, rows)
+    columns: dict[str, pa.Array] = {
+        "key": texts(40, names.tobytes()),
+        "generator": words(generator, generators),
+        "split": words(np.zeros(rows, np.int32), ["train"]),
+        "label": words(label, ["fake", "real"]),
+        "class_index": pa.array(random.integers(0, 1000, rows), pa.int16()),
+        "synset": words(np.zeros(rows, np.int32), ["n01440764"]),
+        "shard": words(shard, paths),
+        "offset": pa.array(numbers % images_a_shard * 122_880 + 512),
+        "size": pa.array(size),
+        "format": words(label, ["png", "jpeg"]),
+        "mode": words(np.zeros(rows, np.int32), ["RGB"]),
+        "width": pa.array(random.choice([256, 512, 500], rows), pa.int32()),
+        "height": pa.array(random.choice([256, 512, 375], rows), pa.int32()),
+        "jpeg_quality": pa.array(np.full(rows, 96), pa.int16()),
+        "chroma": words(np.zeros(rows, np.int32), ["420"]),
+        "progressive": pa.array(np.zeros(rows, bool)),
+        "sha256": texts(64, random.bytes(32 * rows).hex().encode()),
+        "source": texts(40, names.tobytes()),
+    }
+    distinct = ("key", "sha256", "source", "offset", "size")
+    pq.write_table(
+        pa.table(columns, schema=schema.index_schema()),
+        folder / schema.INDEX_FILE,
+        compression="zstd",
+        row_group_size=128 * 1024,
+        use_dictionary=[name for name in columns if name not in distinct],
+        write_page_checksum=True,
+    )
+    facts = {"format_version": schema.FORMAT_VERSION, "counts": {"samples": rows}}
+    (folder / schema.DATASET_FILE).write_text(json.dumps(facts))
+    return folder
+
+
 # -- measured in processes of their own --------------------------------------------------------------------------------
 
 
@@ -98,6 +165,71 @@ def start(path: str, resume: bool) -> dict[str, float]:
     first = time.perf_counter()
     assert len(batch) == 64
     return {"open": opened - begin, "first_batch": first - begin, "mib": (memory_kib("VmHWM") - before) / 1024}
+
+
+def hold(path: str) -> None:
+    """Opens a dataset and reads from its index what a loader needs; says how long that took, waits for a line, and then
+    says what this process has of memory besides what it had before. Run by `together`."""
+    import pyarrow.parquet  # noqa: F401 - imports are not what is measured
+    import torch  # noqa: F401
+
+    import genimage_stream as gs
+    from genimage_stream.loading.samples import SampleTable
+
+    _ = gs.Loader
+    before = rollup()
+    begin = time.perf_counter()
+    access = gs.open_dataset(path).access
+    table = SampleTable.of(access, parts=False)
+    hashes = table.hashes()
+    seconds = time.perf_counter() - begin
+    assert len(hashes) == len(access)
+    keys = access.columns.keys(np_rows(len(access)))
+    print(json.dumps({"seconds": seconds, "keys": len(keys)}), flush=True)
+    sys.stdin.readline()
+    checked = int(sum(int(column.sum(dtype="int64")) for column in (table.shard, table.offset, table.label)))
+    after = rollup()
+    print(json.dumps({name: (after[name] - before[name]) / 1024 for name in after} | {"sum": checked}), flush=True)
+    sys.stdin.readline()
+
+
+def np_rows(rows: int) -> Any:
+    """64 rows from all over an index."""
+    import numpy as np
+
+    return np.linspace(0, rows - 1, 64).astype(np.int64)
+
+
+def rollup() -> dict[str, int]:
+    """KiB of this process: `private`, its own; `pss`, with its part of what it shares."""
+    found: dict[str, int] = {}
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
+        name, value, *_ = line.replace(":", "").split()
+        found[name] = int(value)
+    return {"private": found["Private_Clean"] + found["Private_Dirty"], "pss": found["Pss"]}
+
+
+def together(path: str, processes: int, environment: Mapping[str, str]) -> list[dict[str, float]]:
+    """`hold` in several processes, which open one after the other and then are there at once."""
+    command = [sys.executable, "-m", "benchmarks.growth", "--measure", json.dumps(["hold", path])]
+    held = []
+    found: list[dict[str, float]] = []
+    for _ in range(processes):
+        held.append(
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+            )
+        )
+        found.append(json.loads(held[-1].stdout.readline()))  # type: ignore[union-attr]
+    for _ in range(2):  # once all columns are used by all, the parts of what they share are those of that many
+        for one, process in zip(found, held, strict=True):
+            process.stdin.write("\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            if "pss" not in one:
+                one.update(json.loads(process.stdout.readline()))  # type: ignore[union-attr]
+    for process in held:
+        process.communicate()
+    return found
 
 
 def batches(path: str, count: int = 150) -> dict[str, float]:
@@ -138,7 +270,7 @@ def memory(path: str, epochs: int) -> list[tuple[float, float, int]]:
     return found
 
 
-MEASURES: dict[str, Callable[..., Any]] = {"start": start, "batches": batches, "memory": memory}
+MEASURES: dict[str, Callable[..., Any]] = {"start": start, "batches": batches, "memory": memory, "hold": hold}
 
 
 def alone(name: str, *arguments: Any) -> Any:
@@ -251,6 +383,49 @@ def index_charts(found: Found) -> dict[str, tuple[str, str]]:
     return {name: (titles[name], chart) for name, chart in charts.items()}
 
 
+def share_part(processes: int, folder: Path) -> Path:
+    """An index of GenImage's size, open in several processes at once: with `.index.arrow`, and without any."""
+    from genimage_stream import schema
+    from genimage_stream.dataset.opening import open_index
+    from genimage_stream.storage.store_at import open_store
+
+    rows = INDEX_SIZES[-1]
+    place = make_index(ROOM / "data" / f"index-{rows}", rows)
+    beside = place / schema.MAP_FILE
+    nowhere = {**os.environ, "XDG_CACHE_HOME": "/dev/null"}  # where no cache can be made
+    beside.unlink(missing_ok=True)
+    plain = together(str(place), processes, nowhere)
+    begin = time.perf_counter()
+    open_index(open_store(str(place))).write_map()
+    written = time.perf_counter() - begin
+    mapped = together(str(place), processes, nowhere)
+    lines = [
+        "| | opening, ms | private memory of a process, MiB | Pss of a process, MiB |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, found in (("index.parquet alone", plain), (".index.arrow", mapped)):
+        seconds, private, pss = (statistics.median(one[key] for one in found) for key in ("seconds", "private", "pss"))
+        lines.append(f"| {name} | {1000 * seconds:,.0f} | {private:,.1f} | {pss:,.1f} |")
+    lines += ["", f"The file has {beside.stat().st_size / 1e6:,.0f} MB and was written in {written:.1f} s."]
+    print("\n".join(lines))
+    folder.mkdir(parents=True, exist_ok=True)
+    markdown, _ = harness.write_results(
+        "index_shared",
+        f"An index of {rows:,} samples, opened by {processes} processes",
+        {"Opening, and memory": "\n".join(lines)},
+        {"processes": processes, "plain": plain, "mapped": mapped, "write_seconds": written},
+        package_versions=harness.versions(*PACKAGES),
+        remarks=[
+            f"Medians of {processes} processes that hold the dataset at once; imports are not counted. Opening: "
+            "open_dataset and all columns of the index that a loader needs, but the keys. Memory: what "
+            "/proc/self/smaps_rollup says more than before, when every column has been used once; keys of 64 samples "
+            "were looked up.",
+        ],
+        folder=folder,
+    )
+    return markdown
+
+
 def memory_part(epochs: int, folder: Path) -> Path:
     """Resident memory after each epoch of one loader."""
     found = alone("memory", str(packed()), epochs)
@@ -280,7 +455,8 @@ def memory_part(epochs: int, folder: Path) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=["index", "memory"])
+    parser.add_argument("part", nargs="?", choices=["index", "share", "memory"])
+    parser.add_argument("--processes", type=int, default=4, help="that have the index open at once, for share")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=30, help="about a second each on 2 cores")
     parser.add_argument("--record", action="store_true", help="write to benchmarks/results")
@@ -290,15 +466,17 @@ def main() -> int:
         name, *rest = json.loads(given.measure)
         print(json.dumps(MEASURES[name](*rest)))
         return 0
-    if given.repeats < 1 or given.epochs < 1:
-        parser.error("--repeats and --epochs: at least 1")
+    if min(given.repeats, given.epochs, given.processes) < 1:
+        parser.error("--repeats, --epochs and --processes: at least 1")
     folder = harness.RESULTS if given.record else ROOM / "results"
     if given.part == "index":
         written = index_part(given.repeats, folder)
+    elif given.part == "share":
+        written = share_part(given.processes, folder)
     elif given.part == "memory":
         written = memory_part(given.epochs, folder)
     else:
-        parser.error("say which part: index or memory")
+        parser.error("say which part: index, share or memory")
     print(f"bench: written: {written.relative_to(ROOT)}", file=sys.stderr)
     return 0
 

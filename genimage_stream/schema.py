@@ -18,6 +18,7 @@ DATASET_FILE = "dataset.json"
 PACK_FOLDER = ".pack"  # of a packing run that is not finished
 PLAN_FILE = f"{PACK_FOLDER}/plan.json"
 INDEX_FILE = "index.parquet"
+MAP_FILE = ".index.arrow"  # a cache of the index for readers (dataset/index_map.py)
 QUARANTINE_FILE = "quarantine.parquet"
 LATER_COLUMNS = ("chroma",)  # of the index: datasets that were packed before lack them
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.dataset.info import WrittenFields
+from genimage_stream.dataset.opening import open_index
 from genimage_stream.decode import DecodeError, ImageFacts
 from genimage_stream.decode.image import decode_with_facts
 from genimage_stream.resources import cores
@@ -23,6 +24,7 @@ from genimage_stream.schema import (
     DATASET_FILE,
     INDEX_FILE,
     LATER_COLUMNS,
+    MAP_FILE,
     PACK_FOLDER,
     PLAN_FILE,
     QUARANTINE_FILE,
@@ -96,7 +98,11 @@ def verify(destination: str, progress: Progress, *, decode: bool = False, thread
     finally:
         progress.end()
     known = {path for path, _, _ in runs} | {idx_path(path) for path, _, _ in runs}
-    known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, CARD_FILE, CROISSANT_FILE}
+    known |= {DATASET_FILE, INDEX_FILE, QUARANTINE_FILE, CARD_FILE, CROISSANT_FILE, MAP_FILE}
+    if (files := open_index(store).map_files()) is not None and (fault := files.fault_beside()) is not None:
+        result.notes.append(
+            f"{storage.shown(MAP_FILE)}: {fault}; readers make another one in the user's cache, so it may be removed"
+        )
     if not is_ours(storage):
         result.notes.append(f"{storage.shown(CARD_FILE)}: not the card that pack writes; it stays")
     there = storage.files()

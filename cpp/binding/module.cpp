@@ -37,6 +37,12 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
     m.def("simd_level", [] { return static_cast<int>(gs::simd_level()); });
     m.def("set_simd_level", [](int level) { gs::set_simd_level(static_cast<gs::Simd>(level)); });
     m.def("library_versions", &library_versions);
+    m.def("crc32", [](const pybind11::object& data) {
+        const gs_binding::HeldBytes held(data.ptr());
+        const gs::ByteView view = held.view();
+        pybind11::gil_scoped_release unlocked;
+        return libdeflate_crc32(0, view.data, view.size);
+    });
     m.def("set_jpeg_path", [](const std::string& name) {
         if (!gs::set_jpeg_path(name)) throw pybind11::value_error("no such JPEG path: " + name);
     });

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST = 1 << 50  # bytes of a shard; far above any, and far below what sums of offsets and sizes overflow at
-_BOUNDS = {
+BOUNDS = {
     "offset": (0, LARGEST),
     "size": (0, LARGEST),
     "width": (1, 1 << 30),
@@ -78,6 +78,16 @@ def need_distinct(names: Sequence[str], name: str) -> None:
         )
 
 
+def need_words(words: Sequence[str | None], column_name: str, name: str) -> None:
+    """Raises ValueError unless each is a word, of a column of the index called `name`, that can be shown."""
+    for word in words:
+        if word is not None and not (word.isprintable() and 0 < len(word) <= _LONGEST):
+            raise ValueError(
+                f"{name}: the column {column_name} holds {word[:_LONGEST]!r}, which is not a word that can be shown: "
+                "restore the index from a copy, or pack again"
+            )
+
+
 def _as(column: pa.ChunkedArray, kind: pa.DataType, column_name: str, name: str) -> pa.ChunkedArray:
     import pyarrow as pa
 
@@ -117,15 +127,13 @@ def _check_values(column: pa.ChunkedArray, column_name: str, name: str) -> None:
 
     if column.null_count and column_name not in _MAY_BE_NULL | _CHECKED_ELSEWHERE:
         raise refuse(f"has {column.null_count:,} rows without a value")
-    if column_name in _BOUNDS:
-        low, high = _BOUNDS[column_name]
+    if column_name in BOUNDS:
+        low, high = BOUNDS[column_name]
         found: dict[str, Any] = pc.min_max(column).as_py()
         if found["min"] is not None and not low <= found["min"] <= found["max"] <= high:
             odd = found["min"] if found["min"] < low else found["max"]
             raise refuse(f"holds {odd}, and the possible values are {low} to {high}")
     if column_name in _WORDS and pa.types.is_dictionary(column.type):
-        for word in column.unique().to_pylist():
-            if word is not None and not (word.isprintable() and 0 < len(word) <= _LONGEST):
-                raise refuse(f"holds {word[:_LONGEST]!r}, which is not a word that can be shown")
+        need_words(column.unique().to_pylist(), column_name, name)
     if column_name == "shard":
         check_shard_paths(column.unique().to_pylist(), name)

@@ -1,13 +1,19 @@
-"""The index file as NumPy columns, each read on first use: an index of millions of rows opens in milliseconds."""
+"""The index file as NumPy columns, each read on first use: an index of millions of rows opens in milliseconds.
+
+What a loader needs comes from `.index.arrow` where there is one of this index, or the user's cache can have one: a file
+whose pages all processes of a host share (index_map.py).
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +21,13 @@ import numpy.typing as npt
 from genimage_stream import schema
 from genimage_stream.dataset.checks import checked, need_distinct
 from genimage_stream.dataset.footer import Chunk, column_chunks
+from genimage_stream.dataset.index_map import HASHES, KEYS, NUMBERS, WORDS, IndexMap, MapContents, UnusableMapError
+from genimage_stream.dataset.map_files import MapFiles
 from genimage_stream.dataset.numbers import from_numpy, to_numpy
 from genimage_stream.remedies import printable
 from genimage_stream.resources import cores
 from genimage_stream.storage.segments import SegmentTable
-from genimage_stream.storage.versions import changed
+from genimage_stream.storage.versions import LocalSnapshot, changed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +36,9 @@ if TYPE_CHECKING:
 
     from genimage_stream.storage.store import Store
 
+log = logging.getLogger("genimage_stream")
+
+_T = TypeVar("_T")
 Codes = npt.NDArray[np.int32]
 
 KEYS_AT_ONCE = 1 << 18  # rows, whose keys are read in hundredths of a second
@@ -42,7 +53,8 @@ _DIGITS[list(b"0123456789abcdef")] = np.arange(16)
 class IndexColumns:
     """The columns of the `index.parquet` of a store, of which the requested columns are read and no more.
 
-    Columns stay in memory once read: 36 bytes a row for what a loader needs, besides the keys.
+    What a loader needs is mapped into memory from a file that processes share, where the dataset is in a folder. Other
+    columns, or all where there is no such file, stay in memory once read: 48 bytes a row for a loader, and the keys.
     All come from the file that was opened, also when another takes its place, or ChangedError says that this cannot be.
     Safe to use from several threads. `name` is the file's path or address. Raises FileNotFoundError when there is no
     index, ValueError for a file that is not one.
@@ -58,7 +70,10 @@ class IndexColumns:
         self._cache: dict[str, Any] = {}
         self._reading: tuple[int, threading.Thread] | None = None  # the keys, with the process that does it
         self._footer: pq.FileMetaData | None = None
-        self._chunks: list[list[Chunk]] = []
+        self._footer_bytes = b""
+        self._map: IndexMap | None = None
+        self._map_files: MapFiles | None = None
+        self._map_wanted = True
         try:
             metadata = self._metadata()
             self.num_rows: int = metadata.num_rows
@@ -85,16 +100,21 @@ class IndexColumns:
             if _FOOTER_BYTES < length <= size:
                 memory = self._spans([(size - length, size)])
             footer = _parquet(memory).metadata  # which finds out whether there is one
-            try:
-                self._chunks = column_chunks(bytes(memory[max(0, size - length) : size - 8]))
-            except ValueError as error:
-                raise ValueError(f"{self.name} is damaged ({error}): restore it from a copy, or pack again") from None
+            self._footer_bytes = bytes(memory[max(0, size - length) : size - 8])
             self._footer = footer
         return self._footer
 
+    @cached_property
+    def _chunks(self) -> list[list[Chunk]]:
+        """Of each row group, where its columns are."""
+        self._metadata()
+        try:
+            return column_chunks(self._footer_bytes)
+        except ValueError as error:
+            raise ValueError(f"{self.name} is damaged ({error}): restore it from a copy, or pack again") from None
+
     def _fetched(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> memoryview:
         """The file, of which only these columns (of these row groups) can be read."""
-        self._metadata()
         wanted = self._chunks if groups is None else [self._chunks[number] for number in groups]
         spans = [(start, end) for group in wanted for column, start, end in group if column in columns]
         if any(not 0 <= start <= end <= self._file.size for start, end in spans):
@@ -112,7 +132,9 @@ class IndexColumns:
         return self._file.version
 
     def version_now(self) -> str:
-        """The version of the index that is there now."""
+        """The version of the index that is there now. Raises ChangedError when the map in use was written to."""
+        if self._map is not None:
+            self._map.need_unchanged()
         return self._file.version_now()
 
     def now(self) -> IndexColumns:
@@ -193,16 +215,73 @@ class IndexColumns:
 
     def load(self, *names: str) -> None:
         """Read those of these columns that are not in memory yet, words or numbers; one call is faster than several."""
-        import pyarrow as pa
 
         with self._lock:
+            for name in names:
+                if name not in self._cache and name in (*WORDS, *NUMBERS):
+                    take = IndexMap.words if name in WORDS else IndexMap.number
+                    if (found := self._mapped(partial(_column_of, take, name))) is not None:
+                        self._cache[name] = found
             missing = [name for name in names if name not in self._cache]
             if not missing:
                 return
-            table = self.table(missing)
-            for name in missing:
-                column = table[name]
-                self._cache[name] = _codes(column) if pa.types.is_dictionary(column.type) else _numbers(column)
+            self._cache |= self._loaded(missing)
+
+    def _loaded(self, names: Sequence[str]) -> dict[str, Any]:
+        """Columns of words or numbers as they are in the index itself."""
+        import pyarrow as pa
+
+        table = self.table(names)
+        columns = {name: table[name] for name in names}
+        return {
+            name: _codes(column) if pa.types.is_dictionary(column.type) else _numbers(column)
+            for name, column in columns.items()
+        }
+
+    # -- the map -------------------------------------------------------------------------------------------------------
+
+    def _mapped(self, take: Callable[[IndexMap], _T]) -> _T | None:
+        """A column of the map, which is found, or made, when one is first wanted; None where there is none."""
+        if not self._map_wanted:
+            return None
+        if self._map is None:
+            self._map = self._found_map()
+        while self._map is not None:
+            try:
+                return take(self._map)
+            except UnusableMapError as error:
+                log.debug("%s: another map is made", error)
+                assert self._map_files is not None
+                self._map_files.refuse(self._map)
+                self._map = self._found_map()
+        self._map_wanted = False
+        return None
+
+    def _found_map(self) -> IndexMap | None:
+        files = self.map_files()
+        return None if files is None else files.find() or files.make(self.map_contents)
+
+    def map_files(self) -> MapFiles | None:
+        """The files that have, or may have, what readers need of this index; None when it is in no folder."""
+        if self._map_files is None and isinstance(self._file, LocalSnapshot):
+            self._map_files = MapFiles(self._store.name, self._file, self.num_rows, self._footer_bytes)
+        return self._map_files
+
+    def write_map(self) -> None:
+        """Write the map beside the index, for those who write datasets. Raises OSError."""
+        files = self.map_files()
+        assert files is not None, "an index in a folder"
+        files.write_beside(self.map_contents())
+
+    def map_contents(self) -> MapContents:
+        """What belongs into a map, from the index itself. Raises ValueError for a damaged index."""
+        loaded = self._loaded((*WORDS, *NUMBERS))
+        return MapContents(
+            {name: loaded[name] for name in WORDS},
+            {name: loaded[name] for name in NUMBERS},
+            self._read_hashes(),
+            self._read_keys(),
+        )
 
     def words(self, name: str) -> tuple[Codes, list[str]]:
         """A column of repeated strings as (codes int32 (rows,), values in sorted order); null has the code -1."""
@@ -262,24 +341,29 @@ class IndexColumns:
 
     def hashes(self) -> npt.NDArray[np.uint64]:
         """The first 64 bits of every sample's sha256. Raises ValueError when a hash is not one."""
+        with self._lock:
+            if HASHES not in self._cache:
+                mapped = self._mapped(IndexMap.hashes)
+                self._cache[HASHES] = self._read_hashes() if mapped is None else mapped
+            found: npt.NDArray[np.uint64] = self._cache[HASHES]
+            return found
+
+    def _read_hashes(self) -> npt.NDArray[np.uint64]:
         import pyarrow as pa
 
-        with self._lock:
-            if "sha256" not in self._cache:
-                column = self.table(["sha256"])["sha256"]
-                digits = column.cast(pa.large_string()).combine_chunks()
-                # Arrow's compute functions turn a Ctrl-C that arrives within them into a TypeError.
-                ends = np.frombuffer(digits.buffers()[1], np.int64, len(digits) + 1, 8 * digits.offset)
-                if digits.null_count or (np.diff(ends) != 64).any():
-                    raise ValueError(self._LACKS_HASHES.format(self.name))
-                text = np.frombuffer(digits.buffers()[2], np.uint8, 64 * len(digits), int(ends[0]))
-                values = _DIGITS[text.reshape(-1, 64)[:, :16]]
-                if (values > 15).any():
-                    raise ValueError(f"{self.name} has a sha256 that is not hexadecimal: pack the dataset again")
-                pairs = np.ascontiguousarray(values[:, 0::2] << 4 | values[:, 1::2])
-                self._cache["sha256"] = pairs.view(">u8")[:, 0].astype(np.uint64)
-            found: npt.NDArray[np.uint64] = self._cache["sha256"]
-            return found
+        digits = self.table(["sha256"])["sha256"].cast(pa.large_string()).combine_chunks()
+        if not len(digits):
+            return np.empty(0, np.uint64)
+        # Arrow's compute functions turn a Ctrl-C that arrives within them into a TypeError.
+        ends = np.frombuffer(digits.buffers()[1], np.int64, len(digits) + 1, 8 * digits.offset)
+        if digits.null_count or (np.diff(ends) != 64).any():
+            raise ValueError(self._LACKS_HASHES.format(self.name))
+        text = np.frombuffer(digits.buffers()[2], np.uint8, 64 * len(digits), int(ends[0]))
+        values = _DIGITS[text.reshape(-1, 64)[:, :16]]
+        if (values > 15).any():
+            raise ValueError(f"{self.name} has a sha256 that is not hexadecimal: pack the dataset again")
+        pairs = np.ascontiguousarray(values[:, 0::2] << 4 | values[:, 1::2])
+        return pairs.view(">u8")[:, 0].astype(np.uint64)
 
     def keys(self, rows: npt.NDArray[np.int64]) -> list[str]:
         """The keys of some rows. The first call reads the whole column: tenths of a second for millions of rows."""
@@ -298,17 +382,17 @@ class IndexColumns:
         """
         import pyarrow as pa
 
-        if "key" not in self._cache and self.num_rows > KEYS_AT_ONCE:
+        if KEYS not in self._cache and self.num_rows > KEYS_AT_ONCE:
             if self._reading is None or self._reading[0] != os.getpid():
-                self._reading = os.getpid(), threading.Thread(target=self._read_keys, name="genimage-stream-keys")
+                self._reading = os.getpid(), threading.Thread(target=self._keys_aside, name="genimage-stream-keys")
                 self._reading[1].start()
             if self._reading[1].is_alive():
                 return [b""] * len(rows)
         return [key + b"." for key in self._keys().take(from_numpy(rows)).cast(pa.large_binary()).to_pylist()]
 
-    def _read_keys(self) -> None:
+    def _keys_aside(self) -> None:
         with suppress(OSError, ValueError):  # which the next look at the keys meets again
-            self._cache["key"] = self._whole_keys()  # without the lock: other columns are wanted meanwhile
+            self._cache[KEYS] = self.all_keys()  # without the lock: other columns are wanted meanwhile
 
     def row_of_key(self, key: str) -> int | None:
         """The row with a key; None when there is none. The first call reads the whole column."""
@@ -319,15 +403,24 @@ class IndexColumns:
 
     def _keys(self) -> pa.Array:
         with self._lock:
-            if "key" not in self._cache:
-                self._cache["key"] = self._whole_keys()
-            return self._cache["key"]
+            if KEYS not in self._cache:
+                self._cache[KEYS] = self.all_keys()
+            return self._cache[KEYS]
 
-    def _whole_keys(self) -> pa.Array:
+    def all_keys(self) -> pa.Array:
+        """The keys of all rows, large_string; not kept."""
+        mapped = self._mapped(IndexMap.keys)
+        return self._read_keys() if mapped is None else mapped
+
+    def _read_keys(self) -> pa.Array:
         import pyarrow as pa
 
         # 64-bit offsets: the keys of a large index may be more than 2 GiB together.
         return self.table(["key"])["key"].cast(pa.large_string()).combine_chunks()
+
+
+def _column_of(take: Callable[[IndexMap, str], Any], name: str, file: IndexMap) -> Any:
+    return take(file, name)
 
 
 def _parquet(memory: memoryview, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:

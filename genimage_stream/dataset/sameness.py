@@ -28,10 +28,8 @@ _PLACE = ("sha256", "shard", "offset", "size")  # what growth leaves as it is
 
 def selection_digest(columns: IndexColumns, chosen: Rows | None) -> str:
     """32 hexadecimal digits made of the samples' keys and the first 64 bits of their sha256, in order."""
-    import pyarrow as pa
 
-    keys = columns.table(["key"])["key"].cast(pa.large_string()).combine_chunks()
-    hashes = columns.hashes()
+    keys, hashes = columns.all_keys(), columns.hashes()
     if chosen is not None:
         keys, hashes = keys.take(from_numpy(chosen)), hashes[chosen]
     _, ends, text = keys.buffers()
@@ -109,7 +107,7 @@ class Remembered:
         """Rows of the index, rising; None: all."""
         import pyarrow as pa
 
-        keys = columns.table(["key"])["key"].cast(pa.large_string())
+        keys = columns.all_keys()
         if chosen is not None:
             keys = keys.take(from_numpy(chosen))
         steps = from_numpy(np.diff(np.arange(columns.num_rows) if chosen is None else chosen, prepend=0))
@@ -125,10 +123,9 @@ class Remembered:
         changed."""
         if columns.version == self.version:
             return None if self.everything else np.cumsum(to_numpy(self._table()["step"]))
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        keys = columns.table(["key"])["key"].cast(pa.large_string())
+        keys = columns.all_keys()
         places = pc.index_in(self._table()["key"], value_set=keys)
         if places.null_count:
             gone = self._table()["key"].filter(pc.is_null(places))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,16 +15,19 @@ import pyarrow as pa
 from genimage_stream import __version__
 from genimage_stream.dataset.info import GroupCounts, ShardEntry, WrittenFields
 from genimage_stream.dataset.numbers import to_numpy
+from genimage_stream.dataset.opening import open_index
 from genimage_stream.schema import (
     DATASET_FILE,
     FORMAT_VERSION,
     INDEX_FILE,
+    MAP_FILE,
     PACK_FOLDER,
     PLAN_FILE,
     QUARANTINE_FILE,
     index_schema,
     quarantine_schema,
 )
+from genimage_stream.storage.store_at import open_store
 from shard_tools import state
 from shard_tools.cards.facts import CARD_FILE, CROISSANT_FILE, facts_of
 from shard_tools.cards.files import describing_files, is_ours
@@ -33,6 +37,7 @@ from shard_tools.target.local_storage import Storage
 
 NEXT = f"{PACK_FOLDER}/next"  # files that wait here until the index is theirs
 ROW_GROUP = 128 * 1024
+log = logging.getLogger("shard_tools")
 _DISTINCT = ("key", "sha256", "stored_sha256", "pixel_sha256", "source", "offset", "size")
 
 QuarantineRow = dict[str, str | None]
@@ -125,6 +130,7 @@ def publish(
     if before is None:
         for name, data in {INDEX_FILE: index, **files}.items():
             storage.write(name, data)
+        _write_map(storage)
         state.write_json(storage, DATASET_FILE, fields)
         return
     if anew:
@@ -154,6 +160,18 @@ def finish_publishing(storage: Storage) -> None:
         for name in (QUARANTINE_FILE, CARD_FILE, CROISSANT_FILE, DATASET_FILE):
             if f"{NEXT}/{name}" in there:
                 storage.move(f"{NEXT}/{name}", name)
+        _write_map(storage)
+
+
+def _write_map(storage: Storage) -> None:
+    """Write `.index.arrow`, by which readers open an index fast: a cache, without which they go on as well."""
+    folder = storage.local_path()
+    if folder is None:
+        return
+    try:
+        open_index(open_store(folder)).write_map()
+    except OSError as error:
+        log.warning("%s was not written (%s); readers make one of their own", storage.shown(MAP_FILE), error)
 
 
 def withdraw(held: Held, groups: Collection[GroupName]) -> None:

@@ -48,8 +48,9 @@ def shard_tools_here(*arguments: object) -> Ran:
 
 
 def tree_bytes(root: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    """Every file below a folder, but for `.index.arrow`, a cache that knows the inode of its index."""
+    files = [p for p in sorted(root.rglob("*")) if p.is_file() and p.name != ".index.arrow"]
+    return {str(p.relative_to(root)): p.read_bytes() for p in files}
 
 
 def tars(root: Path) -> dict[str, bytes]:
