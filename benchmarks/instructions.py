@@ -21,6 +21,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.environments import ROOT
@@ -43,7 +44,7 @@ def works() -> dict[str, Callable[[], object]]:
     import numpy as np
 
     from genimage_stream import transforms as T  # noqa: N812
-    from genimage_stream.decode import BatchDecoder, _core, decode, make_crop_ready
+    from genimage_stream.decode import BatchDecoder, decode, make_crop_ready, native
     from genimage_stream.transforms.chance import Chance, identity_of
     from genimage_stream.transforms.step import Sample, Size, ordinals_of
 
@@ -80,7 +81,7 @@ def works() -> dict[str, Callable[[], object]]:
     def step(one: T.Step, pixels: np.ndarray) -> Callable[[], object]:
         sample = Sample(Chance(1, 0, 0, identity_of(bytes(8))), ordinals_of([one]))
         operations = one.plan(sample, 0, Size(pixels.shape[1], pixels.shape[0])).operations
-        return lambda: _core.run_steps(pixels, list(operations), None)  # type: ignore[arg-type]
+        return lambda: native.run_steps(pixels, list(operations), None)  # type: ignore[arg-type]
 
     def ready(data: bytes) -> bytes:
         recoded = make_crop_ready(data)
@@ -88,7 +89,7 @@ def works() -> dict[str, Callable[[], object]]:
         return recoded
 
     photograph, generated = picture(500, 375), picture(512, 512)
-    jpeg, plain = _core.encode_jpeg(photograph, 90), png(generated)
+    jpeg, plain = native.encode_jpeg(photograph, 90), png(generated)
     ready_jpeg, ready_png = ready(jpeg), ready(plain)
     crop, images = (120, 100, 224, 224), [jpeg, plain, ready_jpeg, ready_png]
     decoder, out = BatchDecoder(threads=1), np.empty((len(images), 3, 224, 224), np.float32)
@@ -117,9 +118,9 @@ def work(switch: str, level: int) -> None:
     """All work at one level; run under callgrind, which counts between the switches."""
     import ctypes
 
-    from genimage_stream.decode import _core
+    from genimage_stream.decode import native
 
-    _core.set_simd_level(level)
+    native.set_simd_level(level)
     counting = ctypes.CDLL(switch)
     for name, run in works().items():
         run()  # tables and buffers that are made once
@@ -164,31 +165,32 @@ def counted(folder: Path, name: str) -> Counts:
 
 def key() -> dict[str, str]:
     """What decides how many instructions the work takes, besides our sources."""
-    from genimage_stream.decode import _core
+    from genimage_stream.decode import native
 
     compilers = sorted(set(re.findall(rb"GCC: \([^)\n\0]*\) [0-9.]+|clang version [0-9.]+", extension().read_bytes())))
     return {
         "machine": platform.machine(),
         "compiler": ", ".join(one.decode() for one in compilers) or "unknown",
-        **_core.library_versions(),
+        **native.library_versions(),
         "libc": " ".join(platform.libc_ver()),
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
     }
 
 
 def extension() -> Path:
-    from genimage_stream.decode import _core
-
-    return Path(str(_core.__file__))
+    spec = find_spec("genimage_stream.decode._core")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin)
 
 
 def hindrance() -> str | None:
     """Why nothing can be counted here."""
-    from genimage_stream.decode import _core
+    from genimage_stream.decode import native
 
     if shutil.which("valgrind") is None:
         return "valgrind is not installed"
-    if _core.simd_level() < LEVELS["AVX2"]:
+    if native.simd_level() < LEVELS["AVX2"]:
         return "this machine has no AVX2"
     source = "#include <valgrind/callgrind.h>\n"
     if subprocess.run(["cc", "-E", "-"], input=source, text=True, capture_output=True, check=False).returncode:

@@ -12,6 +12,7 @@ namespace {
 
 Simd machine() {
 #if defined(__x86_64__)
+    __builtin_cpu_init();  // clang needs it in a constructor of the library
     unsigned a = 0, b = 0, c = 0, d = 0;
     const bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);  // clang 14 has no name for it below
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
