@@ -38,6 +38,8 @@ PARTS = {
     "crop-ready": Part("what the crop-ready form costs and gains", "benchmarks.crop_ready", 2),
     "scaling": Part("threads, crops, image sizes", "benchmarks.scaling --rounds 3", 2.5),
     "index": Part("number of samples in the index", "benchmarks.growth index", 2.5),
+    "index-shared": Part("processes that have one index open", "benchmarks.growth share", 0.5),
+    "adding": Part("one generator added to a set of GenImage's size", "benchmarks.adding", 1),
     "memory": Part("memory against time", "benchmarks.growth memory", 1),
     "nodes": Part("orders on several nodes, simulated", "benchmarks.nodes", 2),
     "transforms": Part("published recipes and single transforms", "benchmarks.transforms", 10),
@@ -59,7 +61,7 @@ def main() -> int:
     if given.list:
         for name in chosen:
             part = PARTS[name]
-            print(f"{name:10} {part.minutes:4g} min  {part.about}: python -m {part.command}")
+            print(f"{name:12} {part.minutes:4g} min  {part.about}: python -m {part.command}")
         return 0
     packed()  # before the first clock starts
     failed = []

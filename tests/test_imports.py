@@ -63,7 +63,7 @@ ORDER = {
         ("data", "decode"),
         ("comparison",),
         ("transformed",),
-        ("packing", "growth", "nodes", "crop_ready", "end_to_end", "full", "instructions"),
+        ("packing", "growth", "adding", "nodes", "crop_ready", "end_to_end", "full", "instructions"),
         ("readme", "recoding", "scaling", "gpu_check"),
         ("transforms",),
         ("__init__",),

@@ -45,6 +45,12 @@ def stream(
         .batched(work.batch_size, collation_fn=collate, partial=True)
     )
     loader = wds.WebLoader(
-        dataset, batch_size=None, shuffle=False, num_workers=work.workers, persistent_workers=True, prefetch_factor=2
+        dataset,
+        batch_size=None,
+        shuffle=False,
+        num_workers=work.workers,
+        persistent_workers=True,
+        prefetch_factor=2,
+        multiprocessing_context="fork",  # functions within functions cannot be sent, as Python 3.14 would by default
     )
     return lambda: iter(loader)
