@@ -54,8 +54,10 @@ def library() -> Any:
     built, source = home / "decode.so", home / "decode.c"
     if not built.exists():
         source.write_text(SHIM)
-        command = ["c++", "-O2", "-shared", "-fPIC", "-x", "c", source, "-x", "none", found]
-        done = subprocess.run([*command, "-o", built, "-lpthread", "-lrt"], capture_output=True, text=True, check=False)
+        command = ["c++", "-O2", "-shared", "-fPIC", "-x", "c", str(source), "-x", "none", str(found)]
+        done = subprocess.run(
+            [*command, "-o", str(built), "-lpthread", "-lrt"], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise NotInstalledError(f"Blend2D cannot be linked: {done.stderr.strip().splitlines()[-1][:200]}")
     loaded = ctypes.CDLL(str(built))

@@ -21,8 +21,9 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import genimage_stream as gs
 from benchmarks import harness
@@ -32,15 +33,26 @@ from genimage_stream.decode import native
 from genimage_stream.decode.crop_ready import recode
 
 CROP = 224
-LEVELS = [{"png_level": level} for level in (0, 1, 2, 4, 6, 9)]
-SHAPES = [{"band_rows": rows, "tile_width": tile} for tile in (0, 256, 128) for rows in (16, 32, 64)]
+
+
+class Form(TypedDict, total=False):
+    """A crop-ready form: arguments of `recode`."""
+
+    png_level: int
+    band_rows: int
+    tile_width: int
+    interval_width: int
+
+
+LEVELS: list[Form] = [{"png_level": level} for level in (0, 1, 2, 4, 6, 9)]
+SHAPES: list[Form] = [{"band_rows": rows, "tile_width": tile} for tile in (0, 256, 128) for rows in (16, 32, 64)]
 A_ROW = 65535  # pixels; wider than any JPEG
-INTERVALS = [{"interval_width": width} for width in (32, 64, 128, A_ROW)]
+INTERVALS: list[Form] = [{"interval_width": width} for width in (32, 64, 128, A_ROW)]
 DECODERS = {"libjpeg": "libjpeg-turbo", "auto": "own"}
 
 
-def name_of(options: dict[str, int]) -> str:
-    named = {"interval_width": {0: "none", A_ROW: "a row"}}
+def name_of(options: Form) -> str:
+    named: dict[str, dict[object, str]] = {"interval_width": {0: "none", A_ROW: "a row"}}
     return ", ".join(f"{key} {named.get(key, {}).get(value, value)}" for key, value in options.items())
 
 
@@ -76,6 +88,11 @@ def windows(files: Sequence[bytes], seed: int) -> list[tuple[int, int, int, int]
 def decode_crops(files: Sequence[bytes], where: Sequence[tuple[int, int, int, int]]) -> None:
     for data, crop in zip(files, where, strict=True):
         gs.decode(data, crop=crop)
+
+
+def decode_all(decode: Callable[[bytes], object], files: Sequence[bytes]) -> None:
+    for data in files:
+        decode(data)
 
 
 def cpu_time(work: Callable[[], object]) -> float:
@@ -117,7 +134,7 @@ def peers() -> dict[str, Callable[[bytes], object]]:
     return found
 
 
-def measure(files: Sequence[bytes], variants: Sequence[dict[str, int]], rounds: int) -> list[dict[str, Any]]:
+def measure(files: Sequence[bytes], variants: Sequence[Form], rounds: int) -> list[dict[str, Any]]:
     """A row per variant, then one for plain crops and one per peer; microseconds an image."""
     stored, rows = [], []
     for options in variants:
@@ -137,10 +154,10 @@ def measure(files: Sequence[bytes], variants: Sequence[dict[str, int]], rounds: 
     for number in range(rounds):
         where = windows(files, number)
         for made, times in zip(stored, crops, strict=True):
-            times.append(cpu_time(lambda m=made, c=where: decode_crops(m, c)))
-        plain.append(cpu_time(lambda c=where: decode_crops(files, c)))
+            times.append(cpu_time(partial(decode_crops, made, where)))
+        plain.append(cpu_time(partial(decode_crops, files, where)))
         for name, times in full.items():
-            times.append(cpu_time(lambda n=name: [decoders[n](d) for d in files]))
+            times.append(cpu_time(partial(decode_all, decoders[name], files)))
     per_image = 1e6 / len(files)
     for row, times in zip(rows, crops, strict=True):
         row["crop_us"] = statistics.median(times) * per_image
@@ -154,9 +171,9 @@ def measure_whole(files: Sequence[bytes], rounds: int) -> list[dict[str, Any]]:
 
     Files that stay as they are at any interval are left out, so that every row holds the same images.
     """
-    variants = [{"interval_width": 0}, *INTERVALS]
+    variants: list[Form] = [{"interval_width": 0}, *INTERVALS]
     made = [[recode(data, **options)[0] for options in variants] for data in files]
-    kept = [versions for versions in made if None not in versions]
+    kept = [cast(list[bytes], versions) for versions in made if None not in versions]
     if not kept:
         return []
     times: dict[tuple[int, str], list[float]] = defaultdict(list)
@@ -165,15 +182,16 @@ def measure_whole(files: Sequence[bytes], rounds: int) -> list[dict[str, Any]]:
             for path in DECODERS:
                 native.set_jpeg_path(path)
                 for number in range(len(variants)):
-                    times[number, path].append(cpu_time(lambda n=number: [gs.decode(versions[n]) for versions in kept]))
+                    same = [versions[number] for versions in kept]
+                    times[number, path].append(cpu_time(partial(decode_all, gs.decode, same)))
     finally:
         native.set_jpeg_path("auto")
-    plain = sum(len(versions[0] or b"") for versions in kept)
+    plain = sum(len(versions[0]) for versions in kept)
     return [
         {
             "what": options,
             "images": len(kept),
-            "size": sum(len(versions[number] or b"") for versions in kept) / plain,
+            "size": sum(len(versions[number]) for versions in kept) / plain,
             **{f"{path}_us": statistics.median(times[number, path]) / len(kept) * 1e6 for path in DECODERS},
         }
         for number, options in enumerate(variants)
@@ -206,7 +224,7 @@ def table(kind: str, rows: Sequence[dict[str, Any]]) -> str:
     ]
     for row in rows:
         what = row["what"]
-        name = name_of(what) if isinstance(what, dict) else what
+        name = name_of(cast(Form, what)) if isinstance(what, dict) else what
         size = f"{row['size']:.3f}" if "size" in row else ""
         speed = f"{1e6 / row['recode_us']:.0f}" if "recode_us" in row else ""
         lines.append(f"| {name} | {size} | {speed} | {row['crop_us']:.0f} | {best / row['crop_us']:.1f}x |")

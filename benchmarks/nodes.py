@@ -65,7 +65,8 @@ class Index:
             columns[2].append(chance.permutation(np.repeat([0, 1], [reals, fakes])))
             columns[3].append(chance.permutation(np.arange(n) % CLASSES))
             paths += [f"{name}/train/{name}-train-{at:05d}.tar" for at in range(-(-n // per_shard))]
-        return cls(*map(np.concatenate, columns), paths)
+        shard, generator, label, kind = map(np.concatenate, columns)
+        return cls(shard, generator, label, kind, paths)
 
     @cached_property
     def shards(self) -> Shards:

@@ -125,6 +125,10 @@ def by_tar_and_sync(tree: Path, destination: Path) -> None:
     subprocess.run(["sync", str(destination)], check=True)
 
 
+def by_sha256sum(paths: list[Path]) -> None:
+    subprocess.run(["sha256sum", *paths], check=True, stdout=subprocess.DEVNULL)
+
+
 def shard_tools(*arguments: object) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or it would compile itself each time, as no user's does
@@ -165,6 +169,7 @@ def plan_all(scale: float) -> None:
     from shard_tools import state
     from shard_tools.cli import collect_garbage_rarely
     from shard_tools.gather import gather
+    from shard_tools.placing import Origin, Placer
     from shard_tools.scan import Listing, Scanner
     from shard_tools.shard import Packed, ShardResult
     from shard_tools.sources.base import ContainerListing, FolderListing
@@ -206,9 +211,11 @@ def plan_all(scale: float) -> None:
     start = clock()
 
     container = FolderContainer("/nowhere")
-    scanner = Scanner((), None, None)
-    scanner.add(0, container, listed, [])
+    placer, scanner = Placer(()), Scanner(None, None)
+    (places,) = placer.settle([placer.places(container, listed, [], Origin())])
+    scanner.add(0, container, listed, [], places)
     listing: Listing = scanner.finish([container])
+    listing.origins = [Origin()]
     now = lap(f"names of {len(listing):,} files", start)
     options = PackOptions()
     work = plan_work(listing, options)
@@ -325,7 +332,7 @@ def compare(arguments: argparse.Namespace, tree: Path, scratch: Path) -> None:
         tars,
         {
             "reading alone, one thread": lambda _: read_all(tars, buffer),
-            "sha256sum": lambda _: subprocess.run(["sha256sum", *tars], check=True, stdout=subprocess.DEVNULL) and None,
+            "sha256sum": lambda _: by_sha256sum(tars),
             "shard-tools verify": lambda _: shard_tools("verify", shards),
         },
         {"times sha256sum": "sha256sum"},

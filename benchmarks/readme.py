@@ -79,7 +79,7 @@ def crop_ready() -> str:
 
     def best_peer(kind: str) -> float:
         """Microseconds."""
-        return min(row["crop_us"] for row in rows[kind] if str(row["what"]).endswith("full decode"))
+        return min(float(row["crop_us"]) for row in rows[kind] if str(row["what"]).endswith("full decode"))
 
     def times(kind: str, row: Mapping[str, Any]) -> str:
         return f"{math.floor(10 * best_peer(kind) / row['crop_us']) / 10:g}x"

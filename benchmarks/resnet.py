@@ -24,7 +24,8 @@ class Bottleneck(nn.Module):
             self.skip = nn.Sequential(nn.Conv2d(inside, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.body(x) + self.skip(x)).relu()
+        summed: Tensor = self.body(x) + self.skip(x)
+        return summed.relu()
 
 
 def resnet50(classes: int) -> nn.Module:

@@ -129,7 +129,7 @@ def main() -> int:
 
     cpus = harness.machine()["cpus"]
     threads = sorted({1, *(2**i for i in range(1, 8) if 2**i < cpus), cpus, 2 * cpus})
-    plans = {
+    plans: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "threads": {str(n): ("", {"threads": n}) for n in threads},
         "crop": {f"{side} x {side}": ("", {"crop": side}) for side in CROPS},
         "image": {stream: (stream, {}) for stream in STREAMS},

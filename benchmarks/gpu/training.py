@@ -98,7 +98,8 @@ def train(batches: Iterator[Any], setting: Setting, *, steps: int, settle: int =
     torch.backends.cudnn.benchmark = True
     device = torch.device(setting.device)
     dtype = torch.float16 if setting.on_gpu else torch.float32
-    model = resnet50(2).to(device, memory_format=torch.channels_last).to(dtype)
+    model: Any = resnet50(2).to(device, dtype)
+    model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 1e-4)
 
     def step(batch: tuple[Any, Any]) -> None:

@@ -47,7 +47,7 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
 
     @stateless  # type: ignore[untyped-decorator]
     def cook(sample: dict[str, Any]) -> dict[str, Any]:
-        image = sample.get("jpg", sample.get("png"))
+        image: bytes = sample["jpg"] if "jpg" in sample else sample["png"]
         return {**sample, "image": pixels.pillow_window(image, work.crop), "label": int(sample["cls"])}
 
     class Encoder(DefaultTaskEncoder):  # type: ignore[misc]

@@ -48,7 +48,7 @@ def opencv_window(data: bytes, side: int) -> Tensor:
     """Decode with OpenCV, cut the window, and put the channels in order."""
     import cv2
 
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return planar(window(pixels, side)[..., ::-1])
 
 

@@ -67,7 +67,7 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
     clean_stale_shared_memory()
     torch.set_num_threads(1)
     dataset = Images(local=str(Path(work.scratch) / "mds"), shuffle=True, batch_size=work.batch_size)
-    loader = DataLoader(
+    loader: Any = DataLoader(
         dataset,
         batch_size=work.batch_size,
         num_workers=work.workers,

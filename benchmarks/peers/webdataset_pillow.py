@@ -21,9 +21,7 @@ def sample(row: tuple[bytes, bytes], decode: Callable[[bytes], Any]) -> tuple[An
     return decode(row[0]), int(row[1])
 
 
-def open_stream(
-    work: Work, decode_window: Callable[[bytes, int], Any] | None = None
-) -> Callable[[], Iterator[tuple[Any, Any]]]:
+def open_stream(work: Work, decode_window: Callable[..., Any] | None = None) -> Callable[[], Iterator[tuple[Any, Any]]]:
     from benchmarks.peers import pixels
 
     return stream(work, partial(decode_window or pixels.pillow_window, side=work.crop), pixels.collate)

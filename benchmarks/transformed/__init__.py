@@ -8,7 +8,7 @@ fastest public parts, `dali` what DALI has of them on the CPU, with its own pixe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from genimage_stream.transforms import Step
@@ -22,7 +22,7 @@ class Transform(NamedTuple):
     title: str
     peers: tuple[str, ...] = (OURS, PUBLISHED, FASTEST)
     side: int = 224
-    normalize: str = "imagenet"
+    normalize: Literal["imagenet", "clip", "half", "none"] = "imagenet"
 
 
 TRANSFORMS = {

@@ -47,7 +47,8 @@ def jpeg(pixels: np.ndarray, quality: int) -> Any:
 
     if random.random() < 0.5:
         encoded = cv2.imencode(".jpg", pixels[:, :, ::-1], [int(cv2.IMWRITE_JPEG_QUALITY), quality])[1]
-        return cv2.imdecode(encoded, 1)[:, :, ::-1]
+        decoded: Any = cv2.imdecode(encoded, 1)
+        return decoded[:, :, ::-1]
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="jpeg", quality=quality)
     return np.array(Image.open(file))
@@ -162,7 +163,7 @@ def drct() -> Callable[[bytes], Tensor]:
     )
 
     def run(data: bytes) -> Tensor:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         found: Tensor = composed(image=cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))["image"]
         return found
 
