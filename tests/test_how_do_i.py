@@ -10,32 +10,20 @@ import runpy
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 import torch
 
 import genimage_stream as gs
-from tests.fixtures import torchrun
 from tests.fixtures.genimage import make_tree
+from tests.fixtures.pages import ROOT, blocks, environment, make_commands, run
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/how-do-i.md").read_text()
-BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 #: Blocks that begin like this need a network, root or a cluster: only their syntax is checked.
 NOT_HERE = ("apt-get", "conda", "sbatch")
-#: What a shell finds on PATH; `{python}` has imported torch before. torchrun must not ask for this machine's name: it
-#: may have no address.
-COMMANDS = {
-    "python": "{python}",
-    "shard-tools": f"{sys.executable} -m shard_tools",
-    "genimage-stream": "{python} -m genimage_stream",
-    "torchrun": f"{{python}} {torchrun.__file__}",
-}
 
 # Appended to a section's last Python block: one image of the page's resize as Pillow makes it.
 AS_PILLOW = """
@@ -61,10 +49,10 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     """Heading -> the (language, text) of its blocks, in order."""
     parts = re.split(r"^## (.*)$", PAGE, flags=re.MULTILINE)
     found = {
-        heading: [(language, dedent(text)) for _, language, text in BLOCK.findall(body)]
+        heading: [(block.language, block.text) for block in blocks(body)]
         for heading, body in zip(parts[1::2], parts[2::2], strict=True)
     }
-    return {heading: blocks for heading, blocks in found.items() if blocks}
+    return {heading: inside for heading, inside in found.items() if inside}
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +66,9 @@ def made(warm: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for folder in (here / "flux" / one.split / one.label, here / mine):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(one.data)
-    (here / "bin").mkdir()
-    for name, command in COMMANDS.items():
-        (here / "bin" / name).write_text(f'#!/bin/sh\nexec {command.format(python=warm)} "$@"\n')
+    make_commands(here / "bin", warm)
     (here / "bin/scontrol").write_text('#!/bin/sh\necho "$@" >>scontrol.log\n')
-    for path in (here / "bin").iterdir():
-        path.chmod(0o755)
+    (here / "bin/scontrol").chmod(0o755)
     run(here, "bin/shard-tools pack GenImage shards")
     return here
 
@@ -94,22 +79,6 @@ def folder(made: Path, tmp_path: Path) -> Path:
     shutil.copytree(made, tmp_path / "here")
     (tmp_path / "here/examples").symlink_to(ROOT / "examples")
     return tmp_path / "here"
-
-
-def environment(here: Path, **more: str) -> dict[str, str]:
-    ours = {
-        "PATH": f"{here / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "XDG_CACHE_HOME": str(here / "cache"),
-    }
-    quiet = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
-    return {**os.environ, **ours, **quiet, **more}
-
-
-def run(here: Path, text: str, **more: str) -> None:
-    command = ["bash", "-euo", "pipefail", "-c", text]
-    done = subprocess.run(command, cwd=here, env=environment(here, **more), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 
 def same_weights(here: Path) -> None:
