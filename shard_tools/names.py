@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 
-from genimage_stream.vocabulary import VAL_IMAGES, class_indices, generator_alias, val_classes
+from genimage_stream.vocabulary import GENERATORS, REAL_POOL, VAL_IMAGES, class_indices, generator_alias, val_classes
 
 UNKNOWN_CLASS = -1
 
 _REAL_TRAIN = re.compile(r"(n\d{8})_")
 _REAL_VAL = re.compile(r"ILSVRC2012_val_(\d{8})", re.IGNORECASE)
+_PHOTOGRAPH = re.compile(r"(?:n\d{8}_\d+|ILSVRC2012_val_\d{8})(?:_n\d{8})?\.jpe?g\Z", re.IGNORECASE)
 # GLIDE_1000_200_08_808_glide_00033.png: the fourth number is the class, the third class // 100.
 _LONG_FAKE = re.compile(r"[A-Za-z0-9]+_\d+_\d+_(\d+)_(\d{1,3})_([A-Za-z0-9]+)_", re.IGNORECASE)
 # 116_biggan_00094.png, 0_adm_153.PNG, 0_wukong_image128.png
@@ -85,3 +86,9 @@ def real_split(name: str) -> str | None:
     if _REAL_VAL.match(name):
         return "val"
     return "train" if _REAL_TRAIN.match(name) else None
+
+
+def is_photograph(name: str, generator: str | None, beside_fakes: bool) -> bool:
+    """Whether a name alone tells that an image is a real one of ImageNet. Generators of classes name their images after
+    these as well, so it does not among those of a generator outside of GenImage, unless its fakes lie beside it."""
+    return bool(_PHOTOGRAPH.match(name)) and (beside_fakes or generator in (None, REAL_POOL, *GENERATORS))

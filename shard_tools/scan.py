@@ -263,6 +263,7 @@ class Scanner:
         kept: list[int] = []
         classes: list[int] = []
         group_of: dict[tuple[str, str, str], int] = {}  # of this folder
+        beside_fakes: bool | None = None
         for at, name in enumerate(folder.names):
             # Nearly all names end in "g", and this is asked of millions.
             if name[-1:] not in "gG" and name.lower().endswith(file_names.SIDECAR_SUFFIXES) and not folder.of_images:
@@ -270,7 +271,12 @@ class Scanner:
                 continue
             generator, split, label = place.generator, place.split, place.label
             if label is None:
-                label = FAKE if file_names.generator_hint(name) else REAL if file_names.real_split(name) else None
+                if beside_fakes is None:
+                    beside_fakes = any(map(file_names.generator_hint, folder.names))
+                if file_names.generator_hint(name):
+                    label = FAKE
+                elif file_names.is_photograph(name, generator, beside_fakes):
+                    label = REAL
             if generator is None and label is not None:
                 generator = file_names.generator_hint(name) if label == FAKE else None
                 generator = generator or own_generator or (REAL_POOL if label == REAL else None)

@@ -48,8 +48,7 @@ class TableContainer:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        *above, name = self.name.split("/")
-        return (*above, split_of_file(name.rpartition(".")[0]))
+        return _above(self.name)
 
     def contents(self) -> ContainerListing:
         return self.listing
@@ -103,6 +102,12 @@ class TableContainer:
         self.__dict__.update(state)
 
 
+def _above(path: str) -> tuple[str, ...]:
+    """What a table's path within SRC says, as names of folders."""
+    *above, name = path.split("/")
+    return (*above, split_of_file(name.rpartition(".")[0]))
+
+
 class TableReader:
     def __init__(self, path: str, image: str) -> None:
         self._path, self._image = path, image
@@ -153,7 +158,7 @@ def open_table(path: str, name: str, columns: Columns = NO_COLUMNS) -> TableCont
             rows = rows_of(parts, roles, schema)
             if not rows.paths:
                 raise pa.ArrowInvalid("it has no rows")
-            listing.folders = list_rows(path, rows, roles, columns, listing)
+            listing.folders = list_rows(path, rows, roles, columns, listing, _above(name))
         else:
             listing.problems.append(
                 f"{path} is not read: it has no column of image bytes (its columns: {', '.join(schema.names[:20])})"

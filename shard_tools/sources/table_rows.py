@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from genimage_stream.vocabulary import FAKE, REAL, REAL_POOL
 from shard_tools.layout.columns import USUAL, Columns, Meaning, pick, split_of, unused
 from shard_tools.layout.place import place_of
-from shard_tools.names import generator_hint, is_system_file, real_split
+from shard_tools.names import generator_hint, is_photograph, is_system_file
 from shard_tools.sources.base import ContainerListing, FolderListing, Said
 
 BYTES = ("binary", "large_binary", "binary_view")
@@ -139,8 +139,10 @@ def rows_of(tables: Iterable[pa.Table], roles: Roles, schema: pa.Schema) -> Rows
     return Rows(values, lengths, paths, schema.names, _class_names(schema))
 
 
-def list_rows(path: str, given: Rows, roles: Roles, columns: Columns, listing: ContainerListing) -> list[FolderListing]:
-    """The rows of the table or tar at `path` as files of folders."""
+def list_rows(
+    path: str, given: Rows, roles: Roles, columns: Columns, listing: ContainerListing, above: Sequence[str] = ()
+) -> list[FolderListing]:
+    """The rows of the table or tar at `path`, below the folders `above`, as files of folders."""
     paths, lengths = given.paths, given.lengths
     meaning = Meaning(columns, roles.label, roles.generator, given.class_names)
     note = unused(given.names, (roles.image, *roles.names()), columns)
@@ -150,6 +152,8 @@ def list_rows(path: str, given: Rows, roles: Roles, columns: Columns, listing: C
     pooled = REAL_POOL in generators  # then the others are those that made fakes
     stem = os.path.splitext(os.path.basename(path))[0]
     label_of_folder = cache(lambda folder: place_of(folder.split("/") if folder else []).label)
+    generator_of_folder = cache(lambda folder: place_of([*above, *filter(None, folder.split("/"))]).generator)
+    beside_fakes = any(generator_hint((full or "").rpartition("/")[2]) for full in paths)
     rows: list[tuple[str, str, str | None]] = []
     votes: dict[Any, Counter[str]] = {}
     for number, (full, value) in enumerate(zip(paths, labels, strict=True)):
@@ -158,7 +162,10 @@ def list_rows(path: str, given: Rows, roles: Roles, columns: Columns, listing: C
         told = label_of_folder(folder) or meaning.label_of(value)
         if told is None and generators[number] and (value is None or generators[number] == REAL_POOL):
             told = REAL if generators[number] == REAL_POOL else FAKE if pooled else None
-        told = told or (FAKE if generator_hint(name) else REAL if real_split(name) else None)
+        if told is None and generator_hint(name):
+            told = FAKE
+        elif told is None and is_photograph(name, generators[number] or generator_of_folder(folder), beside_fakes):
+            told = REAL
         if told is not None and isinstance(value, int):
             votes.setdefault(value, Counter())[told] += 1
         rows.append((folder, name, told))

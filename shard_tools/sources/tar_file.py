@@ -57,10 +57,7 @@ class TarContainer:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        # A tar's own name speaks like a folder's, unless it is the number of a shard.
-        *above, name = self.name.split("/")
-        stem = name[: -len(_suffix(name))]
-        return (*above, stem if folder_stem(stem)[-1:].isalpha() and "of-" not in stem else split_of_file(stem))
+        return _above(self.name)
 
     def contents(self) -> ContainerListing:
         return self.listing
@@ -115,6 +112,13 @@ class TarContainer:
         self.__dict__.update(state)
 
 
+def _above(path: str) -> tuple[str, ...]:
+    """What a tar's path within SRC says, as names of folders: its own name does, unless it is the number of a shard."""
+    *above, name = path.split("/")
+    stem = name[: -len(_suffix(name))]
+    return (*above, stem if folder_stem(stem)[-1:].isalpha() and "of-" not in stem else split_of_file(stem))
+
+
 class TarReader:
     def __init__(self, path: str) -> None:
         self._path = path
@@ -155,7 +159,7 @@ def open_tar(path: str, name: str, columns: Columns = NO_COLUMNS) -> TarContaine
     folded = path if _suffix(name) != ".tar" else None
     try:
         with _opened(path) as file:
-            _list(file, path, columns, listing)
+            _list(file, path, columns, listing, _above(name))
     except _DAMAGE as error:
         listing.folders = []
         listing.incomplete.append(f"{path} cannot be read: {first_line(error)}; download it again")
@@ -209,7 +213,7 @@ class _Image:
     sample: str
 
 
-def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListing) -> None:
+def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListing, above: tuple[str, ...]) -> None:
     images: list[_Image] = []
     fields: dict[str, dict[str, object]] = {}  # of each sample
     sparse: list[str] = []
@@ -276,7 +280,7 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
         names,
         offsets=[image.offset for image in images],
     )
-    listing.folders = list_rows(path, rows, roles, columns, listing)
+    listing.folders = list_rows(path, rows, roles, columns, listing, above)
 
 
 def _check_end(file: IO[bytes], offset: int) -> None:

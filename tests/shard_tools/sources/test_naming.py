@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ def make(root: Path, folders: Iterable[str], suffix: str = "png") -> Path:
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder / f"{number:05d}.{suffix}").write_bytes(b"x")
     return root
+
+
+def named(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_bytes(b"x")
 
 
 def listing(root: Path, *maps: str, **options: Any) -> Listing:
@@ -122,6 +129,30 @@ def test_unlisted_folders_of_photographs_need_a_label(tmp_path: Path) -> None:
     make(tmp_path, ["ffhq", "ADM/train/ai"])
     assert told(tmp_path) == {("adm", "train", "fake")}
     assert told(tmp_path, "ffhq=:train:real") == {("adm", "train", "fake"), ("real", "train", "real")}
+
+
+@pytest.mark.parametrize("folder", ["sdxl-turbo/train", "ldm/n01440764", "someones_model"])
+def test_names_of_classes_tell_no_label_of_other_generators(folder: str, tmp_path: Path) -> None:
+    """Generators of classes call their images as ImageNet calls its photographs."""
+    named(tmp_path / folder, "n01440764_12.JPEG", "n01440764_13.png")
+    with pytest.raises(ToolError, match=r"nothing says whether they are real or fake"):
+        told(tmp_path)
+    assert {label for _, _, label in told(tmp_path, ".=::fake")} == {"fake"}
+
+
+def test_photographs_by_their_names(tmp_path: Path) -> None:
+    for folder in ("adm/train", "somewhere"):
+        named(tmp_path / folder, "n01440764_12.JPEG", "0_adm_1.PNG")
+    # No photograph of ImageNet is a PNG.
+    names = ("ILSVRC2012_val_00000001.JPEG", "n01440764_12_n01440764.JPEG", "n01440764_12.png")
+    named(tmp_path / "imagenet_ai", *names)
+    found = listing(tmp_path)
+    groups = [found.groups[number] for number in found.group]
+    assert Counter((g.generator, g.label) for g in groups) == {
+        **{(generator, label): 1 for generator in ("adm", "somewhere") for label in ("real", "fake")},
+        ("real", "real"): 2,
+    }
+    assert [one.source for one in found.rejected] == ["imagenet_ai/n01440764_12.png"]
 
 
 def test_map_leaves_nearer_names_the_last_word(tmp_path: Path) -> None:

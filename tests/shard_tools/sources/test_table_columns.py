@@ -264,3 +264,16 @@ def test_packed_by_columns(tmp_path: Path) -> None:
         *[("real", "train", "real")] * 2,
         *[("u_b", "val", "fake")] * 2,
     ]
+
+
+@pytest.mark.parametrize("generator", [["sdxl"] * 4, None])
+def test_names_of_classes_give_numbers_no_meaning(generator: list[str] | None, tmp_path: Path) -> None:
+    """Reals and fakes of ImageNet's classes, all named by these."""
+    paths: list[str | None] = [f"n01440764_{n}.JPEG" for n in range(4)]
+    columns = {} if generator is None else {"generator": generator}
+    write(tmp_path / "sdxl" / "train.parquet", image=structs(paths), label=[0, 1, 0, 1], **columns)
+    with pytest.raises(ToolError, match=r"its column 'label' holds 0, 1, and nothing says which of them are real"):
+        listing(tmp_path)
+    assert told(tmp_path, None, "0=real,1=fake") == [
+        ("sdxl", "train", label) for label in ("fake", "fake", "real", "real")
+    ]
