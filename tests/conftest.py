@@ -51,6 +51,7 @@ LONG = (
     "tests/genimage_stream/loading/test_accelerators.py",
     "tests/test_examples.py",
     "tests/test_how_do_i.py",
+    "tests/test_tutorial.py",
     "tests/benchmarks/test_gpu_check.py",
     "tests/shard_tools/test_elsewhere.py",
     "tests/shard_tools/test_object_store.py",

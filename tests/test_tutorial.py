@@ -28,6 +28,8 @@ def test_tutorial_from_beginning_to_end(tmp_path: Path, warm: str, monkeypatch: 
     make_commands(tmp_path / "bin", warm)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more of them take turns with those of other tests
     session: dict[str, Any] = {"__name__": "__main__"}
     output = ""
     try:
@@ -44,6 +46,7 @@ def test_tutorial_from_beginning_to_end(tmp_path: Path, warm: str, monkeypatch: 
                 assert not missing, f"line {block.line}: not in the output\n{output}"
     finally:
         sys.modules.pop("detector", None)
+        torch.set_num_threads(threads)
     assert (tmp_path / "report.html").exists()
     assert not any(parameter.isnan().any() for parameter in session["model"].parameters())
     assert torch.load(tmp_path / "weights.pt", weights_only=True).keys() == session["model"].state_dict().keys()
