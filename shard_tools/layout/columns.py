@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import TYPE_CHECKING
 
 from genimage_stream.vocabulary import FAKE, LABEL_ALIASES, LABELS, REAL, REAL_POOL, simplify
@@ -37,6 +39,7 @@ _USEFUL = {
     *(name for role in ("generator", "split", "label") for name in USUAL[role]),
     *BOOLEANS,
 }
+_WHOLE = re.compile(r"-?\d+\.0+")
 _NOTHING = {"", "none", "null", "nan", "na", "unknown"}
 
 
@@ -138,6 +141,7 @@ class Meaning:
         """The label that a value of the label column says; None: nothing that is sure."""
         if value is None or self.label is None:
             return None
+        value = whole(value)
         given = dict(self.columns.labels).get(str(value).lower())
         if given:
             return given
@@ -177,6 +181,46 @@ class Meaning:
         return (
             f"its column {self.label!r} holds {', '.join(shown)}, and nothing says which of them are real: add "
             f"--labels {first.lower()}, or the other way round"
+        )
+
+
+def whole(value: object) -> object:
+    """A value of a label column; whole numbers may be written as others: pandas does so beside missing ones."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, float):
+        return None if isnan(value) else str(value)
+    return value.partition(".")[0] if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else value
+
+
+class Contradictions:
+    """Images of which a column says another label than their path. One of both is wrong, and nothing tells which."""
+
+    def __init__(self, meaning: Meaning, where: str) -> None:
+        self._column, self._where = meaning.label, where
+        self._believed = meaning.columns.of("label") is not None  # the user named the column
+        self._first, self._label = "", ""
+        self._count = 0
+
+    def settle(self, path: str, by_path: str | None, by_column: str | None) -> str | None:
+        """The label of an image."""
+        if by_path is None or by_column is None or by_path == by_column:
+            return by_path or by_column
+        self._first, self._label = self._first or path, self._label or by_column
+        self._count += 1
+        return by_column
+
+    def end(self) -> list[str]:
+        """What there is to say. Raises ToolError where the user has to decide."""
+        if not self._count:
+            return []
+        said = f"for {self._count:,} images the column {self._column!r} says another label than their paths, "
+        said += f"e.g. {self._first} is {self._label} by the column"
+        if self._believed:
+            return [f"{self._where}: {said}; the column is taken, as --columns label={self._column} says"]
+        raise ToolError(
+            f"{self._where}: {said}: if the column is right, say so by --columns label={self._column}; otherwise look "
+            "at --labels, or take the column out"
         )
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from shard_tools.errors import ToolError
-from shard_tools.layout.columns import Columns, Meaning, pick, read_text, split_of, unused
+from shard_tools.layout.columns import Columns, Contradictions, Meaning, pick, read_text, split_of, unused
+from shard_tools.layout.place import place_of
 from shard_tools.names import IMAGE_SUFFIXES
 from shard_tools.sources.base import ContainerListing, FolderListing, Location, Reader, Said
 
@@ -35,12 +36,16 @@ def add_sidecars(listing: ContainerListing, reader: Reader, columns: Columns) ->
     keep = columns.kept_of(names)
     note = unused(names, (split, meaning.label, generator, pick("path", names, columns, "")), columns)
     listing.notes += [note] if note else []
+    contradictions = Contradictions(meaning, "SRC")
     values = [row.get(meaning.label) for row in fields.values()] if meaning.label else []
     unclear = [value for value in values if value not in (None, "") and meaning.label_of(value) is None]
     asked = meaning.question(unclear) if unclear else ""
     listing.folders = [
-        part for folder in listing.folders for part in _divided(folder, fields, meaning, split, keep, asked)
+        part
+        for folder in listing.folders
+        for part in _divided(folder, fields, meaning, split, keep, asked, contradictions)
     ]
+    listing.notes += contradictions.end()
 
 
 def _path(folder: FolderListing, name: str) -> str:
@@ -111,12 +116,17 @@ def _divided(
     split: str | None,
     keep: tuple[tuple[str, str], ...],
     question: str,
+    contradictions: Contradictions,
 ) -> list[FolderListing]:
     parts: dict[tuple[Said, str], FolderListing] = {}
+    place = place_of(folder.path.split("/") if folder.path else [])
+    by_path = None if place.pool else place.label
     for name, size in zip(folder.names, folder.sizes, strict=True):
         row = fields.get(_path(folder, name), {})
         value = row.get(meaning.label) if meaning.label else None
         label = meaning.label_of(value)
+        if label is not None:
+            label = contradictions.settle(_path(folder, name), by_path, label)
         generator = meaning.generator_of(row.get(meaning.generator)) if meaning.generator else None
         said = Said(generator, split_of(row.get(split)) if split else None, label)
         asked = question if label is None and value not in (None, "") else ""

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.vocabulary import FAKE, REAL, REAL_POOL
-from shard_tools.layout.columns import USUAL, Columns, Meaning, pick, split_of, unused
+from shard_tools.layout.columns import USUAL, Columns, Contradictions, Meaning, pick, split_of, unused, whole
 from shard_tools.layout.place import place_of
 from shard_tools.names import generator_hint, is_photograph, is_system_file
 from shard_tools.sources.base import ContainerListing, FolderListing, Said
@@ -146,20 +146,24 @@ def list_rows(
     paths, lengths = given.paths, given.lengths
     meaning = Meaning(columns, roles.label, roles.generator, given.class_names)
     note = unused(given.names, (roles.image, *roles.names()), columns)
-    labels = _values(given, roles.label)
+    labels = [whole(value) for value in _values(given, roles.label)]
     generators = [meaning.generator_of(value) for value in _values(given, roles.generator)]
     splits = [split_of(value) for value in _values(given, roles.split)]
     pooled = REAL_POOL in generators  # then the others are those that made fakes
     stem = os.path.splitext(os.path.basename(path))[0]
-    label_of_folder = cache(lambda folder: place_of(folder.split("/") if folder else []).label)
+    place_of_folder = cache(lambda folder: place_of(folder.split("/") if folder else []))
     generator_of_folder = cache(lambda folder: place_of([*above, *filter(None, folder.split("/"))]).generator)
     beside_fakes = any(generator_hint((full or "").rpartition("/")[2]) for full in paths)
+    contradictions = Contradictions(meaning, path)
     rows: list[tuple[str, str, str | None]] = []
     votes: dict[Any, Counter[str]] = {}
     for number, (full, value) in enumerate(zip(paths, labels, strict=True)):
         folder, _, name = _inside(full or "").rpartition("/")
         name = name or f"{stem}-{number:08d}"
-        told = label_of_folder(folder) or meaning.label_of(value)
+        by_path, by_column = place_of_folder(folder), meaning.label_of(value)
+        # The name of a source of photographs says less than a column: their copies with a part made anew go by it, too.
+        of_path = None if by_path.pool and by_column else by_path.label
+        told = contradictions.settle(full or "", of_path, by_column)
         if told is None and generators[number] and (value is None or generators[number] == REAL_POOL):
             told = REAL if generators[number] == REAL_POOL else FAKE if pooled else None
         if told is None and generator_hint(name):
@@ -169,6 +173,7 @@ def list_rows(
         if told is not None and isinstance(value, int):
             votes.setdefault(value, Counter())[told] += 1
         rows.append((folder, name, told))
+    listing.notes += contradictions.end()
     meanings = {value: next(iter(count)) for value, count in votes.items() if len(count) == 1}
     unclear = [
         value
@@ -183,10 +188,15 @@ def list_rows(
             continue
         value = labels[number]
         label = told or (meanings.get(value) if isinstance(value, int) else None)
-        where = folder
-        if label is not None and label_of_folder(folder) is None:
+        where, by_path = folder, place_of_folder(folder)
+        if label is not None and (by_path.label is None or (by_path.pool and label != by_path.label)):
             where = "/".join(part for part in (folder, _LABEL_FOLDER[label]) if part)
-        said = Said(generators[number], splits[number], unnamed=bool(roles.generator) and not generators[number])
+        said = Said(
+            generators[number],
+            splits[number],
+            label if by_path.label not in (None, label) and not by_path.pool else None,
+            unnamed=bool(roles.generator) and not generators[number],
+        )
         asked = question if label is None and value is not None else ""
         into = folders.setdefault(
             (where, said, asked), FolderListing(where, of_images=True, said=said, undecided=asked)

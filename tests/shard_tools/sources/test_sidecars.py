@@ -56,6 +56,18 @@ def test_a_table_of_the_images(form: str, where: str, tmp_path: Path) -> None:
         listing(tmp_path)
 
 
+def test_a_table_that_contradicts_the_folders(tmp_path: Path) -> None:
+    put(tmp_path, **{"flux/fake/a.png": b"x", "flux/fake/b.png": b"x"})
+    put(tmp_path / "flux/fake", **{"metadata.csv": "file_name,label,model\na.png,real,flux\nb.png,fake,flux\n"})
+    with pytest.raises(
+        ToolError, match=r"for 1 images the column 'label' says another label .*flux/fake/a.png is real"
+    ):
+        listing(tmp_path, "generator=model")
+    found = listing(tmp_path, "generator=model,label=label")
+    assert told(found) == [("a.png", "flux", "val", "real"), ("b.png", "flux", "val", "fake")]
+    assert any("the column is taken" in note for note in found.notes)
+
+
 def test_a_column_that_is_nowhere(tmp_path: Path) -> None:
     put(tmp_path, **{"a.jpg": b"x", "a.json": '{"label": "fake"}'})
     with pytest.raises(ToolError, match=r"--columns label=target: .* has no such column; it has label"):

@@ -266,6 +266,41 @@ def test_packed_by_columns(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [(["fake", "real"] * 2, None), ([1.0, 0.0, 1.0, 0.0], "0=real,1=fake"), ([1, 0, 1, 0], "0=real,1=fake")],
+)
+def test_a_column_that_contradicts_the_paths(values: list[Any], labels: str | None, tmp_path: Path) -> None:
+    paths: list[str | None] = ["real/0.png", "fake/1.png", "/mnt/ai/2.png", "3.png"]
+    write(tmp_path / "sdxl" / "train.parquet", image=structs(paths), label=values)
+    with pytest.raises(
+        ToolError, match=r"for 2 images the column 'label' says another label than their paths, e\.g\. real/0"
+    ):
+        listing(tmp_path, None, labels)
+    found = listing(tmp_path, "label=label", labels)
+    groups = [found.groups[number] for number in found.group]
+    by_name = dict(zip(found.name.to_pylist(), (g.label for g in groups), strict=True))
+    assert by_name == {"0.png": "fake", "1.png": "real", "2.png": "fake", "3.png": "real"}
+    assert any("for 2 images the column 'label' says another label" in note for note in found.notes)
+
+
+def test_fakes_made_of_photographs_of_a_source(tmp_path: Path) -> None:
+    paths: list[str | None] = [f"coco/{n}.png" for n in range(4)]
+    write(tmp_path / "train.parquet", image=structs(paths), label=["real", "fake"] * 2, generator=["sdxl"] * 4)
+    assert sorted(label for _, _, label in told(tmp_path)) == ["fake", "fake", "real", "real"]
+
+
+def test_numbers_as_pandas_writes_them_beside_missing_ones(tmp_path: Path) -> None:
+    values = [0.0, 1.0, None, 1.5]
+    write(tmp_path / "sdxl" / "train.parquet", image=BYTES, label=values)
+    with pytest.raises(
+        ToolError, match=r"its column 'label' holds 0, 1, 1\.5, and nothing says .* --labels 0=real,1=fake"
+    ):
+        listing(tmp_path)
+    found = listing(tmp_path, None, "0=real,1=fake,1.5=fake")
+    assert (len(found), len(found.rejected)) == (3, 1)
+
+
 @pytest.mark.parametrize("generator", [["sdxl"] * 4, None])
 def test_names_of_classes_give_numbers_no_meaning(generator: list[str] | None, tmp_path: Path) -> None:
     """Reals and fakes of ImageNet's classes, all named by these."""
