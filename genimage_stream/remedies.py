@@ -92,6 +92,24 @@ def no_dataset(destination: str, *, begun: bool, file: str) -> str:
     return f"{destination} holds no dataset ({file} is not there): give the folder that `shard-tools pack` wrote"
 
 
+#: How obstore calls a store, and where it looks for credentials.
+_CREDENTIALS = {
+    "S3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket",
+    "GCS": "set GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true for a public bucket",
+    "MicrosoftAzure": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+
+
+def no_credentials(said: str) -> str | None:
+    """The sentence for what obstore says where there are no credentials, or only a part; None for anything else."""
+    store = next((name for name in _CREDENTIALS if f"Generic {name} error" in said), "S3")
+    if "169.254.169.254" in said:  # where cloud machines look for credentials, tried last
+        return f"no credentials found: {_CREDENTIALS[store]}"
+    if "Missing AccessKeyId" in said or "Missing SecretAccessKey" in said or "Account must be specified" in said:
+        return f"a part of the credentials is missing: {_CREDENTIALS[store]}"
+    return None
+
+
 def sentence(error: BaseException) -> str:
     """The message for an error: its own text, with a remedy where the system gives none."""
     said = str(error) or type(error).__name__
@@ -103,11 +121,8 @@ def sentence(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}; `shard-tools verify` checks whether the dataset is intact"
     if isinstance(error, ImportError) and "torch" in f"{error.name} {said}":
         return said if _TORCH in said else f"{said}: {_TORCH}"
-    if "169.254.169.254" in said:  # where cloud machines look for credentials, tried last
-        return (
-            f"{said.split(': ')[0]}: no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-            "AWS_SKIP_SIGNATURE=true for a public bucket"
-        )
+    if (lacking := no_credentials(said)) is not None:
+        return f"{said.split(': ')[0]}: {lacking}"
     if "error sending request" in said or "Connection refused" in said:
         return f"{said}: no server responded; check the address, its port, and whether the server is running"
     return said

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from genimage_stream.remedies import sentence
+from genimage_stream.remedies import no_credentials, sentence
 from shard_tools.errors import TargetError, ToolError
 
 SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
@@ -34,7 +34,8 @@ def open_store(url: str, error: type[ToolError] = TargetError) -> Any:
         config = {"aws_disable_bulk_delete": "true"} if url.startswith("s3") else None
         return from_url(url, config=config, client_options=client)  # type: ignore[call-overload]
     except Exception as failed:
-        raise error(f"{url}: {first_line(failed)}") from failed
+        reason = first_line(failed)
+        raise error(f"{url}: {no_credentials(reason) or reason}") from failed
 
 
 def first_line(error: BaseException) -> str:

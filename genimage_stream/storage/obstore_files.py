@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from genimage_stream.addresses import shown, split_credentials
+from genimage_stream.remedies import no_credentials
 from genimage_stream.storage.errors import WHOLE_FILES, PastEndError, StoreError, failure
 from genimage_stream.storage.http_files import Facts
 from genimage_stream.storage.patience import PassingError
@@ -47,7 +48,8 @@ class ObstoreFiles:
         try:
             self._store: Any = from_url(plain, client_options=client, retry_config=retry, config=options, **more)  # type: ignore[call-overload]
         except Exception as error:
-            raise ValueError(f"{shown(address)}: {shown(_first_line(error))}") from None
+            reason = _first_line(error)
+            raise ValueError(f"{shown(address)}: {no_credentials(reason) or shown(reason)}") from None
 
     async def head(self, path: str) -> Facts:
         """Size and version of a file. Raises FileNotFoundError, StoreError or PassingError, as `get` does."""
@@ -72,7 +74,11 @@ class ObstoreFiles:
         from obstore import exceptions
 
         text = str(error)
-        if (status := _status(error)) is not None:
+        status = _status(error)
+        if (lacking := no_credentials(_first_line(error))) is not None:  # what answered, if anything, is not the store
+            refused = status is not None and status // 100 == 4 and status != 429
+            return StoreError(lacking) if refused else PassingError(lacking)
+        if status is not None:
             return PastEndError() if status == 416 else failure(status, text.partition("\n\nDebug source")[0])
         if isinstance(error, FileNotFoundError):
             return FileNotFoundError("it is not there")

@@ -6,7 +6,10 @@ What goes wrong on the way, and the cache, are the same code for every store: se
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -29,6 +32,35 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("dataset"), 6)
+
+
+@contextmanager
+def answering(status: int | None) -> Iterator[str]:
+    """The address of a proxy that answers everything with `status`; None: of a port where nothing listens."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status or 500)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def do_PUT(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        if status is None:
+            server.server_close()
+            yield address
+            return
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield address
+        server.shutdown()
+        thread.join()
 
 
 def batches(dataset: gs.Dataset, **options: Any) -> list[tuple[list[str], bytes]]:
@@ -63,3 +95,42 @@ def test_a_shard_gone_or_cut_is_named(server: StoreServer, root: Path, tmp_path:
         batches(gone)
     with pytest.raises(FileNotFoundError, match="shard-tools pack"):
         gs.open_dataset(f"{server.url}/nothing", storage_options=server.options)
+
+
+_NONE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SKIP_SIGNATURE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No credentials anywhere."""
+    for name in (*_NONE, "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SKIP_SIGNATURE", "AZURE_STORAGE_ACCOUNT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("status", [403, 404, None])  # the proxy refuses, there is no role, nothing listens
+@pytest.mark.parametrize(
+    ("address", "wanted"), [("s3://bucket/shards", "AWS_ACCESS_KEY_ID"), ("gs://b/shards", "GOOGLE_APPLICATION")]
+)
+@pytest.mark.usefixtures("bare")
+def test_no_credentials(address: str, wanted: str, status: int | None) -> None:
+    """Clients then ask the address where cloud machines have theirs: its answers are not the store's."""
+    with answering(status) as proxy:
+        options = {"client_options": {"proxy_url": proxy}, "retries": 0}
+        with pytest.raises(OSError, match=f"{address}/dataset.json: no credentials found: set {wanted}") as caught:
+            gs.open_dataset(address, storage_options=options)
+    assert not isinstance(caught.value, FileNotFoundError)  # which would say that there is no dataset
+
+
+@pytest.mark.parametrize(
+    ("address", "options"),
+    [
+        ("s3://bucket/shards", {"aws_access_key_id": "a"}),
+        ("s3://bucket/shards", {"aws_secret_access_key": "a"}),
+        ("az://container/shards", {}),
+    ],
+)
+@pytest.mark.usefixtures("bare")
+def test_a_part_of_the_credentials(address: str, options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=f"{address}: a part of the credentials is missing: set A"):
+        gs.open_dataset(address, storage_options=options)
