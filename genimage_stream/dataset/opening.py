@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -149,7 +150,7 @@ def _absence(store: Store) -> str:
             return f"{store.name} is a part of the dataset {above}: give that folder, and select from it"
     if local is not None and not begun and _has_tars(Path(store.name)):
         return (
-            f"{store.name} has tars but no index, so `shard-tools pack` did not write it: extract the tars, or turn "
-            "them into folders with examples/webdataset_to_folders.py, and pack those"
+            f"{store.name} has tars but no index, so `shard-tools pack` did not write it: `shard-tools pack "
+            f"{shlex.quote(store.name)} DST` makes a dataset of them at DST"
         )
     return no_dataset(store.name, begun=begun, file=schema.DATASET_FILE)

@@ -121,5 +121,6 @@ def looked_for() -> str:
     names = ", ".join(sorted(set(ALIASES.values())))
     return (
         "<generator>/{train,val}/{ai,nature}/, test/<generator>_imagenet/{ai,nature}/ or <generator>/{0_real,1_fake}/ "
-        f"with images in them, for example of {names}; or multi-volume zips of these; or Arrow or Parquet files"
+        f"with images in them, for example of {names}; or multi-volume zips of these; or WebDataset tars; or Arrow or "
+        "Parquet files"
     )
