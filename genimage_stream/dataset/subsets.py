@@ -8,12 +8,13 @@ copies of one image are never on both sides of a split, unless the cut itself fa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from genimage_stream.arguments import names, whole
+from genimage_stream.arguments import WrongKindError, names, whole
 from genimage_stream.dataset.groups import groups_of
 from genimage_stream.order.mixing import largest_remainders
 from genimage_stream.order.philox import philox4x32, split_seed
@@ -42,6 +43,9 @@ def sample(access: Access, n: int, per: Sequence[str], seed: int) -> Rows:
 
 def split(access: Access, fractions: Sequence[float], per: Sequence[str], seed: int) -> list[Rows]:
     """Random parts that share no sample and are together everything, each with its fraction of every group."""
+    for fraction in fractions:
+        if isinstance(fraction, bool) or not isinstance(fraction, Real):
+            raise WrongKindError(f"split({fraction!r}): each fraction is a number of its own, e.g. split(0.9, 0.1)")
     given = ", ".join(f"{f:g}" for f in fractions)
     if any(f < 0 for f in fractions):
         raise ValueError(f"split({given}): a fraction is below 0")

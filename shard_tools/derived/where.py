@@ -56,10 +56,11 @@ def _truth(node: ast.expr, columns: Sequence[str]) -> Any:
 
 def _comparison(whole: ast.expr, left: ast.expr, op: ast.cmpop, right: ast.expr, columns: Sequence[str]) -> Any:
     if isinstance(op, (ast.In, ast.NotIn)):
-        if not isinstance(right, (ast.Tuple, ast.List, ast.Set)) or not isinstance(left, ast.Name):
+        if not isinstance(right, (ast.Tuple, ast.List, ast.Set, ast.Constant)) or not isinstance(left, ast.Name):
             raise _NotUnderstoodError(whole)
         column = _column(left, columns)
-        found = reduce(or_, [_equal(left, column, _value(one)) for one in right.elts], pc.scalar(False))
+        elements = [right] if isinstance(right, ast.Constant) else right.elts  # ('sd14') is no tuple to Python
+        found = reduce(or_, [_equal(left, column, _value(one)) for one in elements], pc.scalar(False))
         return found if isinstance(op, ast.In) else ~found
     if isinstance(op, (ast.Is, ast.IsNot)):
         if not isinstance(left, ast.Name) or not (isinstance(right, ast.Constant) and right.value is None):

@@ -79,6 +79,8 @@ def test_the_choice_is_even(dataset: gs.Dataset) -> None:
         (lambda d: d.split(), "add up to 1"),
         (lambda d: d.split(0.5, 0.4), "add up to 1"),
         (lambda d: d.split(1.5, -0.5), "below 0"),
+        (lambda d: d.split([0.9, 0.1]), r"split\(\[0.9, 0.1\]\): each fraction is a number of its own"),
+        (lambda d: d.split(0.9, "0.1"), r"split\('0.1'\)"),
         (lambda d: d.sample(-1), "n=-1"),
         (lambda d: d.first(-1), "n=-1"),
         (lambda d: d.sample(3, per=["width"]), "'width'"),
