@@ -18,7 +18,7 @@ $loading/test_whole_and_all.py}
 copy=$here/build/tsan/checkout reports=$here/build/tsan/reports
 rm -rf "$copy" "$reports"
 mkdir -p "$copy" "$reports"
-cp -r genimage_stream shard_tools tests pyproject.toml "$copy"
+cp -r genimage_stream shard_tools benchmarks stand_ins tests pyproject.toml "$copy"
 rm -f "$copy"/genimage_stream/decode/_core*.so
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 cp "$here/build/tsan/_core.so" "$copy/genimage_stream/decode/_core$suffix"
