@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from shard_tools.errors import ToolError
@@ -24,15 +24,32 @@ _LARGEST = 1 << 20  # bytes of a sidecar of one image
 def add_sidecars(listing: ContainerListing, reader: Reader, columns: Columns) -> None:
     """Divide the folders of a listing of plain files by what is said of their images. Raises ToolError when `--columns`
     names a column that is nowhere."""
-    fields = {path: row for folder in listing.folders for path, row in _table_rows(folder, reader, columns)}
+    fields: dict[str, dict[str, Any]] = {}
+    differing: dict[str, str] = {}  # column -> an image of which two rows say something else there
+    known = {_path(folder, name) for folder in listing.folders for name in folder.names}
+    for folder in listing.folders:
+        for path, row in _table_rows(folder, reader, columns, known):
+            before = fields.get(path, {})
+            differing |= {name: path for name in before if name in row and before[name] != row[name]}
+            fields[path] = {**before, **row}
     for folder in listing.folders:
         for path, row in _of_images(folder, reader):
             fields[path] = {**fields.get(path, {}), **row}
     if not fields:
         return
     names = list(dict.fromkeys(name for row in fields.values() for name in row))
-    split, generator = (pick(role, names, columns, "what lies beside the images") for role in ("split", "generator"))
-    meaning = Meaning(columns, pick("label", names, columns, "what lies beside the images"), generator)
+    # --keep by itself only adds columns to the index.
+    split, generator, label = (
+        pick(role, names, columns, "what lies beside the images") if columns.given else None
+        for role in ("split", "generator", "label")
+    )
+    for name in (split, generator, label):
+        if name in differing:
+            raise ToolError(
+                f"{differing[name]}: the tables beside the images have several rows of it, with other values in the "
+                f"column {name!r}: leave one of them, or name another column by --columns"
+            )
+    meaning = Meaning(columns, label, generator)
     keep = columns.kept_of(names)
     note = unused(names, (split, meaning.label, generator, pick("path", names, columns, "")), columns)
     listing.notes += [note] if note else []
@@ -56,14 +73,17 @@ def _read(folder: FolderListing, name: str, size: int, reader: Reader) -> str:
     return reader.read(Location(_path(folder, name), size)).decode("utf-8-sig", "replace")
 
 
-def _table_rows(folder: FolderListing, reader: Reader, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(path of an image, its columns) of all tables in a folder: paths count from there, or from the source."""
+def _table_rows(
+    folder: FolderListing, reader: Reader, columns: Columns, known: Collection[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(path of an image, its columns) of all tables in a folder: paths count from there, or, where no file is there,
+    from the source."""
     for name, size in zip(folder.names, folder.sizes, strict=True):
         if not name.lower().endswith(_TABLES) or name in folder.unreadable:
             continue
         text = _read(folder, name, size, reader)
         if name.lower().endswith(".jsonl"):
-            rows = [row for line in text.splitlines() if isinstance(row := _object(line), dict)]
+            rows = [row for line in text.split("\n") if isinstance(row := _object(line), dict)]
         else:
             delimiter = "\t" if name.lower().endswith(".tsv") else ","
             rows = _cells(text, delimiter, _path(folder, name))
@@ -72,8 +92,8 @@ def _table_rows(folder: FolderListing, reader: Reader, columns: Columns) -> Iter
         path = given if given in names else pick("path", names, Columns(), name)
         for row in rows if path else []:
             where = str(row.get(path) or "").replace("\\", "/").removeprefix("./").strip("/")
-            yield where, row
-            yield _path(folder, where), row
+            here = _path(folder, where)
+            yield here if here in known else where, row
 
 
 def _cells(text: str, delimiter: str, shown: str) -> list[dict[str, Any]]:

@@ -68,6 +68,37 @@ def test_a_table_that_contradicts_the_folders(tmp_path: Path) -> None:
     assert any("the column is taken" in note for note in found.notes)
 
 
+def test_paths_count_from_the_table_first(tmp_path: Path) -> None:
+    put(tmp_path, **{"a.png": b"x", "deep/b.png": b"x", "deep/a.png": b"x"})
+    put(tmp_path, **{"deep/metadata.csv": "file_name,label,model\na.png,real,m\ndeep/b.png,fake,m\n"})
+    found = listing(tmp_path, "label=label")
+    assert [one.source for one in found.rejected] == ["a.png"]  # of which nothing is said
+    assert {(g.path, g.label) for g in found.groups} == {("deep", "real"), ("deep", "fake")}
+
+
+def test_rows_that_contradict_each_other(tmp_path: Path) -> None:
+    rows = "file_name,label,model,note\na.png,real,m,1\na.png,{},m,2\n"
+    put(tmp_path, **{"a.png": b"x", "metadata.csv": rows.format("real")})
+    assert told(listing(tmp_path, "label=label")) == [("a.png", "real", "val", "real")]
+    put(tmp_path, **{"metadata.csv": rows.format("fake")})
+    with pytest.raises(ToolError, match=r"a.png: .* several rows of it, with other values in the column 'label'"):
+        listing(tmp_path, "label=label")
+
+
+def test_lines_end_where_json_ends_them(tmp_path: Path) -> None:
+    lines = [json.dumps({"file_name": "a.png", "label": "fake", "prompt": "x\u2028y"}, ensure_ascii=False), ""]
+    put(tmp_path, **{"flux/a.png": b"x", "flux/metadata.jsonl": "\r\n".join(lines)})
+    assert told(listing(tmp_path, "label=label")) == [("a.png", "flux", "val", "fake")]
+
+
+def test_keep_alone_changes_no_generator(tmp_path: Path) -> None:
+    put(tmp_path, **{"flux/fake/a.png": b"x", "flux/fake/a.json": '{"source": "x", "label": "real", "seed": 1}'})
+    found = listing(tmp_path, None, None, "seed")
+    assert told(found) == [("a.png", "flux", "val", "fake")]
+    assert found.kept["seed"].to_pylist() == [1]
+    assert any("not used: the columns source, label" in note for note in found.notes)
+
+
 def test_a_column_that_is_nowhere(tmp_path: Path) -> None:
     put(tmp_path, **{"a.jpg": b"x", "a.json": '{"label": "fake"}'})
     with pytest.raises(ToolError, match=r"--columns label=target: .* has no such column; it has label"):
