@@ -17,7 +17,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from genimage_stream.vocabulary import ALIASES, FAKE, REAL, REAL_POOL, simplify
-from shard_tools.layout.words import CLASSES, LISTED, NEW, Word, read_name
+from shard_tools.layout.words import CLASSES, LISTED, NEW, SYNSET, Word, read_name
+
+_COMMON = {"ai", "nature", "natural", "generated", "synthetic"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def place_of(
     words = [read_name(name) for name in folders]
     outside = [read_name(name) for name in context]
     label_at = max((at for at, word in enumerate(words) if word.label), default=-1)
-    label = words[label_at].label if label_at >= 0 else _innermost([word.label for word in outside])
+    label = words[label_at].label if label_at >= 0 else _outer_label(context, outside)
     split_at, passed = _split(words, folders, beside)
     split = (
         words[split_at].split
@@ -110,6 +112,17 @@ def _split(
         elif divided and words[at].split != words[chosen].split:
             passed = folders[at]
     return chosen, passed
+
+
+def _outer_label(context: Sequence[str], outside: Sequence[Word]) -> str | None:
+    """The label that folders above SRC say. `ai` is GenImage's word, and many other folders' name: it says one only
+    where SRC is that folder or nothing but splits and classes is between."""
+    further = False
+    for name, word in zip(reversed(context), reversed(outside), strict=True):
+        if word.label:
+            return None if further and simplify(name) in _COMMON else word.label
+        further |= not (word.split or SYNSET.match(name) or simplify(name) in CLASSES)
+    return None
 
 
 def _innermost(values: Sequence[str | None]) -> str | None:

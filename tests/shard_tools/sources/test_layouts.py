@@ -59,6 +59,23 @@ def test_context_above_the_source() -> None:
     assert place_of(["train", "ai"], ["home", "somebody", "pictures"]) == Place(None, "train", "fake")
 
 
+@pytest.mark.parametrize(
+    ("context", "label"),
+    [
+        (["ADM", "train", "ai"], "fake"),
+        (["ADM", "ai", "n01440764"], "fake"),
+        (["home", "ai", "data"], None),  # somebody's home
+        (["ai", "datasets", "flux"], None),
+        (["ai", "mscoco"], None),
+        (["nature", "papers", "x"], None),
+        (["Fake", "DM", "Midjourney"], "fake"),
+        (["0_real", "somewhere"], "real"),
+    ],
+)
+def test_labels_above_the_source(context: list[str], label: str | None) -> None:
+    assert place_of([], context).label == label
+
+
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "merged"])
 def test_every_layout_gives_the_same_tars(layout: str, tmp_path: Path, packed_pair: dict[str, Any]) -> None:
     make_layout(tmp_path / "src", layout, **{**packed_pair["options"], **only_splits(layout)})
