@@ -334,7 +334,7 @@ def _fill(listing: ContainerListing, members: list[zd.Member], segments: list[Se
         if not name:
             continue  # a folder
         if path.startswith(("/", ".")) or "//" in path or "/." in path:  # bsdtar begins all members with "./"
-            path = "/".join(part for part in path.split("/") if part not in ("", "."))
+            path = "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
         if is_system_file(name) or any(map(is_system_file, path.split("/") if path else ())):
             listing.system_files += 1
             continue
