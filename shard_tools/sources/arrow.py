@@ -27,7 +27,7 @@ from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.words import split_of_file
 from shard_tools.sources.base import ContainerListing, Location
 from shard_tools.sources.table_file import encoded, is_compressed, open_arrow, read_parts, read_schema, state_of
-from shard_tools.sources.table_rows import BYTES, find_roles, images_of, list_rows, rows_of
+from shard_tools.sources.table_rows import BYTES, find_roles, images_of, list_rows, other_images, rows_of
 from shard_tools.sources.unfold import written_whole
 
 # Copies of tables that the `datasets` library keeps of its own computations.
@@ -158,6 +158,7 @@ def open_table(path: str, name: str, columns: Columns = NO_COLUMNS) -> TableCont
             rows = rows_of(parts, roles, schema)
             if not rows.paths:
                 raise pa.ArrowInvalid("it has no rows")
+            listing.notes += other_images(schema, roles, columns)
             listing.folders = list_rows(path, rows, roles, columns, listing, _above(name))
         else:
             listing.problems.append(

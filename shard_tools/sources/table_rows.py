@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genimage_stream.vocabulary import FAKE, REAL, REAL_POOL
+from shard_tools.errors import ToolError
 from shard_tools.layout.columns import USUAL, Columns, Contradictions, Meaning, pick, split_of, unused, whole
 from shard_tools.layout.place import place_of
 from shard_tools.names import generator_hint, is_photograph, is_system_file
@@ -64,6 +65,11 @@ def find_roles(schema: pa.Schema, columns: Columns, where: str) -> Roles:
     if image is None:
         features = _features(schema)
         declared = [name for name in of_bytes if (features.get(name) or {}).get("_type") == "Image"]
+        if len(declared) > 1:
+            raise ToolError(
+                f"{where}: it has several columns of images ({', '.join(declared[:20])}), and nothing says which is "
+                f"wanted: name it by --columns image={declared[0]}"
+            )
         image = declared[0] if declared else None
     if image is None:
         raise pa.ArrowInvalid(
@@ -74,6 +80,17 @@ def find_roles(schema: pa.Schema, columns: Columns, where: str) -> Roles:
     texts = [name for name in others if is_text(schema.field(name).type)]
     picked = {role: pick(role, others, columns, where) for role in ("generator", "split", "label")}
     return Roles(image, pick("path", texts, columns, where), **picked, keep=columns.kept_of(others))
+
+
+def other_images(schema: pa.Schema, roles: Roles, columns: Columns) -> list[str]:
+    """A sentence on columns of images beside the one that is read, where the user did not choose."""
+    others = [field.name for field in schema if field.name != roles.image and _holds_bytes(field.type)]
+    if not others or columns.of("image"):
+        return []
+    return [
+        f"not used: the images of the columns {', '.join(others[:20])}; --columns image={others[0]} takes these "
+        f"instead of those of {roles.image}"
+    ]
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:

@@ -17,12 +17,13 @@ import os
 import tarfile
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from shard_tools.addresses import first_line, is_object_url
-from shard_tools.errors import SourceError
+from shard_tools.errors import SourceError, ToolError
 from shard_tools.layout.columns import NO_COLUMNS, Columns, pick, read_text
 from shard_tools.layout.words import folder_stem, split_of_file
 from shard_tools.names import IMAGE_SUFFIXES, TABLE_SUFFIXES, TAR_SUFFIXES, is_system_file
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 
 _TEXT = (".cls", ".json", ".txt")  # members that are read while listing
 _LARGEST_TEXT = 1 << 20  # bytes of such a member
+# Words between a sample's name and the suffix of an image, where it has several: a mask or an original is no fake.
+_OF_SEVERAL = {
+    *("mask", "masks", "seg", "segmentation", "depth", "edge", "edges", "thumb", "thumbnail", "cond", "control"),
+    *("original", "orig", "source", "src", "target", "edited", "edit", "input", "output", "before", "after"),
+    *("left", "right", "real", "fake", "reference", "ref", "gt", "0", "1"),
+}
 _AFTER_END = 1 << 20  # bytes looked through behind the end of a tar
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LARGEST_HEADER = 4 << 20  # bytes of a name or PAX record, which tarfile reads into memory
@@ -264,6 +271,8 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
         )
     if links:
         listing.problems.append(f"{path}: {links:,} links and special files in it are not read")
+    if not columns.of("image"):
+        _check_samples(images, path)
     names = list(dict.fromkeys(name for sample in fields.values() for name in sample))
     of_images = [fields.get(image.sample, {}) for image in images]
     roles = Roles(
@@ -281,6 +290,22 @@ def _list(file: IO[bytes], path: str, columns: Columns, listing: ContainerListin
         offsets=[image.offset for image in images],
     )
     listing.folders = list_rows(path, rows, roles, columns, listing, above)
+
+
+def _check_samples(images: list[_Image], path: str) -> None:
+    """Raises ToolError where samples hold several images of which the names say that they are different things."""
+    ends = [image.path[len(image.sample.lstrip("/")) :].lower() for image in images]
+    told = {
+        image.sample for image, end in zip(images, ends, strict=True) if _OF_SEVERAL.intersection(end.split(".")[1:-1])
+    }
+    counts = Counter(image.sample for image in images if image.sample in told)
+    several = {sample for sample, count in counts.items() if count > 1}
+    if several:
+        kinds = sorted({end[1:] for image, end in zip(images, ends, strict=True) if image.sample in several})
+        raise ToolError(
+            f"{path}: {len(several):,} of its samples hold several images ({', '.join(kinds[:8])}), and nothing says "
+            f"which is wanted: name it by --columns image={kinds[0]}"
+        )
 
 
 def _check_end(file: IO[bytes], offset: int) -> None:

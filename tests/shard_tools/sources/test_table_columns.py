@@ -181,6 +181,19 @@ def test_an_image_that_the_metadata_declare(tmp_path: Path) -> None:
     assert told(tmp_path) == [("m", "train", "fake")] * 4
 
 
+def test_several_columns_of_images(tmp_path: Path) -> None:
+    """Nothing says whether the edited or the original one is meant."""
+    features = {name: {"_type": "Image"} for name in ("source_img", "mask_img", "target_img")}
+    write(tmp_path / "a" / "train.parquet", features, **{name: structs() for name in features})
+    with pytest.raises(
+        ToolError, match=r"several columns of images \(source_img, mask_img, target_img\).*--columns image="
+    ):
+        listing(tmp_path / "a", None, None, ".=m::fake")
+    assert told(tmp_path / "a", "image=target_img", None, ".=m::fake") == [("m", "train", "fake")] * 4
+    write(tmp_path / "b" / "train.parquet", image=structs(), original=structs(), label=["fake"] * 4, model=["m"] * 4)
+    assert any("not used: the images of the columns original;" in note for note in listing(tmp_path / "b").notes)
+
+
 def test_useful_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
     columns = {
         "label": ["fake"] * 4,

@@ -89,6 +89,22 @@ def test_what_the_members_of_a_sample_say(kind: str, tmp_path: Path) -> None:
     assert [row["generator"] for row in index_rows(tmp_path / "dst")] == ["flux"]
 
 
+@pytest.mark.parametrize("names", [("original.jpg", "edited.jpg"), ("jpg", "mask.png"), ("1.png", "0.png")])
+def test_samples_of_several_images(names: tuple[str, str], tmp_path: Path) -> None:
+    members = {f"{n}.{name}": PNGS[0] for n in range(2) for name in names}
+    tar(tmp_path / "m" / "fake" / "train-0.tar", members)
+    with pytest.raises(ToolError, match=r"2 of its samples hold several images .*--columns image="):
+        listing(tmp_path)
+    assert told(tmp_path, f"image={names[1]}") == [("m", "train", "fake")] * 2
+
+
+def test_dots_in_names_make_no_several_images(tmp_path: Path) -> None:
+    tar(
+        tmp_path / "m" / "fake" / "train-0.tar", {f"a.v{n}.png": PNGS[n] for n in range(2, 4)} | {"b.mask.png": PNGS[0]}
+    )
+    assert len(told(tmp_path)) == 3
+
+
 def test_bare_numbers_are_asked_for(tmp_path: Path) -> None:
     tar(tmp_path / "00000.tar", {"0.png": PNGS[0], "0.cls": "1", "1.png": PNGS[1], "1.cls": "0"})
     with pytest.raises(ToolError, match=r"00000.tar: its column 'cls' holds 0, 1, and nothing says .*--labels 0=real"):
