@@ -6,7 +6,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,25 @@ from benchmarks.harness import Contestant, ContestantError, Measurement, as_json
 from benchmarks.peers import Work
 from benchmarks.peers.client import PeerProcess
 
+OURS = "genimage-stream"  # what the names of our own loaders begin with
 BASELINE = "webdataset + Pillow"
 TURN_SECONDS = 1.0  # at least; a loader whose epoch is shorter has several in its turn
 
 
 def log(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def compared_with(rates: Mapping[str, float], baseline: str) -> list[str]:
+    """Whom ratios are given to, by the rates of all loaders: the fastest that is not ours first, then the baseline."""
+    others = [title for title in rates if not title.startswith(OURS)]
+    best = [max(others, key=rates.__getitem__)] if others else []
+    return best + [title for title in (baseline,) if title in rates and title not in best]
+
+
+def times_heading(title: str) -> str:
+    """A column's name: the peer's, without what it says in brackets about itself."""
+    return f"times {title.partition(' (')[0]}"
 
 
 class Comparison:
@@ -118,19 +131,17 @@ class Comparison:
 
     def table(self) -> str:
         """Markdown: rate, ratio, CPU time and memory of each loader, then who was left out and why."""
-        lines = [
-            f"| | img/s | spread | times {self.baseline} (lowest-highest) | img per CPU second | peak MiB | threads |"
-        ]
-        lines.append("|---|---:|---:|---:|---:|---:|---:|")
+        peers = compared_with({title: one.rate for title, one in self.measurements.items()}, self.baseline)
+        times = "".join(f" {times_heading(peer)} |" for peer in peers)
+        lines = [f"| | img/s | spread |{times} img per CPU second | peak MiB | threads |"]
+        lines.append("|---|---:|---:|" + "---:|" * len(peers) + "---:|---:|---:|")
         for title, one in sorted(self.measurements.items(), key=lambda item: -item[1].rate):
             costs = self.costs[title]
-            ratio = (
-                ratio_text(one.ratios(self.measurements[self.baseline])) if self.baseline in self.measurements else ""
-            )
+            ratios = "".join(f" {ratio_text(one.ratios(self.measurements[peer]))} |" for peer in peers)
             # The kernel counts in hundredths of a second, so a tiny run may have cost none.
             per_second = f"{one.units / costs['cpu_seconds']:,.0f}" if costs["cpu_seconds"] else ""
             lines.append(
-                f"| {title} | {one.rate:,.0f} | {one.spread:.0%} | {ratio} | {per_second} "
+                f"| {title} | {one.rate:,.0f} | {one.spread:.0%} |{ratios} {per_second} "
                 f"| {costs['peak_mib']:,.0f} | {costs['threads']:.0f} |"
             )
         lines += ["", *(f"Left out: {why}." for why in self.left_out.values())] if self.left_out else []

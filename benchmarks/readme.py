@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import model, nodes
-from benchmarks.comparison import BASELINE
+from benchmarks.comparison import BASELINE, compared_with, times_heading
 from benchmarks.harness import RESULTS, ratio_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,17 +34,21 @@ def speed() -> str:
     """The README's table of all loaders, with the machine that it was measured on."""
     results = result("end_to_end")
     mix = results["comparisons"]["mix"]
-    baseline = mix["loaders"].get(BASELINE, {}).get("seconds", [])
-    lines = [f"| | img/s | times {BASELINE} (lowest-highest) | img per CPU second |", "|---|---:|---:|---:|"]
-    for title, one in sorted(mix["loaders"].items(), key=lambda item: -item[1]["units_per_second"]):
-        ratios = [theirs / ours for theirs, ours in zip(baseline, one["seconds"], strict=bool(baseline))]
-        ratio = ratio_text(ratios) if ratios else ""
-        lines.append(
-            f"| {title} | {one['units_per_second']:,.0f} | {ratio} | {mix['images'] / one['cpu_seconds']:,.0f} |"
-        )
+    loaders = mix["loaders"]
+    peers = compared_with({title: one["units_per_second"] for title, one in loaders.items()}, BASELINE)
+    times = "".join(f" {times_heading(peer)} |" for peer in peers)
+    lines = [f"| | img/s |{times} img per CPU second |", "|---|---:|" + "---:|" * len(peers) + "---:|"]
+    for title, one in sorted(loaders.items(), key=lambda item: -item[1]["units_per_second"]):
+        ratios = [
+            ratio_text([theirs / ours for theirs, ours in zip(loaders[peer]["seconds"], one["seconds"], strict=True)])
+            for peer in peers
+        ]
+        shown = "".join(f" {ratio} |" for ratio in ratios)
+        lines.append(f"| {title} | {one['units_per_second']:,.0f} |{shown} {mix['images'] / one['cpu_seconds']:,.0f} |")
     machine, rounds, threads = results["machine"], results["rounds"], results["threads"]
     lines += ["", *(f"Left out: {why}." for why in mix["left_out"].values())] if mix["left_out"] else []
-    lines += [] if baseline else ["", f"There are no ratios, because {BASELINE} is not among the loaders measured."]
+    missing = f"There are no ratios to {BASELINE}, which is not among the loaders measured."
+    lines += [] if BASELINE in loaders else ["", missing]
     lines += ["", f"{machine['processor']}, {machine['cpus']} CPUs, {threads} threads or workers each,"]
     lines += [
         f"medians of {rounds} rounds in which every loader has its turn; ratios are medians of those within a round,"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks import model, packing, readme
 from benchmarks.chart import line_chart
+from benchmarks.comparison import compared_with, times_heading
 from benchmarks.full import PARTS
 from benchmarks.harness import RESULTS, Measurement, ratio_text
 
@@ -27,6 +28,14 @@ def test_what_is_shown_is_the_result(part: str) -> None:
     assert found[2] == make(), "run python -m benchmarks.readme"
 
 
+def test_ratios_are_to_the_best_peer_first() -> None:
+    rates = {"genimage-stream": 9.0, "genimage-stream, crop-ready shards": 20.0, "A (half)": 5.0, "B": 4.0, "slow": 1.0}
+    assert compared_with(rates, "slow") == ["A (half)", "slow"]
+    assert compared_with(rates, "A (half)") == ["A (half)"]
+    assert compared_with({"genimage-stream": 9.0}, "slow") == []
+    assert times_heading("A (half)") == "times A"
+
+
 def test_readme_without_its_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be left out of a run like any other."""
     results = readme.result("end_to_end")
@@ -36,7 +45,7 @@ def test_readme_without_its_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "result", lambda name: results)
     shown = readme.speed()
     assert "| genimage-stream |" in shown
-    assert "There are no ratios" in shown
+    assert f"There are no ratios to {readme.BASELINE}" in shown
     assert "Left out: webdataset_pillow: ended without an answer." in shown
 
 
