@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from genimage_stream.dataset.checks import checked
 from genimage_stream.dataset.info import WrittenFields
+from genimage_stream.vocabulary import LABELS
 from shard_tools import state
 from shard_tools.errors import TargetError
 from shard_tools.growth.held import Held, Rows
+from shard_tools.growth.index import read_bad
 from shard_tools.growth.publish import Head, QuarantineRow, publish
+from shard_tools.layout.words import KNOWN, read_name
 from shard_tools.plan import GroupName
+from shard_tools.scan import UNKNOWN
 from shard_tools.target.local_storage import Storage
 from shard_tools.work import PackOptions, Work
 
@@ -67,11 +72,31 @@ def gather(
     publish(storage, Head(plan.options, [*done.values(), *others.values()], types, terms), rows(), bad_rows, anew=anew)
 
 
-def lost_groups(dataset: WrittenFields) -> list[str]:
-    """Sentences about the groups of a dataset.json that ended in quarantine as a whole."""
-    return [
+def lost_groups(storage: Storage, dataset: WrittenFields) -> list[str]:
+    """Sentences about the groups of a dataset.json that ended in quarantine as a whole, and about generators and labels
+    of which nothing but the names of folders is known."""
+    return _unknown_groups(storage, dataset) + [
         f"{group['generator']} {group['split']} {group['label']}: none of its files could be packed, "
         f"{group['quarantined']:,} are in quarantine"
         for group in dataset["counts"]["groups"]
         if group["quarantined"] and not group["samples"]
+    ]
+
+
+def _unknown_groups(storage: Storage, dataset: WrittenFields) -> list[str]:
+    """A stray folder of pictures is none; one by the name of a generator is, and so is any where a label is missing."""
+    counts = dataset["counts"]
+    if counts["quarantined"] == sum(group["quarantined"] for group in counts["groups"]):
+        return []
+    labels = {group["label"] for group in counts["groups"] if group["samples"]}
+    packed = {group["generator"] for group in counts["groups"] if group["samples"]}
+    found = Counter(
+        row["generator"] or "images of unknown generators"
+        for row in read_bad(storage)
+        if not (row["generator"] and row["label"]) and (row["reason"] or "").startswith(UNKNOWN)
+    )
+    return [
+        f"{generator}: none of its files could be packed, {count:,} are in quarantine, for nothing tells what they are"
+        for generator, count in sorted(found.items())
+        if generator not in packed and (len(labels) < len(LABELS) or read_name(generator).rank >= KNOWN)
     ]

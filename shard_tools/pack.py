@@ -336,6 +336,6 @@ def summary(storage: Storage, listing: Listing | None, how: str, grown: Sequence
         counts["size"],
         listing.problems if listing is not None else [],
         listing.notes if listing is not None else [],
-        lost_groups(dataset.fields),
+        lost_groups(storage, dataset.fields),
         list(grown),
     )

@@ -51,6 +51,21 @@ def test_a_group_that_lost_some_files_is_exit_code_0(tmp_path: Path) -> None:
     assert shard_tools_here("pack", tmp_path / "src", tmp_path / "dst", "--strict").code == 1
 
 
+def test_a_generator_without_a_label_is_exit_code_1(tmp_path: Path) -> None:
+    """DiffusionForensics without its --map: reals alone would be packed."""
+    make_tree(tmp_path / "src", generators=("adm",), count=2)
+    for folder in ("holiday", "ddpm"):
+        (tmp_path / "src" / folder).mkdir()
+        (tmp_path / "src" / folder / "a.png").write_bytes(b"x")
+        done = shard_tools_here("pack", tmp_path / "src", tmp_path / folder)
+        assert done.code == (folder == "ddpm")
+        assert done.out.count("none of its files could be packed") == (folder == "ddpm")
+    for path in (tmp_path / "src").rglob("*.PNG"):
+        path.unlink()
+    again = shard_tools_here("pack", tmp_path / "src", tmp_path / "reals", "--json")
+    assert (again.code, [line.partition(":")[0] for line in again.json["lost"]]) == (1, ["ddpm", "holiday"])
+
+
 def test_no_sample_at_all_is_exit_code_1(tmp_path: Path) -> None:
     """Also where no file tells its group."""
     (tmp_path / "src" / "odd").mkdir(parents=True)
