@@ -78,6 +78,10 @@ def test_page_in_a_browser(packed: Path, tmp_path: Path) -> None:
     with look(tmp_path / "out.html") as view:
         assert_good_page(view)
         assert view.evaluate("document.images.length") == 8 * 2 * 4
+        view.resize(390)
+        codes = "[...document.querySelectorAll('td .copy')]"
+        assert view.evaluate(f"Math.max(...{codes}.map(c => c.getClientRects().length))") <= 3, "lines of a selection"
+        assert "local" in view.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundAttachment")
         assert len(view.accessible("image")) >= 64 + 8
 
 

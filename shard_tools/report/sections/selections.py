@@ -25,7 +25,9 @@ def section(found: Findings) -> Section:
     return Section("Selections to copy").add(
         html.paragraph("A click marks the whole line. Open the dataset first:"),
         f'<p><code class="copy">dataset = genimage_stream.open_dataset("{html.text(found.name)}")</code></p>',
-        html.table("Code, and the images that it leaves", ("What", "Code", "Real", "Fake"), rows, numeric=(2, 3)),
+        html.table(
+            "Code, and the images that it leaves", ("What", "Code", "Real", "Fake"), rows, numeric=(2, 3), cards=True
+        ),
     )
 
 

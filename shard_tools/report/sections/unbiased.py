@@ -22,7 +22,9 @@ def section(found: Findings) -> Section:
             "compresses the fakes as these reals are, and cuts windows of one size. Balanced accuracy of the best",
             "shortcut that a detector can see in the pixels, before and after; 50 % is chance.",
         ),
-        html.table("Each generator's training images", columns, rows, numeric=range(1, 7), cards=True),
+        html.table(
+            "Each generator's images, of train where there are any", columns, rows, numeric=range(1, 7), cards=True
+        ),
         f'<p><code class="copy">{html.text(code)}</code></p>',
         html.details(
             "How these figures are computed",
