@@ -14,9 +14,10 @@ from typing import Any
 
 from benchmarks.data import packed
 from benchmarks.environments import ROOM, NotInstalledError, environment
-from benchmarks.harness import Contestant, ContestantError, Measurement, as_json, measure, ratio_text
+from benchmarks.harness import Contestant, Measurement, as_json, measure, ratio_text
 from benchmarks.peers import Work
 from benchmarks.peers.client import PeerProcess
+from genimage_stream.bench.process import ContestantError
 
 OURS = "genimage-stream"  # what the names of our own loaders begin with
 BASELINE = "webdataset + Pillow"

@@ -24,15 +24,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from genimage_stream.bench.process import ContestantError
+
 RESULTS = Path(__file__).parent / "results"
-
-
-class ContestantError(RuntimeError):
-    """A contestant could not do what was asked; the message says why. `alive`: it can be asked for other things."""
-
-    def __init__(self, message: str, *, alive: bool = False) -> None:
-        super().__init__(message)
-        self.alive = alive
 
 
 @dataclass(frozen=True)

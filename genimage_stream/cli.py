@@ -46,6 +46,7 @@ def app() -> None:
 @click.option("--generators", metavar="A,B", help="Only these generators.")
 @click.option("--splits", metavar="train,val", help="Only these splits.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the choice and order of the samples.")
+@click.option("--peers", is_flag=True, help="Also measure other loaders that are installed here, on the same shards.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 def bench(
     destination: str,
@@ -63,6 +64,7 @@ def bench(
     generators: str | None,
     splits: str | None,
     seed: int,
+    peers: bool,
     as_json: bool,
 ) -> None:
     """Measure storage, decoding and loading end to end on this machine, and name the bottleneck.
@@ -98,6 +100,7 @@ def bench(
             generators=command_line.words(generators),
             splits=command_line.words(splits),
             seed=seed,
+            peers=peers,
         )
         with command_line.progress("bench", steps(options)) as say:
             results = run(destination, options, say)

@@ -20,11 +20,11 @@ from benchmarks.chart import WIDTH, bar_chart, line_chart
 from benchmarks.data import STREAMS, renamed
 from benchmarks.environments import environment, remembered_failure
 from benchmarks.full import PARTS
-from benchmarks.harness import Contestant, ContestantError, measure
+from benchmarks.harness import Contestant, measure
 from benchmarks.peers import PEERS, Endless, Work, client
 from benchmarks.peers.client import PeerProcess
 from benchmarks.peers.serve import run_epoch
-from benchmarks.process import process_tree, usage
+from genimage_stream.bench.process import ContestantError, process_tree, usage
 from tests.fixtures.genimage import make_tree
 
 

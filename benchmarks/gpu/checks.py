@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.gpu.client import Process
 from benchmarks.gpu.setting import Setting
-from benchmarks.harness import ContestantError
+from genimage_stream.bench.process import ContestantError
 
 _SAMPLES = 1024
 #: Of mean differences of JPEGs on a GPU, whose decoder rounds otherwise. A window in another place is beyond.

@@ -14,7 +14,8 @@ from typing import Any
 from benchmarks.gpu.client import Process
 from benchmarks.gpu.contestants import BASELINES, CONTESTANTS
 from benchmarks.gpu.gpu_use import FIELDS, GpuUse
-from benchmarks.harness import ContestantError, Measurement, ratio_text
+from benchmarks.harness import Measurement, ratio_text
+from genimage_stream.bench.process import ContestantError
 
 
 @dataclass

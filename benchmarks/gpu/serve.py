@@ -1,4 +1,4 @@
-"""One contestant in a process of its own (see benchmarks/process.py): python -m benchmarks.gpu.serve NAME FILE
+"""One contestant in a process of its own (genimage_stream/bench/process.py): python -m benchmarks.gpu.serve NAME FILE
 
 `Server.answer` lists the requests, and `checks.answer` those for a NAME that is no contestant's.
 """
@@ -19,7 +19,7 @@ from benchmarks.gpu import checks
 from benchmarks.gpu.contestants import CONTESTANTS, Source
 from benchmarks.gpu.setting import DECODERS, Setting
 from benchmarks.gpu.training import GpuTimeline, HostTimeline, Timeline, train
-from benchmarks.process import Answer, Request, serve, usage
+from genimage_stream.bench.process import Answer, Request, serve, usage
 
 _AHEAD = 2  # batches that the host runs ahead of the GPU, so that its clock knows how many are ready
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks.harness import ContestantError
 from benchmarks.peers import Work
-from benchmarks.process import ROOT, Process, usage
+from benchmarks.process import ROOT, Process
+from genimage_stream.bench.process import ContestantError, usage
 
 START_SECONDS = 1200.0  # to import, and to convert the shards where the peer has a format of its own
 EPOCH_SECONDS = 300.0  # the slowest peer takes a tenth of it

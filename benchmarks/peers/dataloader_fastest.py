@@ -8,15 +8,16 @@ the next epoch.
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
-from benchmarks.peers import Work, pixels
+from benchmarks.peers import Work
+from genimage_stream.bench.peers import pixels, streams
 
 TITLE = "DataLoader + simplejpeg, kornia-rs"
 PACKAGES = ("torch", "simplejpeg", "kornia-rs")
@@ -41,30 +42,15 @@ def prepare(work: Work) -> None:
     listing.write_text(json.dumps(rows))
 
 
-class Samples(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    def __init__(self, work: Work) -> None:
-        self._files = [os.open(shard, os.O_RDONLY) for shard in work.shards]
-        self._rows = torch.tensor(json.loads((Path(work.scratch) / "samples.json").read_text())).numpy()
-        self._side = work.crop
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, place: int) -> tuple[Any, int]:
-        shard, offset, size, label = self._rows[place].tolist()
-        return pixels.fastest_window(os.pread(self._files[shard], size, offset), self._side), label
-
-
 def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
-    torch.set_num_threads(1)  # the workers inherit it: processes are the parallelism here
-    loader = torch.utils.data.DataLoader(
-        Samples(work),
+    rows = np.array(json.loads((Path(work.scratch) / "samples.json").read_text()))
+    samples = streams.Ranges(work.shards, rows.T, partial(pixels.fastest_window, side=work.crop))
+    loader = streams.dataloader(
+        samples,
         batch_size=work.batch_size,
-        shuffle=True,
-        num_workers=work.workers,
-        collate_fn=pixels.collate,
-        persistent_workers=True,
-        prefetch_factor=2,
-        generator=torch.Generator().manual_seed(work.seed),
+        workers=work.workers,
+        seed=work.seed,
+        collate=pixels.collate,
+        endless=False,
     )
     return lambda: iter(loader)

@@ -43,7 +43,7 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
     import torch
     from megatron.energon import Cooker, DefaultTaskEncoder, WorkerConfig, get_loader, get_train_dataset, stateless
 
-    from benchmarks.peers import pixels
+    from genimage_stream.bench.peers import pixels
 
     @stateless  # type: ignore[untyped-decorator]
     def cook(sample: dict[str, Any]) -> dict[str, Any]:

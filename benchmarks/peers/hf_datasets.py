@@ -48,7 +48,7 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
     import torch
     from torch.utils.data import DataLoader
 
-    from benchmarks.peers import pixels
+    from genimage_stream.bench.peers import pixels
 
     def transform(row: dict[str, Any]) -> dict[str, Any]:
         return {"image": pixels.pillow_window(row["image"]["bytes"], work.crop), "label": row["label"]}

@@ -28,7 +28,7 @@ def one_shard(arguments: tuple[str, Work]) -> Iterator[dict[str, Any]]:
 
 
 def decode(sample: dict[str, Any], crop: int) -> tuple[Any, int]:
-    from benchmarks.peers import pixels
+    from genimage_stream.bench.peers import pixels
 
     return pixels.pillow_window(sample["image"], crop), sample["label"]
 
@@ -52,7 +52,7 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
     import litdata
     import torch
 
-    from benchmarks.peers import pixels
+    from genimage_stream.bench.peers import pixels
 
     torch.set_num_threads(1)
     loader = litdata.StreamingDataLoader(

@@ -41,7 +41,7 @@ class Files:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        from benchmarks.peers import pixels
+        from genimage_stream.bench.peers import pixels
 
         path, label = self.files[index]
         return pixels.pillow_window(Path(path).read_bytes(), self.crop), label
@@ -51,7 +51,7 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
     import torch
     from torch.utils.data import DataLoader
 
-    from benchmarks.peers import pixels
+    from genimage_stream.bench.peers import pixels
 
     torch.set_num_threads(1)
     loader: Any = DataLoader(

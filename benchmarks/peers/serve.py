@@ -1,4 +1,4 @@
-"""Runs one peer in a process of its own, an epoch for each request {"do": "epoch"} (see benchmarks/process.py).
+"""Runs one peer in a process of its own, an epoch for each request {"do": "epoch"} (genimage_stream/bench/process.py).
 
 python -m benchmarks.peers.serve webdataset_pillow work.json
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.harness import versions
 from benchmarks.peers import Work
-from benchmarks.process import Answer, Request, serve, usage
+from genimage_stream.bench.process import Answer, Request, serve, usage
 
 
 def run_epoch(epoch: Callable[[], Iterator[tuple[Any, Any]]], work: Work) -> dict[str, Any]:

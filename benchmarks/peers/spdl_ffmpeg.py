@@ -48,7 +48,7 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
     import torch
     from spdl.pipeline import PipelineBuilder
 
-    from benchmarks.peers import pixels
+    from genimage_stream.bench.peers import pixels
 
     rows = json.loads((Path(work.scratch) / "samples.json").read_text())
     maps = {}

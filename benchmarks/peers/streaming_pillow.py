@@ -57,7 +57,7 @@ def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
     from streaming.base.util import clean_stale_shared_memory
     from torch.utils.data import DataLoader
 
-    from benchmarks.peers import pixels
+    from genimage_stream.bench.peers import pixels
 
     class Images(StreamingDataset):  # type: ignore[misc]
         def __getitem__(self, index: Any) -> tuple[Any, int]:

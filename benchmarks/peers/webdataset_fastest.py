@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.peers import Work, pixels, webdataset_pillow
+from benchmarks.peers import Work, webdataset_pillow
+from genimage_stream.bench.peers import pixels
 
 TITLE = "webdataset + simplejpeg, kornia-rs"
 PACKAGES = ("webdataset", "simplejpeg", "kornia-rs", "torch")

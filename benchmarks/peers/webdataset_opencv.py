@@ -17,10 +17,19 @@ PACKAGES = ("webdataset", "opencv-python-headless", "torch")
 REQUIREMENTS: tuple[str, ...] = ()
 
 
+def opencv_window(data: bytes, side: int) -> Any:
+    """Decode with OpenCV, cut the window, and put the channels in order."""
+    import cv2
+    import numpy as np
+
+    from genimage_stream.bench.peers.pixels import planar, window
+
+    pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return planar(window(pixels, side)[..., ::-1])
+
+
 def open_stream(work: Work) -> Callable[[], Iterator[tuple[Any, Any]]]:
     import cv2
 
-    from benchmarks.peers import pixels
-
     cv2.setNumThreads(0)
-    return webdataset_pillow.open_stream(work, pixels.opencv_window)
+    return webdataset_pillow.open_stream(work, opencv_window)

@@ -19,9 +19,9 @@ from torch import Tensor
 
 import benchmarks.torchvision_operators  # noqa: F401
 from benchmarks.peers import Work, webdataset_pillow
-from benchmarks.peers.pixels import fastest, planar
 from benchmarks.transformed import TRANSFORMS
 from benchmarks.transformed.published import blur, erase
+from genimage_stream.bench.peers.pixels import fastest, planar
 
 TITLE = "fastest public parts"
 PACKAGES = ("simplejpeg", "kornia-rs", "opencv-python-headless", "scipy", "webdataset", "torch")

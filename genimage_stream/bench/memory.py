@@ -9,6 +9,7 @@ from genimage_stream.loading.options import default_prefetch
 
 THREADS_A_CORE = 8
 _ELEMENT_BYTES = {"uint8": 1, "float16": 2, "float32": 4}
+_PEERS = 3  # loaders besides this project's, at most
 _USABLE = 0.8  # of what is available; the rest is for the interpreter, images in flight and the page cache
 
 
@@ -25,9 +26,12 @@ def available_bytes() -> int | None:
 
 def batches_bytes(options: Options) -> int:
     """Bytes of the batches that all loaders of a run keep: two loaders for each number of threads, each with its
-    prefetched batches and two more."""
+    prefetched batches and two more; and of the other loaders' workers."""
     one = options.batch_size * 3 * options.crop**2 * _ELEMENT_BYTES[options.output]
     kept = sum(2 * (default_prefetch(threads, options.batch_size) + 2) for threads in options.threads)
+    if options.peers:  # of each worker those that are ready, that are being made and that are being taken
+        most = max(options.threads)
+        kept += default_prefetch(most, options.batch_size) + 2 + _PEERS * 4 * most
     return one * kept
 
 

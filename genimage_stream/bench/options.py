@@ -16,7 +16,7 @@ class BenchError(Exception):
 class Options:
     """What to measure: `seconds` is the duration of each single measurement, `threads` the thread counts to try.
 
-    `transform` is in place of `crop`: a recipe's name, or steps as JSON.
+    `transform` is in place of `crop`: a recipe's name, or steps as JSON. `peers`: also measure other loaders.
     """
 
     seconds: float = 5.0
@@ -32,6 +32,7 @@ class Options:
     splits: tuple[str, ...] | None = None
     seed: int = 0
     transform: str | None = None
+    peers: bool = False
 
     def geometry(self) -> dict[str, Any]:
         """What a loader is given: the crop, or the transform, a recipe's name or steps as JSON. Raises BenchError."""

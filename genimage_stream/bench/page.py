@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genimage_stream.bench import answer
+from genimage_stream.bench.peers.league import OURS, League
 from genimage_stream.bench.rate import Rate
 from genimage_stream.bench.run import TURNS, Results
 from genimage_stream.page import charts, html
@@ -32,7 +33,13 @@ def render(results: Results) -> str:
     return html.page(
         f"Loading {results.path.rstrip('/').rsplit('/', 1)[-1]} on this machine",
         lead=lead,
-        sections=[_answers(results, speed), _speeds(results), _storage(results), _conditions(results)],
+        sections=[
+            _answers(results, speed),
+            _speeds(results),
+            *([_league(results.peers)] if results.peers is not None else []),
+            _storage(results),
+            _conditions(results),
+        ],
         footer=f"Made by genimage-stream bench {version} on {results.path}.",
     )
 
@@ -110,6 +117,28 @@ def _speeds(results: Results) -> Section:
         ),
         html.table("Decoding and loading", columns, rows, numeric=range(1, 7), cards=True),
     )
+
+
+def _league(league: League) -> Section:
+    rows = []
+    for one in league.standings:
+        figures = (number(round(v)) for v in (one.images_per_second, one.lowest, one.highest))
+        times, versions = one.ours_times, ", ".join(f"{name} {version}" for name, version in one.versions.items())
+        ratio = f"{times.median:.2f} ({times.lowest:.2f} to {times.highest:.2f})"
+        rows.append((one.title, *figures, NONE if one.title == OURS else ratio, versions))
+    columns = ("Loader", "Images/s", "Lowest", "Highest", f"{OURS} is times as fast", "Versions")
+    section = Section("Beside other loaders").add(
+        html.paragraph(
+            league.sentence,
+            f"Each ran in a process of its own with {league.workers} threads or workers and did the same work on the",
+            "same shards: random crops, mirrored half of the time, in batches.",
+            f"Speeds are medians over {league.turns} turns that alternate, ratios are taken within each round.",
+        ),
+        html.table("The same work by other loaders", columns, rows, numeric=range(1, 5), cards=True),
+    )
+    if league.left_out:
+        section.add(html.table("Not measured, or not at its best", ("What", "Why"), league.left_out.items()))
+    return section
 
 
 def _series(name: str, css: str, rates: dict[int, Rate], *, dash: bool = False) -> charts.Series:

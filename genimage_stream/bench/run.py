@@ -16,6 +16,7 @@ from genimage_stream.remedies import sentence
 from genimage_stream.resources import cores
 
 if TYPE_CHECKING:
+    from genimage_stream.bench.peers.league import League
     from genimage_stream.bench.reading import Storage
     from genimage_stream.bench.verdict import Verdict
     from genimage_stream.dataset.dataset import Dataset
@@ -30,6 +31,7 @@ class Results:
     """Everything that was measured; `decode` and `end_to_end` by number of threads.
 
     `cached_share_during`: the share of the samples that the fastest number of threads found in the page cache.
+    `peers`: other loaders beside this one, if they were asked for.
     `first_batch_seconds`: from opening the dataset to the first batch, the modules being imported already.
     """
 
@@ -47,6 +49,7 @@ class Results:
     skipped: int
     verdict: Verdict
     notes: list[str]
+    peers: League | None = None
 
     def plain(self) -> dict[str, Any]:
         """As one object for JSON; speeds in images and bytes per second."""
@@ -55,8 +58,13 @@ class Results:
 
 def steps(options: Options) -> int:
     """How many lines `run` gives to `say`: storage, the first batch, memory; then two in each turn of each number of
-    threads."""
-    return 3 + 2 * TURNS * len(options.threads)
+    threads; then those of the other loaders, if they are asked for."""
+    found = 3 + 2 * TURNS * len(options.threads)
+    if options.peers:
+        from genimage_stream.bench.peers import league
+
+        found += league.steps()
+    return found
 
 
 def check(options: Options) -> None:
@@ -67,6 +75,10 @@ def check(options: Options) -> None:
         if value < 1:
             raise BenchError(f"--{name} {value}: at least 1")
     options.geometry()
+    if options.peers:
+        from genimage_stream.bench.peers import league
+
+        league.check(options)
     if not options.threads or min(options.threads) < 1:
         raise BenchError("--threads: write numbers from 1 up, separated by commas, e.g. 1,2,4")
     if too_much := memory.obstacle(options, cores(), memory.available_bytes()):
@@ -139,6 +151,11 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     say("reading samples into memory")
     held = in_memory(dataset, options.seed)
     decode, end_to_end, shares, skipped = _speeds(path, dataset, held, options, loader, say)
+    peers = None
+    if options.peers:
+        from genimage_stream.bench.peers import league
+
+        peers = league.measure(dataset, path, options, say)
     best = max(end_to_end, key=lambda t: end_to_end[t].images_per_second)
     share = shares[best]
     crop_ready = dataset.access.info.crop_ready
@@ -174,6 +191,7 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
         skipped=skipped,
         verdict=verdict,
         notes=[*notes, *storage.notes],
+        peers=peers,
     )
 
 

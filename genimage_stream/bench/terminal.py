@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from genimage_stream.bench import answer
+from genimage_stream.bench.peers.league import League
 from genimage_stream.bench.rate import Rate
 from genimage_stream.bench.run import Results
 from genimage_stream.page.scales import number, size
@@ -33,6 +34,19 @@ def lines(results: Results) -> Iterator[str]:
     yield answer.sentence(best, results.samples)
     yield results.verdict.sentence
     yield from results.notes
+    if results.peers is not None:
+        yield ""
+        yield from _league(results.peers)
+
+
+def _league(league: League) -> Iterator[str]:
+    each = f"{league.workers} thread{'s' if league.workers > 1 else ''} or worker{'s' if league.workers > 1 else ''}"
+    yield f"{f'beside other loaders, {each} each':50} {'images/s':>9} {'(lowest to highest)':>21}"
+    for one in league.standings:
+        yield f"{one.title:50} {one.images_per_second:>9,.0f} {f'({one.lowest:,.0f} to {one.highest:,.0f})':>21}"
+    for title, why in league.left_out.items():
+        yield f"{title}: {why}"
+    yield league.sentence
 
 
 def _line(name: str, rate: Rate | None) -> Iterator[str]:

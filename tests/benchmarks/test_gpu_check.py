@@ -20,8 +20,8 @@ from benchmarks.gpu.checks import Checked
 from benchmarks.gpu.contestants import BEST, CONTESTANTS, TRAINED_LAST
 from benchmarks.gpu.rounds import Outcome
 from benchmarks.growth import make_large
-from benchmarks.harness import ContestantError
 from genimage_stream.backends import finishing as on_device
+from genimage_stream.bench.process import ContestantError
 from tests.fixtures.gpu_contest import SETTING, MadeUp
 
 

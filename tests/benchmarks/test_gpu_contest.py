@@ -17,8 +17,7 @@ from benchmarks.gpu import contestants, report, serve, training
 from benchmarks.gpu.client import Process
 from benchmarks.gpu.contestants import BEST, CONTESTANTS, TRAINED_LAST, chosen
 from benchmarks.gpu.rounds import Contest, Limits, Outcome
-from benchmarks.harness import ContestantError
-from benchmarks.process import process_tree
+from genimage_stream.bench.process import ContestantError, process_tree
 from tests.fixtures.gpu_contest import SETTING, MadeUp
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.peers import MEAN, STD
+from genimage_stream.loading.options import NORMALISATIONS
+
+PARTS = ("simplejpeg", "kornia_rs")  # the fastest public decoders of JPEG and PNG
 
 # One multiplication and one addition per value, for the whole batch at once: (n, 3, h, w) broadcasts against these.
+MEAN, STD = NORMALISATIONS["imagenet"]
 SCALE = torch.tensor([1 / (255 * s) for s in STD]).view(3, 1, 1)
 OFFSET = torch.tensor([-m / s for m, s in zip(MEAN, STD, strict=True)]).view(3, 1, 1)
 
@@ -44,36 +48,34 @@ def pillow_window(data: bytes, side: int) -> Tensor:
     return planar(np.asarray(image))
 
 
-def opencv_window(data: bytes, side: int) -> Tensor:
-    """Decode with OpenCV, cut the window, and put the channels in order."""
-    import cv2
+def fastest(data: bytes, parts: Collection[str] = PARTS) -> np.ndarray:
+    """RGB (h, w, 3) uint8 by simplejpeg and kornia-rs, as far as `parts` names them; by Pillow where these have no
+    answer (CMYK, palettes, 16 bits, alpha)."""
+    if data[:2] == b"\xff\xd8" and "simplejpeg" in parts:
+        import simplejpeg
 
-    pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return planar(window(pixels, side)[..., ::-1])
-
-
-def fastest(data: bytes) -> np.ndarray:
-    """RGB (h, w, 3) uint8 by simplejpeg and kornia-rs; by Pillow where these have no answer (CMYK, palettes, 16 bits,
-    alpha)."""
-    import kornia_rs
-    import simplejpeg
-    from PIL import Image
-
-    if data[:2] == b"\xff\xd8":
         try:
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False))
         except ValueError:
-            return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+            return pillow(data)
     plain = data[12:16] == b"IHDR" and data[24:29] == b"\x08\x02\x00\x00\x00"  # 8 bits, RGB, not interlaced
-    if plain:
+    if plain and "kornia_rs" in parts:
+        import kornia_rs
+
         width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
         return np.asarray(kornia_rs.io.decode_image_png_u8(data, (height, width), "rgb"))
+    return pillow(data)
+
+
+def pillow(data: bytes) -> np.ndarray:
+    from PIL import Image
+
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def fastest_window(data: bytes, side: int) -> Tensor:
+def fastest_window(data: bytes, side: int, parts: Collection[str] = PARTS) -> Tensor:
     """Decode with the fastest public parts and cut the window."""
-    return planar(window(fastest(data), side))
+    return planar(window(fastest(data, parts), side))
 
 
 def planar(pixels: np.ndarray) -> Tensor:
@@ -86,7 +88,11 @@ def normalised(images: Tensor) -> Tensor:
     return images.float().mul_(SCALE).add_(OFFSET)
 
 
-def collate(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-    """Samples to a batch, normalised in the worker, so that workers share that work too."""
+def collate(samples: list[tuple[Tensor, int]], output: str = "float32") -> tuple[Tensor, Tensor]:
+    """Samples to a batch, normalised in the worker unless it is to be uint8, so that workers share that work too."""
     images = torch.stack([image for image, _ in samples])
-    return normalised(images), torch.tensor([label for _, label in samples])
+    if output != "uint8":
+        images = normalised(images)
+    if output == "float16":
+        images = images.half()
+    return images, torch.tensor([label for _, label in samples])
