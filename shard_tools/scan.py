@@ -36,6 +36,7 @@ UNKNOWN = "not recognised"  # how the reasons begin for which `Listing.problems`
 MASKS = re.compile(
     r"(?:^|/)(?:masks?|[^/]*[_-]masks)(?:/|$)"
 )  # of segmentation, beside the images of some datasets: no images
+_OTHER_ARCHIVES = (".7z", ".rar", ".zst", ".lz4", ".gz", ".bz2", ".xz")
 UNKNOWN_SHOWN = 3  # of those sentences, in an error
 
 
@@ -175,11 +176,18 @@ def scan(
     if scanner.undecided:
         raise ToolError("; ".join(f"{where}: {question}" for question, where in scanner.undecided.items()))
     unknown = scanner.unknown.sentences()
+    unread = [
+        f"{scanner.others[suffix]:,} {suffix} are not read, only zips and tars are: unpack them if images are in them"
+        for suffix in _OTHER_ARCHIVES
+        if scanner.others[suffix]
+    ]
     if not len(listing) and not scanner.filtered and not any(r.label for r in listing.rejected):
         if unknown:
             raise ToolError(f"{' '.join(sources)}: no recognisable layout. {'; '.join(unknown[:UNKNOWN_SHOWN])}")
-        raise ToolError(f"{' '.join(sources)}: no recognisable layout; looked for {looked_for()}")
-    listing.problems += unknown
+        raise ToolError(
+            "; ".join([f"{' '.join(sources)}: no recognisable layout", *unread, f"looked for {looked_for()}"])
+        )
+    listing.problems += [*unknown, *unread]
     return listing
 
 

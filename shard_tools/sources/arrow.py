@@ -26,6 +26,7 @@ from shard_tools.errors import SourceError, UnreadableImageError
 from shard_tools.layout.columns import NO_COLUMNS, Columns
 from shard_tools.layout.words import split_of_file
 from shard_tools.sources.base import ContainerListing, Location
+from shard_tools.sources.instead import remedy
 from shard_tools.sources.table_file import encoded, is_compressed, open_arrow, read_parts, read_schema, state_of
 from shard_tools.sources.table_rows import BYTES, find_roles, images_of, list_rows, other_images, rows_of
 from shard_tools.sources.unfold import written_whole
@@ -165,7 +166,7 @@ def open_table(path: str, name: str, columns: Columns = NO_COLUMNS) -> TableCont
                 f"{path} is not read: it has no column of image bytes (its columns: {', '.join(schema.names[:20])})"
             )
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:  # the last two: doubled names, text not UTF-8
-        listing.incomplete.append(f"{path} cannot be read: {first_line(error)}; download it again")
+        listing.incomplete.append(f"{path} cannot be read: {first_line(error)}; {remedy(path)}")
         folded = False
     return TableContainer(path, name, listing, path if folded else None, image)
 

@@ -15,6 +15,7 @@ from shard_tools.errors import UnreadableImageError
 from shard_tools.names import IMAGE_SUFFIXES, is_system_file
 from shard_tools.sources import zip_directory as zd
 from shard_tools.sources.base import ContainerListing, FolderListing
+from shard_tools.sources.instead import remedy
 from shard_tools.sources.volumes import VolumeSet
 from shard_tools.sources.zip_reader import OFFSET_BITS, Segment, ZipReader
 
@@ -77,7 +78,8 @@ def open_volumes(folder: str, path: str, volumes: VolumeSet, bytes_of: dict[str,
         members, segments = whole or _members(_segments(folder, volumes, last, between, listing))
     except (zd.ZipDamageError, UnreadableImageError) as error:
         if not listing.incomplete:
-            listing.incomplete.append(f"{_join(folder, last[0])}: {error}; download it again")
+            path = _join(folder, last[0])
+            listing.incomplete.append(f"{path}: {error}; {remedy(path)}")
         return ZipContainer(name, (), listing)
     _check_borders(segments, members, listing)
     total, room = sum(member.stored for member in members), sum(segment.size for segment in segments)

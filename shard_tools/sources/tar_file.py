@@ -28,6 +28,7 @@ from shard_tools.layout.columns import NO_COLUMNS, Columns, pick, read_text
 from shard_tools.layout.words import folder_stem, split_of_file
 from shard_tools.names import IMAGE_SUFFIXES, TABLE_SUFFIXES, TAR_SUFFIXES, is_system_file
 from shard_tools.sources.base import ContainerListing, Location
+from shard_tools.sources.instead import remedy
 from shard_tools.sources.object_store import ObjectRanges
 from shard_tools.sources.table_file import ObjectFile, encoded, state_of
 from shard_tools.sources.table_rows import Roles, Rows, list_rows
@@ -169,7 +170,7 @@ def open_tar(path: str, name: str, columns: Columns = NO_COLUMNS) -> TarContaine
             _list(file, path, columns, listing, _above(name))
     except _DAMAGE as error:
         listing.folders = []
-        listing.incomplete.append(f"{path} cannot be read: {first_line(error)}; download it again")
+        listing.incomplete.append(f"{path} cannot be read: {first_line(error)}; {remedy(path)}")
         folded = None
     return TarContainer(path, name, listing, folded)
 

@@ -165,6 +165,28 @@ def test_damaged_tars(how: str, tmp_path: Path) -> None:
         listing(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "train.parquet", "train.arrow", "ADM.zip", "ADM.zip.001"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64, "Git LFS pointer.*`git lfs pull`"),
+        (b"\n<!DOCTYPE html><html>Quota exceeded", "it is a web page"),
+    ],
+)
+def test_what_a_download_left_instead(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ToolError, match=said):
+        listing(tmp_path)
+
+
+def test_archives_that_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "BigGAN.7z").write_bytes(b"x")
+    with pytest.raises(ToolError, match=r"no recognisable layout; 1 .7z are not read.*unpack"):
+        listing(tmp_path)
+    tar(tmp_path / "x.tar", {"ADM/train/ai/0_adm_1.PNG": PNGS[0]})
+    assert any("1 .7z are not read" in line for line in listing(tmp_path).problems)
+
+
 def test_links_in_a_tar_are_said(tmp_path: Path) -> None:
     path = tar(tmp_path / "x.tar", {"ADM/train/ai/0_adm_1.PNG": PNGS[0]})
     with tarfile.open(path, "a") as out:
