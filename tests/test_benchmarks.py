@@ -44,8 +44,13 @@ def test_work_survives_being_saved(work: Work, tmp_path: Path) -> None:
     assert Work.load(tmp_path / "work.json") == work
 
 
-@pytest.mark.parametrize("name", ["ours", "webdataset_pillow"])
+@pytest.mark.parametrize(
+    "name", ["ours", "webdataset_pillow", "webdataset_opencv", "webdataset_fastest", "dataloader_fastest"]
+)
 def test_peer_does_the_work(name: str, work: Work) -> None:
+    if name.endswith("fastest"):
+        pytest.importorskip("simplejpeg")
+        pytest.importorskip("kornia_rs")
     with PeerProcess(name, work) as peer:
         assert peer.about["title"]
         for _ in range(2):
