@@ -38,14 +38,16 @@ class Options:
         """What a loader is given: the crop, or the transform, a recipe's name or steps as JSON. Raises BenchError."""
         if self.transform is None:
             return {"crop": self.crop}
-        if not self.transform.lstrip().startswith("["):
-            return {"transform": self.transform}
+        from genimage_stream.recipes import resolve
         from genimage_stream.transforms import from_json
 
         try:
-            return {"transform": from_json(self.transform)}
-        except ValueError as error:
+            if self.transform.lstrip().startswith("["):
+                return {"transform": from_json(self.transform)}
+            resolve(self.transform)
+        except (ValueError, ImportError) as error:
             raise BenchError(f"--transform: {error}") from None
+        return {"transform": self.transform}
 
     def shown(self) -> str:
         """The same in a few words."""

@@ -137,11 +137,12 @@ def _run(path: str, dataset: Dataset, options: Options, say: Say) -> Results:
     most = max(options.threads)
     say("storage alone")
     storage = measure_storage(dataset, seconds=options.seconds, threads=most, seed=options.seed)
+    shuffles = {"full": True, "none": False}  # True also for recipes of whole images, which refuse "full"
     loader = {
         "batch_size": options.batch_size,
         **options.geometry(),
         "output": options.output,
-        "shuffle": options.shuffle if options.shuffle != "none" else False,
+        "shuffle": shuffles.get(options.shuffle, options.shuffle),
         "backend": options.backend,
         "device": options.device,
         "seed": options.seed,

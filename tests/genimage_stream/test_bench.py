@@ -158,6 +158,11 @@ def test_a_transform(packed: Path) -> None:
     assert f"transform {steps}, batches of 4" in done.stdout
 
 
+def test_a_recipe_of_whole_images(packed: Path) -> None:
+    done = run_here(packed, "--transform", "aeroblade:eval", "--seconds", "0.1", "--batch-size", "4", "--threads", "1")
+    assert done.exit_code == 0, done.stderr
+
+
 def test_read_only_dataset(packed: Path, tmp_path: Path) -> None:
     shutil.copytree(packed, tmp_path / "dst")
     for path in [*(tmp_path / "dst").rglob("*"), tmp_path / "dst"]:
@@ -227,6 +232,8 @@ def test_unfinished(packed: Path, tmp_path: Path) -> None:
         (("--crop", "0"), "--crop"),
         (("--crop", "9", "--transform", "cnnspot"), "omit one of the two"),
         (("--transform", "[3]"), "--transform: 3 is no step"),
+        (("--transform", "univdf"), "--transform: there is no recipe 'univdf'; did you mean 'univfd'?"),
+        (("--transform", "fatformer"), "--transform: the recipe 'fatformer' has no train transform"),
         (("--transform", '[{"JPEG": {"quality": 50}}]'), "add a crop"),
         (("--batch-size", "0"), "--batch-size"),
         (("--seconds", "0"), "--seconds"),
