@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from genimage_stream.decode import decode, native
 from genimage_stream.transforms.chance import Chance, default_identity, identity_of
-from genimage_stream.transforms.step import Draw, Image, Operation, Sample, Size, Step, at_place, ordinals_of
+from genimage_stream.transforms.step import Draw, Hook, Image, Operation, Sample, Size, Step, at_place, ordinals_of
 
 
 def apply(
@@ -30,10 +31,11 @@ def apply(
     `draws` repeats what was drawn before, one entry per step; otherwise the values are drawn from (seed, epoch, visit,
     sha256), where `sha256` is by default that of the bytes passed in. `label` ("real", "fake") and `generator` are for
     OnlyIf, `split` ("train", "val") for JPEG("like reals"). Raises ValueError, naming the step and its place, when a
-    step cannot take the image or its draw, or acts on normalised values.
+    step cannot take the image or its draw, acts on normalised values, or is a function that raises.
     """
+    _check_list(steps)
     for number, step in enumerate(steps):
-        if isinstance(step, Step) and step.acts_on_floats:
+        if step.acts_on_floats:
             raise ValueError(
                 f"step {number} of the transform, {step!r}: it acts on normalised values, and this image stays uint8"
             )
@@ -70,6 +72,14 @@ def draws_for(
     return _plan(steps, Sample(chance, ordinals_of(steps), label, generator, split), size, None)[0]
 
 
+def _check_list(steps: Any) -> None:
+    if not isinstance(steps, (list, tuple)):
+        raise TypeError(f"steps={steps!r}: a list of steps is needed, e.g. [T.RandomCrop(224)]")
+    for place, step in enumerate(steps):
+        if not isinstance(step, Step):
+            raise TypeError(f"entry {place} of the transform is no step but {step!r}")
+
+
 def _prepared(
     data: Any,
     steps: Sequence[Step],
@@ -81,9 +91,7 @@ def _prepared(
     generator: str | None,
     split: str | None,
 ) -> tuple[Image, Sample]:
-    for place, step in enumerate(steps):
-        if not isinstance(step, Step):
-            raise TypeError(f"entry {place} of the transform is no step but {step!r}")
+    _check_list(steps)
     if isinstance(data, np.ndarray):
         if data.dtype != np.uint8 or data.ndim != 3 or data.shape[2] != 3 or 0 in data.shape:
             raise ValueError(f"an image is uint8 (height, width, 3), not {data.dtype} {data.shape}")
@@ -114,9 +122,24 @@ def _plan(
             raise ValueError(f"{at_place(number, step)}: {lacking}") from error
         place += sum(1 for _ in step.walk())
         draws.append(planned.draw)
-        operations += planned.operations
+        operations += [
+            replace(operation, call=_named(operation.call, number, step)) if isinstance(operation, Hook) else operation
+            for operation in planned.operations
+        ]
         size = planned.size
     return draws, operations
+
+
+def _named(call: Callable[[Image], Image], number: int, step: Step) -> Callable[[Image], Image]:
+    """The function of a hook, whose errors name the step and its place, as those in a loader do."""
+
+    def named(image: Image) -> Image:
+        try:
+            return call(image)
+        except Exception as error:
+            raise ValueError(f"{at_place(number, step)}: {type(error).__name__}: {error}") from error
+
+    return named
 
 
 def _run(image: Image, operations: Sequence[Operation]) -> Image:

@@ -29,9 +29,12 @@ _WORD = 0xFFFFFFFF
 def identity_of(sha256: str | bytes) -> bytes:
     """The 8 bytes that key a sample's chance, of the sha256 of its original file (64 hex digits, or bytes).
 
-    Raises ValueError when there are fewer than 8 bytes.
+    Raises ValueError when there are fewer than 8 bytes, or other characters than hex digits.
     """
-    digest = bytes.fromhex(sha256[:16]) if isinstance(sha256, str) else bytes(sha256[:8])
+    try:
+        digest = bytes.fromhex(sha256[:16]) if isinstance(sha256, str) else bytes(sha256[:8])
+    except ValueError:
+        raise ValueError(f"sha256={sha256!r} is not made of hex digits") from None
     if len(digest) != 8:
         raise ValueError(f"sha256={sha256!r} has fewer than 16 hex digits")
     return digest

@@ -229,7 +229,7 @@ class OnlyIf(_Combined):
 
     step: Step
     label: str | None = None
-    generators: tuple[str, ...] | None = None
+    generators: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.step, Step):

@@ -48,6 +48,8 @@ class JPEG(CoreStep):
             values.pair(self, "quality", self.quality, 1, 100)
             ends = tuple(values.whole(self, "quality", end, 1, 100) for end in self.quality)
             values.put(self, quality=ends)
+        elif isinstance(self.quality, str):
+            raise self.wrong("quality", self.quality, f'a whole number, (low, high) or "{LIKE_REALS}" is needed')
         else:
             values.put(self, quality=values.whole(self, "quality", self.quality, 1, 100))
         values.one_of(self, "channels", self.channels, ("rgb", "bgr"))

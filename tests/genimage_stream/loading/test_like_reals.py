@@ -131,7 +131,7 @@ def test_without_a_loader_the_reals_are_not_known() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: T.JPEG("as reals"), "number is needed"),  # type: ignore[arg-type]
+        (lambda: T.JPEG("as reals"), r'quality=.as reals.\): a whole number, \(low, high\) or "like reals" is needed'),  # type: ignore[arg-type]
         (lambda: T.JPEG("like reals", chroma="444"), "draws it along"),
         (lambda: T.JPEG(60, reals=(("train", 40, "444", 3),)), "like reals"),
         (lambda: T.JPEG("like reals", reals=(("train", 40, "411", 3),)), "number of images"),

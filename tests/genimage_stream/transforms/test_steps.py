@@ -242,8 +242,21 @@ def test_a_map_may_change_the_size_when_it_says_so() -> None:
 
 @pytest.mark.parametrize("wrong", [lambda i, r: i[1:], lambda i, r: i.astype(float), lambda i, r: None])
 def test_a_map_that_returns_something_else_is_an_error(wrong: Any) -> None:
-    with pytest.raises(ValueError, match=r"my function returned .*uint8 \(6, 7, 3\) is needed"):
-        T.apply(picture(0, 6, 7), [T.Map(wrong, name="my function")])
+    said = r"step 1 of the transform, Map\(name='my function'.*my function returned .*uint8 \(6, 7, 3\) is needed"
+    with pytest.raises(ValueError, match=said):
+        T.apply(picture(0, 6, 7), [T.JPEG(), T.Map(wrong, name="my function")])
+
+
+def test_a_map_that_raises_names_the_step_and_its_place() -> None:
+    def broken(image: Any, rng: Any) -> Any:
+        raise KeyError("nothing there")
+
+    steps = [T.JPEG(), T.RandomApply(T.Map(broken, name="my function"), p=1)]
+    with pytest.raises(
+        ValueError, match=r"step 1 of the transform, RandomApply\(.*: KeyError: 'nothing there'"
+    ) as raised:
+        T.apply(picture(0, 6, 7), steps)
+    assert isinstance(raised.value.__cause__, KeyError)
 
 
 @pytest.mark.parametrize(
@@ -293,3 +306,16 @@ def test_arrays_of_another_kind_are_refused(image: Any) -> None:
 def test_something_that_is_no_step_is_refused() -> None:
     with pytest.raises(TypeError, match="entry 1 of the transform"):
         T.apply(picture(0, 4, 4), [T.JPEG(), "JPEG"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("steps", [T.JPEG(), "univfd"])
+def test_something_that_is_no_list_is_refused(steps: Any) -> None:
+    for call in (T.apply, T.draws_of):
+        with pytest.raises(TypeError, match="a list of steps is needed"):
+            call(picture(0, 4, 4), steps)
+
+
+@pytest.mark.parametrize(("sha256", "said"), [("z" * 64, "not made of hex digits"), ("ab", "fewer than 16 hex digits")])
+def test_hashes_that_cannot_be(sha256: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        T.apply(picture(0, 4, 4), [T.JPEG()], sha256=sha256)
