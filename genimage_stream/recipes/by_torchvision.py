@@ -269,7 +269,8 @@ RECIPES = (
         ],
         eval=[],
         eval_views="whole",
-        note="Pairs of a real image and its reconstruction with one draw (AlignedForensics) are missing.",
+        note="AlignedForensics' pairs of a real image and its reconstruction, with one draw for both: "
+        "`Loader(pairs=...)`.",
     ),
     Recipe(
         "clipbased",
