@@ -41,7 +41,7 @@ def test_tutorial_from_beginning_to_end(tmp_path: Path, warm: str, monkeypatch: 
             elif block.language == "sh":
                 output = run(tmp_path, block.text)
             else:
-                assert block.language == "text"
+                assert block.language == "output"
                 missing = [line for line in block.text.splitlines() if line not in output.splitlines()]
                 assert not missing, f"line {block.line}: not in the output\n{output}"
     finally:
