@@ -5,7 +5,7 @@ CXX_SOURCES = $$(git ls-files --cached --others --exclude-standard '*.cpp' '*.hp
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-hosts lint format bench bench-full bench-check docs wheels test-wheel lock clean
+.PHONY: help setup demo test test-hosts test-arm lint format bench bench-full bench-check docs wheels test-wheel lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ test: ## run the tests, two at a time; ARGS="tests/test_readme.py -k loop" choos
 test-hosts: ## training on several hosts, as network namespaces of this machine: needs root, takes minutes
 	@scripts/setup.sh --tests
 	@GENIMAGE_STREAM_HOSTS=1 $(PYTHON_BIN) -m pytest -ra tests/hosts $(ARGS)
+
+test-arm: ## the C++ core for AArch64 under qemu, against this machine; ARGS=--count counts instructions with NEON and without
+	@scripts/test_arm.sh $(ARGS)
 
 lint: setup ## ruff, mypy, clang-format and the list of words, changing nothing
 	@$(PYTHON_BIN) -m mypy & types=$$!; failed=0; \

@@ -14,17 +14,17 @@ class Parts : public gs::LazyBytes {
   public:
     Parts(gs::ByteView file, std::size_t head) : LazyBytes(head), file_(file), there_(file.size + 64) {
         std::memset(there_.data(), 0xC3, there_.size());
-        __asan_poison_memory_region(there_.data(), there_.size());
+        ASAN_POISON_MEMORY_REGION(there_.data(), there_.size());
         need(0, std::min(head, file.size));
     }
-    ~Parts() override { __asan_unpoison_memory_region(there_.data(), there_.size()); }
+    ~Parts() override { ASAN_UNPOISON_MEMORY_REGION(there_.data(), there_.size()); }
     Parts(const Parts&) = delete;
     Parts& operator=(const Parts&) = delete;
 
     void need(std::size_t begin, std::size_t end) override {
         FUZZ_CHECK(begin <= end && end <= file_.size, "bytes outside of the file are asked for");
         // Bytes at the borders stay open: poison has a grain of eight.
-        __asan_unpoison_memory_region(there_.data() + begin, end - begin);
+        ASAN_UNPOISON_MEMORY_REGION(there_.data() + begin, end - begin);
         std::memcpy(there_.data() + begin, file_.data + begin, end - begin);
     }
     gs::ByteView view() const { return {there_.data(), file_.size}; }

@@ -23,7 +23,10 @@ from genimage_stream.decode import decode, native
 from genimage_stream.page.picture import encode_png
 from genimage_stream.page.scales import size
 
+#: By level; AArch64 has one.
 _SETS = {0: "no vector instructions", 1: "SSSE3", 2: "AVX2", 3: "AVX-512"}
+if platform.machine() == "aarch64":
+    _SETS = {0: "no vector instructions", 1: "NEON"}
 
 #: Optional packages: the module, the distributions that have it, what needs it, how to get it.
 OPTIONAL = (

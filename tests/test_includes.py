@@ -16,6 +16,7 @@ FLOOR_OF = {
     "bands": 2,
     "image": 3,
     "transform": 4,
+    "neon": 4,  # defines what headers of rooms below declare
     "recode": 5,
     "lossy": 5,
     "batch": 6,

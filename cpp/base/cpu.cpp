@@ -23,6 +23,8 @@ Simd machine() {
         return avx512 ? Simd::avx512 : Simd::avx2;
     }
     if (__builtin_cpu_supports("ssse3")) return Simd::ssse3;
+#elif defined(__aarch64__)
+    return Simd::neon;
 #endif
     return Simd::plain;
 }

@@ -112,7 +112,7 @@ StoreRow choose_simd_store(Element element, bool flip, int width, Simd level, bo
 
 }  // namespace gs
 
-#else
+#elif !defined(__aarch64__)
 
 namespace gs {
 

@@ -13,17 +13,21 @@ namespace {
 enum class Path { automatic, libjpeg, own, no_pdep, plain };
 std::atomic<Path> path{Path::automatic};
 
-// nullptr: libjpeg alone. Without AVX2 (or its like) libjpeg-turbo's vector code beats our plain one.
+// nullptr: libjpeg alone. Without AVX2 or NEON libjpeg-turbo's vector code beats our plain one.
 const jpeg::Kernels* own_kernels() {
     const Path chosen = path.load(std::memory_order_relaxed);
     if (chosen == Path::libjpeg) return nullptr;
     if (chosen == Path::plain) return &jpeg::kPlainKernels;
-    const jpeg::Kernels* fastest =
-        simd_level() >= Simd::avx2 ? jpeg::avx2_kernels(chosen != Path::no_pdep) : nullptr;
+    const jpeg::Kernels* fastest = jpeg::vector_kernels(chosen != Path::no_pdep);
     return fastest == nullptr && chosen != Path::automatic ? &jpeg::kPlainKernels : fastest;
 }
 
 }  // namespace
+
+const jpeg::Kernels* jpeg::vector_kernels(bool pdep) {
+    if (simd_level() >= Simd::avx2) return avx2_kernels(pdep);
+    return simd_level() == Simd::neon ? neon_kernels() : nullptr;
+}
 
 bool set_jpeg_path(std::string_view name) {
     if (name == "auto")

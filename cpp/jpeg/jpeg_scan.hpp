@@ -100,5 +100,9 @@ extern const Kernels kPlainKernels;
 // nullptr when the processor (or the compiler's target) has no AVX2. `pdep`: that instruction may be used, if
 // the processor is not one on which it is slow.
 const Kernels* avx2_kernels(bool pdep = true);
+// nullptr on processors other than AArch64.
+const Kernels* neon_kernels();
+// The fastest at the present level of vector instructions; nullptr: the plain ones.
+const Kernels* vector_kernels(bool pdep = true);
 
 }  // namespace gs::jpeg

@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "base/cpu.hpp"
 #include "jpeg/jpeg_scan.hpp"
 #include "lossy/jpeg_blocks.hpp"
 #include "rows/reorder.hpp"
@@ -129,7 +128,7 @@ class JpegStep final : public Step {
     // Samples to the window's pixels, rows begin .. end - 1.
     void back(const Part& in, const Plane& y, const Plane& cb, const Plane& cr, const Rect& window, int begin,
               int end, const Canvas& out, Buffer& memory) const {
-        const jpeg::Kernels* vector = simd_level() >= Simd::avx2 ? jpeg::avx2_kernels() : nullptr;
+        const jpeg::Kernels* vector = jpeg::vector_kernels();
         const jpeg::Kernels& kernels = vector ? *vector : jpeg::kPlainKernels;
         const int left = window.x - in.held.x, top = window.y - in.held.y;
         const int first = left / h_, count = (left + window.width - 1) / h_ - first + 1;

@@ -18,7 +18,7 @@ int paeth(int a, int b, int c) {
     return high <= threshold ? low : low >= threshold ? high : c;
 }
 
-#if defined(__x86_64__)
+#if defined(GS_UNFILTER_VECTORS)
 // How many of the rows have a filter that needs no wave.
 int count_simple(const std::uint8_t* rows, std::size_t stride, int count) {
     int n = 0;
@@ -66,17 +66,19 @@ void unfilter_rows(const Layout& layout, const std::uint8_t* rows, std::size_t s
     [[maybe_unused]] const Simd simd = simd_level();
     while (count > 0) {
         int done = 1;
-#if defined(__x86_64__)
-        if (simd >= Simd::ssse3) {
+#if defined(GS_UNFILTER_VECTORS)
+        if (simd != Simd::plain) {
             const int simple = count_simple(rows, stride, count);
             if (simple > 0) {
-                unfilter_row_ssse3(layout, rows[0], rows + 1, pixels, out - out_stride, out);
-            } else if (simd >= Simd::avx2 && count > kRowsSsse3) {
+                unfilter_row_128(layout, rows[0], rows + 1, pixels, out - out_stride, out);
+#if defined(__x86_64__)
+            } else if (simd >= Simd::avx2 && count > kRows128) {
                 done = std::min(count, kRowsAvx2);
                 unfilter_wave_avx2(layout, rows, stride, done, pixels, out, out_stride);
+#endif
             } else {
-                done = std::min(count, kRowsSsse3);
-                unfilter_wave_ssse3(layout, rows, stride, done, pixels, out, out_stride);
+                done = std::min(count, kRows128);
+                unfilter_wave_128(layout, rows, stride, done, pixels, out, out_stride);
             }
         } else
 #endif

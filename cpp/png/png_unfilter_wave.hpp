@@ -1,4 +1,4 @@
-// The body of a wave, included by png_unfilter_x86.cpp once for each width of vector: it has no include guard.
+// The body of a wave, included once for each instruction set: it has no include guard.
 
 struct State {
     V left, left_2;  // the vectors of the last step and the one before
@@ -21,14 +21,13 @@ GS_TARGET GS_INLINE V paeth_and_add(V d, V a, V b, V c) {
 }
 
 template <bool kMixed>
-GS_TARGET GS_INLINE V step(V d, __m128i first, State& s, const Masks& m) {
+GS_TARGET GS_INLINE V step(V d, Q first, State& s, const Masks& m) {
     const V above = move_on(s.left_2, first);
     V result;
     if constexpr (kMixed) {
         const V a = both(s.left, m.left), b = both(above, m.above), c = both(s.above_left, m.above_left);
         const V p = paeth_and_add(d, a, b, c);
-        const V average = sub(average_up(a, b), both(differ(a, b), ones()));
-        result = add(p, both(sub(add(d, average), p), m.average));
+        result = add(p, both(sub(add(d, average(a, b)), p), m.average));
     } else {
         result = paeth_and_add(d, s.left, above, s.above_left);
     }
@@ -42,9 +41,9 @@ template <bool kMixed, bool kTwoLoads>
 GS_TARGET static void wave(const Layout& layout, const Lanes<kRows>& lanes, const std::uint8_t* above,
                            int pixels) {
     const Layout::Shuffles& shuffles = layout.shuffles;
-    const __m128i in_128 = load_128(shuffles.in), in_2_128 = load_128(shuffles.in_2);
+    const Q in_128 = load_128(shuffles.in), in_2_128 = load_128(shuffles.in_2);
     const V in = everywhere(in_128), in_2 = everywhere(in_2_128), pack = everywhere(load_128(shuffles.out));
-    const __m128i spread = load_128(shuffles.above);
+    const Q spread = load_128(shuffles.above);
     Masks masks{};
     if constexpr (kMixed) {
         alignas(32) std::uint32_t filters[kRows];
@@ -75,11 +74,11 @@ GS_TARGET static void wave(const Layout& layout, const Lanes<kRows>& lanes, cons
             const V begun = load(lane);
             for (int i = 0; i < 4; i++) d[i] = both(d[i], lane_greater(begun, -(t + i) - 1));
         }
-        const __m128i first = _mm_shuffle_epi8(load_128(above + to), spread);
-        d[0] = step<kMixed>(d[0], _mm_shuffle_epi32(first, 0x00), s, masks);
-        d[1] = step<kMixed>(d[1], _mm_shuffle_epi32(first, 0x55), s, masks);
-        d[2] = step<kMixed>(d[2], _mm_shuffle_epi32(first, 0xaa), s, masks);
-        d[3] = step<kMixed>(d[3], _mm_shuffle_epi32(first, 0xff), s, masks);
+        const Q first = shuffle_128(load_128(above + to), spread);
+        d[0] = step<kMixed>(d[0], lane_everywhere<0>(first), s, masks);
+        d[1] = step<kMixed>(d[1], lane_everywhere<1>(first), s, masks);
+        d[2] = step<kMixed>(d[2], lane_everywhere<2>(first), s, masks);
+        d[3] = step<kMixed>(d[3], lane_everywhere<3>(first), s, masks);
         const V out_01 = unpack_low_32(d[0], d[1]), out_23 = unpack_low_32(d[2], d[3]);
         const V out_45 = unpack_high_32(d[0], d[1]), out_67 = unpack_high_32(d[2], d[3]);
         store_rows(lanes.to, to, 0, shuffle(unpack_low_64(out_01, out_23), pack));

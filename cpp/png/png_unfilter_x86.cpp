@@ -1,34 +1,16 @@
 // Unfiltering with SSSE3 and AVX2.
-//
-// Paeth and Average make every pixel wait for the one to its left: a row alone is a chain of some ten cycles
-// per pixel while most of the machine idles. But a pixel also needs nothing of its row below the row above
-// but three pixels. So several rows go together as a slanted front: row i works two pixels behind row i - 1.
-//
-//     row 0   . . . . . . . x          x: the pixels of one step, a vector of one 32-bit lane per row
-//     row 1   . . . . . x
-//     row 2   . . . x                  left        = the previous step's vector
-//     row 3   . x                      above       = the vector before that, moved on by one lane
-//                                      above left  = the previous step's "above"
-//
-// A lag of one would do; two keeps the move between lanes out of the chain. Every four steps, 4 pixels per
-// row are loaded and 4 x rows lanes transposed, and the same on the way out.
-//
-// Rows of other filters may be among them: None, Sub and Up are Paeth with some neighbours set to zero.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstring>
 
-#include "png/png_unfilter_kernels.hpp"
-
-#define GS_INLINE static inline __attribute__((always_inline))
+#include "png/png_unfilter_lanes.hpp"
 
 namespace gs::png {
 namespace {
 
-constexpr int kLag = 2;
+using Q = __m128i;
 
 GS_INLINE __m128i load_128(const std::uint8_t* p) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
@@ -38,26 +20,14 @@ GS_INLINE void store_128(std::uint8_t* p, __m128i v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), v);
 }
 
-// Where the rows of a wave are. Lanes without a row of their own repeat the last one and write to
-// a spare row.
-template <int kRows>
-struct Lanes {
-    const std::uint8_t* from[kRows];
-    std::uint8_t* to[kRows];
-    std::uint32_t filter[kRows];
-    bool mixed = false;  // not all rows are Paeth
+template <int kLane>
+GS_INLINE __m128i lane_everywhere(__m128i v) {
+    return _mm_shuffle_epi32(v, kLane * 0x55);
+}
 
-    Lanes(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count, std::uint8_t* out,
-          std::size_t out_stride) {
-        for (int i = 0; i < kRows; i++) {
-            const std::uint8_t* row = rows + static_cast<std::size_t>(std::min(i, count - 1)) * stride;
-            from[i] = row + 1 - i * kLag * layout.pixel;
-            to[i] = out + static_cast<std::size_t>(std::min(i, count)) * out_stride - i * kLag * layout.out;
-            filter[i] = i < count ? row[0] : std::uint32_t{kPaeth};
-            mixed |= filter[i] != kPaeth;
-        }
-    }
-};
+__attribute__((target("ssse3"))) GS_INLINE __m128i shuffle_128(__m128i v, __m128i by) {
+    return _mm_shuffle_epi8(v, by);
+}
 
 }  // namespace
 
@@ -65,7 +35,7 @@ struct Lanes {
 // template for one target only, hence the inclusion.
 #define GS_TARGET __attribute__((target("ssse3")))
 namespace ssse3 {
-constexpr int kRows = kRowsSsse3;
+constexpr int kRows = kRows128;
 using V = __m128i;
 GS_TARGET GS_INLINE V zero() {
     return _mm_setzero_si128();
@@ -97,11 +67,9 @@ GS_TARGET GS_INLINE V both(V a, V b) {
 GS_TARGET GS_INLINE V differ(V a, V b) {
     return _mm_xor_si128(a, b);
 }
-GS_TARGET GS_INLINE V average_up(V a, V b) {
-    return _mm_avg_epu8(a, b);
-}
-GS_TARGET GS_INLINE V ones() {
-    return _mm_set1_epi8(1);
+// Rounded down.
+GS_TARGET GS_INLINE V average(V a, V b) {
+    return sub(_mm_avg_epu8(a, b), both(differ(a, b), _mm_set1_epi8(1)));
 }
 GS_TARGET GS_INLINE V lane_equal(V a, int b) {
     return _mm_cmpeq_epi32(a, _mm_set1_epi32(b));
@@ -138,6 +106,12 @@ GS_TARGET GS_INLINE V load_rows(const std::uint8_t* const* from, std::ptrdiff_t 
 GS_TARGET GS_INLINE void store_rows(std::uint8_t* const* to, std::ptrdiff_t at, int i, V v) {
     store_128(to[i] + at, v);
 }
+// Lane i + kLanes is lane i of `v`, the lowest are zero.
+template <int kLanes>
+GS_TARGET GS_INLINE V up_lanes(V v) {
+    return _mm_slli_si128(v, 4 * kLanes);
+}
+#include "png/png_unfilter_row.hpp"
 #include "png/png_unfilter_wave.hpp"
 }  // namespace ssse3
 #undef GS_TARGET
@@ -176,11 +150,9 @@ GS_TARGET GS_INLINE V both(V a, V b) {
 GS_TARGET GS_INLINE V differ(V a, V b) {
     return _mm256_xor_si256(a, b);
 }
-GS_TARGET GS_INLINE V average_up(V a, V b) {
-    return _mm256_avg_epu8(a, b);
-}
-GS_TARGET GS_INLINE V ones() {
-    return _mm256_set1_epi8(1);
+// Rounded down.
+GS_TARGET GS_INLINE V average(V a, V b) {
+    return sub(_mm256_avg_epu8(a, b), both(differ(a, b), _mm256_set1_epi8(1)));
 }
 GS_TARGET GS_INLINE V lane_equal(V a, int b) {
     return _mm256_cmpeq_epi32(a, _mm256_set1_epi32(b));
@@ -222,8 +194,8 @@ GS_TARGET GS_INLINE void store_rows(std::uint8_t* const* to, std::ptrdiff_t at, 
 }  // namespace avx2
 #undef GS_TARGET
 
-void unfilter_wave_ssse3(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count,
-                         int pixels, std::uint8_t* out, std::size_t out_stride) {
+void unfilter_wave_128(const Layout& layout, const std::uint8_t* rows, std::size_t stride, int count,
+                       int pixels, std::uint8_t* out, std::size_t out_stride) {
     ssse3::run(layout, rows, stride, count, pixels, out, out_stride);
 }
 
@@ -232,40 +204,9 @@ void unfilter_wave_avx2(const Layout& layout, const std::uint8_t* rows, std::siz
     avx2::run(layout, rows, stride, count, pixels, out, out_stride);
 }
 
-__attribute__((target("ssse3"))) void unfilter_row_ssse3(const Layout& layout, int filter,
-                                                         const std::uint8_t* row, int pixels,
-                                                         const std::uint8_t* above, std::uint8_t* out) {
-    const std::ptrdiff_t bytes = std::ptrdiff_t{layout.out} * pixels;
-    if (layout.pixel == layout.out && filter == kNone) {
-        std::memcpy(out, row, static_cast<std::size_t>(bytes));
-        return;
-    }
-    if (layout.pixel == layout.out && filter == kUp) {
-        for (std::ptrdiff_t i = 0; i < bytes; i += 16)
-            store_128(out + i, _mm_add_epi8(load_128(row + i), load_128(above + i)));
-        return;
-    }
-    const Layout::Shuffles& shuffles = layout.shuffles;
-    const __m128i in = load_128(shuffles.in), in_2 = load_128(shuffles.in_2);
-    const __m128i pack = load_128(shuffles.out), spread = load_128(shuffles.above);
-    const bool two_loads = layout.pixel > 4;
-    __m128i sum = _mm_setzero_si128();  // Sub: the pixel to the left, in all lanes
-    for (int x = 0; x < pixels; x += 4) {
-        __m128i v = _mm_shuffle_epi8(load_128(row), in);
-        if (two_loads) v = _mm_or_si128(v, _mm_shuffle_epi8(load_128(row + 2 * layout.pixel), in_2));
-        if (filter == kSub) {
-            v = _mm_add_epi8(v, _mm_slli_si128(v, 4));
-            v = _mm_add_epi8(v, _mm_slli_si128(v, 8));
-            v = _mm_add_epi8(v, sum);
-            sum = _mm_shuffle_epi32(v, 0xff);
-        } else if (filter == kUp) {
-            v = _mm_add_epi8(v, _mm_shuffle_epi8(load_128(above), spread));
-        }
-        store_128(out, _mm_shuffle_epi8(v, pack));
-        row += 4 * layout.pixel;
-        above += 4 * layout.out;
-        out += 4 * layout.out;
-    }
+void unfilter_row_128(const Layout& layout, int filter, const std::uint8_t* row, int pixels,
+                      const std::uint8_t* above, std::uint8_t* out) {
+    ssse3::row_128(layout, filter, row, pixels, above, out);
 }
 
 }  // namespace gs::png
