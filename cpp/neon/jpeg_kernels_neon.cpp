@@ -1,4 +1,5 @@
-// The JPEG kernels for AArch64; the plain form says what each computes.
+// The JPEG kernels for AArch64; the plain form says what each computes. Stores are macros in clang, and so what they store
+// has a name.
 #include "jpeg/jpeg_scan.hpp"
 
 #if defined(__aarch64__)
@@ -69,7 +70,8 @@ void upsample_h2(const std::uint8_t* in, int count, std::uint8_t* out) {
     for (int i = 0; i < count; i += 8) {
         const uint8x8_t here = vld1_u8(in + i);
         const uint16x8_t even = weigh(here, vld1_u8(in + i - 1)), odd = weigh(here, vld1_u8(in + i + 1));
-        vst2_u8(out + 2 * i, {vshrn_n_u16(vaddq_u16(even, vdupq_n_u16(1)), 2), vrshrn_n_u16(odd, 2)});
+        const uint8x8x2_t both = {{vshrn_n_u16(vaddq_u16(even, vdupq_n_u16(1)), 2), vrshrn_n_u16(odd, 2)}};
+        vst2_u8(out + 2 * i, both);
     }
 }
 
@@ -79,7 +81,8 @@ void upsample_h2v2(const std::uint8_t* near, const std::uint8_t* far, int count,
         const uint16x8_t here = vmulq_n_u16(weigh(vld1_u8(near + i), vld1_u8(far + i)), 3);
         const uint16x8_t after = weigh(vld1_u8(near + i + 1), vld1_u8(far + i + 1));
         const uint16x8_t odd = vaddq_u16(vaddq_u16(here, after), vdupq_n_u16(7));
-        vst2_u8(out + 2 * i, {vrshrn_n_u16(vaddq_u16(here, before), 4), vshrn_n_u16(odd, 4)});
+        const uint8x8x2_t both = {{vrshrn_n_u16(vaddq_u16(here, before), 4), vshrn_n_u16(odd, 4)}};
+        vst2_u8(out + 2 * i, both);
     }
 }
 
@@ -113,15 +116,18 @@ void ycc_to_rgb(const std::uint8_t* y, const std::uint8_t* cb, const std::uint8_
         int16x8_t r[2], g[2], b[2];
         convert(vget_low_u8(y8), vget_low_u8(cb8), vget_low_u8(cr8), r[0], g[0], b[0]);
         convert(vget_high_u8(y8), vget_high_u8(cb8), vget_high_u8(cr8), r[1], g[1], b[1]);
-        vst3q_u8(rgb, {vqmovun_high_s16(vqmovun_s16(r[0]), r[1]), vqmovun_high_s16(vqmovun_s16(g[0]), g[1]),
-                       vqmovun_high_s16(vqmovun_s16(b[0]), b[1])});
+        const uint8x16x3_t pixels = {{vqmovun_high_s16(vqmovun_s16(r[0]), r[1]),
+                                      vqmovun_high_s16(vqmovun_s16(g[0]), g[1]),
+                                      vqmovun_high_s16(vqmovun_s16(b[0]), b[1])}};
+        vst3q_u8(rgb, pixels);
     }
 }
 
 void gray_to_rgb(const std::uint8_t* y, int count, std::uint8_t* rgb) {
     for (int i = 0; i < count; i += 16, rgb += 48) {
         const uint8x16_t v = vld1q_u8(y + i);
-        vst3q_u8(rgb, {v, v, v});
+        const uint8x16x3_t pixels = {{v, v, v}};
+        vst3q_u8(rgb, pixels);
     }
 }
 
