@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import hypothesis
 import pytest
 
 import benchmarks.torchvision_operators  # noqa: F401  (before any test imports torchvision)
 from tests.fixtures.s3 import S3Server, s3_server
 from tests.fixtures.warm import warm_python
+
+# A machine that does other things too is slow, and that is no fault of the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 # A shell starts what runs in its background with Ctrl-C ignored, and ignoring is inherited; the tests of Ctrl-C are
 # about programs that somebody runs in front of them.

@@ -87,7 +87,7 @@ def assert_as_by_the_cpu(
         assert np.array_equal(image, wanted(file, window))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.data())
 def test_crops_of_pngs_are_those_of_the_cpu(kernels: dict[str, Any], data: st.DataObject) -> None:
     color = data.draw(st.sampled_from([GRAY, GRAY_ALPHA, RGB, RGBA]), "color")
@@ -157,7 +157,7 @@ def crop_ready(file: bytes) -> bytes:
     return data
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.data())
 def test_crops_of_jpegs_are_those_of_the_cpu(kernels: dict[str, Any], data: st.DataObject) -> None:
     width, height = data.draw(st.integers(20, 300), "width"), data.draw(st.integers(20, 200), "height")
@@ -193,7 +193,7 @@ def test_jpegs_that_are_left_to_the_cpu(kernels: dict[str, Any]) -> None:
     assert np.array_equal(out[-1], wanted(good, Window(1, 2, 40, 50)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_damaged_jpegs_are_marked_or_decoded_as_by_the_cpu(kernels: dict[str, Any], data: st.DataObject) -> None:
     file = crop_ready(jpeg(150, 70, quality=data.draw(st.sampled_from([20, 92]), "quality")))

@@ -54,7 +54,7 @@ def run(loader: gs.Loader, steps: int | None = None) -> list[tuple[str, bytes]]:
     return seen
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_interruption_any_world_size(dataset: gs.Dataset, data: st.DataObject) -> None:
     shuffle = data.draw(st.sampled_from([True, "shards", "nodes", False]))

@@ -17,7 +17,7 @@ def test_by_height_then_width_then_row() -> None:
     assert begins.tolist() == [0, 2, 3]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=8), st.integers(1, 7), st.integers(1, 5))
 def test_steps_of_sizes(counts: list[int], batch_size: int, world_size: int) -> None:
     begins, samples = np.cumsum([0, *counts[:-1]]), sum(counts)

@@ -70,7 +70,7 @@ def test_sizes_of_an_epoch(dataset: gs.Dataset) -> None:
     assert sum(quotas(dataset, mix, 31).values()) == 31
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(0.001, 1), min_size=1, max_size=12), st.integers(0, 5000))
 def test_largest_remainders(weights: list[float], total: int) -> None:
     shares = [weight / sum(weights) for weight in weights]
@@ -79,7 +79,7 @@ def test_largest_remainders(weights: list[float], total: int) -> None:
     assert all(abs(n - share * total) < 1 + 1e-9 for n, share in zip(found, shares, strict=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 40), st.integers(0, 130), st.integers(1, 6), st.integers(0, 2**64 - 1))
 def test_rounds_use_every_sample_before_one_comes_again(n: int, quota: int, epochs: int, seed: int) -> None:
     sequence = []
@@ -93,7 +93,7 @@ def test_rounds_use_every_sample_before_one_comes_again(n: int, quota: int, epoc
         assert len(set(part)) == len(part)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 40), st.data(), st.integers(0, 2**64 - 1))
 def test_an_epoch_within_a_group_has_no_sample_twice(n: int, data: st.DataObject, seed: int) -> None:
     """Two rounds in one epoch once drew from two unrelated permutations."""

@@ -39,7 +39,7 @@ def shares(codes: Codes, shards: int, epoch: int, nodes: int, keep: int = 4) -> 
     return node
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 300), st.integers(1, 20), st.integers(0, 40), st.integers(1, 7), st.integers(1, 6),
     st.integers(0, 2**64 - 1),
@@ -89,7 +89,7 @@ def test_shares_do_not_depend_on_the_seed() -> None:
     assert all(set(one[node::3].tolist()) == set(other[node::3].tolist()) for node in range(3))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_steps_of_any_world(data: st.DataObject) -> None:
     samples, shards = data.draw(st.integers(1, 200)), data.draw(st.integers(1, 9))

@@ -39,7 +39,7 @@ def test_known_answers(counter: list[int], key: tuple[int, int], answer: list[in
     assert philox4x32(np.array([counter], np.uint32).T, key)[:, 0].tolist() == answer
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(WORD, min_size=4, max_size=4), min_size=1, max_size=9), st.tuples(WORD, WORD))
 def test_vectorised_equals_plain(counters: list[list[int]], key: tuple[int, int]) -> None:
     words = philox4x32(np.array(counters, np.uint32).T, key)

@@ -16,7 +16,7 @@ SEEDS = st.integers(0, 2**64 - 1)
 EPOCHS = st.integers(0, 2**40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 3000), SEEDS, EPOCHS)
 def test_a_permutation_holds_every_place_once(n: int, seed: int, epoch: int) -> None:
     places = permutation(n, seed=seed, epoch=epoch, stream=1)
@@ -37,7 +37,7 @@ def test_every_permutation_is_as_likely() -> None:
     assert chi_squared < 49.7  # 23 degrees of freedom, p = 0.001
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 9), max_size=400), st.integers(1, 12), SEEDS)
 def test_windows_of_shards(shard_of: list[int], window: int, seed: int) -> None:
     shards = np.array(shard_of, np.int32)
@@ -94,7 +94,7 @@ def places(steps: Steps, rank: int) -> list[int]:
     return [place for step in range(len(steps)) for place in range(*steps.part(step, rank))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS)
 def test_every_place_once_over_all_ranks(steps: Steps) -> None:
     found = sorted(place for rank in range(steps.world_size) for place in places(steps, rank))
@@ -107,7 +107,7 @@ def sizes_of(steps: Steps) -> list[list[int]]:
     return [[b - a for a, b in (steps.part(step, r) for r in range(steps.world_size))] for step in range(len(steps))]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(STEPS)
 def test_batches_are_full_but_for_the_last_steps(steps: Steps) -> None:
     last = steps.samples % steps.global_batch
@@ -123,7 +123,7 @@ def test_batches_are_full_but_for_the_last_steps(steps: Steps) -> None:
         assert 0 <= before - after <= 1
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(STEPS)
 def test_no_rank_gets_an_empty_batch(steps: Steps) -> None:
     """Empty batches make losses NaN. Unless there are fewer samples than ranks, or each batch is one sample."""
@@ -134,7 +134,7 @@ def test_no_rank_gets_an_empty_batch(steps: Steps) -> None:
         assert steps.empty == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS, st.data())
 def test_what_a_step_takes_depends_on_what_is_left(steps: Steps, data: st.DataObject) -> None:
     done = data.draw(st.integers(0, len(steps)))
@@ -149,7 +149,7 @@ def test_what_a_step_takes_depends_on_what_is_left(steps: Steps, data: st.DataOb
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS, st.data())
 def test_going_on_with_another_world_size(before: Steps, data: st.DataObject) -> None:
     done = data.draw(st.integers(0, len(before)))
@@ -165,7 +165,7 @@ def test_going_on_with_another_world_size(before: Steps, data: st.DataObject) ->
     assert sorted(seen) == list(range(before.samples))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 300), st.sampled_from([(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]), st.integers(0, 25))
 def test_a_global_batch_is_the_same_set_for_any_world_size(samples: int, cut: tuple[int, int], step: int) -> None:
     whole, cut_up = Steps(samples, 12), Steps(samples, cut[1], cut[0])

@@ -17,7 +17,7 @@ def words(n: int, seed: int) -> Words:
     return np.random.default_rng(seed).integers(0, 1 << 32, (3, n), dtype=np.uint32)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=8),
     st.tuples(st.integers(1, 300), st.integers(1, 300)),

@@ -57,7 +57,7 @@ def wanted(data: bytes, steps: list[Step], seed: int, identity: int) -> np.ndarr
     return T.apply(data, steps, seed=seed, sha256=sha, label="real", generator="adm").transpose(2, 0, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS, st.lists(ANY_STEP, max_size=4), st.integers(1, 40), st.integers(1, 40))
 def test_random_lists_equal_the_whole_image_first(seed: int, before: list[Step], height: int, width: int) -> None:
     steps = [*before, T.RandomCrop((height, width), pad="reflect"), T.RandomHorizontalFlip()]
@@ -76,7 +76,7 @@ def test_random_lists_equal_the_whole_image_first(seed: int, before: list[Step],
         assert np.array_equal(out[i], image), KINDS[i]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, st.lists(ANY_STEP, max_size=3))
 def test_the_parts_that_are_fetched_are_enough(seed: int, before: list[Step]) -> None:
     """A store gives the bands of a crop-ready PNG that `needed` asks for: the decoder never asks for the rest."""

@@ -12,7 +12,7 @@ from genimage_stream import transforms as T  # noqa: N812
 from genimage_stream.transforms.step import Image as Pixels
 from tests.genimage_stream.transforms.references import SEEDS, SIDES, cv2, picture, torchvision
 
-ANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIGMAS = st.one_of(st.floats(0, 0.3), st.floats(0.1, 3), st.floats(0.1, 12))
 ODD = st.integers(0, 15).map(lambda half: 2 * half + 1)
 

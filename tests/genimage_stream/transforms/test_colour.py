@@ -24,7 +24,7 @@ from tests.genimage_stream.transforms.references import (
     torchvision,
 )
 
-ANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FACTORS = st.one_of(st.sampled_from([0.0, 1.0, 0.5, 2.0]), st.floats(0, 4))
 
 

@@ -22,7 +22,7 @@ from tests.genimage_stream.transforms.references import (
     torchvision,
 )
 
-ANY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FILTERS = st.sampled_from(sorted(PILLOW_FILTERS))
 PADS = {"zeros": "constant", "reflect": "reflect", "symmetric": "symmetric"}
 

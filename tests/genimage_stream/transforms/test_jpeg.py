@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from genimage_stream import transforms as T  # noqa: N812
 from tests.genimage_stream.transforms.references import SEEDS, SIDES, albumentations, by_pillow, cv2, picture
 
-ANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @ANY

@@ -25,7 +25,7 @@ from tests.genimage_stream.transforms.references import (
     torchvision,
 )
 
-ANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @ANY

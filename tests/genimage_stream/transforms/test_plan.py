@@ -94,7 +94,7 @@ def test_every_step_draws_for_many_at_once() -> None:
     assert [kind.__name__ for kind in kinds if kind.draw_many is CoreStep.draw_many] == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6))
 def test_blocks_of_words_are_the_words(counts: list[int]) -> None:
     chances = Chances(5, 1, np.arange(3), lambda: np.arange(3, dtype=np.uint64))

@@ -18,7 +18,7 @@ from genimage_stream.transforms.chance import Chance
 from genimage_stream.transforms.step import Image, Sample, Size, Step, ordinals_of
 from tests.genimage_stream.transforms.references import SEEDS, SIDES, picture
 
-ANY = settings(max_examples=150, deadline=None)
+ANY = settings(max_examples=150)
 
 
 def halve(image: Image, rng: np.random.Generator) -> Image:
@@ -172,7 +172,6 @@ def test_steps_of_one_name_have_streams_of_their_own_by_their_ordinal() -> None:
     assert len({draw["angle"] for draw in flat}) == 3
 
 
-@settings(deadline=None)
 @given(st.tuples(*[st.integers(0, (1 << 32) - 1)] * 2), st.tuples(*[st.integers(0, (1 << 32) - 1)] * 4))
 def test_the_cores_philox_is_that_of_the_order(key: tuple[int, int], counter: tuple[int, int, int, int]) -> None:
     assert _core.philox(key, counter) == philox4x32([[word] for word in counter], key)[:, 0].tolist()

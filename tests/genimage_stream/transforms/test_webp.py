@@ -37,7 +37,7 @@ def assert_pillows(found: np.ndarray, pixels: np.ndarray, quality: int) -> None:
         assert np.abs(found.astype(int) - want).mean() < 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS, st.integers(1, 70), st.integers(1, 70), st.integers(0, 100))
 def test_equals_pillow(seed: int, height: int, width: int, quality: int) -> None:
     pixels = picture(seed, height, width)
