@@ -306,9 +306,11 @@ def test_quoted_messages_are_said(folder: Path) -> None:
         "429 Too Many Requests",
         "503 Service Unavailable",
         "could not give these bytes",
+        "a part of the credentials is missing",
         "have expired; renew them",
         "more than the limit of ... for all threads",
         "no byte for 30 s",
+        "no credentials found",
         "the file server gave the file up",
     }
     assert quoted == {*said, *needs_more}
