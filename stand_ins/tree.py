@@ -92,7 +92,8 @@ def grid(name: str) -> np.ndarray:
     generator = GENERATORS[name]
     pattern = np.random.default_rng([3, *name.encode()]).normal(size=(generator.stride, generator.stride))
     pattern = (pattern - pattern.mean()) / pattern.std()
-    return (1 + generator.strength * pattern).astype(np.float32)
+    gain: np.ndarray = (1 + generator.strength * pattern).astype(np.float32)
+    return gain
 
 
 def stand_in(name: str, split: str, rng: np.random.Generator) -> Image.Image:
