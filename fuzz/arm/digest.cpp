@@ -6,7 +6,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "arm/pictures.hpp"
+#include "pictures.hpp"
 #include "batch/batch.hpp"
 #include "recode/recode.hpp"
 #include "steps.hpp"
