@@ -14,7 +14,7 @@ for tool in make g++ "$arm_cxx" qemu-aarch64 apt-get dpkg; do
     fi
 done
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
-case $python in */*) python=$(realpath "$python") ;; esac
+case $python in */*) python=$(realpath -s "$python") ;; esac # a link: its target has no packages
 ccache=$(command -v ccache || true)
 root=$PWD/fuzz/build/arm-libraries
 
