@@ -1,12 +1,9 @@
 // Steps of transforms: random lists of them on random images. A window is the slice of the whole result, every vector
 // path gives the plain path's pixels, and a JPEG round trip is libjpeg's. An input is pixels, followed by parameters.
-#include <cstdio>
-// jpeglib.h needs FILE and size_t declared before it.
-#include <jpeglib.h>
-
 #include <numeric>
 #include <stdexcept>
 
+#include "pictures.hpp"
 #include "steps.hpp"
 
 namespace {
@@ -74,29 +71,9 @@ Pixels run_by_rows(const Source& source, const Steps& steps, const gs::Rect& win
 }
 
 Pixels through_libjpeg(const Source& source, int quality) {
-    jpeg_compress_struct writer;
-    jpeg_error_mgr errors;
-    writer.err = jpeg_std_error(&errors);
-    jpeg_create_compress(&writer);
-    unsigned char* file = nullptr;
-    unsigned long size = 0;
-    jpeg_mem_dest(&writer, &file, &size);
-    writer.image_width = static_cast<JDIMENSION>(source.size.width);
-    writer.image_height = static_cast<JDIMENSION>(source.size.height);
-    writer.input_components = 3;
-    writer.in_color_space = JCS_RGB;
-    jpeg_set_defaults(&writer);
-    jpeg_set_quality(&writer, quality, TRUE);
-    jpeg_start_compress(&writer, TRUE);
-    while (writer.next_scanline < writer.image_height) {
-        JSAMPROW row = const_cast<JSAMPROW>(source.pixels.data()) +
-                       std::size_t{3} * writer.next_scanline * writer.image_width;
-        jpeg_write_scanlines(&writer, &row, 1);
-    }
-    jpeg_finish_compress(&writer);
-    jpeg_destroy_compress(&writer);
-    const auto pixels = fuzz::pixels_of({file, size}, {0, 0, source.size.width, source.size.height}, true);
-    std::free(file);
+    const auto [width, height] = source.size;
+    const Bytes file = as_jpeg(source.pixels, width, height, 2, 2, quality, false);
+    const auto pixels = fuzz::pixels_of({file.data(), file.size()}, {0, 0, width, height}, true);
     FUZZ_CHECK(pixels.has_value(), "what libjpeg wrote is refused");
     return *pixels;
 }

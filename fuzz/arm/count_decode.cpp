@@ -1,8 +1,8 @@
 // Decodes a picture of 512 x 384 pixels into a batch some times, for counting instructions; prints a checksum.
 //   count_decode LEVEL KIND ELEMENT TIMES
 // KIND: png, 444, 420 or progressive. ELEMENT: 0 uint8, 1 float16, 2 float32. scripts/test_arm.sh does it, see docs/decode.md.
-#include "pictures.hpp"
 #include "image/render.hpp"
+#include "pictures.hpp"
 
 int main(int argc, char** argv) {
     if (argc != 5) {

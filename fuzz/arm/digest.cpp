@@ -6,8 +6,8 @@
 #include <fstream>
 #include <iterator>
 
-#include "pictures.hpp"
 #include "batch/batch.hpp"
+#include "pictures.hpp"
 #include "recode/recode.hpp"
 #include "steps.hpp"
 
