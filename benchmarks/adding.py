@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import harness
 from benchmarks.comparison import log
-from benchmarks.data import link_or_copy, tree
+from benchmarks.data import link_or_copy, texts, tree
 from benchmarks.environments import ROOM, ROOT
 
 ROWS = 2_681_167
@@ -67,9 +67,7 @@ def grown(dataset: Path, rows: int) -> None:
     for name in ("key", "source"):
         words = pc.binary_join_element_wise(pc.cast(table[name], pa.string()), numbers, "_")
         table = table.set_column(table.schema.get_field_index(name), name, words)
-    digits = np.random.default_rng(rows).bytes(32 * len(table)).hex().encode()
-    ends = pa.py_buffer(np.arange(0, 64 * len(table) + 1, 64, dtype=np.int32))
-    hashes = pa.StringArray.from_buffers(len(table), ends, pa.py_buffer(digits))
+    hashes = texts(64, np.random.default_rng(rows).bytes(32 * len(table)).hex().encode())
     table = table.set_column(table.schema.get_field_index("sha256"), "sha256", hashes)
     pq.write_table(table, dataset / schema.INDEX_FILE, compression="zstd", row_group_size=128 * 1024)
     known: dict[str, Any] = json.loads((dataset / schema.DATASET_FILE).read_text())

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.environments import ROOM, ROOT
 
@@ -98,6 +98,16 @@ def packed(stream: str = "", *, crop_ready: bool = False) -> Path:
     command += ["--crop-ready"] if crop_ready else []
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return path
+
+
+def texts(width: int, text: bytes) -> Any:
+    """A column of Arrow strings that are `width` bytes each, of those in `text` one after the other."""
+    import numpy as np
+    import pyarrow as pa
+
+    rows = len(text) // width
+    ends = pa.py_buffer(np.arange(0, width * rows + 1, width, dtype=np.int32))
+    return pa.StringArray.from_buffers(rows, ends, pa.py_buffer(text))
 
 
 @cache

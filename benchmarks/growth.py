@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks import harness
 from benchmarks.chart import line_chart
-from benchmarks.data import link_or_copy, packed, packer_digest
+from benchmarks.data import link_or_copy, packed, packer_digest, texts
 from benchmarks.environments import ROOM, ROOT
 
 INDEX_SIZES = (1_000, 10_000, 100_000, 1_000_000, 2_681_167)
@@ -58,9 +58,7 @@ def make_large(dataset: Path, folder: Path, rows: int) -> Path:
     chosen = np.sort(np.arange(rows) % len(table)) if rows >= len(table) else np.arange(rows) * len(table) // rows
     table = table.take(pa.array(chosen))
     numbers = pc.cast(pa.array(np.arange(rows)), pa.string())
-    digits = np.random.default_rng(rows).bytes(32 * rows).hex().encode()
-    ends = pa.py_buffer(np.arange(0, 64 * rows + 1, 64, dtype=np.int32))
-    hashes = pa.StringArray.from_buffers(rows, ends, pa.py_buffer(digits))
+    hashes = texts(64, np.random.default_rng(rows).bytes(32 * rows).hex().encode())
     for name in ("sha256", "source"):
         words = hashes if name == "sha256" else pc.binary_join_element_wise(table[name], numbers, "_")
         table = table.set_column(table.schema.get_field_index(name), name, words)
@@ -89,10 +87,6 @@ def make_index(folder: Path, rows: int) -> Path:
 
     def words(codes: Any, values: list[str]) -> pa.Array:
         return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(values, pa.string()))
-
-    def texts(width: int, text: bytes) -> pa.Array:
-        ends = pa.py_buffer(np.arange(0, width * rows + 1, width, dtype=np.int32))
-        return pa.StringArray.from_buffers(rows, ends, pa.py_buffer(text))
 
     generators = ["adm", "biggan", "glide", "midjourney", "sd14", "sd15", "vqdm", "wukong"]
     generator = numbers * len(generators) // rows
