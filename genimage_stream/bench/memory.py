@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from genimage_stream.bench.options import Options
+from genimage_stream.bench.peers.league import entries
 from genimage_stream.loading.options import default_prefetch
 
 THREADS_A_CORE = 8
 _ELEMENT_BYTES = {"uint8": 1, "float16": 2, "float32": 4}
-_PEERS = 3  # loaders besides this project's, at most
 _USABLE = 0.8  # of what is available; the rest is for the interpreter, images in flight and the page cache
 
 
@@ -31,7 +31,7 @@ def batches_bytes(options: Options) -> int:
     kept = sum(2 * (default_prefetch(threads, options.batch_size) + 2) for threads in options.threads)
     if options.peers:  # of each worker those that are ready, that are being made and that are being taken
         most = max(options.threads)
-        kept += default_prefetch(most, options.batch_size) + 2 + _PEERS * 4 * most
+        kept += default_prefetch(most, options.batch_size) + 2 + len(entries()[0]) * 4 * most
     return one * kept
 
 

@@ -170,7 +170,7 @@ def list_rows(
     stem = os.path.splitext(os.path.basename(path))[0]
     place_of_folder = cache(lambda folder: place_of(folder.split("/") if folder else []))
     generator_of_folder = cache(lambda folder: place_of([*above, *filter(None, folder.split("/"))]).generator)
-    beside_fakes = any(generator_hint((full or "").rpartition("/")[2]) for full in paths)
+    beside_fakes = cache(lambda: any(generator_hint((full or "").rpartition("/")[2]) for full in paths))
     contradictions = Contradictions(meaning, path)
     rows: list[tuple[str, str, str | None]] = []
     votes: dict[Any, Counter[str]] = {}
@@ -185,7 +185,7 @@ def list_rows(
             told = REAL if generators[number] == REAL_POOL else FAKE if pooled else None
         if told is None and generator_hint(name):
             told = FAKE
-        elif told is None and is_photograph(name, generators[number] or generator_of_folder(folder), beside_fakes):
+        elif told is None and is_photograph(name, generators[number] or generator_of_folder(folder), beside_fakes()):
             told = REAL
         if told is not None and isinstance(value, int):
             votes.setdefault(value, Counter())[told] += 1

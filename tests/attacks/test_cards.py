@@ -18,7 +18,7 @@ ODD = ["<img src=x onerror=alert(1)>", "[x](javascript:alert(1))", "a|b", "it's"
 
 @pytest.mark.parametrize("odd", ODD)
 def test_names_and_licenses_are_text(odd: str) -> None:
-    yaml = pytest.importorskip("yaml")
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: scripts/setup.sh --tests")
     groups = [{"generator": name, "split": odd, "label": odd, "samples": 1, "size": 1} for name in (odd, "sd14")]
     fields: Any = {
         "format_version": 1,
