@@ -86,7 +86,9 @@ def test_both_columns_give_the_same_images(section: str, folder: Path, monkeypat
 
 
 def test_folders_of_genimage_are_numbered_the_other_way_round_by_imagefolder(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("torchvision.datasets")
+    datasets = pytest.importorskip(
+        "torchvision.datasets", reason="torchvision is not installed: scripts/setup.sh --tests"
+    )
     for one in make_tree(tmp_path, count=1):
         if one.generator == "adm" and one.split == "train":
             train = (tmp_path / one.path).parents[1]

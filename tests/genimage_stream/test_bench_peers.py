@@ -67,7 +67,7 @@ def test_a_loader_that_fails_is_listed_with_its_reason(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are measured. This project's loader leaves images out that do not decode; these do not."""
-    pytest.importorskip("webdataset")
+    pytest.importorskip("webdataset", reason="webdataset is not installed: scripts/setup.sh --tests")
     shutil.copytree(packed, tmp_path / "dst")
     dataset = open_dataset(tmp_path / "dst")
     codes, shards = dataset.access.shards()
